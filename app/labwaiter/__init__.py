@@ -1,0 +1,26 @@
+"""labwaiter: anything that takes longer than an HTTP request, as an asynchronous SOAP service.
+
+What a service file needs is here; see `service` for the smallest one.
+"""
+
+from .parameter import Length, Range, Seconds, Unit
+from .program import Command, Script
+from .runner.job import Aborted, Job
+from .service import Outputs, hours, minutes, service
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Aborted",
+    "Command",
+    "Job",
+    "Length",
+    "Outputs",
+    "Range",
+    "Script",
+    "Seconds",
+    "Unit",
+    "hours",
+    "minutes",
+    "service",
+]

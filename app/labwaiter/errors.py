@@ -1,0 +1,108 @@
+"""Everything a caller can be told is wrong, on one screen, sorted by what the caller can do.
+
+A face translates these and adds nothing: SOAP writes ``faultcode`` from `side`, and `code` and
+the message into ``<ServiceFault>``; the shell prints the message. A message is one sentence or
+two for the person who reads it: what was wrong, what to do. Never a path, a token or Python's words.
+"""
+
+from __future__ import annotations
+
+
+class ServiceError(Exception):
+    """Base of all that a caller can be told. `code` is the contract's errorCode."""
+
+    code = "Unavailable"
+    side = "Server"
+
+    @property
+    def message(self) -> str:
+        """The sentence for the caller."""
+        return str(self.args[0]) if self.args else self.code
+
+
+# -- The caller mends the call. ---------------------------------------------------------------
+
+
+class ClientError(ServiceError):
+    """The call itself is wrong: the same call again fails again."""
+
+    side = "Client"
+
+
+class MissingParameter(ClientError):
+    """A mandatory input is missing, nil, empty or blank."""
+
+    code = "MissingParameter"
+
+
+class InvalidParameter(ClientError):
+    """An input has the wrong type, is out of range or no choice, or the request can't be read."""
+
+    code = "InvalidParameter"
+
+
+class UnknownServiceID(ClientError):
+    """Nothing was started under this serviceID, or retention has removed it."""
+
+    code = "UnknownServiceID"
+
+
+class ServiceIDInUse(ClientError):
+    """The serviceID belongs to another execution: another service, or other inputs."""
+
+    code = "ServiceIDInUse"
+
+
+class TokenValidationFailed(ClientError):
+    """The sessionToken isn't accepted."""
+
+    code = "TokenValidationFailed"
+
+
+class NotPermitted(ClientError):
+    """The token is good, but its user may not do this."""
+
+    code = "NotPermitted"
+
+
+class UnknownInstrument(ClientError):
+    """An instrument input names nothing in lab.toml, or something of another kind."""
+
+    code = "UnknownInstrument"
+
+
+# -- The caller tries again later, or asks the administrator. ---------------------------------
+
+
+class TooManyJobs(ServiceError):
+    """The queue is full. Nothing was recorded, so the same start may be tried again."""
+
+    code = "TooManyJobs"
+
+
+class Unavailable(ServiceError):
+    """This service, or the whole deployment, can't serve now; the message says why."""
+
+    code = "Unavailable"
+
+
+# -- The execution itself came to a bad end: told after its page was shown. --------------------
+
+
+class JobFailed(ServiceError):
+    """The job ended as failed. Raised only after the caller had the page that says why."""
+
+    code = "JobFailed"
+
+
+class JobAborted(ServiceError):
+    """The job was aborted. Raised only after the caller had the page that says so."""
+
+    code = "JobAborted"
+
+
+# -- For those who write service files and run deployments, never on the wire. -----------------
+
+
+class Misconfigured(Exception):
+    """A setting or a service file is wrong; the message says which and how to mend it."""

@@ -1,0 +1,212 @@
+"""A job as a value, its states and moves, and how a state is derived from what lies on disk.
+
+No files and no clock here: whoever reads the folder passes in what it found (`jobs.folder`), so
+every rule in this module can be tried with literals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class State(StrEnum):
+    """Where a job is in its life. A wish to stop is not a state: see `Record.stopping`."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    ABORTED = "aborted"
+
+
+ACTIVE = frozenset({State.QUEUED, State.RUNNING})
+ENDED = frozenset({State.COMPLETED, State.FAILED, State.ABORTED})
+
+MOVES = {
+    State.QUEUED: {State.RUNNING, State.FAILED, State.ABORTED},
+    State.RUNNING: {State.COMPLETED, State.FAILED, State.ABORTED},
+    State.COMPLETED: set(),
+    State.FAILED: set(),
+    State.ABORTED: set(),
+}
+
+INTERRUPTED = "The execution was interrupted: its process or its machine stopped before it ended."
+
+
+@dataclass(frozen=True)
+class Request:
+    """request.json: what was asked, written once by a face. Never holds the token."""
+
+    service_id: str
+    service: str  # the service's name, e.g. "Waiter"
+    inputs: dict[str, Any]  # defaults filled in, in the signature's order
+    extra_parameters: str | None = None
+    user: str = ""
+    created: float = 0.0  # Unix time, s
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which process runs the job: no other process, before or after, has the same three."""
+
+    pid: int
+    start_ticks: int  # /proc/<pid>/stat field 22: clock ticks from boot
+    boot_id: str
+    pid_namespace: int = 0  # a look from another container can't judge a pid
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """Somebody or something wants the job stopped."""
+
+    reason: str  # "abort", "limit", "stall", "shutdown"
+    why: str  # the sentence for the user
+    stage: str  # "asked", "told to stop", "killed"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """state.json: written by the supervisor alone."""
+
+    state: State = State.QUEUED
+    why: str = ""
+    since: float = 0.0  # Unix time of the last move, s
+    started: float | None = None  # Unix time, s
+    started_boot: float | None = None  # boot clock, s: deadlines are counted on it
+    ended: float | None = None  # Unix time, s
+    runner: Identity | None = None
+    stopping: Stopping | None = None
+
+
+@dataclass(frozen=True)
+class End:
+    """end.json: outputs AND outcome, written once by the runner. The point of no return."""
+
+    outcome: State  # COMPLETED, FAILED or ABORTED
+    why: str = ""
+    outputs: dict[str, Any] = field(default_factory=dict)
+    ended: float = 0.0  # Unix time, s
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture the job wants on its page: a file in data/."""
+
+    file: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """progress.json: what the runner last said of its work."""
+
+    fraction: float | None = None  # 0…1; None: not known
+    stage: str = ""
+    values: dict[str, Any] = field(default_factory=dict)  # the last recorded values by name
+    units: dict[str, str] = field(default_factory=dict)
+    picture: Picture | None = None
+    replies: dict[int, str] = field(default_factory=dict)  # message number (from 1) → reply
+
+
+@dataclass(frozen=True)
+class Record:
+    """One execution as everybody sees it: request and condition, with the end already applied."""
+
+    name: str  # the folder's name
+    request: Request
+    state: State
+    why: str = ""  # one sentence for the user, for failed and aborted
+    started: float | None = None  # Unix time, s
+    ended: float | None = None  # Unix time, s
+    outputs: dict[str, Any] | None = None  # only when completed
+    runner: Identity | None = None
+    stopping: Stopping | None = None
+    abort_asked: bool = False
+
+    @property
+    def active(self) -> bool:
+        """Queued or running."""
+        return self.state in ACTIVE
+
+
+@dataclass(frozen=True)
+class View:
+    """All that a page shows of one execution, read at one moment. Bounded, not yet escaped."""
+
+    record: Record
+    now: float  # Unix time of the look, s
+    progress: Progress = Progress()  # progress.json, else the program's status.txt
+    place: int | None = None  # in the queue, from 1; None when not queued
+    ahead: str = ""  # why a queued one waits, e.g. "100 of 100 jobs are running"
+    limit: float | None = None  # s the job may run
+    messages: tuple[str, ...] = ()  # the last ones received
+    message_count: int = 0
+    log: str = ""  # the last lines of log.txt
+    own_page: str | None = None  # the program's own status.html
+    picture: bytes | None = None  # the file of progress.picture
+
+
+def move(now: Condition, to: State, **changes: Any) -> Condition:
+    """The condition after a move: the one place where a job changes its state.
+
+    Raises:
+        ValueError: the move isn't in the drawing of a job's life.
+    """
+    from dataclasses import replace
+
+    if to not in MOVES[now.state]:
+        raise ValueError(f"a {now.state} job can't become {to}")
+    return replace(now, state=to, **changes)
+
+
+def settle(condition: Condition, end: End | None) -> tuple[State, str]:
+    """How a job whose runner is gone (or has written its end) ended, and the sentence for its user.
+
+    end.json decides. One thing it can't know: whether the SIGTERM that the runner reports as
+    "aborted" was a caller's wish, a limit or a shutdown; the supervisor wrote that down first.
+    """
+    stopping = condition.stopping
+    if end is not None and end.outcome is not State.ABORTED:
+        return end.outcome, end.why
+    if stopping is not None:
+        failed = stopping.reason in ("limit", "stall")
+        return (State.FAILED if failed else State.ABORTED), stopping.why
+    if end is not None:
+        return State.ABORTED, end.why
+    return State.FAILED, INTERRUPTED
+
+
+def derive(
+    name: str,
+    request: Request,
+    condition: Condition | None,
+    end: End | None,
+    abort_asked: bool = False,
+    nobody_runs_it: bool = False,
+) -> Record:
+    """What everybody is told about a job, from what lies in its folder.
+
+    Args:
+        condition: state.json; None while the supervisor hasn't seen the job.
+        end: end.json; it wins over a state that still says running.
+        nobody_runs_it: the looker knows that the runner is dead and no supervisor is there to
+            say so: without an end that is "interrupted".
+    """
+    condition = condition or Condition()
+    state, why = condition.state, condition.why
+    if state is State.RUNNING and (end is not None or nobody_runs_it):
+        state, why = settle(condition, end)
+    return Record(
+        name=name,
+        request=request,
+        state=state,
+        why=why,
+        started=condition.started,
+        ended=condition.ended or (end.ended if end else None),
+        outputs=end.outputs if end is not None and state is State.COMPLETED else None,
+        runner=condition.runner,
+        stopping=condition.stopping if state in ACTIVE else None,
+        abort_asked=abort_asked,
+    )

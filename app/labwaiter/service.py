@@ -1,0 +1,248 @@
+"""What a user writes a service with, and the signature as data.
+
+    from labwaiter import Job, Outputs, Range, Script, service
+
+    class Waited(Outputs):
+        result: str
+
+    @service("Waiter", namespace="http://waiter.sintef.no/")
+    def startWaiter(job: Job, secondsToWait: Annotated[int, Range(0, 86400, "s")] = 300) -> Waited:
+        \"\"\"Wait for a while.\"\"\"
+        return Script("wait_a_while.py", secondsToWait, job.status_file, job.result_file)
+
+The function's name is the start operation's, its parameters after `job` are the inputs, the
+fields of its `Outputs` are the outputs. Everything that a face, the runner or a page needs to know
+of it stands in `Service`; nobody else looks at annotations.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, dataclass_transform
+
+from .errors import InvalidParameter, Misconfigured, MissingParameter
+from .parameter import Length, Parameter, Range, Unit, shown
+
+RESERVED = frozenset({"serviceID", "sessionToken", "extraParameters", "status_base64"})
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class Outputs:
+    """Base of a service's outputs: one annotated field each, no defaults.
+
+    class Held(Outputs):
+        reached: Annotated[float, Unit("°C")]
+    """
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
+
+
+@dataclass(frozen=True)
+class Service:
+    """One SOAP service as data: its signature and its rules."""
+
+    name: str  # "Waiter"; its addresses are /waiter/Waiter and /Waiter
+    namespace: str  # the WSDL's target namespace, absolute
+    operation: str  # the start operation, "startWaiter"
+    inputs: tuple[Parameter, ...]  # the service's own, without serviceID and its kin
+    outputs: tuple[Parameter, ...]  # the service's own, without status_base64
+    function: Callable[..., Any]
+    result: type[Outputs] | None
+    doc: str  # the function's docstring
+    file: Path  # where it was written
+    limit: float | None = None  # s a job may run
+    stall: float | None = None  # s a job may run without progress
+    grace: float = 5.0  # s between SIGTERM and SIGKILL
+    at_once: int | None = None  # jobs of this service running at a time
+    unchanged: bool = False  # may answer UNCHANGED
+    check: Callable[..., str | None] | None = None
+
+    def accept(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The inputs as the function will get them: defaults filled in, in the signature's order.
+
+        Raises:
+            MissingParameter, InvalidParameter: see `Parameter.accept`; also for an input that
+                this service doesn't have, and for what `check` refuses.
+        """
+        strange = [name for name in given if name not in {p.name for p in self.inputs}]
+        if strange:
+            known = ", ".join(p.name for p in self.inputs) or "none"
+            raise InvalidParameter(
+                f"{self.operation} has no input {shown(strange[0])}; its inputs are: {known}."
+            )
+        inputs = {p.name: p.accept(given.get(p.name)) for p in self.inputs}
+        if self.check is not None and (refusal := self.check(**inputs)):
+            raise InvalidParameter(refusal)
+        return inputs
+
+    @property
+    def placeholders(self) -> dict[str, Any]:
+        """What the outputs hold until the job has completed."""
+        return {p.name: p.placeholder for p in self.outputs}
+
+
+def service(
+    name: str,
+    *,
+    namespace: str,
+    limit: float | None = None,
+    stall: float | None = None,
+    grace: float = 5.0,
+    at_once: int | None = None,
+    unchanged: bool = False,
+    check: Callable[..., str | None] | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make a SOAP service of a function; the function itself stays as it was.
+
+    Args:
+        name: an XML name; also the address: /<name in lower case>/<name>.
+        namespace: the WSDL's target namespace, an absolute URI.
+        limit: seconds a job may run; then it is stopped and has failed.
+        stall: seconds a job may run without any progress; then likewise.
+        grace: seconds between the polite stop (SIGTERM) and the sure one (SIGKILL).
+        at_once: how many jobs of this service may run at a time; more wait in the queue.
+        unchanged: let polls be answered with UNCHANGED where the page has not changed.
+        check: called with the inputs at the start, in the web process: a sentence refuses the
+            start, None lets it pass. It must be quick.
+
+    Raises:
+        Misconfigured: the function's signature can't be a service's; the message says why.
+    """
+
+    def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+        function.__labwaiter__ = read_signature(  # type: ignore[attr-defined]
+            function,
+            name=name,
+            namespace=namespace,
+            limit=limit,
+            stall=stall,
+            grace=grace,
+            at_once=at_once,
+            unchanged=unchanged,
+            check=check,
+        )
+        return function
+
+    return declare
+
+
+def read_signature(function: Callable[..., Any], *, name: str, namespace: str, **rules: Any) -> Service:
+    """The `Service` that a function and its annotations describe.
+
+    Raises:
+        Misconfigured: what can't be served, in a sentence that names the parameter.
+    """
+    where = f"{name}: {function.__name__}"
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", name):
+        raise Misconfigured(f"A service's name must be letters, digits and _, at most 64: not {shown(name)}.")
+    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:.", namespace):
+        raise Misconfigured(f"{name}: the namespace must be an absolute URI, not {shown(namespace)}.")
+    if function.__name__ in ("getServiceStatus", "abortService", "notifyService"):
+        raise Misconfigured(f"{name}: {function.__name__} is labwaiter's own; name the function start{name}.")
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+    except Exception as error:
+        raise Misconfigured(f"{where} has an annotation that can't be read: {error}.") from error
+    names = list(inspect.signature(function).parameters.values())
+    if not names or names[0].name != "job":
+        raise Misconfigured(f"{where} needs `job: Job` as its first parameter.")
+    inputs = tuple(_input(where, p, hints) for p in names[1:])
+    optional = [p.name for p in inputs if not p.mandatory]
+    late = [p.name for p in inputs if p.mandatory]
+    if optional and late and [p.mandatory for p in inputs] != sorted((p.mandatory for p in inputs), reverse=True):
+        raise Misconfigured(f"{where}: inputs with a default come after those without.")
+    result = hints.get("return")
+    if result in (None, type(None)):
+        result, outputs = None, ()
+    elif isinstance(result, type) and issubclass(result, Outputs):
+        outputs = tuple(_output(where, result, f.name) for f in dataclasses.fields(result))  # type: ignore[arg-type]
+    else:
+        raise Misconfigured(f"{where} must return a class of its own that inherits Outputs, or None.")
+    return Service(
+        name=name,
+        namespace=namespace,
+        operation=function.__name__,
+        inputs=inputs,
+        outputs=outputs,
+        function=function,
+        result=result,
+        doc=inspect.getdoc(function) or "",
+        file=Path(function.__code__.co_filename),
+        **rules,
+    )
+
+
+def _input(where: str, parameter: inspect.Parameter, hints: dict[str, Any]) -> Parameter:
+    if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+        raise Misconfigured(f"{where}: *{parameter.name} can't be an input; name each input.")
+    if parameter.name not in hints:
+        raise Misconfigured(f"{where}: the input {parameter.name} needs a type, e.g. {parameter.name}: int.")
+    described = _describe(where, parameter.name, hints[parameter.name])
+    if parameter.default is parameter.empty:
+        return described
+    optional = dataclasses.replace(described, mandatory=False)
+    try:
+        default = None if parameter.default is None else described.accept(parameter.default)
+    except MissingParameter:
+        default = parameter.default  # an empty text is a fair default
+    except InvalidParameter as error:
+        raise Misconfigured(f"{where}: the default of {parameter.name} is refused: {error.message}") from error
+    return dataclasses.replace(optional, default=default)
+
+
+def _output(where: str, result: type[Outputs], name: str) -> Parameter:
+    hints = typing.get_type_hints(result, include_extras=True)
+    return _describe(where, name, hints[name])
+
+
+def _describe(where: str, name: str, annotation: Any) -> Parameter:
+    """One annotation as data: str, int, float, bool or Literal of texts, with Range, Unit or Length."""
+    if name in RESERVED or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise Misconfigured(f"{where}: {name} is labwaiter's own name or no XML name; choose another.")
+    extras: tuple[Any, ...] = ()
+    if typing.get_origin(annotation) is Annotated:
+        annotation, *rest = typing.get_args(annotation)
+        extras = tuple(rest)
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        inner = [a for a in typing.get_args(annotation) if a is not type(None)]
+        if len(inner) == 1:  # `str | None = None`: an optional input without a default value
+            described = _describe(where, name, inner[0])
+            return _with_extras(where, described, extras)
+    if typing.get_origin(annotation) is Literal:
+        choices = typing.get_args(annotation)
+        if not all(isinstance(c, str) and c.strip() for c in choices):
+            raise Misconfigured(f"{where}: the choices of {name} must be texts.")
+        return _with_extras(where, Parameter(name, "text", choices=choices), extras)
+    kinds = {str: "text", int: "int", float: "float", bool: "boolean"}
+    if annotation not in kinds:
+        raise Misconfigured(
+            f"{where}: {name} has a type that workflow editors don't know; use str, int, float, bool"
+            ' or Literal["one", "other"].'
+        )
+    return _with_extras(where, Parameter(name, kinds[annotation]), extras)
+
+
+def _with_extras(where: str, described: Parameter, extras: tuple[Any, ...]) -> Parameter:
+    for extra in extras:
+        fits = {Range: ("int", "float"), Unit: ("int", "float"), Length: ("text",)}.get(type(extra))
+        if fits is None:
+            continue  # somebody else's annotation
+        if described.kind not in fits or described.choices:
+            raise Misconfigured(f"{where}: {type(extra).__name__} doesn't fit {described.name}, a {described.kind}.")
+        if isinstance(extra, Unit):
+            described = dataclasses.replace(described, unit=extra.unit)
+        elif isinstance(extra, Range):
+            described = dataclasses.replace(
+                described, low=extra.low, high=extra.high, unit=extra.unit or described.unit
+            )
+        else:
+            described = dataclasses.replace(described, low=extra.low, high=extra.high)
+    return described

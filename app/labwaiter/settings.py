@@ -1,0 +1,127 @@
+"""Every setting in one table: name, default, one line of help. Help texts and docs come from it.
+
+A setting is an environment variable. What the environment doesn't say is read from the file
+`env` (the same that `docker --env-file` takes: NAME=value lines and # comments), and what that
+doesn't say has the default below.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import Misconfigured
+
+ROOT = Path(__file__).resolve().parents[2]  # the clone, or / in the image
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: the variable's name, its default as text, and a line for the user."""
+
+    name: str
+    default: str
+    help: str
+
+
+TABLE = (
+    Setting("CONTEXT_ROOT", "/sintef/docker_services", "path in front of every address of this deployment"),
+    Setting("WAITER_LOG_FOLDER", "waiter_logs", "folder of the jobs, on a local disk; relative to the file env"),
+    Setting("SERVICES", "app/services", "folder of the service files; relative to the file env"),
+    Setting("HOST", "127.0.0.1", "address to listen on; 0.0.0.0 for every network card"),
+    Setting("PORT", "8080", "port to listen on"),
+    Setting("PUBLIC_URL", "", "scheme and host as callers see them, e.g. https://lab.example; empty: as the caller called"),
+    Setting("WEB_CONCURRENCY", "2", "web worker processes"),
+    Setting("MAX_RUNNING", "100", "jobs that run at a time; more wait in the queue"),
+    Setting("MAX_QUEUED", "1000", "jobs that may wait; a start beyond is refused with TooManyJobs"),
+    Setting("KEEP_DAYS", "30", "days an ended job's folder is kept; then only a small tombstone stays"),
+    Setting("LOG_LIMIT", "10000000", "bytes of a job's log.txt; beyond, its middle is left out"),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of this deployment, typed and checked."""
+
+    context_root: str  # "" or "/a/b": a leading and no trailing slash
+    jobs_folder: Path  # absolute
+    services: Path  # absolute
+    host: str
+    port: int
+    public_url: str  # "" or "https://host[:port]", no trailing slash
+    web_concurrency: int
+    max_running: int
+    max_queued: int
+    keep_seconds: float
+    log_limit: int  # bytes
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """NAME=value lines as `docker --env-file` reads them; {} where there is no such file.
+
+    Raises:
+        Misconfigured: a line that is neither a comment nor NAME=value.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    found = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        if not equals or not name.strip():
+            raise Misconfigured(f"{path.name}, line {number}: write NAME=value, not “{line.strip()[:60]}”.")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def load(environ: dict[str, str] | None = None, env_file: Path | None = None) -> Settings:
+    """The settings in force.
+
+    Args:
+        environ: the process's environment unless given.
+        env_file: `LABWAITER_ENV`, or the file env of this clone, unless given.
+
+    Raises:
+        Misconfigured: a value that can't be; the message names the setting.
+    """
+    environ = dict(os.environ) if environ is None else environ
+    env_file = env_file or Path(environ.get("LABWAITER_ENV") or ROOT / "env")
+    defaults = {s.name: s.default for s in TABLE}
+    written = read_env_file(env_file)
+    value = {name: environ.get(name) or written.get(name) or default for name, default in defaults.items()}
+    for empty in ("CONTEXT_ROOT", "PUBLIC_URL"):  # empty means something here
+        value[empty] = environ.get(empty, written.get(empty, defaults[empty]))
+    base = env_file.resolve().parent
+
+    def number(name: str, low: float, high: float) -> float:
+        try:
+            got = float(value[name])
+        except ValueError:
+            got = low - 1
+        if not low <= got <= high:
+            raise Misconfigured(f"{name} must be a number from {low:g} to {high:g}, not “{value[name]}”.")
+        return got
+
+    root = "/" + value["CONTEXT_ROOT"].strip().strip("/")
+    if any(c in root for c in " ?#%\"'<>"):
+        raise Misconfigured(f"CONTEXT_ROOT must be a plain path like /mycompany/myvm, not “{root}”.")
+    public = value["PUBLIC_URL"].strip().rstrip("/")
+    if public and not public.startswith(("http://", "https://")):
+        raise Misconfigured(f"PUBLIC_URL must begin with http:// or https://, not “{public}”.")
+    return Settings(
+        context_root="" if root == "/" else root,
+        jobs_folder=(base / value["WAITER_LOG_FOLDER"]).absolute(),
+        services=(base / value["SERVICES"]).absolute(),
+        host=value["HOST"],
+        port=int(number("PORT", 1, 65535)),
+        public_url=public,
+        web_concurrency=int(number("WEB_CONCURRENCY", 1, 64)),
+        max_running=int(number("MAX_RUNNING", 1, 10_000)),
+        max_queued=int(number("MAX_QUEUED", 0, 1_000_000)),
+        keep_seconds=number("KEEP_DAYS", 0, 36500) * 86400,
+        log_limit=int(number("LOG_LIMIT", 10_000, 10_000_000_000)),
+    )
