@@ -3,10 +3,10 @@
 What a service file needs is here; see `service` for the smallest one.
 """
 
-from .parameter import Length, Range, Seconds, Unit
+from .parameter import Length, Range, Seconds, Unit, hours, minutes
 from .program import Command, Script
 from .runner.job import Aborted, Job
-from .service import Outputs, hours, minutes, service
+from .service import Outputs, service
 
 __version__ = "0.1.0"
 

@@ -70,7 +70,7 @@ class Service:
 
         Raises:
             MissingParameter, InvalidParameter: see `Parameter.accept`; also for an input that
-                this service doesn't have, and for what `check` refuses.
+                this service doesn't have.
         """
         strange = [name for name in given if name not in {p.name for p in self.inputs}]
         if strange:
@@ -78,10 +78,16 @@ class Service:
             raise InvalidParameter(
                 f"{self.operation} has no input {shown(strange[0])}; its inputs are: {known}."
             )
-        inputs = {p.name: p.accept(given.get(p.name)) for p in self.inputs}
+        return {p.name: p.accept(given.get(p.name)) for p in self.inputs}
+
+    def refuse(self, inputs: dict[str, Any]) -> None:
+        """Let the service's own `check` look at the inputs of a new execution.
+
+        Raises:
+            InvalidParameter: with the sentence that `check` gave.
+        """
         if self.check is not None and (refusal := self.check(**inputs)):
             raise InvalidParameter(refusal)
-        return inputs
 
     @property
     def placeholders(self) -> dict[str, Any]:

@@ -1,11 +1,29 @@
+"""The verbs themselves, over the folder of this machine. They know nothing of HTTP, XML or terminals."""
+
 from __future__ import annotations
 
+import builtins
+import contextlib
+import errno
+import logging
+import time
 from dataclasses import dataclass
 from typing import Any
 
-from ..record import Record, View
+from ..errors import JobAborted, JobFailed, ServiceIDInUse, TooManyJobs, Unavailable, UnknownServiceID
+from ..process import lives
+from ..record import Record, Request, State, View, derive
 from ..service import Service
 from ..settings import Settings
+from . import link, messages
+from .folder import Folder
+from .names import folder_name
+from .watch import until
+
+log = logging.getLogger(__name__)
+TOLD_SECONDS = 20.0  # portals show no fault texts: so long everybody gets the page that says why
+MESSAGES_SHOWN = 10
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -20,10 +38,18 @@ class Status:
 class Jobs:
     """The verbs over the jobs folder of this deployment. Thread-safe, cheap to make."""
 
-    def __init__(self, settings: Settings) -> None: ...
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.folder = Folder(settings.jobs_folder)
 
-    def start(self, service: Service, service_id: str, given: dict[str, Any],
-              extra_parameters: str | None = None, user: str = "") -> Status:
+    def start(
+        self,
+        service: Service,
+        service_id: str,
+        given: dict[str, Any],
+        extra_parameters: str | None = None,
+        user: str = "",
+    ) -> Status:
         """Record and queue an execution, or find the same one again.
 
         Args:
@@ -36,6 +62,58 @@ class Jobs:
             Unavailable: the deployment is being stopped, or its disk is full.
             JobFailed, JobAborted: as `status`, for a repeated start.
         """
+        name = folder_name(service_id)
+        inputs = service.accept(given)
+        if self._same(name, service, inputs):
+            return self.status(service, service_id)
+        if link.stopped(self.settings):
+            raise Unavailable("This deployment is being stopped and starts nothing more; try again later.")
+        service.refuse(inputs)
+        self._room()
+        request = Request(service_id, service.name, inputs, extra_parameters, user, time.time())
+        if not self._claim(name, request):
+            if not self._same(name, service, inputs):
+                raise Unavailable("The jobs folder changes under this start; try again.")
+            return self.status(service, service_id)
+        if not link.wake(self.settings, name):
+            self._have_supervisor()
+        view = View(record=derive(name, request, None, None), now=time.time(), limit=service.limit)
+        return Status(view, False, service.placeholders)
+
+    def _same(self, name: str, service: Service, inputs: dict[str, Any]) -> bool:
+        """Whether this very execution is there already; False where nothing is."""
+        try:
+            request = self._read(self.folder.request, name)
+        except UnknownServiceID:
+            return False
+        if request is None:
+            if self.folder.tombstone(name) is None:
+                return False
+            raise ServiceIDInUse(
+                "This serviceID was used before, and what it made has been removed: give every execution a new one."
+            )
+        if request.service != service.name:
+            raise ServiceIDInUse(f"This serviceID belongs to an execution of {request.service}: use a new one.")
+        if request.inputs != inputs:
+            raise ServiceIDInUse("This serviceID belongs to an execution with other inputs: use a new one.")
+        return True
+
+    def _room(self) -> None:
+        most = self.settings.max_running + self.settings.max_queued
+        if len(self.folder.active_names()) >= most:
+            raise TooManyJobs(f"{most} executions are running or waiting already; try again later.")
+
+    def _claim(self, name: str, request: Request) -> bool:
+        try:
+            try:
+                return self.folder.claim(name, request)
+            except FileNotFoundError:  # the first claim of this folder
+                self.folder.make()
+                return self.folder.claim(name, request)
+        except OSError as error:
+            log.exception("no record could be made for %s", name)
+            why = "the disk is full" if error.errno in _NO_SPACE else "the jobs folder can't be written"
+            raise Unavailable(f"The execution was not started: {why}. Tell the administrator.") from error
 
     def status(self, service: Service, service_id: str) -> Status:
         """How an execution is going.
@@ -44,20 +122,181 @@ class Jobs:
             UnknownServiceID: nothing of this service was started under it.
             JobFailed, JobAborted: it came to a bad end, and its page has been shown for 20 s.
         """
+        record = self._record(service, service_id)
+        self.folder.polled(record.name)
+        if record.state is State.COMPLETED:
+            return Status(View(record=record, now=time.time()), True, self._outputs(service, record))
+        if record.state in (State.FAILED, State.ABORTED):
+            if "outcome" in service.placeholders:
+                outputs = service.placeholders | {"outcome": record.why}
+                return Status(View(record=record, now=time.time()), True, outputs)
+            if self._told(record.name):
+                raise (JobFailed if record.state is State.FAILED else JobAborted)(record.why)
+        return Status(self._view(record, service), False, service.placeholders)
 
-    def abort(self, service: Service, service_id: str, wait: float = 7.5) -> bool:
+    def _outputs(self, service: Service, record: Record) -> dict[str, Any]:
+        # a record of an older release may lack an output that was appended since
+        found = record.outputs or {}
+        return {p.name: found.get(p.name, p.placeholder) for p in service.outputs}
+
+    def _told(self, name: str) -> bool:
+        """Whether the page of a bad end has been shown long enough."""
+        with contextlib.suppress(OSError):  # a full disk must not hide the page for ever
+            if self.folder.mark(name, "told"):
+                return False
+        first = self.folder.marked_at(name, "told")
+        # a clock set back makes the age negative: then it's long enough, too
+        return first is not None and not -1.0 <= time.time() - first < TOLD_SECONDS
+
+    def abort(self, service: Service | None, service_id: str, wait: float = 7.5) -> bool:
         """Have an execution stopped: True once it is gone, False if the stop goes on by itself.
+
+        Raises:
+            UnknownServiceID: nothing of this service was started under it.
+        """
+        record = self._record(service, service_id)
+        if not record.active:
+            return True
+        with contextlib.suppress(FileExistsError):
+            self.folder.mark(record.name, "abort")
+        if not link.wake(self.settings, record.name):
+            self._have_supervisor()
+        return self._wait(record.name, wait) is not None
+
+    def _wait(self, name: str, seconds: float) -> Record | None:
+        def ended() -> Record | None:
+            record = self._look(name)
+            # end.json alone is not gone: the supervisor's state says that nothing is left behind
+            condition = self.folder.condition(name)
+            return record if condition is not None and not record.active and condition.ended else None
+
+        return until(self.folder.path(name), ended, seconds)
+
+    def wait(self, service_id: str, timeout: float) -> Record:
+        """The record once the execution has ended, or as it is after `timeout` seconds.
 
         Raises:
             UnknownServiceID.
         """
+        record = self._record(None, service_id)
+        return self._wait(record.name, timeout) or self._look(record.name)
 
-    def notify(self, service: Service, service_id: str, message: str, wait: float = 1.0) -> str:
+    def notify(self, service: Service | None, service_id: str, message: str, wait: float = 1.0) -> str:
         """Hand a message to the job: its reply, or the message's number if none comes in `wait` s.
 
         Raises:
-            UnknownServiceID; InvalidParameter: the message is too long, or there are too many.
+            UnknownServiceID: nothing of this service was started under it.
+            InvalidParameter: the message is too long, or there are too many.
         """
+        record = self._record(service, service_id)
+        if not record.active:
+            return f"The execution has ended ({record.state}); the message was not delivered."
+        try:
+            number = messages.append(self.folder.path(record.name), message)
+        except OSError as error:
+            raise Unavailable("The message could not be kept: the disk is full or can't be written.") from error
+        if record.state is State.QUEUED:
+            return str(number)
 
-    def list(self) -> list[Record]:
+        def reply() -> tuple[str, ...] | None:
+            said = self.folder.progress(record.name).replies.get(number)
+            return None if said is None else (said,)
+
+        found = until(self.folder.path(record.name), reply, wait)
+        return found[0] if found else str(number)
+
+    def list(self) -> builtins.list[Record]:
         """Every execution on disk, oldest first."""
+        found = []
+        for name in self.folder.names():
+            with contextlib.suppress(UnknownServiceID, Unavailable):
+                found.append(self._look(name))
+        return sorted(found, key=lambda record: (record.request.created, record.name))
+
+    def record(self, service_id: str) -> Record:
+        """One execution. Raises UnknownServiceID."""
+        return self._record(None, service_id)
+
+    def view(self, service_id: str, service: Service | None = None) -> View:
+        """All that a page shows of one execution. Raises UnknownServiceID."""
+        return self._view(self._record(None, service_id), service)
+
+    def remove(self, service_id: str) -> None:
+        """Remove what an ended execution made; a tombstone keeps its serviceID from being used again.
+
+        Raises:
+            UnknownServiceID: there's none.
+            ServiceIDInUse: it hasn't ended.
+        """
+        record = self._record(None, service_id)
+        if record.active:
+            raise ServiceIDInUse(f"This execution is {record.state}; abort it first.")
+        self.folder.bury(record.name, record.request.service, time.time())
+
+    # -- looking ------------------------------------------------------------------------------
+
+    def _record(self, service: Service | None, service_id: str) -> Record:
+        record = self._look(folder_name(service_id))
+        if service is not None and record.request.service != service.name:
+            raise UnknownServiceID(f"No execution of {service.name} was started under this serviceID.")
+        return record
+
+    def _look(self, name: str) -> Record:
+        """Derive one record; have somebody there who settles it."""
+        request = self._read(self.folder.request, name)
+        if request is None:
+            buried = self.folder.tombstone(name)
+            raise UnknownServiceID(
+                "Nothing was started under this serviceID."
+                if buried is None
+                else "What was started under this serviceID has been removed, its results too."
+            )
+        condition, end = self._read(self.folder.condition, name), self._read(self.folder.end, name)
+        nobody = False
+        if condition is None or condition.state in (State.QUEUED, State.RUNNING):
+            if condition is None:
+                self.folder.mark_active(name)  # a face that died between claim and mark
+            if link.alive(self.settings) is None:
+                runner = condition.runner if condition else None
+                nobody = runner is not None and lives(runner) is False
+                self._have_supervisor()
+        return derive(name, request, condition, end, self.folder.marked(name, "abort"), nobody)
+
+    def _read(self, read: Any, name: str) -> Any:
+        try:
+            return read(name)
+        except (ValueError, TypeError, KeyError) as error:
+            log.exception("a record is damaged: %s", name)
+            raise Unavailable("The record of this execution is damaged; tell the administrator.") from error
+
+    def _have_supervisor(self) -> None:
+        try:
+            link.ensure(self.settings)
+        except OSError:
+            log.exception("no supervisor could be started")
+
+    def _view(self, record: Record, service: Service | None) -> View:
+        name = record.name
+        progress = self.folder.progress(name)
+        place, ahead = self._place(name) if record.state is State.QUEUED else (None, "")
+        said = messages.read(self.folder.path(name))
+        return View(
+            record=record,
+            now=time.time(),
+            progress=progress,
+            place=place,
+            ahead=ahead,
+            limit=service.limit if service else None,
+            messages=tuple(said[-MESSAGES_SHOWN:]),
+            message_count=len(said),
+            log=self.folder.log_tail(name),
+            own_page=self.folder.own_page(name) if record.active else None,
+            picture=self.folder.picture(name, progress.picture.file) if progress.picture else None,
+        )
+
+    def _place(self, name: str) -> tuple[int | None, str]:
+        queue = self.folder.queue()
+        queued = queue.get("queued")
+        if not isinstance(queued, list) or name not in queued:
+            return None, ""
+        return queued.index(name) + 1, f"{queue.get('running')} of {queue.get('max_running')} jobs are running"

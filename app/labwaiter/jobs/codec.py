@@ -1,0 +1,56 @@
+"""Our JSON files ⇄ the values in `record`.
+
+Unknown fields are passed over and missing ones have their defaults, so that one release reads
+what the last and the next one wrote.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any, TypeVar
+
+from ..record import Condition, End, Identity, Picture, Progress, Request, State, Stopping
+
+T = TypeVar("T")
+
+
+def dump(value: Any) -> bytes:
+    """A value as the JSON that lies on disk, one line, ASCII."""
+    return json.dumps(dataclasses.asdict(value), separators=(",", ":")).encode() + b"\n"
+
+
+def _fields(kind: type[T], data: dict[str, Any]) -> dict[str, Any]:
+    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    return {k: v for k, v in data.items() if k in known}
+
+
+def request(text: bytes) -> Request:
+    """request.json. Raises ValueError, TypeError or KeyError for what is none; so do the others here."""
+    return Request(**_fields(Request, json.loads(text)))
+
+
+def condition(text: bytes) -> Condition:
+    """state.json."""
+    data = _fields(Condition, json.loads(text))
+    data["state"] = State(data["state"])
+    for name, kind in (("runner", Identity), ("stopping", Stopping)):
+        if data.get(name) is not None:
+            data[name] = kind(**_fields(kind, data[name]))
+    return Condition(**data)
+
+
+def end(text: bytes) -> End:
+    """end.json."""
+    data = _fields(End, json.loads(text))
+    data["outcome"] = State(data["outcome"])
+    return End(**data)
+
+
+def progress(text: bytes) -> Progress:
+    """progress.json."""
+    data = _fields(Progress, json.loads(text))
+    if data.get("picture") is not None:
+        data["picture"] = Picture(**_fields(Picture, data["picture"]))
+    data["replies"] = {int(number): reply for number, reply in data.get("replies", {}).items()}
+    return Progress(**data)

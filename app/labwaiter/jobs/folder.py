@@ -1,0 +1,262 @@
+"""Where jobs live on one machine: a folder each, and who wrote what in it.
+
+    <WAITER_LOG_FOLDER>/<name>/             one job; the table of its files is in docs/files.md
+    <WAITER_LOG_FOLDER>/.labwaiter/         ours
+        active/<name>                       an empty mark per job that hasn't ended: the queue's index
+        new/                                folders being filled, before they are renamed into place
+        queue.json                          the supervisor's view of its queue, for pages
+        supervisor.lock, wake, stopped      see `link`
+
+A look never writes a state. request.json is a face's, state.json the supervisor's, end.json and
+progress.json the runner's; each is replaced whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..record import Condition, End, Progress, Request
+from . import codec
+from .files import read_bounded, sync_folder, touch, write_whole
+from .names import OURS
+
+RECORD_MAX = 64_000_000  # bytes of one of our own files: outputs may be large texts
+OWN_PAGE_MAX = 2_000_000  # bytes read of a program's status.html: over the page's bound, so that it can say so
+PICTURE_MAX = 1_000_001
+LOG_TAIL = 8_000  # bytes
+_STATUS = re.compile(rb"\s*([0-9]{1,3}(?:\.[0-9]{0,6})?)\s*%?\s*")
+
+
+@dataclass(frozen=True)
+class Tombstone:
+    """What is left of a job after retention: enough to refuse its serviceID."""
+
+    service: str
+    removed: float  # Unix time, s
+
+
+class Folder:
+    """The jobs folder of this deployment."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.ours = root / OURS
+        self.active = self.ours / "active"
+        self._new = self.ours / "new"
+
+    def make(self) -> None:
+        """Have the folders there. Raises OSError where that can't be."""
+        for folder in (self.root, self.ours, self.active, self._new):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, name: str) -> Path:
+        """The folder of one job."""
+        return self.root / name
+
+    # -- a face's ---------------------------------------------------------------------------
+
+    def claim(self, name: str, request: Request) -> bool:
+        """Make the record of a new execution: True for exactly one of all who try, ever.
+
+        The folder is filled first and renamed into place: it is there with its request or not
+        at all, and a rename onto a filled folder fails.
+        """
+        fresh = self._new / f"{os.getpid()}.{os.urandom(8).hex()}"
+        try:
+            (fresh / "data").mkdir(parents=True)
+            write_whole(fresh / "request.json", codec.dump(request), durable=True)
+            os.rename(fresh, self.path(name))
+        except FileExistsError:
+            shutil.rmtree(fresh, ignore_errors=True)
+            return False
+        except OSError as error:
+            shutil.rmtree(fresh, ignore_errors=True)
+            if error.errno in (39, 20):  # ENOTEMPTY, ENOTDIR: the name is taken
+                return False
+            raise
+        sync_folder(self.root)
+        self.mark_active(name)
+        return True
+
+    def mark_active(self, name: str) -> None:
+        """Have the supervisor find the job."""
+        with contextlib.suppress(OSError):  # on a full disk the next look marks it
+            touch(self.active / name)
+
+    def mark(self, name: str, mark: str) -> bool:
+        """Set one of the faces' marks (abort, told); True for the one who set it first."""
+        try:
+            os.close(os.open(self.path(name) / mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+            return True
+        except FileExistsError:
+            return False
+
+    def marked(self, name: str, mark: str) -> bool:
+        """Whether that mark is set."""
+        return (self.path(name) / mark).exists()
+
+    def marked_at(self, name: str, mark: str) -> float | None:
+        """When it was set, as Unix time in s; None where it isn't."""
+        try:
+            return (self.path(name) / mark).stat().st_mtime
+        except OSError:
+            return None
+
+    def polled(self, name: str) -> None:
+        """A caller has asked for this job."""
+        with contextlib.suppress(OSError):
+            touch(self.path(name) / "polled")
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def request(self, name: str) -> Request | None:
+        """request.json; None where nothing was claimed (or a tombstone is left).
+
+        Raises:
+            ValueError, TypeError, KeyError: it was damaged.
+        """
+        text = read_bounded(self.path(name) / "request.json", RECORD_MAX)
+        return None if text is None else codec.request(text)
+
+    def condition(self, name: str) -> Condition | None:
+        """state.json; None while the supervisor hasn't written any."""
+        text = read_bounded(self.path(name) / "state.json", RECORD_MAX)
+        return None if text is None else codec.condition(text)
+
+    def end(self, name: str) -> End | None:
+        """end.json; None before the end."""
+        text = read_bounded(self.path(name) / "end.json", RECORD_MAX)
+        return None if text is None else codec.end(text)
+
+    def progress(self, name: str) -> Progress:
+        """progress.json; where that says nothing of a fraction, status.txt does."""
+        text = read_bounded(self.path(name) / "progress.json", RECORD_MAX)
+        said = Progress()
+        if text is not None:
+            with contextlib.suppress(ValueError, TypeError, KeyError):
+                said = codec.progress(text)
+        if said.fraction is None and not said.stage:
+            from dataclasses import replace
+
+            said = replace(said, fraction=self.status_fraction(name))
+        return said
+
+    def status_fraction(self, name: str) -> float | None:
+        """status.txt as 0…1; None where it says no number from 0 to 100.
+
+        Programs truncate the file before they write it: an empty one is looked at again.
+        """
+        for wait in (0.001, 0.002, 0.005, None):
+            text = read_bounded(self.path(name) / "status.txt", 100)
+            if text is None:
+                return None
+            if text.strip():
+                found = _STATUS.fullmatch(text)
+                percent = float(found[1]) if found else 101
+                return percent / 100 if percent <= 100 else None
+            if wait is not None:
+                time.sleep(wait)  # between its truncate and its write: microseconds
+        return None
+
+    def own_page(self, name: str) -> str | None:
+        """The program's own status.html, if it wrote one."""
+        text = read_bounded(self.path(name) / "status.html", OWN_PAGE_MAX)
+        return text.decode("utf-8", "replace") if text and text.strip() else None
+
+    def picture(self, name: str, file: str) -> bytes | None:
+        """A picture in data/, at most 1 MB and a byte."""
+        if "/" in file or file.startswith("."):
+            return None
+        return read_bounded(self.path(name) / "data" / file, PICTURE_MAX)
+
+    def log_tail(self, name: str, size: int = LOG_TAIL) -> str:
+        """The last of log.txt, from the beginning of a line."""
+        text = read_bounded(self.path(name) / "log.txt", size, tail=True) or b""
+        if len(text) == size:
+            text = text.partition(b"\n")[2] or text
+        return text.decode("utf-8", "replace")
+
+    def names(self) -> Iterator[str]:
+        """Every job's folder, in no order."""
+        try:
+            with os.scandir(self.root) as entries:
+                for entry in entries:
+                    if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+                        yield entry.name
+        except FileNotFoundError:
+            return
+
+    def active_names(self) -> list[str]:
+        """Every job that may not have ended."""
+        try:
+            return os.listdir(self.active)
+        except FileNotFoundError:
+            return []
+
+    def queue(self) -> dict[str, object]:
+        """queue.json: {"running": n, "max_running": n, "queued": [name, …]}; {} before the first."""
+        text = read_bounded(self.ours / "queue.json", RECORD_MAX)
+        try:
+            return dict(json.loads(text)) if text else {}
+        except ValueError:
+            return {}
+
+    # -- the supervisor's, and the runner's ---------------------------------------------------
+
+    def write_condition(self, name: str, condition: Condition) -> None:
+        """state.json. Raises OSError when the disk refuses."""
+        write_whole(self.path(name) / "state.json", codec.dump(condition))
+
+    def write_end(self, name: str, end: End) -> bool:
+        """end.json, durably; False if there is one already, which then stands."""
+        try:
+            write_whole(self.path(name) / "end.json", codec.dump(end), durable=True, exclusive=True)
+            return True
+        except FileExistsError:
+            return False
+
+    def write_progress(self, name: str, progress: Progress) -> None:
+        """progress.json."""
+        write_whole(self.path(name) / "progress.json", codec.dump(progress))
+
+    def write_queue(self, running: int, max_running: int, queued: list[str]) -> None:
+        """queue.json."""
+        content = {"running": running, "max_running": max_running, "queued": queued}
+        write_whole(self.ours / "queue.json", json.dumps(content).encode())
+
+    def forget_active(self, name: str) -> None:
+        """The job has ended and its state is written."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.active / name)
+
+    # -- retention ----------------------------------------------------------------------------
+
+    def tombstone(self, name: str) -> Tombstone | None:
+        """What retention left; None for a job that is there, or never was."""
+        text = read_bounded(self.path(name) / "tombstone.json", 10_000)
+        try:
+            return Tombstone(**json.loads(text)) if text else None
+        except (ValueError, TypeError):
+            return Tombstone("", 0.0)
+
+    def bury(self, name: str, service: str, now: float) -> None:
+        """Leave only a tombstone of an ended job. Interrupted, it is finished by the next call."""
+        folder = self.path(name)
+        content = json.dumps({"service": service, "removed": now}).encode()
+        write_whole(folder / "tombstone.json", content, durable=True)
+        for entry in list(os.scandir(folder)):
+            if entry.name == "tombstone.json":
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)

@@ -1,0 +1,170 @@
+"""The way to the supervisor: is it there, wake it, start it, replace it, stop it.
+
+It holds a POSIX record lock on supervisor.lock: that dies with its process and no child inherits
+it, so asking the lock is asking whether a supervisor lives (fcntl(2), F_GETLK).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from ..process import MARKER, identify, open_pidfd
+from ..settings import ROOT, Settings
+from .files import touch
+from .folder import Folder
+
+_FLOCK = "hhqqi"  # struct flock on 64-bit Linux, padded as C does
+LOG_MAX = 5_000_000  # bytes of supervisor.log, before a new one is begun
+
+
+def alive(settings: Settings) -> int | None:
+    """The pid of the supervisor of this jobs folder (0: in another container); None without one."""
+    try:
+        fd = os.open(Folder(settings.jobs_folder).ours / "supervisor.lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_GETLK, asked))
+        return None if kind == fcntl.F_UNLCK else max(pid, 0)
+    finally:
+        os.close(fd)
+
+
+def address(ours: Path, folder_fd: int) -> str:
+    """The wake socket's address: a unix socket's path ends at 107 bytes, a folder's doesn't."""
+    path = str(ours / "wake")
+    return path if len(os.fsencode(path)) < 107 else f"/proc/self/fd/{folder_fd}/wake"
+
+
+def wake(settings: Settings, name: str) -> bool:
+    """Tell the supervisor that there's something to do for a job; False when nobody hears it.
+
+    A lost call costs a second, no more: the supervisor looks by itself.
+    """
+    ours = Folder(settings.jobs_folder).ours
+    try:
+        folder_fd = os.open(ours, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+            line.settimeout(0.1)
+            line.sendto(name.encode(), address(ours, folder_fd))
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(folder_fd)
+
+
+def stopped(settings: Settings) -> bool:
+    """Whether the supervisor was stopped on purpose."""
+    return (Folder(settings.jobs_folder).ours / "stopped").exists()
+
+
+def ensure(settings: Settings, even_if_stopped: bool = False) -> None:
+    """Have a supervisor there: start one, detached, if there's none.
+
+    Args:
+        even_if_stopped: also where it was stopped on purpose.
+
+    Raises:
+        TimeoutError: it didn't come within 10 s; supervisor.log says why.
+    """
+    if alive(settings) is not None or (stopped(settings) and not even_if_stopped):
+        return
+    folder = Folder(settings.jobs_folder)
+    folder.make()
+    with open(folder.ours / "ensure.lock", "w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # of many who find it gone, one starts it
+        if alive(settings) is not None:
+            return
+        _spawn(settings, folder.ours / "supervisor.log")
+        until = time.monotonic() + 10
+        while alive(settings) is None:
+            if time.monotonic() > until:
+                raise TimeoutError("The supervisor did not start: .labwaiter/supervisor.log in the jobs folder says why.")
+            time.sleep(0.005)  # a lock of another process can't be awaited without taking it
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The environment in which a process of ours finds this package and this deployment."""
+    # without a job's mark: what a job starts of ours must not end with it
+    given = {name: value for name, value in os.environ.items() if name != MARKER}
+    app = str(ROOT / "app")
+    paths = [p for p in given.get("PYTHONPATH", "").split(os.pathsep) if p and p != app]
+    given["PYTHONPATH"] = os.pathsep.join([app, *paths])
+    given["WAITER_LOG_FOLDER"] = str(settings.jobs_folder)
+    given["SERVICES"] = str(settings.services)
+    return given
+
+
+def _spawn(settings: Settings, log: Path) -> None:
+    with contextlib.suppress(OSError):
+        if log.stat().st_size > LOG_MAX:
+            os.replace(log, log.with_suffix(".log.1"))
+    # a middleman that leaves at once: the supervisor is nobody's child, so nobody must reap it
+    middle = (
+        "import os,sys\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        "    os.execv(sys.executable, [sys.executable, '-m', 'labwaiter.supervisor'])\n"
+    )
+    with open(log, "ab") as out:
+        subprocess.run(
+            [sys.executable, "-S", "-c", middle],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            cwd="/",
+            env=environment(settings),
+            check=False,
+        )
+
+
+def replace(settings: Settings) -> None:
+    """Have the supervisor begin anew with the code that is there now; running jobs go on."""
+    pid = alive(settings)
+    if pid:
+        os.kill(pid, signal.SIGHUP)
+    else:
+        ensure(settings, even_if_stopped=True)
+
+
+def stop(settings: Settings, wait: float = 60.0) -> bool:
+    """Stop the supervisor for good: nothing more is admitted, every job is settled.
+
+    Returns:
+        True once it is gone, False if it is still at it after `wait` seconds.
+    """
+    folder = Folder(settings.jobs_folder)
+    folder.make()
+    touch(folder.ours / "stopped")
+    pid = alive(settings)
+    if pid is None:
+        if not folder.active_names():
+            return True
+        ensure(settings, even_if_stopped=True)  # jobs without a supervisor are settled by a new one
+        pid = alive(settings)
+        touch(folder.ours / "stopped")
+    who = identify(pid) if pid else None
+    fd = open_pidfd(who) if who else None
+    if fd is None:
+        return alive(settings) is None
+    try:
+        signal.pidfd_send_signal(fd, signal.SIGTERM)
+        import select
+
+        return bool(select.select([fd], [], [], wait)[0])
+    finally:
+        os.close(fd)

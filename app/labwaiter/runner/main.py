@@ -1,0 +1,188 @@
+"""The life of a runner: the process of one job, from its fork to its end.json.
+
+It is forked (or exec'd) by the nursery and held until its identity is on disk. What it leaves
+behind, and its end if it died without one, is the supervisor's to deal with.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import faulthandler
+import gc
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import JobFailed
+from ..jobs.codec import dump
+from ..jobs.files import sync_folder
+from ..jobs.folder import Folder
+from ..process import become_subreaper, children, mark_of, put_mark
+from ..program import Command, Script
+from ..record import End
+from ..service import Service
+from ..settings import Settings
+from . import ending, program
+from .job import Aborted, Job, Stop
+from .log import Log
+
+LEFT_CHILDREN = 77  # our exit status when the end is written but processes of the job still live
+_RESERVE = 4096  # bytes kept on the disk for end.json: a full disk must not hide how a job ended
+
+
+def run(settings: Settings, name: str, release: int, service: Callable[[], Service]) -> None:
+    """Be the runner of one job. Never returns.
+
+    Args:
+        release: a pipe: one byte lets the work begin; its end without one means that nobody wants it.
+        service: gives the service's data, once the job may begin.
+    """
+    status = 1
+    try:
+        stop = _settle_in(settings, name, release)
+        if os.read(release, 1) != b"":
+            os.close(release)
+            status = _live(settings, name, stop, service)
+        else:
+            status = 0
+    except BaseException:
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
+    finally:
+        # not sys.exit: above us are the nursery's frames, and its finalisers aren't ours to run
+        os._exit(status)
+
+
+def _settle_in(settings: Settings, name: str, release: int) -> Stop:
+    """Have nothing of the nursery's but its imports: own session, clean signals and descriptors."""
+    os.setsid()
+    stop = Stop()
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    stop.listen()
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    for number in [int(n) for n in os.listdir("/proc/self/fd")]:
+        if number > 2 and number != release:
+            with contextlib.suppress(OSError):
+                os.close(number)
+    put_mark(mark_of(settings.jobs_folder, name))
+    become_subreaper()
+    return stop
+
+
+def _live(settings: Settings, name: str, stop: Stop, service: Callable[[], Service]) -> int:
+    store = Folder(settings.jobs_folder)
+    folder = store.path(name)
+    # that the job began must outlive a power cut: a job is never run twice. The supervisor has
+    # written it, but may not wait for disks.
+    with contextlib.suppress(OSError), open(folder / "state.json", "rb") as state:
+        os.fsync(state.fileno())
+        sync_folder(folder)
+    reserve = _reserve(folder / ".end")
+    request = store.request(name)
+    assert request is not None
+    (folder / "data").mkdir(exist_ok=True)
+    os.chdir(folder / "data")
+    job = Job(store, name, request, stop)
+    log = Log(folder / "log.txt", settings.log_limit, job.flush, job.is_pending)
+    job.on_pending = log.nudge
+    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
+    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+    with contextlib.suppress(ValueError, OSError):
+        faulthandler.enable(log.descriptor)
+    atexit._clear()  # the nursery's
+    gc.enable()
+    log.start()
+    end = _work(job, stop, service, request.inputs)
+    stop.armed = False  # from here on the end is what it is
+    with contextlib.suppress(Exception):
+        atexit._run_exitfuncs()
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    job.flush()
+    left = bool(children())
+    log.close(1.0)
+    _write_end(store, name, end, reserve)
+    with contextlib.suppress(OSError):
+        os.unlink(folder / ".end")
+    return LEFT_CHILDREN if left else 0
+
+
+def _work(job: Job, stop: Stop, service: Callable[[], Service], inputs: dict[str, Any]) -> End:
+    """Call the user's function and make an end of whatever comes of it."""
+    try:
+        offered = service()
+        stop.armed = True
+        stop.check()
+        found = offered.function(job, **inputs)
+        if isinstance(found, (Script, Command)):
+            found = program.run(found, offered.file, job, stop)
+            if isinstance(found, int):
+                stop.check()  # what ended the program may have been the stop that we were told, too
+                return ending.of_program(found, job.result_file, offered.outputs)
+        stop.armed = False
+        if isinstance(found, End):
+            return found
+        if stop.asked and found is None and offered.outputs:
+            return ending.aborted()
+        return _outputs(offered, found)
+    except Aborted:
+        stop.armed = False
+        return ending.aborted()
+    except JobFailed as error:  # the service's own sentence for its user
+        stop.armed = False
+        traceback.print_exc()
+        return ending.failed(error.message)
+    except SystemExit as leaving:
+        stop.armed = False
+        return ending.failed(f"The work left with {leaving.code!r} before it gave its outputs.")
+    except BaseException as error:
+        stop.armed = False
+        traceback.print_exc()
+        return ending.of_exception(error)
+
+
+def _outputs(offered: Service, found: Any) -> End:
+    if offered.result is None:
+        return ending.completed({})
+    if not isinstance(found, offered.result):
+        return ending.failed(f"The work ended without its outputs: it must return {offered.result.__name__}(…).")
+    return ending.of_values({p.name: getattr(found, p.name) for p in offered.outputs}, offered.outputs)
+
+
+def _reserve(path: os.PathLike[str]) -> int | None:
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        os.posix_fallocate(fd, 0, _RESERVE)
+        return fd
+    except OSError:
+        return None
+
+
+def _write_end(store: Folder, name: str, end: End, reserve: int | None) -> None:
+    """end.json; on a full disk into the room that was kept for it."""
+    try:
+        store.write_end(name, end)
+        return
+    except OSError:
+        if reserve is None:
+            raise
+    content = dump(end)
+    if len(content) > _RESERVE:
+        content = dump(ending.failed("The disk was full when the result was to be written."))
+    os.pwrite(reserve, content, 0)
+    os.ftruncate(reserve, len(content))
+    os.fsync(reserve)
+    folder = store.path(name)
+    with contextlib.suppress(FileExistsError):
+        os.link(folder / ".end", folder / "end.json")
+

@@ -1,0 +1,100 @@
+"""Being the one supervisor of a jobs folder: its lock, its wake socket, its signals."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+from pathlib import Path
+
+from ..jobs import link
+
+RESERVE = 1_000_000  # bytes kept on the disk, so that a full one can't hide how jobs ended
+_FAR_DISKS = ("nfs", "cifs", "smb", "fuse", "9p", "afs", "ceph", "gluster")
+
+
+class Taken(Exception):
+    """Another supervisor serves this folder; the message names it."""
+
+
+class Hearth:
+    """What only one process may hold."""
+
+    def __init__(self, ours: Path, lock: int | None = None) -> None:
+        """Take the lock and open the wake socket.
+
+        Args:
+            lock: the descriptor of the lock that this process held before it exec'd itself anew.
+
+        Raises:
+            Taken: somebody else holds it.
+        """
+        self.ours = ours
+        # a POSIX lock: no child inherits it, so it ends with this process and no later
+        self.lock = os.open(ours / "supervisor.lock", os.O_RDWR | os.O_CREAT, 0o644) if lock is None else lock
+        try:
+            fcntl.lockf(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Taken("Another supervisor serves this jobs folder already.") from error
+        self.folder = os.open(ours, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.wake = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self.wake.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1_000_000)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(ours / "wake")
+        self.wake.bind(link.address(ours, self.folder))
+        self.signals, self._asleep = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.told: set[int] = set()
+        self.keep_reserve()
+
+    def listen(self) -> None:
+        """Turn signals into bytes for the loop."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, lambda n, _: self.told.add(n))
+        signal.set_wakeup_fd(self._asleep, warn_on_full_buffer=False)
+
+    def signals_told(self) -> set[int]:
+        """The signals since the last call."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.signals, 4096)
+        told, self.told = self.told, set()
+        return told
+
+    def names(self) -> set[str]:
+        """The jobs that somebody woke us for."""
+        found = set()
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(1000):
+                found.add(self.wake.recv(1024).decode(errors="replace"))
+        return found
+
+    @property
+    def mine(self) -> list[int]:
+        """Descriptors that no child may keep."""
+        return [self.lock, self.folder, self.wake.fileno(), self.signals, self._asleep]
+
+    def keep_reserve(self) -> None:
+        """Have the reserve on the disk."""
+        with contextlib.suppress(OSError):
+            fd = os.open(self.ours / "reserve", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(fd, 0, RESERVE)
+            finally:
+                os.close(fd)
+
+    def use_reserve(self) -> None:
+        """Give the reserve up: the disk is full, and a state must be written."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.ours / "reserve")
+
+
+def far_disk(folder: Path) -> str | None:
+    """The kind of file system if it is none of this machine's own disks: locks and renames differ there."""
+    best, kind = "", ""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        mount = before.split()[4]
+        if (str(folder) + "/").startswith(mount.rstrip("/") + "/") and len(mount) >= len(best):
+            best, kind = mount, after.split()[0]
+    return kind if kind.startswith(_FAR_DISKS) else None
