@@ -1,0 +1,6 @@
+"""`python -m labwaiter` is the command `labwaiter`."""
+
+from .cli import main
+
+if __name__ == "__main__":
+    main()

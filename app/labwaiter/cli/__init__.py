@@ -1,0 +1,66 @@
+"""The shell's face: it translates words into verbs and answers into lines, and decides nothing.
+
+Every command that prints something has --json. The exit status says how it went: see `EXITS`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import click
+
+from .. import __version__
+from ..errors import ClientError, JobAborted, JobFailed, Misconfigured, ServiceError
+from . import deploy, jobs, run, services
+
+EXITS = """\b
+Exit status: 0  fine; where a job was waited for: it completed
+             1  the job failed or was aborted; the file is wrong; the start failed
+             2  the call is wrong: a word, an input, a serviceID, a setting
+             3  not reachable, or not in time"""
+
+
+class Words(click.Group):
+    """A group whose commands end in a sentence and an exit status, never in a traceback of ours."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (ClientError, Misconfigured) as error:
+            raise _exit(str(error), 2) from error
+        except (JobFailed, JobAborted) as error:
+            raise _exit(error.message, 1) from error
+        except ServiceError as error:
+            raise _exit(error.message, 3) from error
+        except TimeoutError as error:
+            raise _exit(str(error), 3) from error
+        except PermissionError as error:
+            raise _exit(
+                f"{error.filename} can't be used: {error.strerror}. Is it another user's?", 3
+            ) from error
+
+
+def _exit(message: str, status: int) -> click.ClickException:
+    ended = click.ClickException(message)
+    vars(ended)["exit_code"] = status  # click reads it from the exception it got
+    return ended
+
+
+@click.group(cls=Words, epilog=EXITS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="labwaiter")
+def main() -> None:
+    """Anything that takes longer than an HTTP request, as an asynchronous SOAP service."""
+    # what goes wrong in a service file is told by the command itself, not by the log's last resort
+    logging.getLogger("labwaiter").addHandler(logging.NullHandler())
+
+
+main.add_command(deploy.serve)
+main.add_command(deploy.supervise)
+main.add_command(deploy.start)
+main.add_command(deploy.stop)
+main.add_command(services.services)
+main.add_command(services.check)
+main.add_command(services.new)
+main.add_command(run.run)
+main.add_command(jobs.jobs)

@@ -1,0 +1,201 @@
+"""serve, supervise, start, stop: a deployment as its administrator runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import __version__, catalogue
+from .. import settings as settings_module
+from ..errors import Misconfigured
+from ..jobs import link
+from ..settings import ROOT, Settings
+from . import say, web
+
+PORT = click.IntRange(1, 65535)
+
+
+def chosen(**changes: Any) -> Settings:
+    """The settings in force, with what the call itself says."""
+    return dataclasses.replace(
+        settings_module.load(), **{name: value for name, value in changes.items() if value is not None}
+    )
+
+
+@click.command()
+@click.option("--host", help="Address to listen on; default: HOST.")
+@click.option("--port", type=PORT, help="Port to listen on; default: PORT.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Web worker processes; default: WEB_CONCURRENCY.")
+def serve(host: str | None, port: int | None, workers: int | None) -> None:
+    """Run the web side in the foreground.
+
+    Starts a supervisor first where there is none.
+    """
+    settings = chosen(host=host, port=port, web_concurrency=workers)
+    if why := web.refusal(settings, []):
+        raise click.ClickException(why)
+    begin(settings, replace=False)
+    os.chdir(ROOT / "app")
+    command = web.command(settings)
+    os.execve(command[0], command, web.environment(settings))
+
+
+@click.command()
+def supervise() -> None:
+    """Run the supervisor in the foreground."""
+    from ..supervisor.main import main
+
+    main(settings_module.load())
+
+
+@click.command()
+@click.option("--port", type=PORT, help="Port to listen on; default: PORT.")
+@click.option("--host", help="Address to listen on; default: HOST.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Web worker processes; default: WEB_CONCURRENCY.")
+@click.option("--wait", default=30.0, show_default=True, help="Seconds that the web side has to come.")
+@click.option("--try", "trial", is_flag=True, help="Run a Waiter of five seconds through the test client.")
+@click.option("--json", "json_", is_flag=True, help="Say it as JSON.")
+def start(
+    port: int | None, host: str | None, workers: int | None, wait: float, trial: bool, json_: bool
+) -> None:
+    """Start or replace the deployment.
+
+    It has the code and the settings that are there now; running jobs go on.
+
+    The new web side listens before the old one is ended, so that no call is refused.
+    """
+    settings = chosen(port=port, host=host, web_concurrency=workers)
+    offered = catalogue.load(settings.services)
+    with one_at_a_time(settings):
+        old = web.processes(settings)
+        if why := web.refusal(settings, old):
+            raise click.ClickException(why)
+        begin(settings, replace=True)
+        started = web.spawn(settings)
+        if not web.ready(settings, old, started, wait):
+            web.end([who for who in web.processes(settings) if who not in old])
+            stays = " What ran before runs on." if old else ""
+            raise click.ClickException(f"The web side did not start.{stays} {_last_words(settings)}")
+        web.end(old)
+        if why := web.answers(settings, wait=10.0):
+            raise click.ClickException(f"The web side started, but {why}. {_last_words(settings)}")
+    if trial and "Waiter" in offered.services:
+        _try(settings)
+    wsdl = {name: web.address(settings, name) + "?wsdl" for name in offered.services}
+    told = {
+        "version": __version__,
+        "port": settings.port,
+        "wsdl": wsdl,
+        "broken": {name: one.reason for name, one in offered.broken.items()},
+        "jobs": str(settings.jobs_folder),
+        "logs": str(web.log_file(settings).parent),
+    }
+    if json_:
+        say.as_json(told)
+        return
+    click.echo(f"labwaiter {__version__} runs at {web.address(settings)}")
+    for name, address in wsdl.items():
+        click.echo(f"  WSDL of {name}: {address}")
+    for name, one in offered.broken.items():
+        click.echo(f"  {name} is not offered: {one.reason}")
+    click.echo(f"  Jobs: {told['jobs']}")
+    click.echo(f"  Logs: {told['logs']} (supervisor.log, web.log)")
+    click.echo("  Every sessionToken is accepted in this release: let only callers you trust reach it.")
+
+
+@click.command()
+@click.option(
+    "--wait", default=60.0, show_default=True, help="Seconds that the jobs have to come to their end."
+)
+def stop(wait: float) -> None:
+    """End the deployment and settle every job.
+
+    Running jobs are stopped, queued ones don't start.
+    """
+    settings = settings_module.load()
+    if not settings.jobs_folder.is_dir():
+        click.echo("Nothing was running.")
+        return
+    with one_at_a_time(settings):
+        running = web.processes(settings)
+        alive = link.alive(settings) is not None
+        settled = link.stop(settings, wait)  # callers see how it goes, as long as the web side is there
+        web.end(web.processes(settings))
+    if not settled:
+        raise click.ClickException(
+            f"The web side has ended, but not every job has within {wait:g} s; the supervisor stays at it."
+            " Call stop again to wait for it; supervisor.log tells more."
+        )
+    click.echo("labwaiter has stopped; every job is settled." if running or alive else "Nothing was running.")
+
+
+def begin(settings: Settings, replace: bool) -> None:
+    """Have a supervisor there, also where the last one was stopped on purpose.
+
+    Raises:
+        TimeoutError: it did not come.
+    """
+    mark = settings.jobs_folder / ".labwaiter" / "stopped"
+    if link.stopped(settings):
+        until = time.monotonic() + 60
+        while link.alive(settings) is not None and time.monotonic() < until:
+            time.sleep(0.05)  # it is settling its jobs; its lock can't be awaited without taking it
+    mark.unlink(missing_ok=True)
+    if replace and link.alive(settings) is not None:
+        link.replace(settings)
+    link.ensure(settings, even_if_stopped=True)
+
+
+@contextlib.contextmanager
+def one_at_a_time(settings: Settings) -> Iterator[None]:
+    """Of several starts and stops of one deployment, each waits for the one before."""
+    ours = settings.jobs_folder / ".labwaiter"
+    try:
+        ours.mkdir(parents=True, exist_ok=True)
+        fd = os.open(ours / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise Misconfigured(
+            f"WAITER_LOG_FOLDER {settings.jobs_folder} can't be written: {error.strerror}."
+        ) from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _last_words(settings: Settings) -> str:
+    try:
+        text = web.log_file(settings).read_text(errors="replace")[-8000:]
+    except OSError:
+        return "It left no log."
+    return "\n".join(["The last lines of web.log:", *("  " + line for line in say.lines(text, 12))])
+
+
+def _try(settings: Settings) -> None:
+    client = Path(ROOT / "test_client" / "client.py")
+    if not client.is_file():
+        return
+    click.echo("Trying it: a Waiter of five seconds …", err=True)
+    call = [sys.executable, str(client), "--url", web.address(settings, "Waiter") + "?wsdl"]
+    done = subprocess.run(
+        [*call, "watch", "--every", "1", "secondsToWait=5"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if done.returncode != 0:
+        words = "\n".join(say.lines(done.stdout + done.stderr))
+        raise click.ClickException(f"The deployment runs, but its Waiter did not complete:\n{words}")
+    click.echo("It has completed.", err=True)

@@ -1,0 +1,104 @@
+"""run: an execution without SOAP, watched from the terminal."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+
+import click
+
+from .. import catalogue
+from .. import settings as settings_module
+from ..catalogue import Broken
+from ..errors import InvalidParameter, Unavailable
+from ..jobs import Jobs
+from ..record import Record, View
+from ..service import Service
+from ..settings import Settings
+from . import say
+from .jobs import EXIT_OF, as_json
+
+LOOK_EVERY = 0.5  # s
+BAR = 30  # characters
+
+
+@click.command()
+@click.argument("service_name", metavar="SERVICE")
+@click.argument("inputs", metavar="[NAME=VALUE]…", nargs=-1)
+@click.option("--id", "service_id", help="The execution's serviceID; default: a fresh one.")
+@as_json
+def run(service_name: str, inputs: tuple[str, ...], service_id: str | None, json_: bool) -> None:
+    """Run a service without SOAP.
+
+    Waits for the end and prints the outputs. Ctrl-C aborts the execution.
+    """
+    settings = settings_module.load()
+    service = _find(settings, service_name)
+    given = _given(inputs)
+    service_id = service_id or f"shell-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    verbs = Jobs(settings)
+    verbs.start(service, service_id, given, user="shell")
+    if not json_:
+        click.echo(f"Started {service.name} as {say.plain(service_id)}", err=True)
+    record = _watch(verbs, service, service_id)
+    if json_:
+        say.as_json(say.of_record(record))
+    else:
+        say.result(record)
+    sys.exit(EXIT_OF[record.state] if not record.active else 3)
+
+
+def _find(settings: Settings, name: str) -> Service:
+    offered = catalogue.load(settings.services)
+    found = offered.find(name)
+    if isinstance(found, Broken):
+        raise Unavailable(f"{found.name} can't be run: {found.reason}")
+    if found is None:
+        known = ", ".join(offered.services) or "none"
+        raise InvalidParameter(f"There is no service {say.plain(name, 60)}; there are: {known}.")
+    return found
+
+
+def _given(inputs: tuple[str, ...]) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for one in inputs:
+        name, equals, value = one.partition("=")
+        if not equals:
+            raise InvalidParameter(f"Write an input as name=value, not {say.plain(one, 60)}.")
+        if name in given:
+            raise InvalidParameter(f"The input {say.plain(name, 60)} is given twice.")
+        given[name] = value
+    return given
+
+
+def _watch(verbs: Jobs, service: Service, service_id: str) -> Record:
+    """The record once the execution has ended, however; Ctrl-C has it stopped."""
+    live = sys.stderr.isatty()
+    try:
+        while True:
+            record = verbs.wait(service_id, LOOK_EVERY)
+            if live:
+                click.echo("\r" + _line(verbs.view(service_id, service)) + "\x1b[K", nl=False, err=True)
+            if not record.active:
+                return record
+    except KeyboardInterrupt:
+        click.echo("\nStopping it …", err=True)
+        if not verbs.abort(service, service_id):
+            click.echo("The stop goes on by itself.", err=True)
+        return verbs.record(service_id)
+    finally:
+        if live:
+            click.echo(err=True)
+
+
+def _line(view: View) -> str:
+    record, fraction = view.record, view.progress.fraction
+    if record.outputs is not None:
+        fraction = 1.0
+    filled = round(BAR * min(1.0, max(0.0, fraction or 0.0)))
+    percent = "    " if fraction is None else f"{fraction:4.0%}"
+    began = record.started or record.request.created
+    place = f"place {view.place} in the queue" if view.place else view.progress.stage
+    words = [percent, say.span((record.ended or view.now) - began), str(record.state), say.plain(place, 60)]
+    return f"[{'#' * filled}{'.' * (BAR - filled)}] " + "  ".join(words).rstrip()
