@@ -3,6 +3,7 @@
 What a service file needs is here; see `service` for the smallest one.
 """
 
+from .errors import JobFailed
 from .parameter import Length, Range, Seconds, Unit, hours, minutes
 from .program import Command, Script
 from .runner.job import Aborted, Job
@@ -14,6 +15,7 @@ __all__ = [
     "Aborted",
     "Command",
     "Job",
+    "JobFailed",
     "Length",
     "Outputs",
     "Range",

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import JobAborted, JobFailed, ServiceIDInUse, TooManyJobs, Unavailable, UnknownServiceID
 from ..process import lives
-from ..record import Record, Request, State, View, derive
+from ..record import ACTIVE, ENDED, Condition, Record, Request, State, View, derive
 from ..service import Service
 from ..settings import Settings
 from . import link, messages
@@ -23,6 +23,7 @@ from .watch import until
 log = logging.getLogger(__name__)
 TOLD_SECONDS = 20.0  # portals show no fault texts: so long everybody gets the page that says why
 MESSAGES_SHOWN = 10
+SETTLE_SECONDS = 1.5  # a supervisor settles in milliseconds; one that has yet to start, in a tenth of a second
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -75,8 +76,7 @@ class Jobs:
             if not self._same(name, service, inputs):
                 raise Unavailable("The jobs folder changes under this start; try again.")
             return self.status(service, service_id)
-        if not link.wake(self.settings, name):
-            self._have_supervisor()
+        self._wake(name)
         view = View(record=derive(name, request, None, None), now=time.time(), limit=service.limit)
         return Status(view, False, service.placeholders)
 
@@ -159,18 +159,13 @@ class Jobs:
             return True
         with contextlib.suppress(FileExistsError):
             self.folder.mark(record.name, "abort")
-        if not link.wake(self.settings, record.name):
-            self._have_supervisor()
+        self._wake(record.name)
         return self._wait(record.name, wait) is not None
 
     def _wait(self, name: str, seconds: float) -> Record | None:
-        def ended() -> Record | None:
-            record = self._look(name)
-            # end.json alone is not gone: the supervisor's state says that nothing is left behind
-            condition = self.folder.condition(name)
-            return record if condition is not None and not record.active and condition.ended else None
-
-        return until(self.folder.path(name), ended, seconds)
+        # end.json alone is not the end: the supervisor's state says that nothing is left behind
+        ended = until(self.folder.path(name), lambda: self._settled(name), seconds)
+        return self._look(name) if ended else None
 
     def wait(self, service_id: str, timeout: float) -> Record:
         """The record once the execution has ended, or as it is after `timeout` seconds.
@@ -253,14 +248,20 @@ class Jobs:
             )
         condition, end = self._read(self.folder.condition, name), self._read(self.folder.end, name)
         nobody = False
-        if condition is None or condition.state in (State.QUEUED, State.RUNNING):
-            if condition is None:
-                self.folder.mark_active(name)  # a face that died between claim and mark
-            if link.alive(self.settings) is None:
-                runner = condition.runner if condition else None
-                nobody = runner is not None and lives(runner) is False
-                self._have_supervisor()
+        if condition is None:
+            self.folder.mark_active(name)  # a face may have died between claim and mark
+        if condition is None or condition.state in ACTIVE:
+            self._have_supervisor()
+            if end is None and condition is not None and condition.runner and lives(condition.runner) is False:
+                # its process is gone and the supervisor is about to say how it ended
+                settled = until(self.folder.path(name), lambda: self._settled(name), SETTLE_SECONDS)
+                condition, end = settled or condition, self._read(self.folder.end, name)
+                nobody = settled is None and link.alive(self.settings) is None
         return derive(name, request, condition, end, self.folder.marked(name, "abort"), nobody)
+
+    def _settled(self, name: str) -> Condition | None:
+        condition: Condition | None = self._read(self.folder.condition, name)
+        return condition if condition is not None and condition.state in ENDED else None
 
     def _read(self, read: Any, name: str) -> Any:
         try:
@@ -268,6 +269,10 @@ class Jobs:
         except (ValueError, TypeError, KeyError) as error:
             log.exception("a record is damaged: %s", name)
             raise Unavailable("The record of this execution is damaged; tell the administrator.") from error
+
+    def _wake(self, name: str) -> None:
+        if not link.wake(self.settings, name):
+            self._have_supervisor()
 
     def _have_supervisor(self) -> None:
         try:

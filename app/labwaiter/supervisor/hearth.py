@@ -48,6 +48,13 @@ class Hearth:
         self.told: set[int] = set()
         self.keep_reserve()
 
+    def stands(self) -> bool:
+        """Whether the folder is still there, and the lock in it the one that we hold."""
+        try:
+            return os.path.samestat(os.stat(self.ours / "supervisor.lock"), os.fstat(self.lock))
+        except OSError:
+            return False
+
     def listen(self) -> None:
         """Turn signals into bytes for the loop."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):

@@ -11,7 +11,6 @@ import sys
 import time
 from dataclasses import dataclass
 
-from ..jobs import link
 from ..jobs.files import touch
 from ..jobs.folder import Folder
 from ..process import become_subreaper, boot_clock, boot_id, identify, lives, open_pidfd, tell_group
@@ -437,6 +436,11 @@ class Supervisor:
         now = boot_clock()
         self._next_tick = now + TICK
         self._reap()
+        if not self.hearth.stands():
+            log.warning("the jobs folder was removed or replaced: there is nothing left to supervise")
+            self.leaving = True
+            for kept in (self.charges, self.forking, self.unwritten):
+                kept.clear()
         if signal.SIGHUP in self.hearth.told:
             self._on_signals()
         seen = self._active_stamp()
@@ -528,5 +532,3 @@ def serve(settings: Settings, lock: int | None = None) -> None:
     Supervisor(settings, hearth).run()
     log.info("stopped; every job is settled")
 
-
-_ = link

@@ -1,0 +1,9 @@
+"""A service whose file does not import."""
+
+import a_module_that_nobody_has
+from labwaiter import service
+
+
+@service("Broken", namespace="http://samples.example/")
+def startBroken(job):
+    """Never offered."""

@@ -1,0 +1,197 @@
+"""kill -9 of each of ours, of several, of all: no job stays running, nothing written is lost."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+
+import pytest
+from conftest import SAMPLES, Lab, eventually, wait_gone
+
+from labwaiter.jobs import link
+from labwaiter.record import State
+
+
+def kill(*pids: int) -> None:
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    for pid in pids:
+        wait_gone(pid)
+
+
+def program_of(lab: Lab, service_id: str) -> int:
+    runner = lab.running(service_id)
+    return eventually(lambda: next((pid for pid in lab.left_of(service_id) if pid != runner), 0))
+
+
+def test_a_killed_program_is_a_failed_job_with_the_signal_s_name(lab: Lab) -> None:
+    lab.start("Unruly", "one", word="sleep")
+    kill(program_of(lab, "one"))
+    record = lab.ended("one")
+    assert record.state is State.FAILED
+    assert "SIGKILL" in record.why
+
+
+@pytest.mark.parametrize("service", ["Unruly", "UnrulyScript"])
+def test_a_killed_runner_is_a_failed_job_and_its_program_goes_with_it(lab: Lab, service: str) -> None:
+    lab.start(service, "one", word="sleep")
+    lab.file("one", "status.txt")
+    kill(lab.running("one"))
+    record = lab.ended("one")
+    assert record.state is State.FAILED
+    assert "SIGKILL" in record.why
+    assert lab.left_of("one") == []
+
+
+def test_a_killed_nursery_is_replaced_and_its_jobs_go_on_to_their_results(lab: Lab) -> None:
+    lab.start("Unruly", "before", word="hundred-but-running")
+    lab.file("before", "status.txt")
+    nursery = lab.nursery
+    kill(nursery)
+    lab.start("Echo", "after", text="x")
+    assert lab.ended("after").state is State.COMPLETED
+    assert lab.nursery != nursery
+    (lab.folder("before") / "go").touch()
+    assert lab.ended("before").state is State.COMPLETED
+    assert lab.status("Unruly", "before").outputs == {"result": "late"}
+
+
+def test_a_killed_supervisor_is_replaced_at_once_and_the_next_one_adopts_what_lives(lab: Lab) -> None:
+    lab.start("Unruly", "goes on", word="hundred-but-running")
+    lab.start("Unruly", "aborted", word="deaf")
+    lab.file("goes on", "status.txt")
+    lab.file("aborted", "status.txt")
+    supervisor = lab.supervisor
+    kill(supervisor)
+    eventually(lambda: link.alive(lab.settings) not in (None, supervisor))  # nobody asked for it
+    assert lab.record("goes on").state is State.RUNNING
+    lab.jobs.abort(lab.services["Unruly"], "aborted")
+    assert lab.ended("aborted").state is State.ABORTED
+    assert lab.left_of("aborted") == []
+    (lab.folder("goes on") / "go").touch()
+    assert lab.ended("goes on").state is State.COMPLETED
+
+
+def test_with_supervisor_and_nursery_killed_the_next_look_brings_the_truth(lab: Lab) -> None:
+    lab.start("Unruly", "lives", word="hundred-but-running")
+    lab.start("Unruly", "dies", word="sleep")
+    lab.file("lives", "status.txt")
+    lab.file("dies", "status.txt")
+    kill(lab.supervisor, lab.nursery)
+    kill(*lab.left_of("dies"))
+    assert lab.record("dies").state is State.FAILED
+    assert "interrupted" in lab.record("dies").why
+    assert lab.record("lives").state is State.RUNNING
+    assert link.alive(lab.settings) is not None
+    assert lab.ended("dies").state is State.FAILED
+    (lab.folder("lives") / "go").touch()
+    assert lab.ended("lives").state is State.COMPLETED
+
+
+def test_an_end_that_was_written_before_everything_died_is_what_is_told(lab: Lab) -> None:
+    lab.start("Unruly", "one", word="hundred-but-running")
+    lab.file("one", "status.txt")
+    runner = lab.running("one")
+    os.kill(lab.supervisor, signal.SIGSTOP)  # it can't settle what now ends
+    (lab.folder("one") / "go").touch()
+    lab.file("one", "end.json")
+    assert lab.status("Unruly", "one").completed
+    wait_gone(runner)
+    kill(lab.supervisor)
+    assert lab.ended("one").state is State.COMPLETED
+    assert lab.status("Unruly", "one").outputs == {"result": "late"}
+
+
+def test_with_everything_killed_no_job_stays_running_and_none_is_run_twice(lab: Lab) -> None:
+    for number in range(5):
+        lab.start("Unruly", f"job {number}", word="sleep")
+        lab.file(f"job {number}", "status.txt")
+    nursery, supervisor = lab.nursery, lab.supervisor
+    pids = [pid for number in range(5) for pid in lab.left_of(f"job {number}")]
+    os.kill(nursery, signal.SIGSTOP)  # or it would start the next supervisor between two kills
+    kill(supervisor)
+    kill(nursery, *pids)
+    for record in lab.jobs.list():
+        assert record.state is State.FAILED
+        assert "interrupted" in record.why
+    for number in range(5):
+        assert lab.ended(f"job {number}").state is State.FAILED
+        assert lab.left_of(f"job {number}") == []
+
+
+def test_of_two_supervisors_started_at_once_one_serves(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab()
+    lab.root.mkdir()
+    command = ["python", "-m", "labwaiter.supervisor"]
+    import sys
+
+    command[0] = sys.executable
+    both = [subprocess.Popen(command, env=lab.environment, stderr=subprocess.PIPE) for _ in range(2)]
+    eventually(lambda: [p for p in both if p.poll() is not None])
+    loser = next(p for p in both if p.poll() is not None)
+    assert loser.returncode == 0
+    assert b"Another supervisor" in (loser.stderr.read() if loser.stderr else b"")
+    winner = next(p for p in both if p is not loser)
+    assert link.alive(lab.settings) == winner.pid
+    lab.start("Echo", "one", text="x")
+    assert lab.ended("one").state is State.COMPLETED
+    lab.close()
+    winner.wait(20)
+    for process in both:
+        if process.stderr:
+            process.stderr.close()
+
+
+def test_a_start_without_a_supervisor_starts_one(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab()
+    lab.start("Echo", "one", text="x")
+    assert lab.ended("one").state is State.COMPLETED
+
+
+def test_a_supervisor_replaced_by_new_code_leaves_running_jobs_alone(lab: Lab) -> None:
+    lab.start("Unruly", "one", word="hundred-but-running")
+    runner = lab.running("one")
+    nursery = lab.nursery
+    pid = lab.supervisor
+    link.replace(lab.settings)
+    eventually(lambda: lab._nursery() not in (None, nursery))
+    assert lab.supervisor == pid
+    lab.start("Echo", "two", text="x")
+    assert lab.ended("two").state is State.COMPLETED
+    assert lab.running("one") == runner
+    (lab.folder("one") / "go").touch()
+    assert lab.ended("one").state is State.COMPLETED
+    wait_gone(nursery)  # it left with its last job
+
+
+def test_changed_service_code_is_what_the_next_job_runs(lab: Lab) -> None:
+    lab.start("Steps", "old")
+    lab.ended("old")
+    file = lab.settings.services / "services.py"
+    file.write_text(file.read_text().replace('result="counted"', 'result="counted anew"'))
+    lab.start("Steps", "new")
+    lab.ended("new")
+    assert lab.status("Steps", "old").outputs == {"result": "counted"}
+    assert lab.status("Steps", "new").outputs == {"result": "counted anew"}
+
+
+def test_a_service_whose_import_starts_threads_works_all_the_same(lab: Lab, tmp_path: object) -> None:
+    import shutil
+
+    from labwaiter import catalogue
+
+    shutil.copy(SAMPLES / "threads.py", lab.settings.services)
+    service = catalogue.load(lab.settings.services).services["Threads"]
+    lab.jobs.start(service, "one", {"word": "hi"})
+    assert lab.ended("one").state is State.COMPLETED, lab.record("one").why
+    assert "hi from" in lab.jobs.status(service, "one").outputs["result"]
+
+
+def test_a_service_removed_since_its_start_is_a_failed_job(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab()
+    service = lab.services["Echo"]
+    (lab.settings.services / "services.py").unlink()
+    lab.jobs.start(service, "one", {"text": "x"})
+    record = lab.ended("one")
+    assert record.state is State.FAILED
+    assert "Echo is not available" in record.why

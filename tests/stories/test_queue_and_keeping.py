@@ -1,0 +1,148 @@
+"""Waiting, stopping the deployment, and what is kept."""
+
+import os
+import time
+from collections.abc import Callable
+
+import pytest
+from conftest import Lab, eventually, wait_gone
+
+from labwaiter.errors import ServiceIDInUse, TooManyJobs, Unavailable, UnknownServiceID
+from labwaiter.jobs import link
+from labwaiter.record import State
+
+
+def test_jobs_beyond_the_limit_wait_and_know_their_place(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(MAX_RUNNING="2")
+    lab.supervise()
+    for name in "abcd":
+        lab.start("Unruly", name, word="hundred-but-running")
+    lab.running("a")
+    lab.running("b")
+    eventually(lambda: lab.status("Unruly", "d").view.place == 2)
+    assert lab.status("Unruly", "c").view.place == 1
+    assert "2 of 2" in lab.status("Unruly", "c").view.ahead
+    (lab.folder("a") / "go").touch()
+    lab.running("c")
+    eventually(lambda: lab.status("Unruly", "d").view.place == 1)
+    assert lab.jobs.abort(lab.services["Unruly"], "d") is True
+    assert lab.record("d").state is State.ABORTED
+    assert lab.record("d").started is None
+
+
+def test_a_service_may_limit_itself_without_holding_up_others(lab: Lab) -> None:
+    lab.start("Single", "first")
+    lab.running("first")
+    lab.start("Single", "second")
+    lab.start("Echo", "other", text="x")
+    assert lab.ended("other").state is State.COMPLETED
+    assert lab.record("second").state is State.QUEUED
+    (lab.folder("first") / "go").touch()
+    lab.running("second")
+    (lab.folder("second") / "go").touch()
+    assert lab.ended("second").state is State.COMPLETED
+
+
+def test_a_full_queue_refuses_and_records_nothing(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(MAX_RUNNING="1", MAX_QUEUED="2")
+    lab.supervise()
+    for name in "abc":
+        lab.start("Unruly", name, word="sleep")
+    with pytest.raises(TooManyJobs, match="try again later"):
+        lab.start("Unruly", "d", word="sleep")
+    with pytest.raises(UnknownServiceID):
+        lab.record("d")
+    assert lab.start("Unruly", "c", word="sleep").view.record.request.service_id == "c"
+
+
+def test_the_queue_survives_its_supervisor(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(MAX_RUNNING="1")
+    lab.supervise()
+    for name in "abc":
+        lab.start("Unruly", name, word="hundred-but-running")
+    lab.running("a")
+    supervisor = lab.supervisor
+    os.kill(supervisor, 9)
+    eventually(lambda: link.alive(lab.settings) not in (None, supervisor))
+    for name in "abc":
+        lab.file(name, "status.txt")
+        (lab.folder(name) / "go").touch()
+        assert lab.ended(name).state is State.COMPLETED
+    assert [r.request.service_id for r in sorted(lab.jobs.list(), key=lambda r: r.started or 0)] == ["a", "b", "c"]
+
+
+def test_a_stopped_deployment_has_settled_every_job_and_stays_stopped(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(MAX_RUNNING="1")
+    lab.supervise()
+    lab.start("Unruly", "runs", word="deaf")
+    lab.start("Unruly", "waits", word="sleep")
+    lab.file("runs", "status.txt")
+    supervisor, nursery = lab.supervisor, lab.nursery
+    assert link.stop(lab.settings, 20) is True
+    wait_gone(nursery)
+    assert lab.left_of("runs") == []
+    for name in ("runs", "waits"):
+        late_poll = lab.status("Unruly", name)  # it starts no supervisor
+        assert late_poll.view.record.state is State.ABORTED
+        assert "deployment was stopped" in late_poll.view.record.why
+    with pytest.raises(Unavailable, match="being stopped"):
+        lab.start("Unruly", "new", word="sleep")
+    assert link.alive(lab.settings) is None
+    assert not os.path.exists(f"/proc/{supervisor}") or lab.supervisors[0].wait(5) == 0
+
+
+def test_stopping_settles_jobs_whose_supervisor_died_before(lab: Lab) -> None:
+    lab.start("Unruly", "one", word="sleep")
+    lab.file("one", "status.txt")
+    nursery = lab.nursery
+    os.kill(nursery, 19)  # it can't start the next supervisor
+    os.kill(lab.supervisor, 9)
+    eventually(lambda: link.alive(lab.settings) is None)
+    assert link.stop(lab.settings, 20) is True
+    os.kill(nursery, 18)
+    assert lab.record("one").state is State.ABORTED
+    assert lab.left_of("one") == []
+    eventually(lambda: not os.path.exists(f"/proc/{nursery}"))
+
+
+def test_after_retention_a_tombstone_keeps_the_service_id_from_being_used_again(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(KEEP_DAYS=str(1 / 86400))
+    lab.supervise()
+    lab.start("Echo", "old", text="x")
+    lab.ended("old")
+    eventually((lab.folder("old") / "tombstone.json").exists)
+    eventually(lambda: os.listdir(lab.folder("old")) == ["tombstone.json"])
+    with pytest.raises(UnknownServiceID, match="removed"):
+        lab.status("Echo", "old")
+    with pytest.raises(ServiceIDInUse, match="used before"):
+        lab.start("Echo", "old", text="x")
+
+
+def test_a_job_is_removed_by_hand_only_after_its_end(lab: Lab) -> None:
+    lab.start("Unruly", "one", word="sleep")
+    lab.running("one")
+    with pytest.raises(ServiceIDInUse, match="abort it first"):
+        lab.jobs.remove("one")
+    lab.jobs.abort(None, "one")
+    lab.jobs.remove("one")
+    assert os.listdir(lab.folder("one")) == ["tombstone.json"]
+
+
+def test_progress_stages_and_values_are_seen_while_a_function_works(lab: Lab) -> None:
+    lab.start("Steps", "one", count="200", step="0.05")
+    seen = lab.when("one", lambda: (p := lab.store.progress("one")).fraction and p)
+    assert 0 < seen.fraction < 1  # type: ignore[operator]
+    assert seen.stage.startswith("at ")
+    assert "elapsed" in seen.values
+    lab.jobs.abort(None, "one")
+
+
+def test_a_claim_that_was_never_finished_is_no_job(lab: Lab) -> None:
+    half = lab.store.ours / "new" / "half"
+    (half / "data").mkdir(parents=True)
+    os.utime(half, (time.time() - 7200,) * 2)
+    assert lab.jobs.list() == []
+    from labwaiter.supervisor import retention
+
+    retention.bury_old(lab.store, 3600, time.time())
+    assert not half.exists()
