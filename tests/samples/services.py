@@ -1,6 +1,7 @@
 """Small services, each named for its trait."""
 
 import os
+import random
 import subprocess
 import sys
 from typing import Annotated, Literal
@@ -8,6 +9,8 @@ from typing import Annotated, Literal
 from labwaiter import Command, Job, JobFailed, Length, Outputs, Range, Script, service
 
 NS = "http://samples.example/"
+DICE = random.Random()
+FAIR_DICE = random.Random(42)
 
 
 class Result(Outputs):
@@ -154,3 +157,9 @@ def startFamily(job: Job) -> Result:
     child = subprocess.Popen(["sleep", "600"], start_new_session=True)
     job.write("child.pid", str(child.pid))
     return Result(result="left a child")
+
+
+@service("Dice", namespace=NS)
+def startDice(job: Job) -> Result:
+    """Draw from generators that live as long as their module."""
+    return Result(result=f"{DICE.random()} {FAIR_DICE.random()} {random.random()}")

@@ -201,3 +201,13 @@ def test_a_blank_service_id_is_refused(lab: Lab, service_id: str) -> None:
 def test_a_service_id_beyond_all_measure_is_refused(lab: Lab) -> None:
     with pytest.raises(InvalidParameter, match="1001 characters"):
         lab.start("Echo", "x" * 1001, text="x")
+
+
+def test_each_job_draws_random_numbers_of_its_own_unless_they_were_seeded(lab: Lab) -> None:
+    drawn = []
+    for name in "abc":
+        lab.start("Dice", name)
+        lab.ended(name)
+        drawn.append(lab.status("Dice", name).outputs["result"].split())
+    own, seeded, modules = (set(column) for column in zip(*drawn, strict=True))
+    assert (len(own), len(seeded), len(modules)) == (3, 1, 3)

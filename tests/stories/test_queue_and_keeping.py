@@ -146,3 +146,12 @@ def test_a_claim_that_was_never_finished_is_no_job(lab: Lab) -> None:
 
     retention.bury_old(lab.store, 3600, time.time())
     assert not half.exists()
+
+
+def test_a_supervisor_whose_jobs_folder_was_removed_leaves(make_lab: Callable[..., Lab]) -> None:
+    import shutil
+
+    lab = make_lab()
+    supervisor = lab.supervise()
+    shutil.rmtree(lab.root)
+    assert supervisor.wait(20) == 0

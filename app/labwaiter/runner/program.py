@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import gc
 import os
-import runpy
 import shutil
 import subprocess
 import sys
 import threading
 import traceback
+import types
 from pathlib import Path
 
 from ..parameter import text_of
@@ -69,8 +69,12 @@ def run_script(script: Script, service_file: Path) -> int:
     path = find(script.path, service_file, "script")
     sys.argv = [str(path), *(text_of(a) for a in script.arguments)]
     sys.path.insert(0, str(path.parent))
+    # runpy would look whether the file is a zip archive first, which takes as long as all of this
+    module = types.ModuleType("__main__")
+    module.__file__ = str(path)
+    sys.modules["__main__"] = module
     try:
-        runpy.run_path(str(path), run_name="__main__")
+        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
         status = 0
     except SystemExit as leaving:
         status = _exit_status(leaving.code)
@@ -85,6 +89,7 @@ def run_script(script: Script, service_file: Path) -> int:
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
             thread.join()
+    module.__dict__.clear()  # its open files are closed, so flushed
     gc.collect()
     return status
 

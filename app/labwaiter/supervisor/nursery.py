@@ -11,6 +11,7 @@ import gc
 import json
 import logging
 import os
+import random
 import select
 import signal
 import socket
@@ -43,6 +44,7 @@ class Nursery:
         self.offers: dict[str, Any] = {}  # every service's rules
         self.execs: dict[str, Path] = {}  # services whose runners are exec'd, and their files
         self.broken: dict[str, str] = {}
+        self.unseeded: list[random.Random] = []  # generators of the services' modules
         self.runners: dict[int, str] = {}  # pid → job's name
         self.retired = False
         self.orphaned = False
@@ -82,6 +84,8 @@ class Nursery:
             else:
                 for one in catalogue.load_file(file):
                     self.services.setdefault(one.name, one)
+                mine, its = generators(self.settings.services), tried["generators"]
+                self.unseeded += [g for key, (state, g) in mine.items() if its.get(key, state) != state]
         except Misconfigured as error:
             self.broken.update({name: str(error) for name in catalogue.names_in(file)})
             log.error("%s offers no service: %s", file.name, error)
@@ -123,6 +127,8 @@ class Nursery:
             os.close(let_go)
             if service_name in self.execs:
                 self._exec(name, service_name, hold)
+            for generator in self.unseeded:
+                generator.seed()  # or every fork would draw the same numbers; random's own does it itself
             runner.run(self.settings, name, hold, lambda: self.services[service_name])
         os.close(hold)
         self.runners[pid] = name
@@ -232,7 +238,26 @@ def _trial(file: Path) -> dict[str, Any]:
         if error.__cause__ is not None:
             log.error("%s can't be imported", file.name, exc_info=error.__cause__)
         return {"wrong": str(error)}
-    return {"offers": {s.name: rules_of(s) for s in found}, "threads": len(os.listdir("/proc/self/task")) > 1}
+    return {
+        "offers": {s.name: rules_of(s) for s in found},
+        "threads": len(os.listdir("/proc/self/task")) > 1,
+        "generators": {key: state for key, (state, _) in generators(file.parent).items()},
+    }
+
+
+def generators(folder: Path) -> dict[str, tuple[int, random.Random]]:
+    """The random generators in the modules of a services folder, and a hash of each one's state.
+
+    One whose state is another in each import was never seeded on purpose.
+    """
+    found = {}
+    for name, module in list(sys.modules.items()):
+        path = getattr(module, "__file__", None)
+        if path and folder in Path(path).parents:
+            for variable, value in vars(module).items():
+                if type(value) is random.Random:
+                    found[f"{name}.{variable}"] = (hash(value.getstate()), value)
+    return found
 
 
 def main() -> None:
