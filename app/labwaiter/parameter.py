@@ -125,9 +125,7 @@ class Parameter:
         return value
 
     def _typed(self, value: Any) -> Any:
-        wrong = InvalidParameter(
-            f"The input {self.name} must be {_ARTICLE[self.kind]}, not {shown(value)}."
-        )
+        wrong = InvalidParameter(f"The input {self.name} must be {_ARTICLE[self.kind]}, not {shown(value)}.")
         if self.kind == "text":
             if not isinstance(value, str):
                 raise wrong

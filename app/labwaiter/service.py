@@ -163,11 +163,16 @@ def read_signature(function: Callable[..., Any], *, name: str, namespace: str, *
     inputs = tuple(_input(where, p, hints) for p in names[1:])
     optional = [p.name for p in inputs if not p.mandatory]
     late = [p.name for p in inputs if p.mandatory]
-    if optional and late and [p.mandatory for p in inputs] != sorted((p.mandatory for p in inputs), reverse=True):
+    if (
+        optional
+        and late
+        and [p.mandatory for p in inputs] != sorted((p.mandatory for p in inputs), reverse=True)
+    ):
         raise Misconfigured(f"{where}: inputs with a default come after those without.")
+    no_outputs: tuple[Parameter, ...] = ()
     result = hints.get("return")
     if result in (None, type(None)):
-        result, outputs = None, ()
+        result, outputs = None, no_outputs
     elif isinstance(result, type) and issubclass(result, Outputs):
         outputs = tuple(_output(where, result, f.name) for f in dataclasses.fields(result))  # type: ignore[arg-type]
     else:
@@ -200,7 +205,9 @@ def _input(where: str, parameter: inspect.Parameter, hints: dict[str, Any]) -> P
     except MissingParameter:
         default = parameter.default  # an empty text is a fair default
     except InvalidParameter as error:
-        raise Misconfigured(f"{where}: the default of {parameter.name} is refused: {error.message}") from error
+        raise Misconfigured(
+            f"{where}: the default of {parameter.name} is refused: {error.message}"
+        ) from error
     return dataclasses.replace(optional, default=default)
 
 
@@ -242,7 +249,9 @@ def _with_extras(where: str, described: Parameter, extras: tuple[Any, ...]) -> P
         if fits is None:
             continue  # somebody else's annotation
         if described.kind not in fits or described.choices:
-            raise Misconfigured(f"{where}: {type(extra).__name__} doesn't fit {described.name}, a {described.kind}.")
+            raise Misconfigured(
+                f"{where}: {type(extra).__name__} doesn't fit {described.name}, a {described.kind}."
+            )
         if isinstance(extra, Unit):
             described = dataclasses.replace(described, unit=extra.unit)
         elif isinstance(extra, Range):

@@ -27,11 +27,17 @@ class Setting:
 
 TABLE = (
     Setting("CONTEXT_ROOT", "/sintef/docker_services", "path in front of every address of this deployment"),
-    Setting("WAITER_LOG_FOLDER", "waiter_logs", "folder of the jobs, on a local disk; relative to the file env"),
+    Setting(
+        "WAITER_LOG_FOLDER", "waiter_logs", "folder of the jobs, on a local disk; relative to the file env"
+    ),
     Setting("SERVICES", "app/services", "folder of the service files; relative to the file env"),
     Setting("HOST", "127.0.0.1", "address to listen on; 0.0.0.0 for every network card"),
     Setting("PORT", "8080", "port to listen on"),
-    Setting("PUBLIC_URL", "", "scheme and host as callers see them, e.g. https://lab.example; empty: as the caller called"),
+    Setting(
+        "PUBLIC_URL",
+        "",
+        "scheme and host as callers see them, e.g. https://lab.example; empty: as the caller called",
+    ),
     Setting("WEB_CONCURRENCY", "2", "web worker processes"),
     Setting("MAX_RUNNING", "100", "jobs that run at a time; more wait in the queue"),
     Setting("MAX_QUEUED", "1000", "jobs that may wait; a start beyond is refused with TooManyJobs"),

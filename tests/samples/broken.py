@@ -1,6 +1,5 @@
 """A service whose file does not import."""
 
-import a_module_that_nobody_has
 from labwaiter import service
 
 

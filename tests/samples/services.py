@@ -41,7 +41,14 @@ def startEcho(
 @service("Unruly", namespace=NS, grace=0.5)
 def startUnruly(job: Job, word: str) -> Result:
     """A program as a child."""
-    return Command(sys.executable, "-u", os.path.join(os.path.dirname(__file__), "_unruly.py"), word, job.status_file, job.result_file)
+    return Command(
+        sys.executable,
+        "-u",
+        os.path.join(os.path.dirname(__file__), "_unruly.py"),
+        word,
+        job.status_file,
+        job.result_file,
+    )
 
 
 @service("UnrulyScript", namespace=NS, grace=0.5)
@@ -137,7 +144,9 @@ def startOutcome(job: Job, fail: bool = True) -> Told:
     return Told(outcome="fine", result="kept")
 
 
-@service("Fussy", namespace=NS, check=lambda file: None if file.endswith(".stl") else "The file must be an STL.")
+@service(
+    "Fussy", namespace=NS, check=lambda file: None if file.endswith(".stl") else "The file must be an STL."
+)
 def startFussy(job: Job, file: str) -> Result:
     """Refuse what its own check refuses."""
     return Result(result=file)

@@ -4,8 +4,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import Lab, eventually
 
+from conftest import Lab, eventually
 from labwaiter.errors import InvalidParameter, MissingParameter, ServiceIDInUse, UnknownServiceID
 from labwaiter.record import State
 
@@ -27,7 +27,9 @@ def test_before_the_end_the_outputs_hold_placeholders_of_their_types(lab: Lab) -
 
 
 @pytest.mark.parametrize("service", ["Unruly", "UnrulyScript"])
-def test_a_program_that_says_100_percent_is_not_completed_before_its_result_is_there(lab: Lab, service: str) -> None:
+def test_a_program_that_says_100_percent_is_not_completed_before_its_result_is_there(
+    lab: Lab, service: str
+) -> None:
     lab.start(service, "one", word="hundred-but-running")
     assert lab.file("one", "status.txt") == "100"
     polled = lab.status(service, "one")
@@ -57,7 +59,9 @@ def test_nonsense_in_the_status_file_means_only_that_the_progress_is_not_known(l
     assert lab.ended("one").state is State.COMPLETED
 
 
-def test_the_waiter_of_the_tutorial_finishes_and_an_abort_message_ends_it_early(lab: Lab, make_lab: object) -> None:
+def test_the_waiter_of_the_tutorial_finishes_and_an_abort_message_ends_it_early(
+    lab: Lab, make_lab: object
+) -> None:
     from labwaiter.settings import ROOT
 
     waiter = make_lab(lab.root.parent / "waiters", ROOT / "app" / "services")  # type: ignore[operator]
@@ -92,7 +96,9 @@ def test_a_message_without_a_reply_gives_its_number(lab: Lab) -> None:
     assert lab.file("one", "notifications.txt") == "hello 0\nhello 1\nhello 2\n"
 
 
-def test_two_hundred_starts_of_one_service_id_make_one_process_and_one_record(lab: Lab, tmp_path: Path) -> None:
+def test_two_hundred_starts_of_one_service_id_make_one_process_and_one_record(
+    lab: Lab, tmp_path: Path
+) -> None:
     register = tmp_path / "register"
     together = threading.Barrier(200)
     answers: list[object] = []
@@ -100,7 +106,9 @@ def test_two_hundred_starts_of_one_service_id_make_one_process_and_one_record(la
     def start() -> None:
         together.wait()
         try:
-            answers.append(lab.start("Once", "the one", register=str(register)).view.record.request.service_id)
+            answers.append(
+                lab.start("Once", "the one", register=str(register)).view.record.request.service_id
+            )
         except Exception as error:
             answers.append(error)
 
@@ -174,7 +182,9 @@ def test_a_service_s_own_check_refuses_before_anything_is_recorded(lab: Lab) -> 
     ["a/b", "..", ".", ".hidden", "../../etc/passwd", "with space", "line\nbreak", "漢字", "😀", "x" * 300, "漢" * 100,
      ".labwaiter", "%2E", "~", "a~b", "active", "request.json", "x" * 1000],
 )  # fmt: skip
-def test_any_text_is_a_service_id_and_nothing_is_written_outside_the_jobs_folder(lab: Lab, service_id: str) -> None:
+def test_any_text_is_a_service_id_and_nothing_is_written_outside_the_jobs_folder(
+    lab: Lab, service_id: str
+) -> None:
     before = set(lab.root.parent.iterdir())
     lab.start("Echo", service_id, text=service_id[:4000])
     lab.ended(service_id)
@@ -186,7 +196,22 @@ def test_any_text_is_a_service_id_and_nothing_is_written_outside_the_jobs_folder
 def test_no_two_service_ids_share_a_folder() -> None:
     from labwaiter.jobs.names import folder_name
 
-    ids = ["a", "A", "a/b", "a%2Fb", ".a", "%2Ea", "~", "%7E", "x" * 181, "x" * 182, "漢" * 60, "漢" * 61, "a b", "a+b"]
+    ids = [
+        "a",
+        "A",
+        "a/b",
+        "a%2Fb",
+        ".a",
+        "%2Ea",
+        "~",
+        "%7E",
+        "x" * 181,
+        "x" * 182,
+        "漢" * 60,
+        "漢" * 61,
+        "a b",
+        "a+b",
+    ]
     names = [folder_name(i) for i in ids]
     assert len(set(names)) == len(ids)
     assert all(len(name.encode()) <= 180 and "/" not in name and name[0] != "." for name in names)

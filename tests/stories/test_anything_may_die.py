@@ -6,8 +6,8 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
-from conftest import SAMPLES, Lab, eventually, wait_gone
 
+from conftest import SAMPLES, Lab, eventually, wait_gone
 from labwaiter.jobs import link
 from labwaiter.record import State
 

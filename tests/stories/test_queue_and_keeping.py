@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from conftest import Lab, eventually, wait_gone
 
+from conftest import Lab, eventually, wait_gone
 from labwaiter.errors import ServiceIDInUse, TooManyJobs, Unavailable, UnknownServiceID
 from labwaiter.jobs import link
 from labwaiter.record import State
@@ -68,7 +68,11 @@ def test_the_queue_survives_its_supervisor(make_lab: Callable[..., Lab]) -> None
         lab.file(name, "status.txt")
         (lab.folder(name) / "go").touch()
         assert lab.ended(name).state is State.COMPLETED
-    assert [r.request.service_id for r in sorted(lab.jobs.list(), key=lambda r: r.started or 0)] == ["a", "b", "c"]
+    assert [r.request.service_id for r in sorted(lab.jobs.list(), key=lambda r: r.started or 0)] == [
+        "a",
+        "b",
+        "c",
+    ]
 
 
 def test_a_stopped_deployment_has_settled_every_job_and_stays_stopped(make_lab: Callable[..., Lab]) -> None:
@@ -105,7 +109,9 @@ def test_stopping_settles_jobs_whose_supervisor_died_before(lab: Lab) -> None:
     eventually(lambda: not os.path.exists(f"/proc/{nursery}"))
 
 
-def test_after_retention_a_tombstone_keeps_the_service_id_from_being_used_again(make_lab: Callable[..., Lab]) -> None:
+def test_after_retention_a_tombstone_keeps_the_service_id_from_being_used_again(
+    make_lab: Callable[..., Lab],
+) -> None:
     lab = make_lab(KEEP_DAYS=str(1 / 86400))
     lab.supervise()
     lab.start("Echo", "old", text="x")

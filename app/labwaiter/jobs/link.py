@@ -93,7 +93,9 @@ def ensure(settings: Settings, even_if_stopped: bool = False) -> None:
         until = time.monotonic() + 10
         while alive(settings) is None:
             if time.monotonic() > until:
-                raise TimeoutError("The supervisor did not start: .labwaiter/supervisor.log in the jobs folder says why.")
+                raise TimeoutError(
+                    "The supervisor did not start: .labwaiter/supervisor.log in the jobs folder says why."
+                )
             time.sleep(0.005)  # a lock of another process can't be awaited without taking it
 
 

@@ -23,7 +23,9 @@ from .watch import until
 log = logging.getLogger(__name__)
 TOLD_SECONDS = 20.0  # portals show no fault texts: so long everybody gets the page that says why
 MESSAGES_SHOWN = 10
-SETTLE_SECONDS = 1.5  # a supervisor settles in milliseconds; one that has yet to start, in a tenth of a second
+SETTLE_SECONDS = (
+    1.5  # a supervisor settles in milliseconds; one that has yet to start, in a tenth of a second
+)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -93,7 +95,9 @@ class Jobs:
                 "This serviceID was used before, and what it made has been removed: give every execution a new one."
             )
         if request.service != service.name:
-            raise ServiceIDInUse(f"This serviceID belongs to an execution of {request.service}: use a new one.")
+            raise ServiceIDInUse(
+                f"This serviceID belongs to an execution of {request.service}: use a new one."
+            )
         if request.inputs != inputs:
             raise ServiceIDInUse("This serviceID belongs to an execution with other inputs: use a new one.")
         return True
@@ -189,7 +193,9 @@ class Jobs:
         try:
             number = messages.append(self.folder.path(record.name), message)
         except OSError as error:
-            raise Unavailable("The message could not be kept: the disk is full or can't be written.") from error
+            raise Unavailable(
+                "The message could not be kept: the disk is full or can't be written."
+            ) from error
         if record.state is State.QUEUED:
             return str(number)
 
@@ -252,7 +258,12 @@ class Jobs:
             self.folder.mark_active(name)  # a face may have died between claim and mark
         if condition is None or condition.state in ACTIVE:
             self._have_supervisor()
-            if end is None and condition is not None and condition.runner and lives(condition.runner) is False:
+            if (
+                end is None
+                and condition is not None
+                and condition.runner
+                and lives(condition.runner) is False
+            ):
                 # its process is gone and the supervisor is about to say how it ended
                 settled = until(self.folder.path(name), lambda: self._settled(name), SETTLE_SECONDS)
                 condition, end = settled or condition, self._read(self.folder.end, name)
@@ -304,4 +315,6 @@ class Jobs:
         queued = queue.get("queued")
         if not isinstance(queued, list) or name not in queued:
             return None, ""
-        return queued.index(name) + 1, f"{queue.get('running')} of {queue.get('max_running')} jobs are running"
+        return queued.index(
+            name
+        ) + 1, f"{queue.get('running')} of {queue.get('max_running')} jobs are running"

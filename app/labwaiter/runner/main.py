@@ -61,8 +61,8 @@ def _settle_in(settings: Settings, name: str, release: int) -> Stop:
     """Have nothing of the nursery's but its imports: own session, clean signals and descriptors."""
     os.setsid()
     stop = Stop()
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_DFL)
+    for told in (signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(told, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
     stop.listen()
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
@@ -155,7 +155,9 @@ def _outputs(offered: Service, found: Any) -> End:
     if offered.result is None:
         return ending.completed({})
     if not isinstance(found, offered.result):
-        return ending.failed(f"The work ended without its outputs: it must return {offered.result.__name__}(…).")
+        return ending.failed(
+            f"The work ended without its outputs: it must return {offered.result.__name__}(…)."
+        )
     return ending.of_values({p.name: getattr(found, p.name) for p in offered.outputs}, offered.outputs)
 
 
@@ -185,4 +187,3 @@ def _write_end(store: Folder, name: str, end: End, reserve: int | None) -> None:
     folder = store.path(name)
     with contextlib.suppress(FileExistsError):
         os.link(folder / ".end", folder / "end.json")
-

@@ -33,7 +33,6 @@ class Brood:
 
     process: subprocess.Popen[bytes]
     wire: Wire
-    born: float  # boot clock, s
     ready: bool = False
     retired: bool = False
     offers: dict[str, Rules] = field(default_factory=dict)
@@ -71,7 +70,7 @@ def _rules(said: dict[str, Any]) -> Rules:
     return Rules(said["limit"], said["stall"], said["grace"], said["at_once"], outputs)
 
 
-def hatch(settings: Settings, now: float) -> Brood:
+def hatch(settings: Settings) -> Brood:
     """Start a nursery; it says `ready` when it is."""
     ours, its = pair()
     try:
@@ -85,4 +84,4 @@ def hatch(settings: Settings, now: float) -> Brood:
         )
     finally:
         its.close()
-    return Brood(process, Wire(ours), now)
+    return Brood(process, Wire(ours))

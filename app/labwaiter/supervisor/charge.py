@@ -14,6 +14,7 @@ class Charge:
     """One running job."""
 
     name: str
+    service: str
     rules: Rules
     condition: Condition
     pidfd: int | None = None

@@ -13,7 +13,9 @@ from .loop import serve
 def main(settings: Settings | None = None) -> None:
     """Serve until stopped; exit 0 also where another supervisor serves the folder already."""
     logging.basicConfig(
-        format="%(asctime)s supervisor[%(process)d] %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr
+        format="%(asctime)s supervisor[%(process)d] %(levelname)s %(message)s",
+        level=logging.INFO,
+        stream=sys.stderr,
     )
     lock = int(sys.argv[2]) if sys.argv[1:2] == ["--lock"] else None
     try:

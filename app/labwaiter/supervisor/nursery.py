@@ -79,8 +79,10 @@ class Nursery:
             tried = _try_in_a_child(file)
             self.offers.update({n: r for n, r in tried["offers"].items() if n not in self.offers})
             if tried["threads"]:
-                log.warning("%s starts threads when it is imported: its jobs are exec'd, not forked", file.name)
-                self.execs.update({name: file for name in tried["offers"]})
+                log.warning(
+                    "%s starts threads when it is imported: its jobs are exec'd, not forked", file.name
+                )
+                self.execs.update(dict.fromkeys(tried["offers"], file))
             else:
                 for one in catalogue.load_file(file):
                     self.services.setdefault(one.name, one)
@@ -135,7 +137,8 @@ class Nursery:
         who = identify(pid)
         try:
             self.wire.send(
-                {"event": "forked", "name": name, "pid": pid, "start_ticks": who.start_ticks if who else 0}, [let_go]
+                {"event": "forked", "name": name, "pid": pid, "start_ticks": who.start_ticks if who else 0},
+                [let_go],
             )
         except OSError:
             pass  # the release's end is closed below: the runner leaves undone
@@ -165,7 +168,9 @@ class Nursery:
             _, status = os.waitpid(found.si_pid, 0)
             if name is not None and not self.orphaned:
                 try:
-                    self.wire.send({"event": "exited", "name": name, "status": os.waitstatus_to_exitcode(status)})
+                    self.wire.send(
+                        {"event": "exited", "name": name, "status": os.waitstatus_to_exitcode(status)}
+                    )
                 except OSError:
                     pass
 
@@ -262,7 +267,9 @@ def generators(folder: Path) -> dict[str, tuple[int, random.Random]]:
 
 def main() -> None:
     """Entry: `python -m labwaiter.supervisor.nursery FD`."""
-    logging.basicConfig(format="%(asctime)s nursery[%(process)d] %(levelname)s %(message)s", level=logging.INFO)
+    logging.basicConfig(
+        format="%(asctime)s nursery[%(process)d] %(levelname)s %(message)s", level=logging.INFO
+    )
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to deal with
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     fd = int(sys.argv[1])

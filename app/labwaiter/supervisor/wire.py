@@ -1,9 +1,9 @@
 """Supervisor ⇄ nursery: small JSON messages over a socket that keeps them apart, with descriptors beside.
 
-    supervisor → nursery   {"do": "fork", "name": …, "service": …}     {"do": "retire"}
-    nursery → supervisor   {"event": "ready", "offers": {…}, "broken": {…}, "files": {…}}
-                           {"event": "forked", "name": …, "pid": …, "start_ticks": …}  + release pipe
-                           {"event": "exited", "name": …, "status": …}
+supervisor → nursery   {"do": "fork", "name": …, "service": …}     {"do": "retire"}
+nursery → supervisor   {"event": "ready", "offers": {…}, "broken": {…}, "files": {…}}
+                       {"event": "forked", "name": …, "pid": …, "start_ticks": …}  + release pipe
+                       {"event": "exited", "name": …, "status": …}
 """
 
 from __future__ import annotations

@@ -1,0 +1,209 @@
+"""The care of running jobs: told to stop, killed, cleared up after, settled.
+
+Every end of every job is written here, by `record.move`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable
+
+from ..jobs.folder import Folder
+from ..process import boot_clock, tell_group
+from ..record import Condition, State, move, settle
+from . import guard
+from .charge import Charge
+from .hearth import Hearth
+
+log = logging.getLogger("labwaiter.supervisor")
+ABORTED = "The execution was aborted."
+PARENT_SECONDS = 1.0  # how long a parent may take to tell how its child ended
+DAMAGED = (ValueError, TypeError, KeyError)  # what a record raises that can't be read
+
+
+class Care:
+    """The running jobs, those who clear up after them, and the ends that couldn't be written yet."""
+
+    def __init__(
+        self,
+        store: Folder,
+        hearth: Hearth,
+        selector: selectors.BaseSelector,
+        only_ours: Callable[[], list[int]],
+    ) -> None:
+        """
+        Args:
+            only_ours: the descriptors that no child of the supervisor may keep.
+        """
+        self.store, self.hearth, self.selector, self._only_ours = store, hearth, selector, only_ours
+        self.charges: dict[str, Charge] = {}
+        self.guards: dict[int, Charge | None] = {}  # a guard's pid → whom it clears up after
+        self.unwritten: dict[str, Condition] = {}  # ends that a full disk refused so far
+
+    # -- watching ---------------------------------------------------------------------------------
+
+    def take(self, charge: Charge) -> None:
+        """Watch a running job from now on."""
+        self.charges[charge.name] = charge
+        if charge.pidfd is not None:
+            self.selector.register(charge.pidfd, selectors.EVENT_READ, lambda: self._on_gone(charge))
+
+    def _unwatch(self, charge: Charge) -> None:
+        if charge.pidfd is not None:
+            with contextlib.suppress(KeyError):
+                self.selector.unregister(charge.pidfd)
+            os.close(charge.pidfd)
+            charge.pidfd = None
+
+    def _on_gone(self, charge: Charge) -> None:
+        """Its process has ended. Whoever is its parent knows how, and tells in a moment."""
+        self._unwatch(charge)
+        charge.gone_at = boot_clock()
+        if charge.brood_pid is None:
+            self.reap()
+            if charge.name in self.charges and charge.status is None:
+                self.clear_up(charge)
+
+    def on_exited(self, name: str, status: int) -> None:
+        """A parent tells how a runner ended (negative for a signal)."""
+        charge = self.charges.get(name)
+        if charge is None or charge.status is not None:
+            return
+        charge.status = status
+        self._unwatch(charge)
+        if status == 0 and self._end_is_there(charge):
+            self._settle(charge)  # it said itself that it left nothing behind
+        else:
+            self.clear_up(charge)
+
+    def check(self, now: float) -> None:
+        """What is due: wishes nobody woke us for, limits, the end of a grace (`now`: boot clock, s)."""
+        for charge in list(self.charges.values()):
+            if charge.condition.stopping is None:
+                if self.store.marked(charge.name, "abort"):
+                    self.stop(charge, "abort", ABORTED)
+                elif due := charge.overdue(self.store, now):
+                    self.stop(charge, *due)
+            elif charge.kill_at is not None and now >= charge.kill_at:
+                self.kill(charge)
+            if charge.gone_at is not None and charge.status is None and now - charge.gone_at > PARENT_SECONDS:
+                self.clear_up(charge)
+        for name, condition in list(self.unwritten.items()):
+            with contextlib.suppress(OSError):
+                self.write(name, condition)
+                self.store.forget_active(name)
+                del self.unwritten[name]
+                self.hearth.keep_reserve()
+
+    # -- stopping ---------------------------------------------------------------------------------
+
+    def stop(self, charge: Charge, reason: str, why: str) -> None:
+        """The polite stop; the sure one follows after its grace."""
+        if charge.condition.stopping is not None or charge.gone_at is not None:
+            return
+        log.info("%s is told to stop: %s", charge.name, reason)
+        charge.stopping(reason, why, "told to stop")
+        self._write_or_log(charge.name, charge.condition)
+        charge.kill_at = boot_clock() + charge.rules.grace
+        tell_group(charge.runner.pid, signal.SIGTERM)
+
+    def kill(self, charge: Charge) -> None:
+        """The sure stop."""
+        charge.kill_at = None
+        stopping = charge.condition.stopping
+        if stopping is not None:
+            charge.stopping(stopping.reason, stopping.why, "killed")
+            self._write_or_log(charge.name, charge.condition)
+        tell_group(charge.runner.pid, signal.SIGKILL)
+
+    # -- ending -----------------------------------------------------------------------------------
+
+    def clear_up(self, charge: Charge) -> None:
+        """Have a child end what the job left behind; then the job is settled."""
+        if charge not in self.guards.values():
+            pid = guard.in_a_child(lambda: guard.clear_up(self.store, charge), self._only_ours())
+            self.guards[pid] = charge
+
+    def in_a_child(self, work: Callable[[], None]) -> None:
+        """Have something done that may take its time."""
+        self.guards[guard.in_a_child(work, self._only_ours())] = None
+
+    def _end_is_there(self, charge: Charge) -> bool:
+        try:
+            return self.store.end(charge.name) is not None
+        except DAMAGED:
+            return False
+
+    def _settle(self, charge: Charge) -> None:
+        try:
+            end = self.store.end(charge.name)
+        except DAMAGED:
+            log.exception("%s: its end is damaged", charge.name)
+            end = None
+        state, why = settle(charge.condition, end)
+        del self.charges[charge.name]
+        self.write_end(charge.name, charge.condition, state, why)
+
+    def write_end(self, name: str, condition: Condition, state: State, why: str) -> None:
+        """Make the last move of a job; on a full disk it's tried again until it's written."""
+        now = time.time()
+        ended = move(condition, state, why=why, since=now, ended=now)
+        log.info("%s: %s%s", name, state, f" ({why})" if why else "")
+        try:
+            self.write(name, ended)
+            self.store.forget_active(name)
+        except FileNotFoundError:
+            log.warning("%s: its folder is gone", name)
+            self.store.forget_active(name)
+        except OSError:
+            log.exception("%s: its end can't be written yet", name)
+            self.unwritten[name] = ended
+
+    def write(self, name: str, condition: Condition) -> None:
+        """state.json, on a full disk into the room that is kept for it. Raises OSError."""
+        try:
+            self.store.write_condition(name, condition)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            self.hearth.use_reserve()
+            self.store.write_condition(name, condition)
+
+    def _write_or_log(self, name: str, condition: Condition) -> None:
+        try:
+            self.write(name, condition)
+        except OSError:
+            log.exception("%s: its state can't be written", name)
+
+    def reap(self) -> None:
+        """Bury children: guards, nurseries, runners whose nursery died, and what jobs left."""
+        while True:
+            try:
+                pid, raw = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            status = os.waitstatus_to_exitcode(raw)
+            if pid in self.guards:
+                charge = self.guards.pop(pid)
+                if charge is not None and charge.name in self.charges:
+                    self._settle(charge)
+                continue
+            for charge in list(self.charges.values()):
+                if charge.runner.pid == pid:
+                    if status:
+                        tell_group(pid, signal.SIGKILL)
+                    self.on_exited(charge.name, status)
+
+    def end_strays(self, nurseries: set[int]) -> None:
+        """Kill what jobs left behind without any mark: orphans of theirs become our children."""
+        known = {*self.guards, *nurseries, *(c.runner.pid for c in self.charges.values())}
+        for pid in guard.strays(known):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
