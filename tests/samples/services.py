@@ -172,3 +172,15 @@ def startFamily(job: Job) -> Result:
 def startDice(job: Job) -> Result:
     """Draw from generators that live as long as their module."""
     return Result(result=f"{DICE.random()} {FAIR_DICE.random()} {random.random()}")
+
+
+@service("Binary", namespace=NS)
+def startBinary(job: Job) -> Result:
+    """Give back what XML can't carry."""
+    return Result(result="a\0b\x0bc")
+
+
+@service("Quiet", namespace=NS, unchanged=True)
+def startQuiet(job: Job) -> Result:
+    """Change nothing for long."""
+    job.sleep(600)

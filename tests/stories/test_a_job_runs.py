@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Lab, eventually
+from lab import Lab, eventually
 from labwaiter.errors import InvalidParameter, MissingParameter, ServiceIDInUse, UnknownServiceID
 from labwaiter.record import State
 

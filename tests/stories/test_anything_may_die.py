@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from conftest import SAMPLES, Lab, eventually, wait_gone
+from lab import SAMPLES, Lab, eventually, wait_gone
 from labwaiter.jobs import link
 from labwaiter.record import State
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Lab, eventually, gone, wait_gone
+from lab import Lab, eventually, gone, wait_gone
 from labwaiter.errors import JobAborted, JobFailed, Unavailable
 from labwaiter.record import State
 

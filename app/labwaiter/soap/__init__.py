@@ -1,0 +1,13 @@
+"""The SOAP face: it translates between the wire and the verbs, and decides nothing.
+
+    app.py         the WSGI application: which address, which method, which answer
+    door.py        what every request passes first: bytes → one operation with its texts, or a fault
+    operations.py  the four operations over the verbs
+    binding.py     Spyne: carries out a call and writes its answer
+    lane.py        the poll's lane: getServiceStatus without Spyne, byte for byte the same
+    wsdl.py        Spyne's WSDL, made what the contract says
+    faults.py      the fault's envelope
+    shim.py        Spyne 2.14 on Pythons that it doesn't know
+
+Spyne and lxml are imported here and nowhere else.
+"""

@@ -1,0 +1,80 @@
+"""The fault's envelope: one declared element in <detail>, so that callers can raise a typed exception.
+
+SOAP 1.1, section 4.4. The same bytes for every operation and from every part of this face.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import InvalidParameter, ServiceError, Unavailable
+
+SOAP_11 = "http://schemas.xmlsoap.org/soap/envelope/"
+XML_TYPE = "text/xml; charset=utf-8"
+FAULT = "ServiceFault"
+# what XML 1.0 can't carry, in any spelling (section 2.2)
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What goes back over HTTP."""
+
+    status: str  # "200 OK"
+    body: bytes
+    kind: str = XML_TYPE
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Refused(Exception):
+    """A request that gets no operation: the fault, and its own faultcode or HTTP status where the rules ask for one."""
+
+    def __init__(self, error: ServiceError, faultcode: str = "", status: str = "500 Internal Server Error") -> None:
+        super().__init__(error.message)
+        self.error, self.faultcode, self.status = error, faultcode, status
+
+
+def refused(message: str, **how: Any) -> Refused:
+    """A request that can't be understood."""
+    return Refused(InvalidParameter(message), **how)
+
+
+def carried(text: str) -> str:
+    """`text` without what XML can't carry: each such character becomes U+FFFD."""
+    return _NO_XML.sub("\ufffd", text)
+
+
+def escaped(text: str) -> str:
+    """`text` as the content of an element, as lxml writes it."""
+    text = carried(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return text.replace("\r", "&#13;")
+
+
+def fault(
+    error: ServiceError, namespace: str, faultcode: str = "", status: str = "500 Internal Server Error"
+) -> Answer:
+    """The answer that says what was wrong.
+
+    Args:
+        namespace: the target namespace of the service: the declared fault is an element of it.
+        faultcode: instead of Client.<code> or Server.<code>.
+        status: HTTP's; SOAP 1.1 wants 500 for every fault (section 6.2).
+    """
+    code, why = error.code, escaped(error.message)
+    text = (
+        "<?xml version='1.0' encoding='UTF-8'?>\n"
+        f'<soap11env:Envelope xmlns:soap11env="{SOAP_11}"><soap11env:Body><soap11env:Fault>'
+        f"<faultcode>soap11env:{faultcode or f'{error.side}.{code}'}</faultcode>"
+        f"<faultstring>{why}</faultstring>"
+        f'<detail><tns:{FAULT} xmlns:tns="{escaped(namespace)}"><tns:errorCode>{code}</tns:errorCode>'
+        f"<tns:description>{why}</tns:description></tns:{FAULT}></detail>"
+        "</soap11env:Fault></soap11env:Body></soap11env:Envelope>"
+    )
+    return Answer(status, text.encode())
+
+
+def internal(incident: str) -> Unavailable:
+    """What a caller hears of our own mistakes."""
+    return Unavailable(f"The service has met an error of its own; the administrator finds it in the log as {incident}.")

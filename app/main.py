@@ -1,0 +1,17 @@
+"""The WSGI application of this deployment: the services that the folder `services` offers."""
+
+import logging
+import os
+
+from labwaiter import catalogue, settings
+from labwaiter.soap.app import Application
+
+logging.basicConfig(format="%(asctime)s web[%(process)d] %(levelname)s %(message)s", level=logging.INFO)
+if not os.environ.get("LABWAITER_QUIET"):
+    logging.getLogger("labwaiter").warning(
+        "EVERY sessionToken that is not empty is accepted by this release:"
+        " let only those reach this address who may run what is offered here."
+    )
+
+_settings = settings.load()
+application = Application(_settings, catalogue.load(_settings.services))

@@ -1,0 +1,158 @@
+"""A laboratory for tests: a jobs folder of its own with a real supervisor, and the verbs on it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from labwaiter import catalogue
+from labwaiter.jobs import Jobs, Status, link
+from labwaiter.jobs.folder import Folder
+from labwaiter.jobs.names import folder_name
+from labwaiter.jobs.watch import until
+from labwaiter.process import identify, mark_of, marked, open_pidfd
+from labwaiter.record import Record
+from labwaiter.settings import ROOT, Settings, load
+
+SAMPLES = Path(__file__).parent / "samples"
+PATIENCE = 20.0  # s: how long a test waits for what must happen; never a measure of speed
+T = TypeVar("T")
+
+
+def eventually(look: Callable[[], T], seconds: float = PATIENCE) -> T:
+    """What `look` gives as soon as it's true, for what no event tells of (other processes' lives)."""
+    until_ = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < until_, "it did not come to pass"
+        time.sleep(0.005)
+    return found
+
+
+def gone(pid: int) -> bool:
+    """Whether no living process has this pid."""
+    return identify(pid) is None
+
+
+class Lab:
+    """One deployment without a web side: its folder, its supervisor, its verbs."""
+
+    def __init__(self, root: Path, services: Path, **more: str) -> None:
+        self.root = root
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT / "app"),
+            "WAITER_LOG_FOLDER": str(root),
+            "SERVICES": str(services),
+            "LABWAITER_ENV": os.devnull,
+            **more,
+        }
+        self.settings: Settings = load(self.environment)
+        self.store = Folder(self.settings.jobs_folder)
+        self.jobs = Jobs(self.settings)
+        self.services = catalogue.load(services).services
+        self.supervisors: list[subprocess.Popen[bytes]] = []
+
+    def supervise(self) -> subprocess.Popen[bytes]:
+        """Start a supervisor; returns when it has the folder's lock, or has left."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with open(self.root.parent / f"{self.root.name}.supervisor.log", "ab") as log:
+            started = subprocess.Popen(
+                [sys.executable, "-m", "labwaiter.supervisor"], env=self.environment, stdout=log, stderr=log
+            )
+        self.supervisors.append(started)
+        eventually(lambda: link.alive(self.settings) is not None or started.poll() is not None)
+        return started
+
+    @property
+    def supervisor(self) -> int:
+        """The pid of the supervisor in charge."""
+        return eventually(lambda: link.alive(self.settings))
+
+    @property
+    def nursery(self) -> int:
+        """The pid of the nursery that forks."""
+        return eventually(self._nursery)
+
+    def _nursery(self) -> int | None:
+        pid = link.alive(self.settings)
+        if not pid:
+            return None
+        for child in reversed(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):  # the newest
+            try:
+                if b"labwaiter.supervisor.nursery" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    return int(child)
+            except OSError:
+                continue
+        return None
+
+    def start(self, service: str, service_id: str, **inputs: Any) -> Status:
+        """As a face does."""
+        return self.jobs.start(self.services[service], service_id, inputs)
+
+    def status(self, service: str, service_id: str) -> Status:
+        """As a face does."""
+        return self.jobs.status(self.services[service], service_id)
+
+    def folder(self, service_id: str) -> Path:
+        """The job's folder."""
+        return self.store.path(folder_name(service_id))
+
+    def record(self, service_id: str) -> Record:
+        """As everybody sees it."""
+        return self.jobs.record(service_id)
+
+    def ended(self, service_id: str) -> Record:
+        """The record once the supervisor has settled the job."""
+        record = self.jobs.wait(service_id, PATIENCE)
+        assert not record.active, f"{service_id} is still {record.state}"
+        return record
+
+    def when(self, service_id: str, look: Callable[[], T]) -> T:
+        """What `look` gives as soon as it's true, looking at each change in the job's folder."""
+        found = until(self.folder(service_id), look, PATIENCE)
+        assert found, "it did not come to pass"
+        return found
+
+    def running(self, service_id: str) -> int:
+        """The runner's pid, once the job runs."""
+        record = self.when(service_id, lambda: (r := self.record(service_id)).runner and r)
+        assert record.runner is not None
+        return record.runner.pid
+
+    def file(self, service_id: str, name: str) -> str:
+        """A file of the job's folder, once something stands in it."""
+        path = self.folder(service_id) / name
+        return eventually(lambda: path.is_file() and path.read_text())
+
+    def left_of(self, service_id: str) -> list[int]:
+        """Pids of what still lives of a job."""
+        return [who.pid for who in marked(mark_of(self.settings.jobs_folder, folder_name(service_id)))]
+
+    def close(self) -> None:
+        """Stop everything that this lab had started."""
+        link.stop(self.settings, 30)
+        for started in self.supervisors:
+            if started.poll() is None and link.alive(self.settings) != started.pid:
+                started.kill()
+            started.wait(30)
+        for name in list(self.store.names()):
+            for who in marked(mark_of(self.settings.jobs_folder, name)):
+                os.kill(who.pid, signal.SIGKILL)
+
+
+def wait_gone(pid: int) -> None:
+    """Until that process has ended."""
+    who = identify(pid)
+    fd = open_pidfd(who) if who else None
+    if fd is not None:
+        try:
+            assert select.select([fd], [], [], PATIENCE)[0], f"{pid} lives on"
+        finally:
+            os.close(fd)
