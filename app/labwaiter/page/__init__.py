@@ -1,0 +1,144 @@
+"""The status page: a record's view becomes a self-contained HTML document. A pure function.
+
+No script, no outside resource, so that it lives inside any portal's frame; everything that came
+from outside is escaped and bounded. A program's own status.html is the one exception: it is the
+program's page, and is shown as it is.
+"""
+
+from __future__ import annotations
+
+import base64
+from functools import cache
+from typing import Any
+
+from ..record import State, View
+from ..service import Service
+from .words import (
+    CUT,
+    clock,
+    cut,
+    estimate,
+    headline,
+    last_lines,
+    number,
+    span,
+)
+
+OWN_LARGEST = 1_400_000  # characters of a program's own page: in base64 still below 2 MB
+PICTURE_LARGEST = 1_000_000  # bytes
+_KINDS = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
+_TONES = {
+    State.QUEUED: "waits",
+    State.RUNNING: "runs",
+    State.COMPLETED: "good",
+    State.FAILED: "bad",
+    State.ABORTED: "ended",
+}
+
+
+@cache
+def _template() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("labwaiter", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("status.html.j2")
+
+
+def render(view: View, service: Service) -> str:
+    """The page of one execution: a whole HTML document, below 1.5 million characters."""
+    record = view.record
+    note = ""
+    if view.own_page is not None and record.active:
+        if len(view.own_page.encode("utf-8", "replace")) <= OWN_LARGEST:
+            return _whole(view.own_page, service)
+        note = f"The program's own page is larger than {OWN_LARGEST} bytes and is not shown."
+    said = view.progress
+    percent = None if said.fraction is None else int(100 * said.fraction)
+    picture, left_out = _picture(view)
+    page: str = _template().render(
+        title=f"{service.name}: {record.state}",
+        name=service.name,
+        doc=cut(service.doc.partition("\n")[0], 200),
+        tone="stops" if record.stopping else _TONES[record.state],
+        headline=headline(view, percent),
+        why=cut(record.why, 1000),
+        advice=_advice(record.state),
+        running=record.state is State.RUNNING,
+        stopping=record.stopping,
+        abort_asked=record.abort_asked and record.active and not record.stopping,
+        percent=percent,
+        stage=cut(said.stage, CUT["stage"]),
+        elapsed=_elapsed(view),
+        remaining=estimate(view),
+        limit=span(view.limit) if view.limit and record.state is State.RUNNING else "",
+        place=view.place,
+        ahead=view.ahead,
+        values=[
+            (cut(name, 40), cut(number(value), 60), cut(said.units.get(name, ""), 20))
+            for name, value in list(said.values.items())[: CUT["values"]]
+        ],
+        picture=picture,
+        caption=cut(said.picture.caption, 200) if said.picture else "",
+        left_out=left_out,
+        note=note,
+        messages=_messages(view),
+        message_count=view.message_count,
+        outputs=[(cut(n, 80), cut(number(v), 500)) for n, v in list((record.outputs or {}).items())[:40]],
+        log=last_lines(view.log),
+        log_open=record.state is State.FAILED,
+        service_id=cut(record.request.service_id, 120),
+        at=clock(view.now),
+        began=clock(record.started) if record.started else "",
+    )
+    return page
+
+
+def _advice(state: State) -> str:
+    if state is State.FAILED:
+        return "The workflow ends with this error in a moment. What was done so far is kept."
+    if state is State.ABORTED:
+        return "The workflow ends in a moment. What was done so far is kept."
+    return ""
+
+
+def _elapsed(view: View) -> str:
+    record = view.record
+    if record.started is None:
+        return ""
+    return span(max(0.0, (record.ended or view.now) - record.started))
+
+
+def _messages(view: View) -> list[tuple[int, str, str]]:
+    first = view.message_count - len(view.messages) + 1
+    shown = list(enumerate(view.messages, first))[-CUT["messages"] :]
+    replies = view.progress.replies
+    return [(n, cut(text, CUT["message"]), cut(replies.get(n, ""), CUT["message"])) for n, text in shown]
+
+
+def _picture(view: View) -> tuple[str, str]:
+    """The picture as a data URI, or the word that stands in its place."""
+    wanted = view.progress.picture
+    if wanted is None or view.picture is None:
+        return "", ""
+    kind = next((kind for ending, kind in _KINDS.items() if wanted.file.lower().endswith(ending)), None)
+    if kind is None:
+        return "", "The picture is of a kind that is not shown here: use .svg, .png or .jpg."
+    if len(view.picture) > PICTURE_LARGEST:
+        return "", f"The picture is larger than {PICTURE_LARGEST} bytes and is not shown."
+    return f"data:{kind};base64,{base64.b64encode(view.picture).decode()}", ""
+
+
+def _whole(page: str, service: Service) -> str:
+    """A program's own page; a mere fragment becomes a document."""
+    if "<html" in page[:2000].lower():
+        return page
+    return (
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{service.name}</title>'
+        f"<style>:root{{color-scheme:light dark}}</style></head><body>{page}</body></html>"
+    )
