@@ -106,18 +106,19 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
         ("stopping", f"{record.stopping.why} ({record.stopping.stage})" if record.stopping else ""),
         ("progress", _progress(view.progress.fraction, view.progress.stage) if record.active else ""),
         ("asked for", say.moment(record.request.created)),
-        ("started", say.moment(record.started)),
-        ("ended", say.moment(record.ended)),
-        ("ran", say.span(_lasted(record))),
+        ("started", say.moment(record.started) if record.started else ""),
+        ("ended", say.moment(record.ended) if record.ended else ""),
+        ("ran", say.span(_lasted(record)) if record.started else ""),
         ("user", record.request.user),
         *((f"input {name}", text_of(value)) for name, value in record.request.inputs.items()),
         *((f"output {name}", text_of(value)) for name, value in (record.outputs or {}).items()),
         ("messages", str(view.message_count) if view.message_count else ""),
         ("folder", str(folder)),
     ]
+    widest = max(len(name) for name, value in rows if value)
     for name, value in rows:
         if value:
-            click.echo(f"{say.plain(name, 60) + ':':<12} {say.plain(value, 2000)}")
+            click.echo(f"{name.ljust(widest)}  {say.plain(value, 2000)}")
     for file, size in files[:FILES_SHOWN]:
         click.echo(f"  {say.plain(file)}  {say.size(size)}")
     if len(files) > FILES_SHOWN:

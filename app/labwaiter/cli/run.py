@@ -11,7 +11,7 @@ import click
 from .. import catalogue
 from .. import settings as settings_module
 from ..catalogue import Broken
-from ..errors import InvalidParameter, Unavailable
+from ..errors import InvalidParameter, Unavailable, UnknownServiceID
 from ..jobs import Jobs
 from ..record import Record, View
 from ..service import Service
@@ -38,10 +38,13 @@ def run(service_name: str, inputs: tuple[str, ...], service_id: str | None, json
     given = _given(inputs)
     service_id = service_id or f"shell-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     verbs = Jobs(settings)
-    verbs.start(service, service_id, given, user="shell")
-    if not json_:
-        click.echo(f"Started {service.name} as {say.plain(service_id)}", err=True)
-    record = _watch(verbs, service, service_id)
+    try:
+        verbs.start(service, service_id, given, user="shell")
+        if not json_:
+            click.echo(f"Started {service.name} as {say.plain(service_id)}", err=True)
+        record = _watch(verbs, service, service_id)
+    except KeyboardInterrupt:
+        record = _stopped(verbs, service, service_id)
     if json_:
         say.as_json(say.of_record(record))
     else:
@@ -73,7 +76,7 @@ def _given(inputs: tuple[str, ...]) -> dict[str, str]:
 
 
 def _watch(verbs: Jobs, service: Service, service_id: str) -> Record:
-    """The record once the execution has ended, however; Ctrl-C has it stopped."""
+    """The record once the execution has ended, however."""
     live = sys.stderr.isatty()
     try:
         while True:
@@ -82,14 +85,20 @@ def _watch(verbs: Jobs, service: Service, service_id: str) -> Record:
                 click.echo("\r" + _line(verbs.view(service_id, service)) + "\x1b[K", nl=False, err=True)
             if not record.active:
                 return record
-    except KeyboardInterrupt:
-        click.echo("\nStopping it …", err=True)
-        if not verbs.abort(service, service_id):
-            click.echo("The stop goes on by itself.", err=True)
-        return verbs.record(service_id)
     finally:
         if live:
             click.echo(err=True)
+
+
+def _stopped(verbs: Jobs, service: Service, service_id: str) -> Record:
+    """The record after Ctrl-C has had the execution stopped."""
+    click.echo("Stopping it …", err=True)
+    try:
+        if not verbs.abort(service, service_id):
+            click.echo("The stop goes on by itself.", err=True)
+        return verbs.record(service_id)
+    except UnknownServiceID:
+        raise click.Abort() from None  # it had not been recorded yet
 
 
 def _line(view: View) -> str:

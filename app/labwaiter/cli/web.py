@@ -157,7 +157,7 @@ def ready(settings: Settings, old: list[Identity], started: subprocess.Popen[byt
         new = [who for who in processes(settings) if who not in old]
         if sum(bool(sockets(who) & there) for who in new) >= settings.web_concurrency:
             return True
-        time.sleep(0.02)  # nobody tells when another process begins to listen
+        time.sleep(0.05)  # nobody tells when another process begins to listen
     return False
 
 

@@ -17,9 +17,11 @@ from ..errors import ServiceError, Unavailable
 from ..jobs import Jobs
 from ..service import Service
 from ..settings import Settings
-from . import faults
+from . import faults, wsdl
+from .binding import Binding
 from .door import parse, read_body
 from .faults import Answer, Refused, fault
+from .lane import Lane
 from .operations import STATUS, Operations, signatures
 
 log = logging.getLogger("labwaiter.soap")
@@ -29,33 +31,27 @@ _ALLOW = (("Allow", "GET, HEAD, OPTIONS, POST"),)
 
 
 class Endpoint:
-    """One service at its addresses. Spyne is imported with the first call that needs it."""
+    """One service at its addresses."""
 
     def __init__(self, service: Service, jobs: Jobs) -> None:
         self.service = service
         self.operations = Operations(service, jobs)
         self.inputs = {name: inputs for name, (inputs, _) in signatures(service).items()}
         self._turn = threading.Lock()
-        self._made: tuple[Any, Any, bytes] | None = None
+        self._made: tuple[Binding, Lane, bytes] | None = None
 
     @property
-    def made(self) -> tuple[Any, Any, bytes]:
-        """Binding, lane and the WSDL's template, made once."""
+    def made(self) -> tuple[Binding, Lane, bytes]:
+        """Binding, lane and the WSDL's template, made when first asked for: some milliseconds a service."""
         if self._made is None:
             with self._turn:
                 if self._made is None:
-                    from . import wsdl
-                    from .binding import Binding
-                    from .lane import Lane
-
                     binding = Binding(self.service, self.operations.call)
                     self._made = binding, Lane(self.service, self.operations), wsdl.template(self.service)
         return self._made
 
     def wsdl(self, address: str) -> Answer:
         """The WSDL of this service at `address`."""
-        from . import wsdl
-
         return Answer("200 OK", wsdl.at(self.made[2], address))
 
     def post(self, environ: dict[str, Any]) -> Answer:

@@ -1,0 +1,36 @@
+"""Which execution was started last at each address, so that `status` needs no id."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+KEPT = Path(os.environ.get("TEST_CLIENT_LAST") or Path(__file__).resolve().parent / ".last.json")
+MOST = 50  # addresses
+
+
+def _read() -> dict[str, str]:
+    try:
+        found = json.loads(KEPT.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def last_id(url: str) -> str | None:
+    """The serviceID last started at a WSDL's address."""
+    return _read().get(url)
+
+
+def remember(url: str, service_id: str) -> None:
+    """Remember it. Where nothing can be written, nothing is remembered."""
+    known = _read()
+    known.pop(url, None)
+    known[url] = service_id
+    beside = KEPT.with_name(f"{KEPT.name}.{os.getpid()}")
+    try:
+        beside.write_text(json.dumps(dict(list(known.items())[-MOST:])), encoding="utf-8")
+        beside.replace(KEPT)
+    except OSError:
+        beside.unlink(missing_ok=True)

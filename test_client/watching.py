@@ -1,0 +1,57 @@
+"""What `watch` shows: one line with a bar in a terminal, a line per change elsewhere."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from html import unescape
+from pathlib import Path
+
+import click
+
+WIDTH = 30  # characters of the bar
+
+
+class Watch:
+    """The progress of one execution, read off its status pages."""
+
+    def __init__(self, page: Path) -> None:
+        self.page = page
+        self._began = time.monotonic()
+        self._said = ""
+        self._open_line = False
+
+    def show(self, page: bytes) -> None:
+        """Save the page, and say what it says of the progress."""
+        self.page.write_bytes(page)
+        text = page.decode("utf-8", "replace")
+        percent = re.search(r'aria-valuenow="(\d{1,3})"', text)
+        words = _element(text, "stage") or _element(text, "state")
+        if not sys.stdout.isatty():
+            said = f"{percent[1]:>3} %  {words}" if percent else words
+            if said != self._said:
+                click.echo(said)
+                self._said = said
+            return
+        done = int(percent[1]) if percent else 0
+        bar = "█" * (WIDTH * done // 100)
+        shown = f"{done:3} %" if percent else "  ? %"
+        waited = int(time.monotonic() - self._began)
+        click.echo(f"\r\033[K[{bar:<{WIDTH}}] {shown}  {waited} s  {words[:60]}", nl=False)
+        self._open_line = True
+
+    def done(self, word: str) -> None:
+        """End the line; say where the last page lies."""
+        if self._open_line:
+            click.echo()
+        if word:
+            click.echo(word)
+        if self.page.exists():
+            click.echo(f"The last page: {self.page.resolve()}")
+
+
+def _element(page: str, css_class: str) -> str:
+    """The text of the first element of a class; "" in pages that have none."""
+    found = re.search(rf'class="{css_class}"[^>]*>(.*?)</', page, re.S)
+    return unescape(re.sub(r"<[^>]*>", " ", found[1])).strip() if found else ""
