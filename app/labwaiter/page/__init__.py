@@ -27,6 +27,10 @@ from .words import (
 OWN_LARGEST = 1_400_000  # characters of a program's own page: in base64 still below 2 MB
 PICTURE_LARGEST = 1_000_000  # bytes
 _KINDS = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
+_STAGES = {
+    "told to stop": "It was told to stop and is winding up.",
+    "killed": "It did not stop by itself and was ended; what it left is cleared up.",
+}
 _TONES = {
     State.QUEUED: "waits",
     State.RUNNING: "runs",
@@ -67,10 +71,10 @@ def render(view: View, service: Service) -> str:
         doc=cut(service.doc.partition("\n")[0], 200),
         tone="stops" if record.stopping else _TONES[record.state],
         headline=headline(view, percent),
-        why=cut(record.why, 1000),
+        why=cut(record.stopping.why if record.stopping else record.why, 1000),
         advice=_advice(record.state),
         running=record.state is State.RUNNING,
-        stopping=record.stopping,
+        stopping=_STAGES.get(record.stopping.stage, "") if record.stopping else "",
         abort_asked=record.abort_asked and record.active and not record.stopping,
         percent=percent,
         stage=cut(said.stage, CUT["stage"]),
@@ -78,7 +82,7 @@ def render(view: View, service: Service) -> str:
         remaining=estimate(view),
         limit=span(view.limit) if view.limit and record.state is State.RUNNING else "",
         place=view.place,
-        ahead=view.ahead,
+        ahead=cut(view.ahead, 200),
         values=[
             (cut(name, 40), cut(number(value), 60), cut(said.units.get(name, ""), 20))
             for name, value in list(said.values.items())[: CUT["values"]]

@@ -9,7 +9,7 @@ from typing import Any
 from ..parameter import text_of
 from ..record import State, View
 
-CUT = {"stage": 200, "values": 20, "messages": 10, "message": 300, "log_lines": 40, "log_line": 400}
+CUT = {"stage": 200, "values": 20, "messages": 10, "message": 300, "log_lines": 25, "log_line": 400}
 _ENOUGH = 0.02  # of the work: before, an estimate of the rest is a guess
 
 
@@ -19,15 +19,13 @@ def cut(text: str, most: int) -> str:
 
 
 def span(seconds: float) -> str:
-    """A time span: 45 s, 3 min 05 s, 2 h 07 min, 3 d 4 h."""
+    """A time span: 45 s, 3 min 5 s, 90 min as 1 h 30 min, 3 d."""
     whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+    for size, unit, smaller, name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size} {unit}" + (f" {rest} {name}" if rest else "")
+    return f"{whole} s"
 
 
 def clock(unix_seconds: float) -> str:

@@ -1,0 +1,119 @@
+"""What a portal shows of an execution."""
+
+import time
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from labwaiter import catalogue
+from labwaiter.page import render
+from labwaiter.page.words import span
+from labwaiter.record import Picture, Progress, Record, Request, State, Stopping, View
+from labwaiter.settings import ROOT
+
+SERVICE = catalogue.load(ROOT / "app" / "services").services["HeatPlate"]
+NOW = time.time()
+
+
+def view(state: State = State.RUNNING, progress: Progress = Progress(), **more: Any) -> View:
+    of_record = {k: more.pop(k) for k in ("why", "stopping", "outputs", "ended", "started") if k in more}
+    request = Request("wf-1", "HeatPlate", {}, created=NOW - 40)
+    record = Record(name="wf-1", request=request, state=state, **{"started": NOW - 30, **of_record})
+    return View(record=record, now=NOW, progress=progress, **more)
+
+
+class Strict(HTMLParser):
+    """Collects what could run, load or escape."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attributes: Any) -> None:
+        self.elements.append((tag, dict(attributes)))
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+NASTY = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'& </pre></main> 漢字 😀 שלום"
+
+
+def everything(text: str) -> list[View]:
+    said = Progress(0.5, text, {text: 1.0, "b": 2.0}, {text: text}, Picture("p.svg", text), {1: text})
+    more: dict[str, Any] = dict(messages=(text, text), message_count=2, log=text, ahead=text, picture=b"<svg/>")
+    return [
+        view(State.RUNNING, said, **more),
+        view(State.RUNNING, said, stopping=Stopping("abort", text, "told to stop"), **more),
+        view(State.QUEUED, place=1, **more),
+        view(State.FAILED, said, why=text, **more),
+        view(State.ABORTED, said, why=text, **more),
+        view(State.COMPLETED, said, outputs={text: text}, **more),
+    ]
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_nothing_from_outside_becomes_markup_and_nothing_is_loaded(number: int) -> None:
+    page = Strict(render(everything(NASTY)[number], SERVICE))
+    assert page.open == []
+    plain = Strict(render(everything("plain")[number], SERVICE))
+    assert [tag for tag, _ in page.elements] == [tag for tag, _ in plain.elements]
+    for tag, attributes in page.elements:
+        assert tag not in ("script", "iframe", "object", "link", "form")
+        assert not any(name.startswith("on") for name in attributes)
+        assert tag != "img" or str(attributes["src"]).startswith("data:image/")
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_a_page_stays_small_whatever_comes(number: int) -> None:
+    huge = everything("W" * 1_000_000)[number]
+    huge = replace(huge, messages=("m" * 20_000,) * 500, message_count=900, picture=b"x" * 1_000_000)
+    assert len(render(huge, SERVICE).encode()) < 1_500_000
+
+
+def test_the_progress_can_be_read_by_people_and_programs() -> None:
+    page = render(view(progress=Progress(0.283, "layer 28")), SERVICE)
+    assert 'role="progressbar"' in page and 'aria-valuenow="28"' in page
+    assert "28 %" in page and "layer 28" in page and "1 min 16 s" in page
+    unknown = render(view(progress=Progress()), SERVICE)
+    assert "progress is not known" in unknown and "aria-valuenow" not in unknown
+
+
+def test_who_waits_learns_the_place_and_the_reason() -> None:
+    page = render(view(State.QUEUED, started=None, place=3, ahead="2 of 2 jobs are running"), SERVICE)
+    assert "place 3" in page and "2 of 2 jobs are running" in page
+
+
+def test_failure_and_abort_are_told_in_plain_words_with_the_log() -> None:
+    page = render(view(State.FAILED, why="The oven's door is open.", log="a\nthe last line"), SERVICE)
+    assert "Failed" in page and "The oven&#39;s door is open." in page and "the last line" in page
+    assert "Aborted" in render(view(State.ABORTED, why="The execution was aborted."), SERVICE)
+
+
+def test_a_program_s_own_page_is_shown_while_it_runs_and_ours_when_it_failed() -> None:
+    own = "<html><body><b>my own page</b></body></html>"
+    assert render(view(own_page=own), SERVICE) == own
+    fragment = render(view(own_page="<p>only a part</p>"), SERVICE)
+    assert fragment.startswith("<!DOCTYPE html>") and "<head>" in fragment and "<p>only a part</p>" in fragment
+    assert "my own page" not in render(view(State.FAILED, why="x", own_page=own), SERVICE)
+    assert "larger than" in render(view(own_page="x" * 1_500_000), SERVICE)
+
+
+def test_a_picture_that_cannot_be_shown_is_named() -> None:
+    for file, picture, words in (("a.exe", b"x", "use .svg, .png or .jpg"), ("a.png", b"x" * 1_000_001, "larger than")):
+        assert words in render(view(progress=Progress(picture=Picture(file)), picture=picture), SERVICE)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (59.9, "59 s"), (60, "1 min"), (185, "3 min 5 s"), (5400, "1 h 30 min"), (7200, "2 h"), (273_600, "3 d 4 h")],
+)
+def test_time_spans_are_read_at_a_glance(seconds: float, words: str) -> None:
+    assert span(seconds) == words
