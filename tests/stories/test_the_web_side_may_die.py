@@ -1,0 +1,84 @@
+"""kill -9 of a web worker, of granian's main process, of everything at once."""
+
+import base64
+import os
+import signal
+from collections.abc import Callable
+
+from callers import Web, envelope
+from lab import Lab, eventually, wait_gone
+from lxml import etree
+
+from labwaiter.cli import web as processes
+from labwaiter.record import State
+
+
+def poll(web: Web, service: str, service_id: str) -> bytes:
+    """One poll over HTTP, as a workflow manager makes it."""
+    import urllib.request
+
+    body = envelope("getServiceStatus", serviceID=service_id, sessionToken="t")
+    call = urllib.request.Request(f"{web.url}/{service}", body, {"Content-Type": "text/xml; charset=utf-8"})
+    with urllib.request.urlopen(call, timeout=20) as answer:
+        found: bytes = answer.read()
+    return found
+
+
+def answered(web: Web, service_id: str) -> bool:
+    try:
+        return b"getServiceStatusResponse" in poll(web, "Unruly", service_id)
+    except OSError:
+        return False
+
+
+def workers(web: Web) -> list[int]:
+    main = web.process.pid
+    return [who.pid for who in processes.processes(web.lab.settings) if who.pid != main]
+
+
+def kill(*pids: int) -> None:
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_killed_web_worker_is_replaced_and_changes_nothing_for_a_job(
+    lab: Lab, make_web: Callable[..., Web]
+) -> None:
+    web = make_web(lab, workers=2)
+    lab.start("Unruly", "one", word="hundred-but-running")
+    runner = lab.running("one")
+    victim = eventually(lambda: len(workers(web)) == 2 and workers(web)[0])
+    kill(victim)
+    wait_gone(victim)
+    eventually(lambda: answered(web, "one"))
+    eventually(lambda: len(workers(web)) == 2 and victim not in workers(web))
+    assert lab.running("one") == runner
+    (lab.folder("one") / "go").touch()
+    assert lab.ended("one").state is State.COMPLETED
+    assert b">COMPLETED<" in poll(web, "Unruly", "one")
+
+
+def test_with_granian_s_main_process_killed_its_workers_still_serve(lab: Lab, make_web: Callable[..., Web]) -> None:
+    web = make_web(lab)
+    lab.start("Unruly", "one", word="hundred-but-running")
+    lab.running("one")
+    orphans = eventually(lambda: workers(web))
+    kill(web.process.pid)
+    web.process.wait(20)
+    assert answered(web, "one")
+    (lab.folder("one") / "go").touch()
+    assert lab.ended("one").state is State.COMPLETED
+    assert b">COMPLETED<" in poll(web, "Unruly", "one")
+    kill(*orphans)
+
+
+def test_with_supervisor_nursery_and_job_killed_the_next_poll_tells_the_truth(lab: Lab, web: Web) -> None:
+    lab.start("Unruly", "one", word="sleep")
+    lab.file("one", "status.txt")
+    nursery, supervisor = lab.nursery, lab.supervisor
+    os.kill(nursery, signal.SIGSTOP)
+    kill(supervisor, nursery, *lab.left_of("one"))
+    lab.supervisors[0].wait(20)
+    page = base64.b64decode(etree.fromstring(poll(web, "Unruly", "one")).findtext(".//{*}status_base64") or "")
+    assert b"Failed" in page and b"interrupted" in page
+    assert lab.record("one").state is State.FAILED
