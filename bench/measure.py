@@ -1,0 +1,225 @@
+"""The measurements of bench/run. Each is taken of both servers in turn, several times; medians count."""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import platform
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "app")]
+
+from servers import Labwaiter, Reference, Server, envelope
+
+from labwaiter.jobs.watch import until
+
+AIMS = {
+    "first status on disk": "aim ≤ 5 ms",
+    "starts per second": "aim ≥ 400",
+    "memory per job, function": "aim ≤ 1 MB",
+    "memory per job, Script": "aim ≤ 1 MB",
+    "cold start to the first WSDL": "aim ≤ 0.8 s",
+}
+
+
+class Line:
+    """One kept-alive connection."""
+
+    def __init__(self, server: Server, service: str = "Waiter") -> None:
+        self.line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        self.path = server.path(service)
+
+    def post(self, body: bytes) -> bytes:
+        self.line.request("POST", self.path, body, {"Content-Type": "text/xml; charset=utf-8"})
+        reply = self.line.getresponse()
+        text = reply.read()
+        if reply.status != 200:
+            raise SystemExit(f"{self.path} answered {reply.status}: {text[:500]!r}")
+        return text
+
+
+def start(service_id: str, seconds: int, operation: str = "startWaiter") -> bytes:
+    return envelope(operation, serviceID=service_id, sessionToken="t", secondsToWait=seconds)
+
+
+def poll(service_id: str) -> bytes:
+    return envelope("getServiceStatus", serviceID=service_id, sessionToken="t")
+
+
+def start_call(server: Server, count: int) -> float:
+    """Milliseconds that one start takes, as its caller sees it."""
+    line, taken = Line(server), []
+    for number in range(count):
+        began = time.perf_counter()
+        line.post(start(f"call-{time.time_ns()}-{number}", 0))
+        taken.append(1000 * (time.perf_counter() - began))
+        time.sleep(0.02)
+    return statistics.median(taken)
+
+
+def first_status(server: Server, count: int) -> float:
+    """Milliseconds from sending a start to the program's first status on the disk."""
+    line, taken = Line(server), []
+    for number in range(count):
+        service_id = f"first-{time.time_ns()}-{number}"
+        file = server.status_file(service_id)
+        body = start(service_id, 0)
+        seen = threading.Event()
+        at = [0.0]
+
+        def watch(file: Path = file, at: list[float] = at, seen: threading.Event = seen) -> None:
+            until(server.jobs, file.parent.exists, 20)
+            until(file.parent, file.exists, 20)
+            at[0] = time.perf_counter()
+            seen.set()
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        time.sleep(0.02)
+        began = time.perf_counter()
+        line.post(body)
+        seen.wait(30)
+        watcher.join()
+        taken.append(1000 * (at[0] - began))
+    return statistics.median(taken)
+
+
+def starts_per_second(server: Server, count: int) -> float:
+    """Jobs a second, from the first start sent to the last job's result on the disk."""
+    stamp = time.time_ns()
+    ids = [f"many-{stamp}-{number}" for number in range(count)]
+    began = time.perf_counter()
+    _in_threads(4, [lambda part=part: _post_all(server, part) for part in (ids[i::4] for i in range(4))])
+    missing = set(ids)
+    while missing:
+        missing = {one for one in missing if not (server.jobs / one / "result.txt").exists()}
+        time.sleep(0.005 if missing else 0)
+    return count / (time.perf_counter() - began)
+
+
+def _post_all(server: Server, ids: list[str]) -> None:
+    line = Line(server)
+    for one in ids:
+        line.post(start(one, 0))
+
+
+def _in_threads(count: int, works: list[Callable[[], None]]) -> None:
+    threads = [threading.Thread(target=work) for work in works[:count]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def memory_per_job(server: Server, count: int, service: str, operation: str) -> float:
+    """MB that each of `count` running jobs adds, the wrapped program included."""
+    before = server.pss()
+    line, stamp = Line(server, service), time.time_ns()
+    ids = [f"mem-{stamp}-{number}" for number in range(count)]
+    for one in ids:
+        line.post(start(one, 120, operation))
+    for one in ids:
+        folder = server.jobs / one
+        until(folder, lambda folder=folder: any((folder / f).exists() for f in ("status.txt", "progress.json")), 60)
+    time.sleep(1.5)  # let each take its first turn
+    each = (server.pss() - before) / count
+    if isinstance(server, Labwaiter):
+        for one in ids:
+            line.post(envelope("abortService", serviceID=one, sessionToken="t"))
+    return each
+
+
+def polls(server: Server, seconds: float) -> tuple[float, float]:
+    """Polls a second over eight connections, and microseconds of CPU for each."""
+    service_id = f"poll-{time.time_ns()}"
+    Line(server).post(start(service_id, 600))
+    until(server.jobs / service_id, server.status_file(service_id).exists, 20)
+    time.sleep(0.3)
+    counts, cpu, stop = [0] * 8, server.cpu(), time.perf_counter() + seconds
+
+    def work(number: int) -> None:
+        line, body = Line(server), poll(service_id)
+        while time.perf_counter() < stop:
+            line.post(body)
+            counts[number] += 1
+
+    _in_threads(8, [lambda n=n: work(n) for n in range(8)])
+    total = sum(counts)
+    return total / seconds, 1e6 * (server.cpu() - cpu) / total
+
+
+def measure(quick: bool, only: str) -> dict[str, dict[str, float]]:
+    """Every figure of both: name → server → median."""
+    rounds = 2 if quick else 3
+    found: dict[str, dict[str, list[float]]] = {}
+
+    def note(name: str, server: Server, value: float) -> None:
+        found.setdefault(name, {}).setdefault(server.name, []).append(value)
+        print(f"  {server.name:10} {name}: {value:.4g}", file=sys.stderr)
+
+    def wanted(name: str) -> bool:
+        return only in name
+
+    for _ in range(rounds):
+        for kind in (Reference, Labwaiter):
+            server = kind()
+            try:
+                note("cold start to the first WSDL, s", server, server.cold_start)
+                time.sleep(1)
+                note("idle memory, MB", server, server.pss())
+                if wanted("start call"):
+                    note("start call, ms", server, start_call(server, 20 if quick else 60))
+                if wanted("first status"):
+                    note("first status on disk, ms", server, first_status(server, 15 if quick else 40))
+                if wanted("starts per second"):
+                    note("starts per second", server, starts_per_second(server, 200 if quick else 600))
+                if wanted("polls"):
+                    rate, cpu = polls(server, 2 if quick else 5)
+                    note("polls per second, 1 worker", server, rate)
+                    note("CPU per poll, µs", server, cpu)
+                if wanted("memory"):
+                    kinds = (("Script", "Waiter"), ("function", "Function"), ("Command", "Child"))
+                    for word, service in kinds if kind is Labwaiter else kinds[:1]:
+                        each = memory_per_job(server, 100, service, f"start{service}")
+                        note(f"memory per job, {word}, MB", server, each)
+            finally:
+                server.close()
+    return {name: {who: statistics.median(values) for who, values in by.items()} for name, by in found.items()}
+
+
+def table(found: dict[str, dict[str, float]]) -> str:
+    """The figures as Markdown; a ratio above 1 means that labwaiter is that much better."""
+    lines = ["| figure | reference | labwaiter | ratio | aim |", "| --- | ---: | ---: | ---: | --- |"]
+    base = found.get("memory per job, Script, MB", {}).get("reference")
+    for name, by in found.items():
+        reference, ours = by.get("reference"), by["labwaiter"]
+        if reference is None and name.startswith("memory per job"):
+            reference = base  # the tutorial has but one kind of job
+        more_is_better = "per second" in name
+        ratio = "" if not reference else f"{ours / reference if more_is_better else reference / ours:.1f}×"
+        aim = next((words for start, words in AIMS.items() if name.startswith(start)), "")
+        lines.append(f"| {name} | {'' if reference is None else f'{reference:.4g}'} | {ours:.4g} | {ratio} | {aim} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="labwaiter against the tutorial's own design")
+    parser.add_argument("--quick", action="store_true", help="fewer repeats: about a minute")
+    parser.add_argument("--only", default="", help="only the figures whose name holds this word")
+    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
+    chosen = parser.parse_args()
+    found = measure(chosen.quick, chosen.only)
+    print(f"Python {platform.python_version()}, Linux {platform.release()}\n\n{table(found)}")
+    if chosen.json:
+        chosen.json.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""The two that are compared: the reference and labwaiter, each started for real on a port of its own."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BENCH = ROOT / "bench"
+PROGRAM = ROOT / "app" / "wait_a_while.py"
+NS = "http://waiter.sintef.no/"
+
+
+def free_port() -> int:
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return int(trial.getsockname()[1])
+
+
+def envelope(operation: str, **texts: object) -> bytes:
+    inside = "".join(f"<t:{name}>{text}</t:{name}>" for name, text in texts.items())
+    return (
+        '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>'
+        f'<t:{operation} xmlns:t="{NS}">{inside}</t:{operation}></s:Body></s:Envelope>'
+    ).encode()
+
+
+class Server:
+    """One of the two, from its start to its end."""
+
+    name = ""
+
+    def __init__(self, workers: int = 1) -> None:
+        self.jobs = Path(tempfile.mkdtemp(prefix=f"bench-{self.name}-"))
+        self.port, self.workers = free_port(), workers
+        self.log = open(self.jobs.with_suffix(".log"), "ab")  # noqa: SIM115
+        began = time.perf_counter()
+        self.processes = self.launch()
+        self.cold_start = self._first_wsdl(began)
+
+    def launch(self) -> list[subprocess.Popen[bytes]]:
+        raise NotImplementedError
+
+    def path(self, service: str = "Waiter") -> str:
+        raise NotImplementedError
+
+    def run(self, *command: str, **more: str) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, "WAITER_LOG_FOLDER": str(self.jobs), **more}
+        return subprocess.Popen(command, env=environment, stdout=self.log, stderr=self.log, cwd=BENCH)
+
+    def _first_wsdl(self, began: float) -> float:
+        while time.perf_counter() - began < 60:
+            try:
+                line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+                line.request("GET", self.path() + "?wsdl")
+                if b"definitions" in line.getresponse().read():
+                    return time.perf_counter() - began
+            except OSError:
+                time.sleep(0.005)
+        raise SystemExit(f"{self.name} did not start; see {self.log.name}")
+
+    def pids(self) -> list[int]:
+        """Every process of it, and of its jobs."""
+        found, todo = [], [p.pid for p in self.processes]
+        while todo:
+            pid = todo.pop()
+            found.append(pid)
+            for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
+                try:
+                    todo += [int(child) for child in tasks.read_text().split()]
+                except OSError:
+                    continue
+        return found
+
+    def web_pids(self) -> list[int]:
+        """The processes that answer calls."""
+        raise NotImplementedError
+
+    def pss(self) -> float:
+        """Proportional set size of it all, in MB."""
+        total = 0
+        for pid in self.pids():
+            try:
+                for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                    if line.startswith("Pss:"):
+                        total += int(line.split()[1])
+            except OSError:
+                continue
+        return total / 1024
+
+    def cpu(self) -> float:
+        """CPU seconds that answering has taken so far."""
+        ticks = 0
+        for pid in self.web_pids():
+            try:
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                ticks += int(fields[11]) + int(fields[12])
+            except OSError:
+                continue
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def status_file(self, service_id: str) -> Path:
+        return self.jobs / service_id / "status.txt"
+
+    def close(self) -> None:
+        pids = self.pids()
+        for process in reversed(self.processes):
+            process.send_signal(signal.SIGTERM)
+        for process in self.processes:
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        for pid in pids[1:]:  # the reference leaves its programs behind
+            try:
+                if str(self.jobs).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
+            except OSError:
+                continue
+        self.log.close()
+        shutil.rmtree(self.jobs, ignore_errors=True)
+
+
+class Reference(Server):
+    """Spyne under gunicorn."""
+
+    name = "reference"
+
+    def launch(self) -> list[subprocess.Popen[bytes]]:
+        where = ["-b", f"127.0.0.1:{self.port}", "-w", str(self.workers), "--chdir", str(BENCH / "reference")]
+        gunicorn = [sys.executable, "-m", "gunicorn", *where, "-k", "gthread", "--threads", "8", "--log-level", "error"]
+        return [self.run(*gunicorn, "--keep-alive", "60", "service:application", PROGRAM=str(PROGRAM))]
+
+    def path(self, service: str = "Waiter") -> str:
+        return "/"
+
+    def web_pids(self) -> list[int]:
+        main = self.processes[0].pid
+        return [p for p in self.pids() if p != main and b"gunicorn" in Path(f"/proc/{p}/cmdline").read_bytes()]
+
+
+class Labwaiter(Server):
+    """labwaiter as its scripts start it: a supervisor and a web side."""
+
+    name = "labwaiter"
+
+    def launch(self) -> list[subprocess.Popen[bytes]]:
+        app = str(ROOT / "app")
+        how = {
+            "PYTHONPATH": app,
+            "SERVICES": str(BENCH / "services"),
+            "CONTEXT_ROOT": "",
+            "MAX_RUNNING": "1000",
+            "MAX_QUEUED": "100000",
+            "LABWAITER_ENV": os.devnull,
+        }
+        supervisor = self.run(sys.executable, "-m", "labwaiter.supervisor", **how)
+        serve = [sys.executable, "-m", "labwaiter", "serve", "--port", str(self.port), "--workers", str(self.workers)]
+        return [supervisor, self.run(*serve, **how)]
+
+    def path(self, service: str = "Waiter") -> str:
+        return f"/{service}"
+
+    def web_pids(self) -> list[int]:
+        main = self.processes[1].pid
+        return [
+            int(child)
+            for tasks in Path(f"/proc/{main}/task").glob("*/children")
+            for child in tasks.read_text().split()
+        ]
