@@ -40,7 +40,11 @@ def boot_clock() -> float:
 
 def _stat(pid: int) -> list[str]:
     # the command's name may hold spaces and brackets: fields begin behind its last bracket
-    return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 4096).decode(errors="replace").rpartition(")")[2].split()
+    finally:
+        os.close(fd)
 
 
 def identify(pid: int) -> Identity | None:
@@ -80,6 +84,22 @@ def mark_of(jobs_folder: Path, name: str) -> str:
     return hashlib.sha256(f"{jobs_folder.resolve()}\0{name}".encode()).hexdigest()
 
 
+_LIBC = ctypes.CDLL(None)
+
+
+@cache
+def _place_of_mark() -> int | None:
+    """Where the kernel keeps this process's NO_MARK; None where it has none."""
+    _LIBC.getenv.restype = ctypes.c_void_p
+    found: int | None = _LIBC.getenv(MARKER.encode())
+    return found if os.environ.get(MARKER) == NO_MARK else None
+
+
+def make_ready_for_marks() -> None:
+    """Look up now what every fork will need."""
+    _place_of_mark()
+
+
 def put_mark(mark: str) -> None:
     """Mark this process, and all that it will fork or exec, as this job's.
 
@@ -87,17 +107,15 @@ def put_mark(mark: str) -> None:
     environment that the nursery was started with, so the mark is also written over the nursery's
     NO_MARK where the kernel keeps it (proc_pid_environ(5): that memory is shown as it is now).
     """
-    libc = ctypes.CDLL(None)
-    libc.getenv.restype = ctypes.c_void_p
-    where = libc.getenv(MARKER.encode())
-    if where and os.environ.get(MARKER) == NO_MARK:
+    where = _place_of_mark()
+    if where:
         ctypes.memmove(where, mark.encode(), len(mark))
     os.environ[MARKER] = mark
 
 
 def become_subreaper() -> None:
     """Orphans below this process become its children, not init's."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def children(pid: int | None = None) -> list[int]:

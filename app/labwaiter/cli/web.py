@@ -33,7 +33,7 @@ from ..settings import ROOT, Settings
 
 MARKER = "LABWAITER_WEB"
 LOG_MAX = 5_000_000  # bytes of web.log, before a new one is begun
-THREADS = 32  # a worker's: an abort holds one for up to 8 s, a message for 1 s
+THREADS = 16  # a worker's: an abort holds one for up to 8 s, a message for 1 s
 KILL_AFTER = 12  # s a worker has to finish its calls: longer than the longest, an abort
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from functools import cache
 from typing import Any, TypeVar
 
 from ..record import Condition, End, Identity, Picture, Progress, Request, State, Stopping
@@ -20,8 +21,13 @@ def dump(value: Any) -> bytes:
     return json.dumps(dataclasses.asdict(value), separators=(",", ":")).encode() + b"\n"
 
 
+@cache
+def _known(kind: type[Any]) -> frozenset[str]:
+    return frozenset(f.name for f in dataclasses.fields(kind))
+
+
 def _fields(kind: type[T], data: dict[str, Any]) -> dict[str, Any]:
-    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    known = _known(kind)
     return {k: v for k, v in data.items() if k in known}
 
 

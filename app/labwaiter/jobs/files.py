@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 
-def read_bounded(path: Path, limit: int, tail: bool = False) -> bytes | None:
+def read_bounded(path: str | Path, limit: int, tail: bool = False) -> bytes | None:
     """At most `limit` bytes of a regular file, its first or (`tail`) its last; None without one.
 
     A program may have put a pipe, a device or a link in the file's place: those are no file to us,
@@ -22,7 +22,8 @@ def read_bounded(path: Path, limit: int, tail: bool = False) -> bytes | None:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             return None
-        return os.pread(fd, limit, max(0, found.st_size - limit) if tail else 0)
+        # not `limit` itself: Python would first make room for all of it
+        return os.pread(fd, min(limit, found.st_size), max(0, found.st_size - limit) if tail else 0)
     except OSError:
         return None
     finally:
@@ -77,7 +78,7 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def touch(path: Path) -> None:
+def touch(path: str | Path) -> None:
     """An empty mark: there, and no older than now."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
     try:

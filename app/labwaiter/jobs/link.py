@@ -21,6 +21,7 @@ from ..process import MARKER, identify, open_pidfd
 from ..settings import ROOT, Settings
 from .files import touch
 from .folder import Folder
+from .names import OURS
 
 _FLOCK = "hhqqi"  # struct flock on 64-bit Linux, padded as C does
 LOG_MAX = 5_000_000  # bytes of supervisor.log, before a new one is begun
@@ -29,7 +30,7 @@ LOG_MAX = 5_000_000  # bytes of supervisor.log, before a new one is begun
 def alive(settings: Settings) -> int | None:
     """The pid of the supervisor of this jobs folder (0: in another container); None without one."""
     try:
-        fd = os.open(Folder(settings.jobs_folder).ours / "supervisor.lock", os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(f"{settings.jobs_folder}/{OURS}/supervisor.lock", os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return None
     try:
@@ -69,7 +70,7 @@ def wake(settings: Settings, name: str) -> bool:
 
 def stopped(settings: Settings) -> bool:
     """Whether the supervisor was stopped on purpose."""
-    return (Folder(settings.jobs_folder).ours / "stopped").exists()
+    return os.path.exists(f"{settings.jobs_folder}/{OURS}/stopped")
 
 
 def ensure(settings: Settings, even_if_stopped: bool = False) -> None:

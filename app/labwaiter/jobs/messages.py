@@ -42,7 +42,7 @@ def append(folder: Path, message: str) -> int:
         os.close(fd)
 
 
-def read(folder: Path) -> list[str]:
+def read(folder: str | Path) -> list[str]:
     """All messages so far, oldest first, with the line breaks that they were sent with."""
-    text = (read_bounded(folder / FILE, LARGEST) or b"").decode("utf-8", "replace")
+    text = (read_bounded(f"{folder}/{FILE}", LARGEST) or b"").decode("utf-8", "replace")
     return [line.translate(_BACK) for line in text.split("\n")[:-1]]

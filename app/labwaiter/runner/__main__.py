@@ -4,10 +4,9 @@ import sys
 from pathlib import Path
 
 from .. import catalogue
-from ..jobs.folder import Folder
 from ..service import Service
 from ..settings import load
-from .main import run
+from .main import make_ready, order, run
 
 
 def main() -> None:
@@ -15,12 +14,13 @@ def main() -> None:
     name, release, file = sys.argv[1:4]
     settings = load()
 
-    def service() -> Service:
-        request = Folder(settings.jobs_folder).request(name)
-        assert request is not None
-        return next(s for s in catalogue.load_file(Path(file)) if s.name == request.service)
+    work = order(settings, name)
 
-    run(settings, name, int(release), service)
+    def service() -> Service:
+        return next(s for s in catalogue.load_file(Path(file)) if s.name == work.request.service)
+
+    make_ready()
+    run(work, int(release), service)
 
 
 if __name__ == "__main__":

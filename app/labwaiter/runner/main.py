@@ -10,20 +10,21 @@ import atexit
 import contextlib
 import faulthandler
 import gc
+import io
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import JobFailed
 from ..jobs.codec import dump
-from ..jobs.files import sync_folder
 from ..jobs.folder import Folder
-from ..process import become_subreaper, children, mark_of, put_mark
+from ..process import become_subreaper, children, make_ready_for_marks, mark_of, put_mark
 from ..program import Command, Script
-from ..record import End
+from ..record import End, Request
 from ..service import Service
 from ..settings import Settings
 from . import ending, program
@@ -34,7 +35,27 @@ LEFT_CHILDREN = 77  # our exit status when the end is written but processes of t
 _RESERVE = 4096  # bytes kept on the disk for end.json: a full disk must not hide how a job ended
 
 
-def run(settings: Settings, name: str, release: int, service: Callable[[], Service]) -> None:
+@dataclass(frozen=True)
+class Order:
+    """What a runner is to do, made before it is forked: what it needn't make itself stays shared."""
+
+    settings: Settings
+    store: Folder
+    name: str
+    request: Request
+    mark: str
+
+
+def order(settings: Settings, name: str) -> Order:
+    """The order for a job's runner. Raises what `Folder.request` raises."""
+    store = Folder(settings.jobs_folder)
+    request = store.request(name)
+    if request is None:
+        raise ValueError(f"{name} has no request")
+    return Order(settings, store, name, request, mark_of(settings.jobs_folder, name))
+
+
+def run(order: Order, release: int, service: Callable[[], Service]) -> None:
     """Be the runner of one job. Never returns.
 
     Args:
@@ -43,10 +64,10 @@ def run(settings: Settings, name: str, release: int, service: Callable[[], Servi
     """
     status = 1
     try:
-        stop = _settle_in(settings, name, release)
+        stop = _settle_in(order.mark, release)
         if os.read(release, 1) != b"":
             os.close(release)
-            status = _live(settings, name, stop, service)
+            status = _live(order, stop, service)
         else:
             status = 0
     except BaseException:
@@ -57,45 +78,35 @@ def run(settings: Settings, name: str, release: int, service: Callable[[], Servi
         os._exit(status)
 
 
-def _settle_in(settings: Settings, name: str, release: int) -> Stop:
+def _settle_in(mark: str, release: int) -> Stop:
     """Have nothing of the nursery's but its imports: own session, clean signals and descriptors."""
     os.setsid()
     stop = Stop()
-    for told in (signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(told, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the only one that a nursery deals with
     signal.set_wakeup_fd(-1)
     stop.listen()
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(null, number)
-    for number in [int(n) for n in os.listdir("/proc/self/fd")]:
-        if number > 2 and number != release:
-            with contextlib.suppress(OSError):
-                os.close(number)
-    put_mark(mark_of(settings.jobs_folder, name))
+    os.closerange(3, release)
+    os.closerange(release + 1, os.sysconf("SC_OPEN_MAX"))
+    put_mark(mark)
     become_subreaper()
     return stop
 
 
-def _live(settings: Settings, name: str, stop: Stop, service: Callable[[], Service]) -> int:
-    store = Folder(settings.jobs_folder)
+def _live(order: Order, stop: Stop, service: Callable[[], Service]) -> int:
+    store, name, request = order.store, order.name, order.request
     folder = store.path(name)
     # that the job began must outlive a power cut: a job is never run twice. The supervisor has
     # written it, but may not wait for disks.
     with contextlib.suppress(OSError), open(folder / "state.json", "rb") as state:
         os.fsync(state.fileno())
-        sync_folder(folder)
     reserve = _reserve(folder / ".end")
-    request = store.request(name)
-    assert request is not None
-    (folder / "data").mkdir(exist_ok=True)
     os.chdir(folder / "data")
     job = Job(store, name, request, stop)
-    log = Log(folder / "log.txt", settings.log_limit, job.flush, job.is_pending)
+    log = Log(folder / "log.txt", order.settings.log_limit, job.flush, job.is_pending)
     job.on_pending = log.nudge
-    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
-    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
     with contextlib.suppress(ValueError, OSError):
         faulthandler.enable(log.descriptor)
     atexit._clear()  # the nursery's
@@ -159,6 +170,15 @@ def _outputs(offered: Service, found: Any) -> End:
             f"The work ended without its outputs: it must return {offered.result.__name__}(…)."
         )
     return ending.of_values({p.name: getattr(found, p.name) for p in offered.outputs}, offered.outputs)
+
+
+def make_ready() -> None:
+    """What a process does once, before it forks runners or becomes one."""
+    make_ready_for_marks()
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
 def _reserve(path: os.PathLike[str]) -> int | None:

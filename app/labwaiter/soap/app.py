@@ -27,6 +27,9 @@ from .operations import STATUS, Operations, signatures
 log = logging.getLogger("labwaiter.soap")
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+# A worker has many threads, for aborts and messages wait. But polls only read small files, and
+# threads that each want Python's own lock again after each read take twice the time for it.
+_one_poll_at_a_time = threading.Lock()
 _ALLOW = (("Allow", "GET, HEAD, OPTIONS, POST"),)
 
 
@@ -58,10 +61,12 @@ class Endpoint:
         """One call."""
         tns = self.service.namespace
         try:
-            call = parse(read_body(environ), tns, self.inputs)
+            body = read_body(environ)
             binding, lane, _ = self.made
-            if call.operation == STATUS:
-                return Answer("200 OK", lane.answer(call.texts))
+            with _one_poll_at_a_time:
+                call = parse(body, tns, self.inputs)
+                if call.operation == STATUS:
+                    return Answer("200 OK", lane.answer(call.texts))
             return Answer("200 OK", binding.answer(call.operation, call.texts))
         except Refused as refusal:
             return fault(refusal.error, tns, refusal.faultcode, refusal.status)

@@ -26,10 +26,10 @@ class Lane:
 
     def answer(self, texts: dict[str, str | None]) -> bytes:
         """The answer's envelope. Raises errors.ServiceError."""
-        outputs = self.operations.call(STATUS, texts)
+        status, *outputs = self.operations.call(STATUS, texts)
         pieces = self._pieces or self._cut()
-        written = [pieces[0]]
-        for text, piece in zip(outputs, pieces[1:], strict=True):
+        written = [pieces[0], status.encode(), pieces[1]]  # base64 or a bare word: nothing to escape
+        for text, piece in zip(outputs, pieces[2:], strict=True):
             written += [escaped(text).encode(), piece]
         return b"".join(written)
 

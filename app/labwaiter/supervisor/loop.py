@@ -30,6 +30,7 @@ TICK = 0.5  # s: how late a deadline may be noticed
 QUEUE_EVERY = 0.1  # s between two writes of queue.json
 STOPPED = "The execution was stopped, because this deployment was stopped."
 WITHDRAWN = "The execution was aborted before it began."
+UNREADABLE = "The execution could not be started: its record is damaged."
 DISK_FULL = "The execution could not be started: the disk is full."
 
 
@@ -207,7 +208,10 @@ class Supervisor:
 
     def _on_nursery(self, brood: Brood, message: dict[str, Any], release: int | None) -> None:
         name = message["name"]
-        if message["event"] == "exited":
+        if message["event"] == "refused":
+            self.forking.pop(name, None)
+            self.care.write_end(name, Condition(), State.FAILED, UNREADABLE)
+        elif message["event"] == "exited":
             if name in self.forking:  # it left unreleased
                 self.queue.add(self.forking.pop(name).waiting)
             self.care.on_exited(name, message["status"])

@@ -70,6 +70,7 @@ class Nursery:
                 "files": stamps,
             }
         )
+        runner.make_ready()
         gc.collect()
         gc.freeze()  # what is shared stays shared: no collection touches it in a runner
         gc.disable()
@@ -123,6 +124,12 @@ class Nursery:
             self._fork(message["name"], message["service"])
 
     def _fork(self, name: str, service_name: str) -> None:
+        try:
+            work = runner.order(self.settings, name)
+        except (OSError, ValueError, TypeError, KeyError):
+            log.exception("%s: its request can't be read", name)
+            self.wire.send({"event": "refused", "name": name})
+            return
         hold, let_go = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -131,7 +138,7 @@ class Nursery:
                 self._exec(name, service_name, hold)
             for generator in self.unseeded:
                 generator.seed()  # or every fork would draw the same numbers; random's own does it itself
-            runner.run(self.settings, name, hold, lambda: self.services[service_name])
+            runner.run(work, hold, lambda: self.services[service_name])
         os.close(hold)
         self.runners[pid] = name
         who = identify(pid)
@@ -270,8 +277,6 @@ def main() -> None:
     logging.basicConfig(
         format="%(asctime)s nursery[%(process)d] %(levelname)s %(message)s", level=logging.INFO
     )
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to deal with
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     fd = int(sys.argv[1])
     os.set_inheritable(fd, False)
     nursery = Nursery(load(), Wire(socket.socket(fileno=fd)))

@@ -1,7 +1,8 @@
 """Supervisor ⇄ nursery: small JSON messages over a socket that keeps them apart, with descriptors beside.
 
 supervisor → nursery   {"do": "fork", "name": …, "service": …}     {"do": "retire"}
-nursery → supervisor   {"event": "ready", "offers": {…}, "broken": {…}, "files": {…}}
+nursery → supervisor   {"event": "refused", "name": …}   its request can't be read
+                       {"event": "ready", "offers": {…}, "broken": {…}, "files": {…}}
                        {"event": "forked", "name": …, "pid": …, "start_ticks": …}  + release pipe
                        {"event": "exited", "name": …, "status": …}
 """
