@@ -1,0 +1,113 @@
+"""The test client, as somebody types it."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from callers import Web
+
+from labwaiter.settings import ROOT
+
+Typed = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def typed(web: Web, tmp_path: Path) -> Typed:
+    """Type something; the port of the lab's web side comes first."""
+
+    def type_in(*words: str, port: int = web.port) -> subprocess.CompletedProcess[str]:
+        environment = {
+            **os.environ,
+            "CONTEXT_ROOT": web.lab.settings.context_root,
+            "TEST_CLIENT_LAST": str(tmp_path / "last.json"),
+        }
+        command = [sys.executable, str(ROOT / "test_client" / "client.py"), str(port), *words]
+        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    return type_in
+
+
+def test_start_then_status_tell_the_tutorial_s_story(typed: Typed, web: Web) -> None:
+    started = typed("--service", "Unruly", "start", "word=hundred-but-running")
+    assert started.returncode == 0, started.stderr
+    head, _, reply = started.stdout.partition("Starting service\n")
+    assert head == (
+        f"Using port {web.port}\n"
+        f"wsdl URL is http://localhost:{web.port}/sintef/docker_services/unruly/Unruly?wsdl\n"
+    )
+    assert re.fullmatch(r'\(reply\)\{\n   status_base64 = "[\w+/=]+"\n   result = "UNSET"\n \}\n', reply)
+    job = next(iter(web.lab.jobs.list())).request.service_id
+    web.lab.running(job)
+    (web.lab.folder(job) / "go").touch()
+    web.lab.ended(job)
+    done = typed("status", "--service", "Unruly")
+    assert done.stdout.endswith(
+        'Calling getServiceStatus:\n(reply){\n   status_base64 = "COMPLETED"\n   result = "late"\n }\n'
+    )
+
+
+def test_watch_polls_to_the_end_saves_the_page_and_gives_the_outputs(typed: Typed, tmp_path: Path) -> None:
+    watched = typed("watch", "--service", "Steps", "--every", "0.1", "count=10", "step=0.1")
+    assert watched.returncode == 0, watched.stderr
+    assert "COMPLETED" in watched.stdout and "result = counted" in watched.stdout
+    assert re.search(r"\d+ %  at \d", watched.stdout)
+    assert "<html" in (tmp_path / "status.html").read_text()
+    again = typed("watch", "--service", "Steps", "--every", "0.1")
+    assert again.returncode == 0 and "result = counted" in again.stdout
+
+
+def test_messages_and_aborts(typed: Typed, web: Web) -> None:
+    assert typed("start", "--service", "Talk", "--id", "mine").returncode == 0
+    web.lab.running("mine")
+    assert "you said hello" in typed("notify", "hello", "--service", "Talk").stdout
+    assert "true" in typed("abort", "--service", "Talk").stdout
+    watched = typed("watch", "--service", "Talk", "--every", "0.1")
+    assert "Aborted" in watched.stdout
+
+
+def test_a_failed_execution_ends_with_status_1_and_its_sentence(typed: Typed, web: Web) -> None:
+    typed("start", "--service", "Raises", "--id", "bad", "how=sentence")
+    web.lab.ended("bad")
+    typed("status", "--service", "Raises")
+    told = web.lab.folder("bad") / "told"
+    os.utime(told, (told.stat().st_mtime - 30,) * 2)
+    done = typed("watch", "--service", "Raises")
+    assert done.returncode == 1
+    assert "JobFailed: The oven's door is open." in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "sentence"),
+    [
+        (["dance"], 2, "no command “dance”"),
+        ([], 2, "What shall be done?"),
+        (["notify"], 2, "one message"),
+        (["status", "extra"], 2, "status takes no “extra”"),
+        (["start", "--service", "Steps", "steps=3"], 2, "no input “steps”; it has: count, step"),
+        (["start", "--service", "Steps", "three"], 2, "name=value"),
+        (["status", "--service", "Steps"], 2, "Nothing was started from here yet"),
+        (["start", "--service", "Steps", "count=three"], 1, "InvalidParameter: The input count"),
+        (["status", "--service", "Steps", "--id", "nobody's"], 1, "UnknownServiceID"),
+        (["start", "--service", "Nothing"], 3, "HTTP 404"),
+        (["start", "--service", "Broken"], 3, "needs the module a_module_that_nobody_has"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(typed: Typed, words: list[str], status: int, sentence: str) -> None:
+    done = typed(*words)
+    assert done.returncode == status, done.stderr
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_nobody_there_is_status_3(typed: Typed) -> None:
+    done = typed("start", port=1)
+    assert done.returncode == 3
+    assert "can't be reached" in done.stderr and "Does the service run there?" in done.stderr
+
+
+def test_the_wsdl_can_be_read(typed: Typed) -> None:
+    assert "startSteps" in typed("wsdl", "--service", "Steps").stdout

@@ -1,0 +1,52 @@
+"""The documents keep to what the code says."""
+
+import re
+import subprocess
+
+import pytest
+
+from labwaiter import __version__, errors
+from labwaiter.settings import ROOT, TABLE, load, read_env_file
+
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("setting", TABLE, ids=lambda s: s.name)
+def test_every_setting_is_in_the_readme_as_it_is(setting: object) -> None:
+    default = f"`{setting.default}`" if setting.default else ""  # type: ignore[attr-defined]
+    row = re.search(rf"^\| `{setting.name}` \| (.*?) ?\| (.*) \|$", README, re.M)  # type: ignore[attr-defined]
+    assert row and row[1].strip() == default and row[2] == setting.help  # type: ignore[attr-defined]
+
+
+def test_the_file_env_names_every_setting_and_shows_its_default() -> None:
+    text = (ROOT / "env").read_text()
+    for setting in TABLE:
+        assert re.search(rf"^#?{setting.name}={re.escape(setting.default)}$", text, re.M), setting.name
+    on = read_env_file(ROOT / "env")
+    assert set(on) == {"CONTEXT_ROOT", "WAITER_LOG_FOLDER"}
+    assert load({}, ROOT / "env") == load({}, ROOT / "no such file")
+
+
+def test_every_error_code_is_in_the_readme() -> None:
+    for error in vars(errors).values():
+        if isinstance(error, type) and issubclass(error, errors.ServiceError) and "code" in vars(error):
+            if error is not errors.UnknownInstrument and error.code not in ("TokenValidationFailed", "NotPermitted"):
+                assert f"`{error.code}`" in README
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for document in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name} → {target}"
+
+
+def test_the_changelog_knows_this_version() -> None:
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_no_file_holds_a_registry_s_host() -> None:
+    hosts = ("py" + "pi.org", "python" + "hosted", "registry." + "npm")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in listed.splitlines():
+        text = (ROOT / name).read_bytes().decode("utf-8", "replace")
+        assert not any(host in text for host in hosts), name
