@@ -172,7 +172,5 @@ class Labwaiter(Server):
     def web_pids(self) -> list[int]:
         main = self.processes[1].pid
         return [
-            int(child)
-            for tasks in Path(f"/proc/{main}/task").glob("*/children")
-            for child in tasks.read_text().split()
+            int(child) for tasks in Path(f"/proc/{main}/task").glob("*/children") for child in tasks.read_text().split()
         ]

@@ -25,7 +25,8 @@ from typing import Any
 import click
 import suds
 import suds.client
-from last import remember, last_id
+
+from last import last_id, remember
 from watching import Watch
 
 HERE = Path(__file__).resolve().parent
@@ -155,7 +156,9 @@ def _known_id(service: Service, given_id: str | None) -> str:
 @click.argument("words", nargs=-1, metavar="[PORT] COMMAND [name=value …]")
 @click.option("--service", "name", default="Waiter", show_default=True, help="The service's name.")
 @click.option("--id", "given_id", help="The execution's serviceID; else a new one, or the last one started.")
-@click.option("--token", envvar="SESSION_TOKEN", default="test-token", help="The sessionToken; better in $SESSION_TOKEN.")
+@click.option(
+    "--token", envvar="SESSION_TOKEN", default="test-token", help="The sessionToken; better in $SESSION_TOKEN."
+)
 @click.option("--url", help="The whole address of a WSDL, instead of port and service.")
 @click.option("--every", default=6.0, show_default=True, help="Seconds between two polls of watch.")
 @click.option("--page", type=click.Path(dir_okay=False), help="Where watch saves the last page [status.html].")

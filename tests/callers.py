@@ -10,7 +10,6 @@ import sys
 from typing import Any
 
 from lab import Lab, eventually
-
 from labwaiter import catalogue
 from labwaiter.soap.app import Application
 

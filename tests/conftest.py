@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from callers import Caller, Web
 from lab import SAMPLES, Lab
 

@@ -99,29 +99,27 @@ class Parameter:
             MissingParameter: a mandatory one is None or a blank text.
             InvalidParameter: wrong type, not a choice, outside the limits.
         """
-        if value is None or (isinstance(value, str) and not value.strip()):
-            if value is None or self.kind != "text":
-                if self.mandatory:
-                    raise MissingParameter(f"The input {self.name} is missing: give it a value.")
-                if value is None:
-                    return self.default
-                raise InvalidParameter(
-                    f"The input {self.name} is empty: give {_ARTICLE[self.kind]}, or leave it out"
-                    f" for its default {text_of(self.default)}."
-                )
-            if self.mandatory:
-                raise MissingParameter(f"The input {self.name} is empty: give it a value.")
+        blank = isinstance(value, str) and not value.strip()
+        if self.mandatory and (value is None or blank):
+            raise MissingParameter(f"The input {self.name} is {'empty' if blank else 'missing'}: give it a value.")
+        if value is None:
+            return self.default
+        if blank and self.kind != "text":
+            raise InvalidParameter(
+                f"The input {self.name} is empty: give {_ARTICLE[self.kind]}, or leave it out"
+                f" for its default {text_of(self.default)}."
+            )
         value = self._typed(value)
         if self.choices and value not in self.choices:
             raise InvalidParameter(f"The input {self.name} must be {self.limits}, not {shown(value)}.")
         size = len(value) if isinstance(value, str) else value
         low = INT_MIN if self.kind == "int" and self.low is None else self.low
         high = {"int": INT_MAX, "text": TEXT_MAX}.get(self.kind) if self.high is None else self.high
-        if not self.choices and self.kind != "boolean":
-            if (low is not None and size < low) or (high is not None and size > high):
-                limits = dataclasses.replace(self, low=low, high=high).limits
-                got = f"{size} characters" if self.kind == "text" else shown(value)
-                raise InvalidParameter(f"The input {self.name} must be {limits}, not {got}.")
+        measured = not self.choices and self.kind != "boolean"
+        if measured and ((low is not None and size < low) or (high is not None and size > high)):
+            limits = dataclasses.replace(self, low=low, high=high).limits
+            got = f"{size} characters" if self.kind == "text" else shown(value)
+            raise InvalidParameter(f"The input {self.name} must be {limits}, not {got}.")
         return value
 
     def _typed(self, value: Any) -> Any:

@@ -75,9 +75,7 @@ class Service:
         strange = [name for name in given if name not in {p.name for p in self.inputs}]
         if strange:
             known = ", ".join(p.name for p in self.inputs) or "none"
-            raise InvalidParameter(
-                f"{self.operation} has no input {shown(strange[0])}; its inputs are: {known}."
-            )
+            raise InvalidParameter(f"{self.operation} has no input {shown(strange[0])}; its inputs are: {known}.")
         return {p.name: p.accept(given.get(p.name)) for p in self.inputs}
 
     def refuse(self, inputs: dict[str, Any]) -> None:
@@ -163,11 +161,7 @@ def read_signature(function: Callable[..., Any], *, name: str, namespace: str, *
     inputs = tuple(_input(where, p, hints) for p in names[1:])
     optional = [p.name for p in inputs if not p.mandatory]
     late = [p.name for p in inputs if p.mandatory]
-    if (
-        optional
-        and late
-        and [p.mandatory for p in inputs] != sorted((p.mandatory for p in inputs), reverse=True)
-    ):
+    if optional and late and [p.mandatory for p in inputs] != sorted((p.mandatory for p in inputs), reverse=True):
         raise Misconfigured(f"{where}: inputs with a default come after those without.")
     no_outputs: tuple[Parameter, ...] = ()
     result = hints.get("return")
@@ -205,9 +199,7 @@ def _input(where: str, parameter: inspect.Parameter, hints: dict[str, Any]) -> P
     except MissingParameter:
         default = parameter.default  # an empty text is a fair default
     except InvalidParameter as error:
-        raise Misconfigured(
-            f"{where}: the default of {parameter.name} is refused: {error.message}"
-        ) from error
+        raise Misconfigured(f"{where}: the default of {parameter.name} is refused: {error.message}") from error
     return dataclasses.replace(optional, default=default)
 
 
@@ -249,9 +241,7 @@ def _with_extras(where: str, described: Parameter, extras: tuple[Any, ...]) -> P
         if fits is None:
             continue  # somebody else's annotation
         if described.kind not in fits or described.choices:
-            raise Misconfigured(
-                f"{where}: {type(extra).__name__} doesn't fit {described.name}, a {described.kind}."
-            )
+            raise Misconfigured(f"{where}: {type(extra).__name__} doesn't fit {described.name}, a {described.kind}.")
         if isinstance(extra, Unit):
             described = dataclasses.replace(described, unit=extra.unit)
         elif isinstance(extra, Range):

@@ -27,9 +27,7 @@ class Setting:
 
 TABLE = (
     Setting("CONTEXT_ROOT", "/sintef/docker_services", "path in front of every address of this deployment"),
-    Setting(
-        "WAITER_LOG_FOLDER", "waiter_logs", "folder of the jobs, on a local disk; relative to the file env"
-    ),
+    Setting("WAITER_LOG_FOLDER", "waiter_logs", "folder of the jobs, on a local disk; relative to the file env"),
     Setting("SERVICES", "app/services", "folder of the service files; relative to the file env"),
     Setting("HOST", "127.0.0.1", "address to listen on; 0.0.0.0 for every network card"),
     Setting("PORT", "8080", "port to listen on"),

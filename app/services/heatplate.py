@@ -122,7 +122,8 @@ def picture(plate: Plate, low: float, high: float) -> str:
             while x < CELLS and shade(row[x], low, high) == colour:
                 x += 1
             cells.append(
-                f'<rect x="{begin * size}" y="{y * size}" width="{(x - begin) * size}" height="{size}" fill="{colour}"/>'
+                f'<rect x="{begin * size}" y="{y * size}" width="{(x - begin) * size}" height="{size}"'
+                f' fill="{colour}"/>'
             )
     width, scale = CELLS * size, []
     for i in range(31):

@@ -6,20 +6,24 @@ Popen, a poll reads its status file and makes a small page of it. It has none of
 
 import base64
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "app"))
-import labwaiter.soap.shim  # noqa: E402, F401, I001  (Spyne on today's Pythons)
-from spyne import Application, Integer, ServiceBase, Unicode, srpc  # noqa: E402
-from spyne.protocol.soap import Soap11  # noqa: E402
-from spyne.server.wsgi import WsgiApplication  # noqa: E402
+if sys.version_info >= (3, 12):  # what Spyne 2.14 needs there, and nothing else of labwaiter's
+    runpy.run_path(str(Path(__file__).resolve().parents[2] / "app" / "labwaiter" / "soap" / "shim.py"))
+if sys.version_info >= (3, 13):
+    sys.modules["cgi"].parse_header = lambda text: (text.partition(";")[0], {"charset": "utf-8"})
+
+from spyne import Application, Integer, ServiceBase, Unicode, srpc
+from spyne.protocol.soap import Soap11
+from spyne.server.wsgi import WsgiApplication
 
 JOBS = os.environ["WAITER_LOG_FOLDER"]
 PROGRAM = os.environ["PROGRAM"]
 PYTHON = os.path.realpath(sys.executable)  # not a version manager's shim, which takes 100 ms longer
-OUTPUTS = dict(_returns=(Unicode, Unicode), _out_variable_names=("status_base64", "result"))
+OUTPUTS = {"_returns": (Unicode, Unicode), "_out_variable_names": ("status_base64", "result")}
 
 
 def page(percent):

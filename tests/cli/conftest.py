@@ -97,9 +97,7 @@ class Shell:
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
     (tmp_path / "services").mkdir()
-    (tmp_path / "env").write_text(
-        "CONTEXT_ROOT=/lab\nWAITER_LOG_FOLDER=jobs\nSERVICES=services\nWEB_CONCURRENCY=1\n"
-    )
+    (tmp_path / "env").write_text("CONTEXT_ROOT=/lab\nWAITER_LOG_FOLDER=jobs\nSERVICES=services\nWEB_CONCURRENCY=1\n")
     ours = {"LABWAITER_ENV": str(tmp_path / "env"), "PYTHONPATH": str(ROOT / "app"), "PYTHONUNBUFFERED": "1"}
     kept = ("CONTEXT_ROOT", "WAITER_LOG_FOLDER", "SERVICES", "HOST", "PORT", "PUBLIC_URL", "WEB_CONCURRENCY")
     environ = {name: value for name, value in os.environ.items() if name not in kept} | ours

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from lab import eventually
 from labwaiter.cli import web
 from labwaiter.jobs import Jobs, link
 from labwaiter.process import identify, kill, lives
 from labwaiter.record import Identity, State
 from labwaiter.settings import ROOT, Settings, load
-from lab import eventually
 
 pytestmark = pytest.mark.skipif(not (ROOT / "app" / "main.py").exists(), reason="no application yet")
 
@@ -97,9 +97,7 @@ def test_a_port_that_somebody_else_has_is_told_before_anything_is_replaced(shell
         taken = other.getsockname()[1]
         done = shell.call("start", "--port", str(taken))
     assert done.returncode == 1
-    assert (
-        done.stderr == f"Error: Port {taken} is taken by another program: end it, or choose another port.\n"
-    )
+    assert done.stderr == f"Error: Port {taken} is taken by another program: end it, or choose another port.\n"
     assert web.processes(settings_of(shell)) == before and wsdl(port)
     assert link.alive(settings_of(shell)) == supervisor
 

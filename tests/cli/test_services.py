@@ -20,9 +20,7 @@ def test_a_good_service_file_is_shown_as_a_workflow_manager_will_see_it(shell):
         "xs:boolean",
     ):
         assert words in said.stdout
-    order = [
-        said.stdout.index(f" {name} ") for name in ("serviceID", "sessionToken", "seconds", "extraParameters")
-    ]
+    order = [said.stdout.index(f" {name} ") for name in ("serviceID", "sessionToken", "seconds", "extraParameters")]
     assert order == sorted(order)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from callers import Web
 
+from callers import Web
 from labwaiter.settings import ROOT
 
 Typed = Callable[..., subprocess.CompletedProcess[str]]
@@ -36,8 +36,7 @@ def test_start_then_status_tell_the_tutorial_s_story(typed: Typed, web: Web) -> 
     assert started.returncode == 0, started.stderr
     head, _, reply = started.stdout.partition("Starting service\n")
     assert head == (
-        f"Using port {web.port}\n"
-        f"wsdl URL is http://localhost:{web.port}/sintef/docker_services/unruly/Unruly?wsdl\n"
+        f"Using port {web.port}\nwsdl URL is http://localhost:{web.port}/sintef/docker_services/unruly/Unruly?wsdl\n"
     )
     assert re.fullmatch(r'\(reply\)\{\n   status_base64 = "[\w+/=]+"\n   result = "UNSET"\n \}\n', reply)
     job = next(iter(web.lab.jobs.list())).request.service_id

@@ -15,9 +15,10 @@ from labwaiter.settings import ROOT
 
 SERVICE = catalogue.load(ROOT / "app" / "services").services["HeatPlate"]
 NOW = time.time()
+NOTHING = Progress()
 
 
-def view(state: State = State.RUNNING, progress: Progress = Progress(), **more: Any) -> View:
+def view(state: State = State.RUNNING, progress: Progress = NOTHING, **more: Any) -> View:
     of_record = {k: more.pop(k) for k in ("why", "stopping", "outputs", "ended", "started") if k in more}
     request = Request("wf-1", "HeatPlate", {}, created=NOW - 40)
     record = Record(name="wf-1", request=request, state=state, **{"started": NOW - 30, **of_record})
@@ -48,7 +49,8 @@ NASTY = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'& </pre></main>
 
 def everything(text: str) -> list[View]:
     said = Progress(0.5, text, {text: 1.0, "b": 2.0}, {text: text}, Picture("p.svg", text), {1: text})
-    more: dict[str, Any] = dict(messages=(text, text), message_count=2, log=text, ahead=text, picture=b"<svg/>")
+    more: dict[str, Any] = {"messages": (text, text), "message_count": 2, "log": text, "ahead": text}
+    more["picture"] = b"<svg/>"
     return [
         view(State.RUNNING, said, **more),
         view(State.RUNNING, said, stopping=Stopping("abort", text, "told to stop"), **more),
@@ -113,7 +115,15 @@ def test_a_picture_that_cannot_be_shown_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "0 s"), (59.9, "59 s"), (60, "1 min"), (185, "3 min 5 s"), (5400, "1 h 30 min"), (7200, "2 h"), (273_600, "3 d 4 h")],
+    [
+        (0, "0 s"),
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (185, "3 min 5 s"),
+        (5400, "1 h 30 min"),
+        (7200, "2 h"),
+        (273_600, "3 d 4 h"),
+    ],
 )
 def test_time_spans_are_read_at_a_glance(seconds: float, words: str) -> None:
     assert span(seconds) == words

@@ -102,7 +102,7 @@ def startRaises(job: Job, how: str = "plain") -> Result:
     if how == "sentence":
         raise JobFailed("The oven's door is open.")
     if how == "path":
-        open("/etc/labwaiter/secret.conf")
+        os.stat("/etc/labwaiter/secret.conf")
     if how == "none":
         return None
     if how == "exit":
@@ -144,9 +144,7 @@ def startOutcome(job: Job, fail: bool = True) -> Told:
     return Told(outcome="fine", result="kept")
 
 
-@service(
-    "Fussy", namespace=NS, check=lambda file: None if file.endswith(".stl") else "The file must be an STL."
-)
+@service("Fussy", namespace=NS, check=lambda file: None if file.endswith(".stl") else "The file must be an STL.")
 def startFussy(job: Job, file: str) -> Result:
     """Refuse what its own check refuses."""
     return Result(result=file)

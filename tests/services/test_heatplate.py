@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from callers import Caller
 from lab import Lab
-
 from labwaiter.settings import ROOT
 
 spec = importlib.util.spec_from_file_location("heatplate", ROOT / "app" / "services" / "heatplate.py")
@@ -45,7 +45,7 @@ def test_the_centre_warms_as_the_series_solution_says(steps: int) -> None:
 def test_nothing_gets_warmer_than_the_warmest_or_colder_than_the_coldest() -> None:
     for steps in (1, 10, 200):
         cells = [cell for row in plate_after(steps, edge=-30.0) for cell in row]
-        assert -30.0 <= min(cells) and max(cells) <= heat.START
+        assert min(cells) >= -30.0 and max(cells) <= heat.START
 
 
 def test_the_plate_stays_symmetric() -> None:

@@ -4,9 +4,10 @@ import base64
 import os
 
 import pytest
-from lab import eventually
 from lxml import etree
+
 from callers import NS, SOAP_11, Caller, envelope
+from lab import eventually
 
 NASTY = "é 漢字 😀 <&>\"'\nsecond line"
 
@@ -57,7 +58,9 @@ def test_inputs_are_taken_in_any_order_with_comments_and_cdata(caller: Caller) -
     assert (done["text"], done["number"]) == ("<b> & more", "5")
 
 
-@pytest.mark.parametrize("optional", ["", '<t:number xsi:nil="true" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"/>'])
+@pytest.mark.parametrize(
+    "optional", ["", '<t:number xsi:nil="true" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"/>']
+)
 def test_an_optional_input_left_out_or_nil_has_its_default(caller: Caller, optional: str) -> None:
     inside = f"<t:serviceID>one</t:serviceID><t:sessionToken>t</t:sessionToken><t:text>x</t:text>{optional}"
     caller("/Echo", envelope("startEcho", inside))

@@ -1,13 +1,23 @@
 """The poll's lane gives Spyne's bytes, only sooner."""
 
 import pytest
-from callers import Caller
 
+from callers import Caller
 from labwaiter.soap.binding import Binding
 from labwaiter.soap.lane import Lane
 from labwaiter.soap.operations import STATUS, Operations
 
-NASTY = ["", "plain", "é 漢字 😀", "<&>\"'", "a\r\nb\tc", "]]>", "\x00\x0b\ufffe", "\x85\xa0\u2028", " ends with blanks  "]
+NASTY = [
+    "",
+    "plain",
+    "é 漢字 😀",
+    "<&>\"'",
+    "a\r\nb\tc",
+    "]]>",
+    "\x00\x0b\ufffe",
+    "\x85\xa0\u2028",
+    " ends with blanks  ",
+]
 
 
 @pytest.mark.parametrize("text", NASTY)

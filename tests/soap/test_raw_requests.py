@@ -3,6 +3,7 @@
 import gzip
 
 import pytest
+
 from callers import NS, SOAP_11, Caller, envelope
 
 GOOD = envelope("getServiceStatus", serviceID="nobody's", sessionToken="t")
@@ -49,7 +50,12 @@ def test_what_cannot_be_understood_is_a_client_fault(caller: Caller, body: bytes
         (gzip.compress(GOOD), {"HTTP_CONTENT_ENCODING": "gzip"}),
         (GOOD, {"CONTENT_LENGTH": ""}),
         (GOOD, {"CONTENT_TYPE": ""}),
-        (GOOD.replace(b"<t:serviceID>", b'<t:serviceID xmlns:i="http://www.w3.org/2001/XMLSchema-instance" i:type="i:int">'), {}),
+        (
+            GOOD.replace(
+                b"<t:serviceID>", b'<t:serviceID xmlns:i="http://www.w3.org/2001/XMLSchema-instance" i:type="i:int">'
+            ),
+            {},
+        ),
     ],
 )
 def test_other_spellings_of_a_good_call_are_understood(caller: Caller, body: bytes, environ: dict[str, str]) -> None:

@@ -7,8 +7,9 @@ import pytest
 import suds.client
 import zeep
 import zeep.exceptions
-from lab import eventually
+
 from callers import Web
+from lab import eventually
 
 NASTY = "é 漢字 😀 <&>\"'\nsecond line"
 

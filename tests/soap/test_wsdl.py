@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from lxml import etree
-from callers import Caller
 
+from callers import Caller
 from labwaiter import catalogue
 from labwaiter.settings import ROOT
 from labwaiter.soap import wsdl
@@ -33,7 +33,16 @@ def test_the_wsdl_of_each_service_is_the_one_that_was_registered(name: str) -> N
 def test_types_limits_and_defaults_are_those_of_the_signature(caller: Caller) -> None:
     root = etree.fromstring(caller("/Echo", query="wsdl").body)
     start = {e.get("name"): e for e in root.iterfind(f".//{X}complexType[@name='startEcho']//{X}element")}
-    assert list(start) == ["serviceID", "sessionToken", "text", "number", "fraction", "flag", "colour", "extraParameters"]
+    assert list(start) == [
+        "serviceID",
+        "sessionToken",
+        "text",
+        "number",
+        "fraction",
+        "flag",
+        "colour",
+        "extraParameters",
+    ]
     for name in ("serviceID", "sessionToken", "text"):
         assert start[name].get("minOccurs", "1") == "1" and start[name].get("nillable", "false") == "false"
     for name in ("number", "fraction", "flag", "colour", "extraParameters"):

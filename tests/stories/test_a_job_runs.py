@@ -27,9 +27,7 @@ def test_before_the_end_the_outputs_hold_placeholders_of_their_types(lab: Lab) -
 
 
 @pytest.mark.parametrize("service", ["Unruly", "UnrulyScript"])
-def test_a_program_that_says_100_percent_is_not_completed_before_its_result_is_there(
-    lab: Lab, service: str
-) -> None:
+def test_a_program_that_says_100_percent_is_not_completed_before_its_result_is_there(lab: Lab, service: str) -> None:
     lab.start(service, "one", word="hundred-but-running")
     assert lab.file("one", "status.txt") == "100"
     polled = lab.status(service, "one")
@@ -59,9 +57,7 @@ def test_nonsense_in_the_status_file_means_only_that_the_progress_is_not_known(l
     assert lab.ended("one").state is State.COMPLETED
 
 
-def test_the_waiter_of_the_tutorial_finishes_and_an_abort_message_ends_it_early(
-    lab: Lab, make_lab: object
-) -> None:
+def test_the_waiter_of_the_tutorial_finishes_and_an_abort_message_ends_it_early(lab: Lab, make_lab: object) -> None:
     from labwaiter.settings import ROOT
 
     waiter = make_lab(lab.root.parent / "waiters", ROOT / "app" / "services")  # type: ignore[operator]
@@ -96,9 +92,7 @@ def test_a_message_without_a_reply_gives_its_number(lab: Lab) -> None:
     assert lab.file("one", "notifications.txt") == "hello 0\nhello 1\nhello 2\n"
 
 
-def test_two_hundred_starts_of_one_service_id_make_one_process_and_one_record(
-    lab: Lab, tmp_path: Path
-) -> None:
+def test_two_hundred_starts_of_one_service_id_make_one_process_and_one_record(lab: Lab, tmp_path: Path) -> None:
     register = tmp_path / "register"
     together = threading.Barrier(200)
     answers: list[object] = []
@@ -106,9 +100,7 @@ def test_two_hundred_starts_of_one_service_id_make_one_process_and_one_record(
     def start() -> None:
         together.wait()
         try:
-            answers.append(
-                lab.start("Once", "the one", register=str(register)).view.record.request.service_id
-            )
+            answers.append(lab.start("Once", "the one", register=str(register)).view.record.request.service_id)
         except Exception as error:
             answers.append(error)
 
@@ -182,9 +174,7 @@ def test_a_service_s_own_check_refuses_before_anything_is_recorded(lab: Lab) -> 
     ["a/b", "..", ".", ".hidden", "../../etc/passwd", "with space", "line\nbreak", "漢字", "😀", "x" * 300, "漢" * 100,
      ".labwaiter", "%2E", "~", "a~b", "active", "request.json", "x" * 1000],
 )  # fmt: skip
-def test_any_text_is_a_service_id_and_nothing_is_written_outside_the_jobs_folder(
-    lab: Lab, service_id: str
-) -> None:
+def test_any_text_is_a_service_id_and_nothing_is_written_outside_the_jobs_folder(lab: Lab, service_id: str) -> None:
     before = set(lab.root.parent.iterdir())
     lab.start("Echo", service_id, text=service_id[:4000])
     lab.ended(service_id)

@@ -50,9 +50,7 @@ def test_a_program_that_is_not_there_is_named(lab: Lab) -> None:
         ("exit", "left with 2"),
     ],
 )
-def test_a_function_that_fails_says_why_and_its_traceback_is_in_the_log_only(
-    lab: Lab, how: str, why: str
-) -> None:
+def test_a_function_that_fails_says_why_and_its_traceback_is_in_the_log_only(lab: Lab, how: str, why: str) -> None:
     lab.start("Raises", "one", how=how)
     record = lab.ended("one")
     assert record.state is State.FAILED
@@ -101,9 +99,7 @@ def test_a_service_with_an_outcome_output_completes_with_the_reason_in_it(lab: L
 @pytest.mark.parametrize(
     ("service", "inputs"), [("Unruly", {"word": "sleep"}), ("UnrulyScript", {"word": "sleep"}), ("Talk", {})]
 )
-def test_an_abort_ends_what_runs_and_is_told_first_by_its_page(
-    lab: Lab, service: str, inputs: dict[str, str]
-) -> None:
+def test_an_abort_ends_what_runs_and_is_told_first_by_its_page(lab: Lab, service: str, inputs: dict[str, str]) -> None:
     lab.start(service, "one", **inputs)
     lab.running("one")
     assert lab.jobs.abort(lab.services[service], "one") is True
@@ -136,9 +132,7 @@ def test_except_exception_does_not_swallow_an_abort(lab: Lab) -> None:
 
 @pytest.mark.parametrize("service", ["Unruly", "UnrulyScript"])
 @pytest.mark.parametrize("word", ["daemon", "nameless-daemon"])
-def test_what_a_program_left_behind_in_a_session_of_its_own_is_ended(
-    lab: Lab, service: str, word: str
-) -> None:
+def test_what_a_program_left_behind_in_a_session_of_its_own_is_ended(lab: Lab, service: str, word: str) -> None:
     lab.start(service, "one", word=word)
     assert lab.ended("one").state is State.COMPLETED
     wait_gone(int(lab.file("one", "data/daemon.pid")))
@@ -196,21 +190,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 4 MB."""
     folder = tmp_path / "small"
     folder.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True
-    )
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True)
     if done.returncode:
         pytest.skip("a small disk takes the right to mount one")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_job_that_fills_the_disk_fails_and_the_truth_is_told(
-    make_lab: Callable[..., Lab], small_disk: Path
-) -> None:
+def test_a_job_that_fills_the_disk_fails_and_the_truth_is_told(make_lab: Callable[..., Lab], small_disk: Path) -> None:
     lab = make_lab(small_disk / "jobs")
     lab.supervise()
-    lab.nursery
+    assert lab.nursery
     lab.start("Unruly", "greedy", word="fill-disk")
     record = lab.ended("greedy")
     assert record.state is State.FAILED

@@ -5,10 +5,10 @@ import os
 import signal
 from collections.abc import Callable
 
-from callers import Web, envelope
-from lab import Lab, eventually, wait_gone
 from lxml import etree
 
+from callers import Web, envelope
+from lab import Lab, eventually, wait_gone
 from labwaiter.cli import web as processes
 from labwaiter.record import State
 
@@ -41,9 +41,7 @@ def kill(*pids: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def test_a_killed_web_worker_is_replaced_and_changes_nothing_for_a_job(
-    lab: Lab, make_web: Callable[..., Web]
-) -> None:
+def test_a_killed_web_worker_is_replaced_and_changes_nothing_for_a_job(lab: Lab, make_web: Callable[..., Web]) -> None:
     web = make_web(lab, workers=2)
     lab.start("Unruly", "one", word="hundred-but-running")
     runner = lab.running("one")

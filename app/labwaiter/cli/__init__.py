@@ -36,9 +36,7 @@ class Words(click.Group):
         except TimeoutError as error:
             raise _exit(str(error), 3) from error
         except PermissionError as error:
-            raise _exit(
-                f"{error.filename} can't be used: {error.strerror}. Is it another user's?", 3
-            ) from error
+            raise _exit(f"{error.filename} can't be used: {error.strerror}. Is it another user's?", 3) from error
 
 
 def _exit(message: str, status: int) -> click.ClickException:

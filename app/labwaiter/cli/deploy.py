@@ -65,9 +65,7 @@ def supervise() -> None:
 @click.option("--wait", default=30.0, show_default=True, help="Seconds that the web side has to come.")
 @click.option("--try", "trial", is_flag=True, help="Run a Waiter of five seconds through the test client.")
 @click.option("--json", "json_", is_flag=True, help="Say it as JSON.")
-def start(
-    port: int | None, host: str | None, workers: int | None, wait: float, trial: bool, json_: bool
-) -> None:
+def start(port: int | None, host: str | None, workers: int | None, wait: float, trial: bool, json_: bool) -> None:
     """Start or replace the deployment.
 
     It has the code and the settings that are there now; running jobs go on.
@@ -114,9 +112,7 @@ def start(
 
 
 @click.command()
-@click.option(
-    "--wait", default=60.0, show_default=True, help="Seconds that the jobs have to come to their end."
-)
+@click.option("--wait", default=60.0, show_default=True, help="Seconds that the jobs have to come to their end.")
 def stop(wait: float) -> None:
     """End the deployment and settle every job.
 
@@ -164,9 +160,7 @@ def one_at_a_time(settings: Settings) -> Iterator[None]:
         ours.mkdir(parents=True, exist_ok=True)
         fd = os.open(ours / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise Misconfigured(
-            f"WAITER_LOG_FOLDER {settings.jobs_folder} can't be written: {error.strerror}."
-        ) from error
+        raise Misconfigured(f"WAITER_LOG_FOLDER {settings.jobs_folder} can't be written: {error.strerror}.") from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield

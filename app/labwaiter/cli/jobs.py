@@ -29,9 +29,7 @@ def jobs() -> None:
 
 
 @jobs.command("list")
-@click.option(
-    "--state", "states", multiple=True, type=click.Choice([str(s) for s in State]), help="Only these."
-)
+@click.option("--state", "states", multiple=True, type=click.Choice([str(s) for s in State]), help="Only these.")
 @click.option("--service", "services", multiple=True, help="Only those of this service.")
 @as_json
 def list_(states: tuple[str, ...], services: tuple[str, ...], json_: bool) -> None:
@@ -81,6 +79,8 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
     if page is not None:
         from ..page import render  # Jinja2 is for this one word only
 
+        if service is None:
+            raise click.ClickException(f"This deployment no longer offers {record.request.service}: there is no page.")
         html = render(view, service)
         if page == "-":
             click.echo(html)
@@ -131,9 +131,7 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
 
 @jobs.command()
 @click.argument("service_id", metavar="SERVICEID")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0), help="Seconds to wait at most; default: as long as it takes."
-)
+@click.option("--timeout", type=click.FloatRange(min=0), help="Seconds to wait at most; default: as long as it takes.")
 @as_json
 def wait(service_id: str, timeout: float | None, json_: bool) -> None:
     """Wait until an execution has ended; its exit status says how it did."""

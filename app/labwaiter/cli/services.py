@@ -40,9 +40,7 @@ def services(json_: bool) -> None:
         (name, addresses[name], ", ".join(_brief(p) for p in one.inputs) or "none")
         for name, one in offered.services.items()
     ]
-    rows += [
-        (name, "broken", f"{b.file.name}: {say.plain(b.reason, 300)}") for name, b in offered.broken.items()
-    ]
+    rows += [(name, "broken", f"{b.file.name}: {say.plain(b.reason, 300)}") for name, b in offered.broken.items()]
     say.table(("NAME", "ADDRESS", "INPUTS"), rows)
 
 
@@ -110,15 +108,11 @@ def _limited(parameter: Parameter) -> str:
 def _brief(parameter: Parameter) -> str:
     if parameter.mandatory:
         return parameter.name
-    return (
-        f"{parameter.name}={'' if parameter.default is None else say.plain(text_of(parameter.default), 30)}"
-    )
+    return f"{parameter.name}={'' if parameter.default is None else say.plain(text_of(parameter.default), 30)}"
 
 
 def _inputs(one: Service) -> list[tuple[str, str, str]]:
-    own = [
-        (p.name, _limited(p), "" if p.mandatory else f"optional, default {_default(p)}") for p in one.inputs
-    ]
+    own = [(p.name, _limited(p), "" if p.mandatory else f"optional, default {_default(p)}") for p in one.inputs]
     first = [("serviceID", "xs:string", ""), ("sessionToken", "xs:string", "")]
     return [*first, *own, ("extraParameters", "xs:string", "optional")]
 

@@ -27,7 +27,7 @@ def _known(kind: type[Any]) -> frozenset[str]:
 
 
 def _fields(kind: type[T], data: dict[str, Any]) -> dict[str, Any]:
-    known = _known(kind)
+    known = _known(kind)  # type: ignore[arg-type]
     return {k: v for k, v in data.items() if k in known}
 
 

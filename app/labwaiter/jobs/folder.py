@@ -29,9 +29,7 @@ from .files import read_bounded, sync_folder, touch, write_whole
 from .names import OURS
 
 RECORD_MAX = 64_000_000  # bytes of one of our own files: outputs may be large texts
-OWN_PAGE_MAX = (
-    2_000_000  # bytes read of a program's status.html: over the page's bound, so that it can say so
-)
+OWN_PAGE_MAX = 2_000_000  # bytes read of a program's status.html: over the page's bound, so that it can say so
 PICTURE_MAX = 1_000_001
 LOG_TAIL = 8_000  # bytes
 _STATUS = re.compile(rb"\s*([0-9]{1,3}(?:\.[0-9]{0,6})?)\s*%?\s*")
@@ -97,9 +95,7 @@ class Folder:
     def mark(self, name: str, mark: str) -> bool:
         """Set one of the faces' marks (abort, told); True for the one who set it first."""
         try:
-            os.close(
-                os.open(self.path(name) / mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-            )
+            os.close(os.open(self.path(name) / mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
             return True
         except FileExistsError:
             return False

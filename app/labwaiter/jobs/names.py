@@ -23,9 +23,7 @@ def folder_name(service_id: str) -> str:
         InvalidParameter: it is over 1000 characters.
     """
     if not service_id.strip():
-        raise MissingParameter(
-            "The input serviceID is missing or blank: give this execution a name of its own."
-        )
+        raise MissingParameter("The input serviceID is missing or blank: give this execution a name of its own.")
     if len(service_id) > SERVICE_ID_MAX:
         raise InvalidParameter(
             f"The serviceID has {len(service_id)} characters; at most {SERVICE_ID_MAX} are accepted."

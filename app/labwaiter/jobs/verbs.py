@@ -11,21 +11,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import JobAborted, JobFailed, ServiceIDInUse, TooManyJobs, Unavailable, UnknownServiceID
-from ..process import lives
-from ..record import ACTIVE, ENDED, Condition, Record, Request, State, View, derive
+from ..record import Record, Request, State, View, derive
 from ..service import Service
 from ..settings import Settings
 from . import link, messages
 from .folder import Folder
+from .look import Look
 from .names import folder_name
 from .watch import until
 
 log = logging.getLogger(__name__)
 TOLD_SECONDS = 20.0  # portals show no fault texts: so long everybody gets the page that says why
-MESSAGES_SHOWN = 10
-SETTLE_SECONDS = (
-    1.5  # a supervisor settles in milliseconds; one that has yet to start, in a tenth of a second
-)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -44,6 +40,7 @@ class Jobs:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.folder = Folder(settings.jobs_folder)
+        self._look = Look(settings, self.folder)
 
     def start(
         self,
@@ -78,14 +75,14 @@ class Jobs:
             if not self._same(name, service, inputs):
                 raise Unavailable("The jobs folder changes under this start; try again.")
             return self.status(service, service_id)
-        self._wake(name)
+        self._look.wake(name)
         view = View(record=derive(name, request, None, None), now=time.time(), limit=service.limit)
         return Status(view, False, service.placeholders)
 
     def _same(self, name: str, service: Service, inputs: dict[str, Any]) -> bool:
         """Whether this very execution is there already; False where nothing is."""
         try:
-            request = self._read(self.folder.request, name)
+            request = self._look.read(self.folder.request, name)
         except UnknownServiceID:
             return False
         if request is None:
@@ -95,9 +92,7 @@ class Jobs:
                 "This serviceID was used before, and what it made has been removed: give every execution a new one."
             )
         if request.service != service.name:
-            raise ServiceIDInUse(
-                f"This serviceID belongs to an execution of {request.service}: use a new one."
-            )
+            raise ServiceIDInUse(f"This serviceID belongs to an execution of {request.service}: use a new one.")
         if request.inputs != inputs:
             raise ServiceIDInUse("This serviceID belongs to an execution with other inputs: use a new one.")
         return True
@@ -136,7 +131,7 @@ class Jobs:
                 return Status(View(record=record, now=time.time()), True, outputs)
             if self._told(record.name):
                 raise (JobFailed if record.state is State.FAILED else JobAborted)(record.why)
-        return Status(self._view(record, service), False, service.placeholders)
+        return Status(self._look.view(record, service), False, service.placeholders)
 
     def _outputs(self, service: Service, record: Record) -> dict[str, Any]:
         # a record of an older release may lack an output that was appended since
@@ -163,13 +158,13 @@ class Jobs:
             return True
         with contextlib.suppress(FileExistsError):
             self.folder.mark(record.name, "abort")
-        self._wake(record.name)
+        self._look.wake(record.name)
         return self._wait(record.name, wait) is not None
 
     def _wait(self, name: str, seconds: float) -> Record | None:
         # end.json alone is not the end: the supervisor's state says that nothing is left behind
-        ended = until(self.folder.path(name), lambda: self._settled(name), seconds)
-        return self._look(name) if ended else None
+        ended = until(self.folder.path(name), lambda: self._look.settled(name), seconds)
+        return self._look.record(name) if ended else None
 
     def wait(self, service_id: str, timeout: float) -> Record:
         """The record once the execution has ended, or as it is after `timeout` seconds.
@@ -178,7 +173,7 @@ class Jobs:
             UnknownServiceID.
         """
         record = self._record(None, service_id)
-        return self._wait(record.name, timeout) or self._look(record.name)
+        return self._wait(record.name, timeout) or self._look.record(record.name)
 
     def notify(self, service: Service | None, service_id: str, message: str, wait: float = 1.0) -> str:
         """Hand a message to the job: its reply, or the message's number if none comes in `wait` s.
@@ -193,9 +188,7 @@ class Jobs:
         try:
             number = messages.append(self.folder.path(record.name), message)
         except OSError as error:
-            raise Unavailable(
-                "The message could not be kept: the disk is full or can't be written."
-            ) from error
+            raise Unavailable("The message could not be kept: the disk is full or can't be written.") from error
         if record.state is State.QUEUED:
             return str(number)
 
@@ -211,7 +204,7 @@ class Jobs:
         found = []
         for name in self.folder.names():
             with contextlib.suppress(UnknownServiceID, Unavailable):
-                found.append(self._look(name))
+                found.append(self._look.record(name))
         return sorted(found, key=lambda record: (record.request.created, record.name))
 
     def record(self, service_id: str) -> Record:
@@ -220,7 +213,7 @@ class Jobs:
 
     def view(self, service_id: str, service: Service | None = None) -> View:
         """All that a page shows of one execution. Raises UnknownServiceID."""
-        return self._view(self._record(None, service_id), service)
+        return self._look.view(self._record(None, service_id), service)
 
     def remove(self, service_id: str) -> None:
         """Remove what an ended execution made; a tombstone keeps its serviceID from being used again.
@@ -234,87 +227,8 @@ class Jobs:
             raise ServiceIDInUse(f"This execution is {record.state}; abort it first.")
         self.folder.bury(record.name, record.request.service, time.time())
 
-    # -- looking ------------------------------------------------------------------------------
-
     def _record(self, service: Service | None, service_id: str) -> Record:
-        record = self._look(folder_name(service_id))
+        record = self._look.record(folder_name(service_id))
         if service is not None and record.request.service != service.name:
             raise UnknownServiceID(f"No execution of {service.name} was started under this serviceID.")
         return record
-
-    def _look(self, name: str) -> Record:
-        """Derive one record; have somebody there who settles it."""
-        request = self._read(self.folder.request, name)
-        if request is None:
-            buried = self.folder.tombstone(name)
-            raise UnknownServiceID(
-                "Nothing was started under this serviceID."
-                if buried is None
-                else "What was started under this serviceID has been removed, its results too."
-            )
-        condition, end = self._read(self.folder.condition, name), self._read(self.folder.end, name)
-        nobody = False
-        if condition is None:
-            self.folder.mark_active(name)  # a face may have died between claim and mark
-        if condition is None or condition.state in ACTIVE:
-            self._have_supervisor()
-            if (
-                end is None
-                and condition is not None
-                and condition.runner
-                and lives(condition.runner) is False
-            ):
-                # its process is gone and the supervisor is about to say how it ended
-                settled = until(self.folder.path(name), lambda: self._settled(name), SETTLE_SECONDS)
-                condition, end = settled or condition, self._read(self.folder.end, name)
-                nobody = settled is None and link.alive(self.settings) is None
-        return derive(name, request, condition, end, self.folder.marked(name, "abort"), nobody)
-
-    def _settled(self, name: str) -> Condition | None:
-        condition: Condition | None = self._read(self.folder.condition, name)
-        return condition if condition is not None and condition.state in ENDED else None
-
-    def _read(self, read: Any, name: str) -> Any:
-        try:
-            return read(name)
-        except (ValueError, TypeError, KeyError) as error:
-            log.exception("a record is damaged: %s", name)
-            raise Unavailable("The record of this execution is damaged; tell the administrator.") from error
-
-    def _wake(self, name: str) -> None:
-        if not link.wake(self.settings, name):
-            self._have_supervisor()
-
-    def _have_supervisor(self) -> None:
-        try:
-            link.ensure(self.settings)
-        except OSError:
-            log.exception("no supervisor could be started")
-
-    def _view(self, record: Record, service: Service | None) -> View:
-        name = record.name
-        progress = self.folder.progress(name)
-        place, ahead = self._place(name) if record.state is State.QUEUED else (None, "")
-        said = messages.read(self.folder.path(name))
-        return View(
-            record=record,
-            now=time.time(),
-            progress=progress,
-            place=place,
-            ahead=ahead,
-            limit=service.limit if service else None,
-            messages=tuple(said[-MESSAGES_SHOWN:]),
-            message_count=len(said),
-            log=self.folder.log_tail(name),
-            own_page=self.folder.own_page(name) if record.active else None,
-            picture=self.folder.picture(name, progress.picture.file) if progress.picture else None,
-        )
-
-    def _place(self, name: str) -> tuple[int | None, str]:
-        queue = self.folder.queue()
-        queued = queue.get("queued")
-        if not isinstance(queued, list) or name not in queued:
-            return None, ""
-        return queued.index(
-            name
-        ) + 1, f"{queue.get('running')} of {queue.get('max_running')} jobs are running"

@@ -77,9 +77,7 @@ def of_values(values: Any, outputs: Iterable[Parameter]) -> End:
         if output.name not in values:
             return failed(f"The work ended without its output {output.name}.")
         # outputs carry no limits, and an empty text is one
-        lenient = dataclasses.replace(
-            output, mandatory=output.kind != "text", low=None, high=None, default=""
-        )
+        lenient = dataclasses.replace(output, mandatory=output.kind != "text", low=None, high=None, default="")
         try:
             found[output.name] = lenient.accept(values[output.name])
         except ServiceError as error:

@@ -65,9 +65,10 @@ def run(order: Order, release: int, service: Callable[[], Service]) -> None:
     status = 1
     try:
         stop = _settle_in(order.mark, release)
+        ready = _prepare(order, stop)
         if os.read(release, 1) != b"":
             os.close(release)
-            status = _live(order, stop, service)
+            status = _live(order, *ready, stop, service)
         else:
             status = 0
     except BaseException:
@@ -85,9 +86,7 @@ def _settle_in(mark: str, release: int) -> Stop:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the only one that a nursery deals with
     signal.set_wakeup_fd(-1)
     stop.listen()
-    null = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(null, number)
+    os.dup2(os.open(os.devnull, os.O_RDWR), 0)
     os.closerange(3, release)
     os.closerange(release + 1, os.sysconf("SC_OPEN_MAX"))
     put_mark(mark)
@@ -95,16 +94,12 @@ def _settle_in(mark: str, release: int) -> Stop:
     return stop
 
 
-def _live(order: Order, stop: Stop, service: Callable[[], Service]) -> int:
-    store, name, request = order.store, order.name, order.request
-    folder = store.path(name)
-    # that the job began must outlive a power cut: a job is never run twice. The supervisor has
-    # written it, but may not wait for disks.
-    with contextlib.suppress(OSError), open(folder / "state.json", "rb") as state:
-        os.fsync(state.fileno())
+def _prepare(order: Order, stop: Stop) -> tuple[Job, Log, int | None]:
+    """What can be done while the supervisor writes down who we are."""
+    folder = order.store.path(order.name)
     reserve = _reserve(folder / ".end")
     os.chdir(folder / "data")
-    job = Job(store, name, request, stop)
+    job = Job(order.store, order.name, order.request, stop)
     log = Log(folder / "log.txt", order.settings.log_limit, job.flush, job.is_pending)
     job.on_pending = log.nudge
     with contextlib.suppress(ValueError, OSError):
@@ -112,7 +107,17 @@ def _live(order: Order, stop: Stop, service: Callable[[], Service]) -> int:
     atexit._clear()  # the nursery's
     gc.enable()
     log.start()
-    end = _work(job, stop, service, request.inputs)
+    return job, log, reserve
+
+
+def _live(order: Order, job: Job, log: Log, reserve: int | None, stop: Stop, service: Callable[[], Service]) -> int:
+    """The work, from its first line to its end.json: the exit status."""
+    folder = job.folder
+    # that the job began must outlive a power cut: a job is never run twice. The supervisor has
+    # written it, but may not wait for disks.
+    with contextlib.suppress(OSError), open(folder / "state.json", "rb") as state:
+        os.fsync(state.fileno())
+    end = _work(job, stop, service, order.request.inputs)
     stop.armed = False  # from here on the end is what it is
     with contextlib.suppress(Exception):
         atexit._run_exitfuncs()
@@ -122,7 +127,7 @@ def _live(order: Order, stop: Stop, service: Callable[[], Service]) -> int:
     job.flush()
     left = bool(children())
     log.close(1.0)
-    _write_end(store, name, end, reserve)
+    _write_end(order.store, order.name, end, reserve)
     with contextlib.suppress(OSError):
         os.unlink(folder / ".end")
     return LEFT_CHILDREN if left else 0
@@ -166,9 +171,7 @@ def _outputs(offered: Service, found: Any) -> End:
     if offered.result is None:
         return ending.completed({})
     if not isinstance(found, offered.result):
-        return ending.failed(
-            f"The work ended without its outputs: it must return {offered.result.__name__}(…)."
-        )
+        return ending.failed(f"The work ended without its outputs: it must return {offered.result.__name__}(…).")
     return ending.of_values({p.name: getattr(found, p.name) for p in offered.outputs}, offered.outputs)
 
 

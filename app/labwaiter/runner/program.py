@@ -30,9 +30,11 @@ def find(path: str, service_file: Path, what: str) -> Path:
     Raises:
         NotThere: it is at neither place.
     """
-    for folder in (service_file.parent, service_file.parent.parent):
-        if (folder / path).is_file():
-            return (folder / path).resolve()
+    beside = os.path.dirname(service_file)
+    for folder in (beside, os.path.dirname(beside)):
+        found = os.path.join(folder, path)
+        if os.path.isfile(found):
+            return Path(os.path.realpath(found))
     raise NotThere(f"The {what} {Path(path).name} is not there: it is looked for beside its service file.")
 
 

@@ -143,9 +143,7 @@ class Application:
         if path == root:
             return self._index()
         if path == root + "/health":
-            return Answer(
-                "200 OK", json.dumps({"status": "ok", "version": __version__}).encode(), "application/json"
-            )
+            return Answer("200 OK", json.dumps({"status": "ok", "version": __version__}).encode(), "application/json")
         return _plain("404 Not Found", f"There is nothing at {path or '/'}. {self._known()}")
 
     def _known(self) -> str:

@@ -101,7 +101,7 @@ def parse(body: bytes, namespace: str, operations: dict[str, tuple[str, ...]]) -
         Refused: the sentence says what is wrong with it.
     """
     envelope = _envelope(body)
-    parts = {"Header": None, "Body": None}
+    parts: dict[str, Any] = {"Header": None, "Body": None}
     for child in envelope:
         name = etree.QName(child)
         if name.namespace == SOAP_11 and name.localname in parts:

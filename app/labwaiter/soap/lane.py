@@ -45,4 +45,3 @@ class Lane:
                     pieces.append(piece)
                 self._pieces = [*pieces, whole]
             return self._pieces
-

@@ -14,6 +14,7 @@ from ..parameter import Parameter, text_of
 from ..service import Service
 from .binding import Loopless, application
 from .faults import FAULT, escaped
+from .operations import signatures
 
 WSDL = "http://schemas.xmlsoap.org/wsdl/"
 SOAP = "http://schemas.xmlsoap.org/wsdl/soap/"
@@ -31,6 +32,7 @@ def template(service: Service) -> bytes:
     root = etree.fromstring(document.get_interface_document(), etree.XMLParser(remove_blank_text=True))
     _declare_fault(root)
     _document(root, service)
+    _sort(root, service)
     for part in root.iter(f"{{{WSDL}}}part"):
         part.set("name", "parameters" if not part.get("element", "").endswith(f":{FAULT}") else FAULT)
     for operation in root.iter(f"{{{WSDL}}}operation"):
@@ -52,6 +54,19 @@ def _without_unused_namespaces(root: Any) -> Any:
     if unused:  # a prefix that is there makes some toolkits look for SOAP 1.2
         etree.cleanup_namespaces(root, keep_ns_prefixes=[p for p in root.nsmap if p and p not in unused])
     return root
+
+
+def _sort(root: Any, service: Service) -> None:
+    """The types in one order: Spyne's changes from process to process, and editors compare WSDLs."""
+    operations = [name + end for name in signatures(service) for end in ("", "Response")] + [FAULT]
+    kinds = ["simpleType", "complexType", "element"]
+
+    def place(entry: Any) -> tuple[int, int, str]:
+        name = entry.get("name")
+        return kinds.index(etree.QName(entry).localname), operations.index(name) if name in operations else -1, name
+
+    for schema in root.iter(f"{{{XSD}}}schema"):
+        schema[:] = sorted(schema, key=place)
 
 
 def _declare_fault(root: Any) -> None:

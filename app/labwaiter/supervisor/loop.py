@@ -21,13 +21,12 @@ from . import retention
 from .brood import Brood
 from .care import ABORTED, DAMAGED, Care
 from .charge import Charge
-from .hearth import Hearth, far_disk
+from .hearth import Hearth
 from .nurseries import Nurseries
-from .queue import Queue, Waiting
+from .queue import Notice, Queue, Waiting
 
 log = logging.getLogger("labwaiter.supervisor")
 TICK = 0.5  # s: how late a deadline may be noticed
-QUEUE_EVERY = 0.1  # s between two writes of queue.json
 STOPPED = "The execution was stopped, because this deployment was stopped."
 WITHDRAWN = "The execution was aborted before it began."
 UNREADABLE = "The execution could not be started: its record is damaged."
@@ -51,17 +50,14 @@ class Supervisor:
         self.store = Folder(settings.jobs_folder)
         self.selector = selectors.DefaultSelector()
         self.nurseries = Nurseries(settings, self.selector, self._on_nursery, self._on_nursery_lost)
-        self.care = Care(
-            self.store, hearth, self.selector, lambda: [*hearth.mine, *self.nurseries.descriptors]
-        )
+        self.care = Care(self.store, hearth, self.selector, lambda: [*hearth.mine, *self.nurseries.descriptors])
         self.queue = Queue(settings.max_running)
         self.forking: dict[str, Forking] = {}
         self.leaving = False
         self._next_tick = 0.0
         self._next_retention = 0.0
         self._active_seen = 0
-        self._published: tuple[int, list[str]] | None = None
-        self._published_at = 0.0
+        self.notice = Notice(self.store, settings.max_running)
 
     # -- the loop -------------------------------------------------------------------------------
 
@@ -75,13 +71,13 @@ class Supervisor:
         for name in self.store.active_names():
             self._look(name)
         while not (self.leaving and not (self.care.charges or self.forking or self.care.unwritten)):
-            due = min(self._next_tick, self._queue_due())
+            due = min(self._next_tick, self.notice.due)
             for key, _ in self.selector.select(max(0.0, due - boot_clock())):
                 key.data()
             if boot_clock() >= self._next_tick:
                 self._tick()
             self._admit()
-            self._publish_queue()
+            self.notice.post(boot_clock(), len(self.care.charges) + len(self.forking), self.queue.names())
         self.nurseries.retire()
 
     def _on_wake(self) -> None:
@@ -228,9 +224,7 @@ class Supervisor:
             return
         now, clock = time.time(), boot_clock()
         runner = identify(pid) or Identity(pid, start_ticks, boot_id())
-        condition = move(
-            Condition(), State.RUNNING, since=now, started=now, started_boot=clock, runner=runner
-        )
+        condition = move(Condition(), State.RUNNING, since=now, started=now, started_boot=clock, runner=runner)
         service = forking.waiting.service
         charge = Charge(name, service, brood.offers[service], condition, brood_pid=brood.pid, moved_at=clock)
         try:
@@ -289,43 +283,3 @@ class Supervisor:
             sys.executable,
             [sys.executable, "-m", "labwaiter.supervisor", "--lock", str(self.hearth.lock)],
         )
-
-    # -- telling ----------------------------------------------------------------------------------
-
-    def _queue_now(self) -> tuple[int, list[str]]:
-        return len(self.care.charges) + len(self.forking), self.queue.names()
-
-    def _queue_due(self) -> float:
-        return self._next_tick if self._published == self._queue_now() else self._published_at + QUEUE_EVERY
-
-    def _publish_queue(self) -> None:
-        """queue.json, for the pages of those who wait."""
-        now, content = boot_clock(), self._queue_now()
-        if content == self._published or now < self._published_at + QUEUE_EVERY:
-            return
-        self._published_at = now
-        with contextlib.suppress(OSError):
-            self.store.write_queue(content[0], self.settings.max_running, content[1])
-            self._published = content
-
-
-def serve(settings: Settings, lock: int | None = None) -> None:
-    """Be the supervisor of the jobs folder until stopped.
-
-    Args:
-        lock: the descriptor of the lock, for a supervisor that has begun anew.
-
-    Raises:
-        hearth.Taken: there is one already.
-        OSError: the folder can't be made or written.
-    """
-    store = Folder(settings.jobs_folder)
-    store.make()
-    hearth = Hearth(store.ours, lock)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(store.ours / "stopped")
-    if kind := far_disk(settings.jobs_folder):
-        log.warning("the jobs folder is on %s: labwaiter needs a local disk, jobs may be lost", kind)
-    log.info("supervisor (pid %d) of %s", os.getpid(), settings.jobs_folder)
-    Supervisor(settings, hearth).run()
-    log.info("stopped; every job is settled")

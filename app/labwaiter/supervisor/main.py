@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import sys
 
+from ..jobs.folder import Folder
 from ..settings import Settings, load
-from .hearth import Taken
-from .loop import serve
+from .hearth import Hearth, Taken, far_disk
+from .loop import Supervisor
+
+log = logging.getLogger("labwaiter.supervisor")
 
 
 def main(settings: Settings | None = None) -> None:
@@ -22,3 +27,25 @@ def main(settings: Settings | None = None) -> None:
         serve(settings or load(), lock)
     except Taken as taken:
         print(taken, file=sys.stderr)
+
+
+def serve(settings: Settings, lock: int | None = None) -> None:
+    """Be the supervisor of the jobs folder until stopped.
+
+    Args:
+        lock: the descriptor of the lock, for a supervisor that has begun anew.
+
+    Raises:
+        hearth.Taken: there is one already.
+        OSError: the folder can't be made or written.
+    """
+    store = Folder(settings.jobs_folder)
+    store.make()
+    hearth = Hearth(store.ours, lock)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(store.ours / "stopped")
+    if kind := far_disk(settings.jobs_folder):
+        log.warning("the jobs folder is on %s: labwaiter needs a local disk, jobs may be lost", kind)
+    log.info("supervisor (pid %d) of %s", os.getpid(), settings.jobs_folder)
+    Supervisor(settings, hearth).run()
+    log.info("stopped; every job is settled")

@@ -80,9 +80,7 @@ class Nursery:
             tried = _try_in_a_child(file)
             self.offers.update({n: r for n, r in tried["offers"].items() if n not in self.offers})
             if tried["threads"]:
-                log.warning(
-                    "%s starts threads when it is imported: its jobs are exec'd, not forked", file.name
-                )
+                log.warning("%s starts threads when it is imported: its jobs are exec'd, not forked", file.name)
                 self.execs.update(dict.fromkeys(tried["offers"], file))
             else:
                 for one in catalogue.load_file(file):
@@ -175,9 +173,7 @@ class Nursery:
             _, status = os.waitpid(found.si_pid, 0)
             if name is not None and not self.orphaned:
                 try:
-                    self.wire.send(
-                        {"event": "exited", "name": name, "status": os.waitstatus_to_exitcode(status)}
-                    )
+                    self.wire.send({"event": "exited", "name": name, "status": os.waitstatus_to_exitcode(status)})
                 except OSError:
                     pass
 
@@ -274,9 +270,7 @@ def generators(folder: Path) -> dict[str, tuple[int, random.Random]]:
 
 def main() -> None:
     """Entry: `python -m labwaiter.supervisor.nursery FD`."""
-    logging.basicConfig(
-        format="%(asctime)s nursery[%(process)d] %(levelname)s %(message)s", level=logging.INFO
-    )
+    logging.basicConfig(format="%(asctime)s nursery[%(process)d] %(levelname)s %(message)s", level=logging.INFO)
     fd = int(sys.argv[1])
     os.set_inheritable(fd, False)
     nursery = Nursery(load(), Wire(socket.socket(fileno=fd)))

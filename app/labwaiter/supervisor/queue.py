@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from ..jobs.folder import Folder
+
+NOTICE_EVERY = 0.1  # s between two writes of queue.json
 
 
 @dataclass(frozen=True, order=True)
@@ -62,3 +68,27 @@ class Queue:
             if most is None or counts[one.service] < most:
                 return one
         return None
+
+
+class Notice:
+    """queue.json: who waits at which place, for the pages of those who wait."""
+
+    def __init__(self, store: Folder, max_running: int) -> None:
+        self._store, self._max_running = store, max_running
+        self._posted: tuple[int, list[str]] | None = None
+        self._at = -NOTICE_EVERY  # boot clock, s
+        self.due = math.inf  # when a held back one is to be posted, boot clock, s
+
+    def post(self, now: float, running: int, queued: list[str]) -> None:
+        """Write it if it differs from the last one, and not too often (`now`: boot clock, s)."""
+        content = (running, queued)
+        self.due = math.inf
+        if content == self._posted:
+            return
+        if now < self._at + NOTICE_EVERY:
+            self.due = self._at + NOTICE_EVERY
+            return
+        self._at = now
+        with contextlib.suppress(OSError):
+            self._store.write_queue(running, self._max_running, queued)
+            self._posted = content

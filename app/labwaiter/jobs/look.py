@@ -1,0 +1,112 @@
+"""Looking at a job: its record and view, derived from what lies in its folder, and never written.
+
+Whoever looks at a job that somebody should run makes sure that somebody does.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from ..errors import Unavailable, UnknownServiceID
+from ..process import lives
+from ..record import ACTIVE, ENDED, Condition, Record, State, View, derive
+from ..service import Service
+from ..settings import Settings
+from . import link, messages
+from .folder import Folder
+from .watch import until
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+MESSAGES_SHOWN = 10
+SETTLE_SECONDS = 1.5  # a supervisor settles in milliseconds; one that has yet to start, in a tenth of a second
+
+
+class Look:
+    """Looks at the jobs of one folder."""
+
+    def __init__(self, settings: Settings, folder: Folder) -> None:
+        self.settings, self.folder = settings, folder
+
+    def record(self, name: str) -> Record:
+        """One job as everybody sees it.
+
+        Raises:
+            UnknownServiceID: there is none of this name.
+            Unavailable: its record is damaged.
+        """
+        request = self.read(self.folder.request, name)
+        if request is None:
+            buried = self.folder.tombstone(name)
+            raise UnknownServiceID(
+                "Nothing was started under this serviceID."
+                if buried is None
+                else "What was started under this serviceID has been removed, its results too."
+            )
+        condition, end = self.read(self.folder.condition, name), self.read(self.folder.end, name)
+        nobody = False
+        if condition is None:
+            self.folder.mark_active(name)  # a face may have died between claim and mark
+        if condition is None or condition.state in ACTIVE:
+            self.have_supervisor()
+            if end is None and condition is not None and condition.runner and lives(condition.runner) is False:
+                # its process is gone and the supervisor is about to say how it ended
+                settled = until(self.folder.path(name), lambda: self.settled(name), SETTLE_SECONDS)
+                condition, end = settled or condition, self.read(self.folder.end, name)
+                nobody = settled is None and link.alive(self.settings) is None
+        return derive(name, request, condition, end, self.folder.marked(name, "abort"), nobody)
+
+    def settled(self, name: str) -> Condition | None:
+        """The job's last condition, once the supervisor has written it; None before."""
+        condition = self.read(self.folder.condition, name)
+        return condition if condition is not None and condition.state in ENDED else None
+
+    def read(self, read: Callable[[str], T], name: str) -> T:
+        """What one of the folder's readers gives. Raises Unavailable for a damaged record."""
+        try:
+            return read(name)
+        except (ValueError, TypeError, KeyError) as error:
+            log.exception("a record is damaged: %s", name)
+            raise Unavailable("The record of this execution is damaged; tell the administrator.") from error
+
+    def wake(self, name: str) -> None:
+        """Have the supervisor look at a job, and have one."""
+        if not link.wake(self.settings, name):
+            self.have_supervisor()
+
+    def have_supervisor(self) -> None:
+        """Have a supervisor there, unless it was stopped on purpose."""
+        try:
+            link.ensure(self.settings)
+        except OSError:
+            log.exception("no supervisor could be started")
+
+    def view(self, record: Record, service: Service | None) -> View:
+        """All that a page shows of a job."""
+        name = record.name
+        progress = self.folder.progress(name)
+        place, ahead = self._place(name) if record.state is State.QUEUED else (None, "")
+        said = messages.read(self.folder.path(name))
+        return View(
+            record=record,
+            now=time.time(),
+            progress=progress,
+            place=place,
+            ahead=ahead,
+            limit=service.limit if service else None,
+            messages=tuple(said[-MESSAGES_SHOWN:]),
+            message_count=len(said),
+            log=self.folder.log_tail(name),
+            own_page=self.folder.own_page(name) if record.active else None,
+            picture=self.folder.picture(name, progress.picture.file) if progress.picture else None,
+        )
+
+    def _place(self, name: str) -> tuple[int | None, str]:
+        queue = self.folder.queue()
+        queued = queue.get("queued")
+        if not isinstance(queued, list) or name not in queued:
+            return None, ""
+        return queued.index(name) + 1, f"{queue.get('running')} of {queue.get('max_running')} jobs are running"
