@@ -226,3 +226,17 @@ def test_each_job_draws_random_numbers_of_its_own_unless_they_were_seeded(lab: L
         drawn.append(lab.status("Dice", name).outputs["result"].split())
     own, seeded, modules = (set(column) for column in zip(*drawn, strict=True))
     assert (len(own), len(seeded), len(modules)) == (3, 1, 3)
+
+
+def test_a_start_repeated_after_an_input_was_appended_is_still_the_same(lab: Lab) -> None:
+    from dataclasses import replace
+
+    from labwaiter.parameter import Parameter
+
+    lab.start("Steps", "one")
+    lab.ended("one")
+    old = lab.services["Steps"]
+    new = replace(old, inputs=(*old.inputs, Parameter("added", "int", mandatory=False, default=3)))
+    assert lab.jobs.start(new, "one", {}).completed
+    with pytest.raises(ServiceIDInUse):
+        lab.jobs.start(new, "one", {"added": "4"})

@@ -93,7 +93,8 @@ class Jobs:
             )
         if request.service != service.name:
             raise ServiceIDInUse(f"This serviceID belongs to an execution of {request.service}: use a new one.")
-        if request.inputs != inputs:
+        # an input that was appended since had its default then
+        if {p.name: request.inputs.get(p.name, p.default) for p in service.inputs} != inputs:
             raise ServiceIDInUse("This serviceID belongs to an execution with other inputs: use a new one.")
         return True
 
