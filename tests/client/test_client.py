@@ -64,8 +64,11 @@ def test_messages_and_aborts(typed: Typed, web: Web) -> None:
     web.lab.running("mine")
     assert "you said hello" in typed("notify", "hello", "--service", "Talk").stdout
     assert "true" in typed("abort", "--service", "Talk").stdout
-    watched = typed("watch", "--service", "Talk", "--every", "0.1")
-    assert "Aborted" in watched.stdout
+    assert "status_base64" in typed("status", "--service", "Talk").stdout  # the page that says so comes first
+    told = web.lab.folder("mine") / "told"
+    os.utime(told, (told.stat().st_mtime - 30,) * 2)
+    watched = typed("watch", "--service", "Talk")
+    assert watched.returncode == 1 and "JobAborted" in watched.stderr
 
 
 def test_a_failed_execution_ends_with_status_1_and_its_sentence(typed: Typed, web: Web) -> None:

@@ -11,3 +11,5 @@
 
 Spyne and lxml are imported here and nowhere else.
 """
+
+from . import shim as shim  # before any of Spyne

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import shim  # noqa: F401 isort:skip  # before Spyne
 from lxml import etree
 from spyne.application import Application
 from spyne.context import MethodContext

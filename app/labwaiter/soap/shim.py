@@ -1,4 +1,4 @@
-"""Spyne 2.14.0 (2022) on Python 3.12 and later: import this before Spyne.
+"""Spyne 2.14.0 (2022) on Python 3.12 and later: imported before any of Spyne.
 
 Its bundled six finds its `six.moves` by a protocol that Python 3.12 removed, and it imports `cgi`,
 which Python 3.13 removed, for a function that only its own WSGI server calls, which we don't use.
