@@ -182,3 +182,10 @@ def startBinary(job: Job) -> Result:
 def startQuiet(job: Job) -> Result:
     """Change nothing for long."""
     job.sleep(600)
+
+
+@service("Patient", namespace=NS, limit=2, grace=0.5)
+def startPatient(job: Job) -> Result:
+    """Take longer than allowed, but leave time to kill somebody."""
+    job.progress(0.5)
+    job.sleep(600)

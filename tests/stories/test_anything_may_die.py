@@ -72,6 +72,15 @@ def test_a_killed_supervisor_is_replaced_at_once_and_the_next_one_adopts_what_li
     assert lab.ended("goes on").state is State.COMPLETED
 
 
+def test_the_next_supervisor_keeps_to_the_limits_of_jobs_that_it_adopted(lab: Lab) -> None:
+    lab.start("Patient", "one")
+    lab.running("one")
+    kill(lab.supervisor)
+    record = lab.ended("one")
+    assert record.state is State.FAILED
+    assert "limit of 2 s" in record.why
+
+
 def test_with_supervisor_and_nursery_killed_the_next_look_brings_the_truth(lab: Lab) -> None:
     lab.start("Unruly", "lives", word="hundred-but-running")
     lab.start("Unruly", "dies", word="sleep")

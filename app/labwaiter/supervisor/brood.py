@@ -27,6 +27,9 @@ class Rules:
     outputs: tuple[Parameter, ...] = ()
 
 
+UNKNOWN = Rules()  # of a service that no nursery has told of yet
+
+
 @dataclass
 class Brood:
     """A nursery process and what it offers."""

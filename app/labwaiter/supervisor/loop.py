@@ -18,7 +18,7 @@ from ..process import become_subreaper, boot_clock, boot_id, identify, lives, op
 from ..record import ENDED, Condition, Identity, State, move
 from ..settings import Settings
 from . import retention
-from .brood import Brood
+from .brood import UNKNOWN, Brood
 from .care import ABORTED, DAMAGED, Care
 from .charge import Charge
 from .hearth import Hearth
@@ -203,6 +203,11 @@ class Supervisor:
             self.forking[one.name] = Forking(one, brood.pid)
 
     def _on_nursery(self, brood: Brood, message: dict[str, Any], release: int | None) -> None:
+        if message["event"] == "ready":
+            for charge in self.care.charges.values():
+                if charge.rules is UNKNOWN:  # adopted before anybody knew its service
+                    charge.rules = self.nurseries.rules(charge.service)
+            return
         name = message["name"]
         if message["event"] == "refused":
             self.forking.pop(name, None)

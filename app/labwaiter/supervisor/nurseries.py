@@ -9,7 +9,7 @@ from typing import Any
 
 from ..process import boot_clock
 from ..settings import Settings
-from .brood import Brood, Rules, hatch
+from .brood import UNKNOWN, Brood, Rules, hatch
 
 log = logging.getLogger("labwaiter.supervisor")
 LONGEST_WAIT = 30.0  # s between two tries of a nursery that dies as soon as it is there
@@ -27,7 +27,7 @@ class Nurseries:
     ) -> None:
         """
         Args:
-            on_event: called with a nursery's words but `ready`, and the descriptor beside them.
+            on_event: called with a nursery's words, and the descriptor beside them.
             on_lost: called when a nursery is gone, retired or not.
         """
         self.settings = settings
@@ -86,15 +86,14 @@ class Nurseries:
             brood.hear_ready(message)
             self._wait = self._not_before = 0.0
             log.info("services: %s", ", ".join(sorted(brood.offers)) or "none")
-        else:
-            self.on_event(brood, message, descriptors[0] if descriptors else None)
+        self.on_event(brood, message, descriptors[0] if descriptors else None)
 
     def rules(self, service: str) -> Rules:
         """The rules of a service as far as they are known; else those without limits."""
         for brood in reversed(self.broods):
             if service in brood.offers:
                 return brood.offers[service]
-        return Rules()
+        return UNKNOWN
 
     def retire(self) -> None:
         """No more forks at all."""
