@@ -27,9 +27,9 @@ class Watch:
         self.page.write_bytes(page)
         text = page.decode("utf-8", "replace")
         percent = re.search(r'aria-valuenow="(\d{1,3})"', text)
-        words = _element(text, "stage") or _element(text, "state")
+        words = _element(text, "stage") or ("" if percent else _element(text, "state"))
         if not sys.stdout.isatty():
-            said = f"{percent[1]:>3} %  {words}" if percent else words
+            said = f"{percent[1]:>3} %  {words}".rstrip() if percent else words
             if said != self._said:
                 click.echo(said)
                 self._said = said

@@ -189,3 +189,9 @@ def startPatient(job: Job) -> Result:
     """Take longer than allowed, but leave time to kill somebody."""
     job.progress(0.5)
     job.sleep(600)
+
+
+@service("Bare", namespace=NS)
+def startBare(job: Job) -> None:
+    """Neither inputs nor outputs."""
+    print("did it")

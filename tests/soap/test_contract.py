@@ -171,3 +171,11 @@ def test_extra_parameters_are_the_job_s_to_read_and_no_part_of_its_identity(call
     assert caller.call("Steps", "startSteps", serviceID="one", extraParameters="a=2").status == "200 OK"
     assert caller.call("Steps", "startSteps", serviceID="one", count="4")["errorCode"] == "ServiceIDInUse"
     assert NS == "http://samples.example/"
+
+
+def test_a_service_without_inputs_and_outputs_of_its_own_completes_too(caller: Caller) -> None:
+    assert "<html" in page(caller.call("Bare", "startBare", serviceID="one"))
+    caller.lab.ended("one")
+    done = caller.call("Bare", "getServiceStatus", serviceID="one")
+    assert done["status_base64"] == "COMPLETED"
+    assert done.body.count(b"</tns:") == 2  # the response and its one output
