@@ -30,7 +30,7 @@ def read_bounded(path: str | Path, limit: int, tail: bool = False) -> bytes | No
         os.close(fd)
 
 
-def write_whole(path: Path, content: bytes, durable: bool = False, exclusive: bool = False) -> None:
+def write_whole(path: str | Path, content: bytes, durable: bool = False, exclusive: bool = False) -> None:
     """Put a file in place in one step: a reader sees the old one or the new one, never a part.
 
     Args:
@@ -41,7 +41,8 @@ def write_whole(path: Path, content: bytes, durable: bool = False, exclusive: bo
         FileExistsError: `exclusive`, and there is one.
         OSError: the disk is full, read-only, …; nothing has changed then.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    folder, name = os.path.split(path)
+    beside = f"{folder}/.{name}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
         fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
@@ -60,7 +61,7 @@ def write_whole(path: Path, content: bytes, durable: bool = False, exclusive: bo
             os.unlink(beside)
         raise
     if durable:
-        sync_folder(path.parent)
+        sync_folder(folder)
 
 
 def _write_all(fd: int, content: bytes) -> None:
@@ -69,7 +70,7 @@ def _write_all(fd: int, content: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(folder: str | Path) -> None:
     """Have the names in `folder` on the disk."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -219,19 +219,19 @@ class Folder:
 
     def write_condition(self, name: str, condition: Condition) -> None:
         """state.json. Raises OSError when the disk refuses."""
-        write_whole(self.path(name) / "state.json", codec.dump(condition))
+        write_whole(f"{self._at}/{name}/state.json", codec.dump(condition))
 
     def write_end(self, name: str, end: End) -> bool:
         """end.json, durably; False if there is one already, which then stands."""
         try:
-            write_whole(self.path(name) / "end.json", codec.dump(end), durable=True, exclusive=True)
+            write_whole(f"{self._at}/{name}/end.json", codec.dump(end), durable=True, exclusive=True)
             return True
         except FileExistsError:
             return False
 
     def write_progress(self, name: str, progress: Progress) -> None:
         """progress.json."""
-        write_whole(self.path(name) / "progress.json", codec.dump(progress))
+        write_whole(f"{self._at}/{name}/progress.json", codec.dump(progress))
 
     def write_queue(self, running: int, max_running: int, queued: list[str]) -> None:
         """queue.json."""

@@ -11,7 +11,6 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 _CHUNK = 65536
 
@@ -19,7 +18,7 @@ _CHUNK = 65536
 class Log:
     """A job's log.txt, fed by the file descriptors 1 and 2 of this process."""
 
-    def __init__(self, path: Path, limit: int, idle: Callable[[], None], busy: Callable[[], bool]) -> None:
+    def __init__(self, path: str, limit: int, idle: Callable[[], None], busy: Callable[[], bool]) -> None:
         """Take over stdout and stderr.
 
         Args:

@@ -39,11 +39,14 @@ _RESERVE = 4096  # bytes kept on the disk for end.json: a full disk must not hid
 class Order:
     """What a runner is to do, made before it is forked: what it needn't make itself stays shared."""
 
-    settings: Settings
     store: Folder
     name: str
     request: Request
     mark: str
+    stop: Stop
+    job: Job
+    folder: str
+    log_limit: int  # bytes
 
 
 def order(settings: Settings, name: str) -> Order:
@@ -52,7 +55,17 @@ def order(settings: Settings, name: str) -> Order:
     request = store.request(name)
     if request is None:
         raise ValueError(f"{name} has no request")
-    return Order(settings, store, name, request, mark_of(settings.jobs_folder, name))
+    stop = Stop()
+    return Order(
+        store=store,
+        name=name,
+        request=request,
+        mark=mark_of(settings.jobs_folder, name),
+        stop=stop,
+        job=Job(store, name, request, stop),
+        folder=os.fspath(store.path(name)),
+        log_limit=settings.log_limit,
+    )
 
 
 def run(order: Order, release: int, service: Callable[[], Service]) -> None:
@@ -64,11 +77,11 @@ def run(order: Order, release: int, service: Callable[[], Service]) -> None:
     """
     status = 1
     try:
-        stop = _settle_in(order.mark, release)
-        ready = _prepare(order, stop)
+        _settle_in(order, release)
+        log, reserve = _prepare(order)
         if os.read(release, 1) != b"":
             os.close(release)
-            status = _live(order, *ready, stop, service)
+            status = _live(order, log, reserve, service)
         else:
             status = 0
     except BaseException:
@@ -79,44 +92,41 @@ def run(order: Order, release: int, service: Callable[[], Service]) -> None:
         os._exit(status)
 
 
-def _settle_in(mark: str, release: int) -> Stop:
+def _settle_in(order: Order, release: int) -> None:
     """Have nothing of the nursery's but its imports: own session, clean signals and descriptors."""
     os.setsid()
-    stop = Stop()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the only one that a nursery deals with
     signal.set_wakeup_fd(-1)
-    stop.listen()
+    order.stop.listen()
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
     os.closerange(3, release)
     os.closerange(release + 1, os.sysconf("SC_OPEN_MAX"))
-    put_mark(mark)
+    put_mark(order.mark)
     become_subreaper()
-    return stop
 
 
-def _prepare(order: Order, stop: Stop) -> tuple[Job, Log, int | None]:
+def _prepare(order: Order) -> tuple[Log, int | None]:
     """What can be done while the supervisor writes down who we are."""
-    folder = order.store.path(order.name)
-    reserve = _reserve(folder / ".end")
-    os.chdir(folder / "data")
-    job = Job(order.store, order.name, order.request, stop)
-    log = Log(folder / "log.txt", order.settings.log_limit, job.flush, job.is_pending)
+    job = order.job
+    reserve = _reserve(f"{order.folder}/.end")
+    os.chdir(f"{order.folder}/data")
+    log = Log(f"{order.folder}/log.txt", order.log_limit, job.flush, job.is_pending)
     job.on_pending = log.nudge
-    with contextlib.suppress(ValueError, OSError):
-        faulthandler.enable(log.descriptor)
+    faulthandler.enable(log.descriptor)
     atexit._clear()  # the nursery's
     gc.enable()
     log.start()
-    return job, log, reserve
+    return log, reserve
 
 
-def _live(order: Order, job: Job, log: Log, reserve: int | None, stop: Stop, service: Callable[[], Service]) -> int:
+def _live(order: Order, log: Log, reserve: int | None, service: Callable[[], Service]) -> int:
     """The work, from its first line to its end.json: the exit status."""
-    folder = job.folder
+    job, stop = order.job, order.stop
     # that the job began must outlive a power cut: a job is never run twice. The supervisor has
     # written it, but may not wait for disks.
-    with contextlib.suppress(OSError), open(folder / "state.json", "rb") as state:
-        os.fsync(state.fileno())
+    state = os.open(f"{order.folder}/state.json", os.O_RDONLY | os.O_CLOEXEC)
+    os.fsync(state)
+    os.close(state)
     end = _work(job, stop, service, order.request.inputs)
     stop.armed = False  # from here on the end is what it is
     with contextlib.suppress(Exception):
@@ -129,7 +139,7 @@ def _live(order: Order, job: Job, log: Log, reserve: int | None, stop: Stop, ser
     log.close(1.0)
     _write_end(order.store, order.name, end, reserve)
     with contextlib.suppress(OSError):
-        os.unlink(folder / ".end")
+        os.unlink(f"{order.folder}/.end")
     return LEFT_CHILDREN if left else 0
 
 
@@ -184,7 +194,7 @@ def make_ready() -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
-def _reserve(path: os.PathLike[str]) -> int | None:
+def _reserve(path: str) -> int | None:
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         os.posix_fallocate(fd, 0, _RESERVE)

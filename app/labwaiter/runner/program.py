@@ -24,8 +24,8 @@ class NotThere(Exception):
     """The program can't be started; the message is for the user."""
 
 
-def find(path: str, service_file: Path, what: str) -> Path:
-    """A program that a service names: beside the service file, or in the folder above it.
+def find(path: str, service_file: Path, what: str) -> str:
+    """The path of a program that a service names: beside the service file, or in the folder above it.
 
     Raises:
         NotThere: it is at neither place.
@@ -34,7 +34,7 @@ def find(path: str, service_file: Path, what: str) -> Path:
     for folder in (beside, os.path.dirname(beside)):
         found = os.path.join(folder, path)
         if os.path.isfile(found):
-            return Path(os.path.realpath(found))
+            return os.path.realpath(found)
     raise NotThere(f"The {what} {Path(path).name} is not there: it is looked for beside its service file.")
 
 
@@ -51,7 +51,7 @@ def find_command(command: Command, service_file: Path) -> str:
             return command.program
         raise NotThere(f"The program {Path(command.program).name} is not installed on this machine.")
     try:
-        return str(find(command.program, service_file, "program"))
+        return find(command.program, service_file, "program")
     except NotThere:
         if os.sep in command.program:
             raise
@@ -69,21 +69,23 @@ def run_script(script: Script, service_file: Path) -> int:
         Aborted: the job was asked to stop.
     """
     path = find(script.path, service_file, "script")
-    sys.argv = [str(path), *(text_of(a) for a in script.arguments)]
-    sys.path.insert(0, str(path.parent))
+    sys.argv = [path, *(text_of(a) for a in script.arguments)]
+    sys.path.insert(0, os.path.dirname(path))
     # runpy would look whether the file is a zip archive first, which takes as long as all of this
     module = types.ModuleType("__main__")
-    module.__file__ = str(path)
+    module.__file__ = path
     sys.modules["__main__"] = module
     try:
-        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
+        with open(path, "rb") as source:
+            code = compile(source.read(), path, "exec")
+        exec(code, module.__dict__)
         status = 0
     except SystemExit as leaving:
         status = _exit_status(leaving.code)
     except Exception:
         # our own frames tell its author nothing: theirs begin where its file does
         kind, error, trace = sys.exc_info()
-        while trace is not None and trace.tb_frame.f_code.co_filename != str(path):
+        while trace is not None and trace.tb_frame.f_code.co_filename != path:
             trace = trace.tb_next
         traceback.print_exception(kind, error, trace)
         status = 1
