@@ -4,7 +4,7 @@ import logging
 import os
 
 from labwaiter import catalogue, settings
-from labwaiter.soap.app import Application
+from labwaiter.wsgi import Application
 
 logging.basicConfig(format="%(asctime)s web[%(process)d] %(levelname)s %(message)s", level=logging.INFO)
 if not os.environ.get("LABWAITER_QUIET"):

@@ -11,7 +11,7 @@ from typing import Any
 
 from lab import Lab, eventually
 from labwaiter import catalogue
-from labwaiter.soap.app import Application
+from labwaiter.wsgi import Application
 
 NS = "http://samples.example/"
 SOAP_11 = "http://schemas.xmlsoap.org/soap/envelope/"

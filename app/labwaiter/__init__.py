@@ -4,7 +4,7 @@ What a service file needs is here; see `service` for the smallest one.
 """
 
 from .errors import JobFailed
-from .parameter import Length, Range, Seconds, Unit, hours, minutes
+from .parameter import Length, Range, Seconds, Suffix, Unit, hours, minutes
 from .program import Command, Script
 from .runner.job import Aborted, Job
 from .service import Outputs, service
@@ -21,6 +21,7 @@ __all__ = [
     "Range",
     "Script",
     "Seconds",
+    "Suffix",
     "Unit",
     "hours",
     "minutes",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Annotated, Any
 
 from .errors import InvalidParameter, MissingParameter
@@ -41,6 +42,16 @@ class Length:
     high: int = TEXT_MAX
 
 
+@dataclass(frozen=True)
+class Suffix:
+    """The endings that a file's name may have: Suffix(".stl", ".obj")."""
+
+    endings: tuple[str, ...]
+
+    def __init__(self, *endings: str) -> None:
+        object.__setattr__(self, "endings", tuple(ending.lower() for ending in endings))
+
+
 Seconds = Annotated[float, Range(0, None, "s")]
 
 
@@ -59,8 +70,9 @@ class Parameter:
     """One input or output of a service as data."""
 
     name: str
-    kind: str  # "text", "int", "float" or "boolean"
+    kind: str  # "text", "int", "float", "boolean" or "file": a file's name, as `jobs.exchange` understands it
     choices: tuple[str, ...] = ()  # a text that must be one of these
+    endings: tuple[str, ...] = ()  # of a file's name, in lower case: (".stl", ".obj")
     low: float | None = None  # numbers: inclusive limits; text: length
     high: float | None = None
     unit: str = ""
@@ -72,11 +84,13 @@ class Parameter:
         """What stands in this output until the real one is there."""
         if self.choices:
             return self.choices[0]
-        return {"text": UNSET, "int": 0, "float": 0.0, "boolean": False}[self.kind]
+        return {"text": UNSET, "file": UNSET, "int": 0, "float": 0.0, "boolean": False}[self.kind]
 
     @property
     def limits(self) -> str:
         """The limits in words ("between 0 and 86400 s"), or "" without any."""
+        if self.kind == "file":
+            return " ".join(["the name of a", *[" or ".join(self.endings)] * bool(self.endings), "file"])
         if self.choices:
             return "one of " + ", ".join(self.choices)
         unit = f" {self.unit}" if self.unit and self.kind != "text" else ""
@@ -110,6 +124,10 @@ class Parameter:
                 f" for its default {text_of(self.default)}."
             )
         value = self._typed(value)
+        if self.kind == "file":
+            if self.endings and not value.lower().endswith(self.endings):
+                raise InvalidParameter(f"The input {self.name} must be {self.limits}, not {shown(value)}.")
+            return value
         if self.choices and value not in self.choices:
             raise InvalidParameter(f"The input {self.name} must be {self.limits}, not {shown(value)}.")
         size = len(value) if isinstance(value, str) else value
@@ -124,7 +142,9 @@ class Parameter:
 
     def _typed(self, value: Any) -> Any:
         wrong = InvalidParameter(f"The input {self.name} must be {_ARTICLE[self.kind]}, not {shown(value)}.")
-        if self.kind == "text":
+        if self.kind == "file" and isinstance(value, PurePath):
+            return str(value)
+        if self.kind in ("text", "file"):
             if not isinstance(value, str):
                 raise wrong
             return value
@@ -152,6 +172,7 @@ class Parameter:
 
 _ARTICLE = {
     "text": "a text",
+    "file": "a file's name",
     "int": "a whole number",
     "float": "a number",
     "boolean": "true or false",

@@ -45,6 +45,7 @@ class Request:
     extra_parameters: str | None = None
     user: str = ""
     created: float = 0.0  # Unix time, s
+    address: str = ""  # this deployment's public address, as the caller reached it
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,7 @@ class View:
     log: str = ""  # the last lines of log.txt
     own_page: str | None = None  # the program's own status.html
     picture: bytes | None = None  # the file of progress.picture
+    files: tuple[tuple[str, int], ...] = ()  # what it made, by name, with sizes in bytes
 
 
 def move(now: Condition, to: State, **changes: Any) -> Condition:

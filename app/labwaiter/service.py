@@ -20,15 +20,16 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import shutil
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, dataclass_transform
 
 from .errors import InvalidParameter, Misconfigured, MissingParameter
-from .parameter import Length, Parameter, Range, Unit, shown
+from .parameter import Length, Parameter, Range, Suffix, Unit, shown
 
 RESERVED = frozenset({"serviceID", "sessionToken", "extraParameters", "status_base64"})
 
@@ -79,7 +80,7 @@ class Service:
         return {p.name: p.accept(given.get(p.name)) for p in self.inputs}
 
     def refuse(self, inputs: dict[str, Any]) -> None:
-        """Let the service's own `check` look at the inputs of a new execution.
+        """Let the service's own `check` look at the inputs of a new execution, as the function will get them.
 
         Raises:
             InvalidParameter: with the sentence that `check` gave.
@@ -103,6 +104,7 @@ def service(
     at_once: int | None = None,
     unchanged: bool = False,
     check: Callable[..., str | None] | None = None,
+    needs: Collection[str] = (),
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a SOAP service of a function; the function itself stays as it was.
 
@@ -116,10 +118,15 @@ def service(
         unchanged: let polls be answered with UNCHANGED where the page has not changed.
         check: called with the inputs at the start, in the web process: a sentence refuses the
             start, None lets it pass. It must be quick.
+        needs: programs that must be installed: without one of them the service is not offered.
 
     Raises:
-        Misconfigured: the function's signature can't be a service's; the message says why.
+        Misconfigured: the function's signature can't be a service's, or a program that it needs is
+            not installed; the message says which.
     """
+    for program in needs:
+        if shutil.which(program) is None:
+            raise Misconfigured(f"{name} needs the program {program}, which is not installed on this machine.")
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
         function.__labwaiter__ = read_signature(  # type: ignore[attr-defined]
@@ -209,7 +216,7 @@ def _output(where: str, result: type[Outputs], name: str) -> Parameter:
 
 
 def _describe(where: str, name: str, annotation: Any) -> Parameter:
-    """One annotation as data: str, int, float, bool or Literal of texts, with Range, Unit or Length."""
+    """One annotation as data: str, int, float, bool, Path or Literal of texts, with Range, Unit, Length or Suffix."""
     if name in RESERVED or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise Misconfigured(f"{where}: {name} is labwaiter's own name or no XML name; choose another.")
     extras: tuple[Any, ...] = ()
@@ -226,10 +233,10 @@ def _describe(where: str, name: str, annotation: Any) -> Parameter:
         if not all(isinstance(c, str) and c.strip() for c in choices):
             raise Misconfigured(f"{where}: the choices of {name} must be texts.")
         return _with_extras(where, Parameter(name, "text", choices=choices), extras)
-    kinds = {str: "text", int: "int", float: "float", bool: "boolean"}
+    kinds = {str: "text", int: "int", float: "float", bool: "boolean", Path: "file"}
     if annotation not in kinds:
         raise Misconfigured(
-            f"{where}: {name} has a type that workflow editors don't know; use str, int, float, bool"
+            f"{where}: {name} has a type that workflow editors don't know; use str, int, float, bool, Path"
             ' or Literal["one", "other"].'
         )
     return _with_extras(where, Parameter(name, kinds[annotation]), extras)
@@ -237,13 +244,16 @@ def _describe(where: str, name: str, annotation: Any) -> Parameter:
 
 def _with_extras(where: str, described: Parameter, extras: tuple[Any, ...]) -> Parameter:
     for extra in extras:
-        fits = {Range: ("int", "float"), Unit: ("int", "float"), Length: ("text",)}.get(type(extra))
+        kinds = {Range: ("int", "float"), Unit: ("int", "float"), Length: ("text",), Suffix: ("file",)}
+        fits = kinds.get(type(extra))
         if fits is None:
             continue  # somebody else's annotation
         if described.kind not in fits or described.choices:
             raise Misconfigured(f"{where}: {type(extra).__name__} doesn't fit {described.name}, a {described.kind}.")
         if isinstance(extra, Unit):
             described = dataclasses.replace(described, unit=extra.unit)
+        elif isinstance(extra, Suffix):
+            described = dataclasses.replace(described, endings=extra.endings)
         elif isinstance(extra, Range):
             described = dataclasses.replace(
                 described, low=extra.low, high=extra.high, unit=extra.unit or described.unit

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from .errors import Misconfigured
@@ -28,6 +29,7 @@ class Setting:
 TABLE = (
     Setting("CONTEXT_ROOT", "/sintef/docker_services", "path in front of every address of this deployment"),
     Setting("WAITER_LOG_FOLDER", "waiter_logs", "folder of the jobs, on a local disk; relative to the file env"),
+    Setting("FILES_FOLDER", "waiter_files", "folder of the files that inputs may name; relative to the file env"),
     Setting("SERVICES", "app/services", "folder of the service files; relative to the file env"),
     Setting("HOST", "127.0.0.1", "address to listen on; 0.0.0.0 for every network card"),
     Setting("PORT", "8080", "port to listen on"),
@@ -35,6 +37,11 @@ TABLE = (
         "PUBLIC_URL",
         "",
         "scheme and host as callers see them, e.g. https://lab.example; empty: as the caller called",
+    ),
+    Setting(
+        "TRUSTED_PROXIES",
+        "127.0.0.1,::1",
+        "addresses or networks of the proxies whose X-Forwarded-Proto, -Host and -Prefix are believed",
     ),
     Setting("WEB_CONCURRENCY", "2", "web worker processes"),
     Setting("MAX_RUNNING", "100", "jobs that run at a time; more wait in the queue"),
@@ -50,10 +57,12 @@ class Settings:
 
     context_root: str  # "" or "/a/b": a leading and no trailing slash
     jobs_folder: Path  # absolute
+    files_folder: Path  # absolute
     services: Path  # absolute
     host: str
     port: int
     public_url: str  # "" or "https://host[:port]", no trailing slash
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     web_concurrency: int
     max_running: int
     max_queued: int
@@ -97,7 +106,7 @@ def load(environ: dict[str, str] | None = None, env_file: Path | None = None) ->
     defaults = {s.name: s.default for s in TABLE}
     written = read_env_file(env_file)
     value = {name: environ.get(name) or written.get(name) or default for name, default in defaults.items()}
-    for empty in ("CONTEXT_ROOT", "PUBLIC_URL"):  # empty means something here
+    for empty in ("CONTEXT_ROOT", "PUBLIC_URL", "TRUSTED_PROXIES"):  # empty means something here
         value[empty] = environ.get(empty, written.get(empty, defaults[empty]))
     base = env_file.resolve().parent
 
@@ -116,13 +125,19 @@ def load(environ: dict[str, str] | None = None, env_file: Path | None = None) ->
     public = value["PUBLIC_URL"].strip().rstrip("/")
     if public and not public.startswith(("http://", "https://")):
         raise Misconfigured(f"PUBLIC_URL must begin with http:// or https://, not “{public}”.")
+    try:
+        proxies = tuple(ip_network(one.strip()) for one in value["TRUSTED_PROXIES"].split(",") if one.strip())
+    except ValueError as error:
+        raise Misconfigured(f"TRUSTED_PROXIES must be addresses or networks like 10.0.0.0/8: {error}.") from error
     return Settings(
         context_root="" if root == "/" else root,
         jobs_folder=(base / value["WAITER_LOG_FOLDER"]).absolute(),
+        files_folder=(base / value["FILES_FOLDER"]).absolute(),
         services=(base / value["SERVICES"]).absolute(),
         host=value["HOST"],
         port=int(number("PORT", 1, 65535)),
         public_url=public,
+        trusted_proxies=proxies,
         web_concurrency=int(number("WEB_CONCURRENCY", 1, 64)),
         max_running=int(number("MAX_RUNNING", 1, 10_000)),
         max_queued=int(number("MAX_QUEUED", 0, 1_000_000)),

@@ -11,6 +11,7 @@ import click
 from .. import catalogue
 from .. import settings as settings_module
 from ..jobs import Jobs
+from ..page import words
 from ..parameter import text_of
 from ..record import Record, State
 from ..service import Service
@@ -120,7 +121,7 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
         if value:
             click.echo(f"{name.ljust(widest)}  {say.plain(value, 2000)}")
     for file, size in files[:FILES_SHOWN]:
-        click.echo(f"  {say.plain(file)}  {say.size(size)}")
+        click.echo(f"  {say.plain(file)}  {words.size(size)}")
     if len(files) > FILES_SHOWN:
         click.echo(f"  … and {len(files) - FILES_SHOWN} files more")
     if view.log.strip():

@@ -30,12 +30,15 @@ def read_bounded(path: str | Path, limit: int, tail: bool = False) -> bytes | No
         os.close(fd)
 
 
-def write_whole(path: str | Path, content: bytes, durable: bool = False, exclusive: bool = False) -> None:
+def write_whole(
+    path: str | Path, content: bytes, durable: bool = False, exclusive: bool = False, mode: int = 0o644
+) -> None:
     """Put a file in place in one step: a reader sees the old one or the new one, never a part.
 
     Args:
         durable: it is on the disk, not only in its cache, when this returns.
         exclusive: there must be none yet.
+        mode: its permissions.
 
     Raises:
         FileExistsError: `exclusive`, and there is one.
@@ -44,7 +47,7 @@ def write_whole(path: str | Path, content: bytes, durable: bool = False, exclusi
     folder, name = os.path.split(path)
     beside = f"{folder}/.{name}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
-        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
             _write_all(fd, content)
             if durable:

@@ -16,6 +16,7 @@ from ..record import ACTIVE, ENDED, Condition, Record, State, View, derive
 from ..service import Service
 from ..settings import Settings
 from . import link, messages
+from .exchange import Exchange
 from .folder import Folder
 from .watch import until
 
@@ -28,8 +29,8 @@ SETTLE_SECONDS = 1.5  # a supervisor settles in milliseconds; one that has yet t
 class Look:
     """Looks at the jobs of one folder."""
 
-    def __init__(self, settings: Settings, folder: Folder) -> None:
-        self.settings, self.folder = settings, folder
+    def __init__(self, settings: Settings, folder: Folder, exchange: Exchange) -> None:
+        self.settings, self.folder, self.exchange = settings, folder, exchange
 
     def record(self, name: str) -> Record:
         """One job as everybody sees it.
@@ -102,6 +103,7 @@ class Look:
             log=self.folder.log_tail(name),
             own_page=self.folder.own_page(name) if record.active else None,
             picture=self.folder.picture(name, progress.picture.file) if progress.picture else None,
+            files=self.exchange.listing(name),
         )
 
     def _place(self, name: str) -> tuple[int | None, str]:

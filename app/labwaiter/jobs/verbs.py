@@ -15,6 +15,7 @@ from ..record import Record, Request, State, View, derive
 from ..service import Service
 from ..settings import Settings
 from . import link, messages
+from .exchange import Exchange
 from .folder import Folder
 from .look import Look
 from .names import folder_name
@@ -40,7 +41,8 @@ class Jobs:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.folder = Folder(settings.jobs_folder)
-        self._look = Look(settings, self.folder)
+        self.exchange = Exchange(settings)
+        self._look = Look(settings, self.folder, self.exchange)
 
     def start(
         self,
@@ -49,11 +51,13 @@ class Jobs:
         given: dict[str, Any],
         extra_parameters: str | None = None,
         user: str = "",
+        address: str = "",
     ) -> Status:
         """Record and queue an execution, or find the same one again.
 
         Args:
             given: input name → value or text as the caller wrote it; None or absent: its default.
+            address: this deployment's public address with its context root, for links.
 
         Raises:
             MissingParameter, InvalidParameter: an input (or a blank serviceID) is refused.
@@ -68,9 +72,9 @@ class Jobs:
             return self.status(service, service_id)
         if link.stopped(self.settings):
             raise Unavailable("This deployment is being stopped and starts nothing more; try again later.")
-        service.refuse(inputs)
+        service.refuse(self.exchange.resolve(service.inputs, inputs))
         self._room()
-        request = Request(service_id, service.name, inputs, extra_parameters, user, time.time())
+        request = Request(service_id, service.name, inputs, extra_parameters, user, time.time(), address)
         if not self._claim(name, request):
             if not self._same(name, service, inputs):
                 raise Unavailable("The jobs folder changes under this start; try again.")

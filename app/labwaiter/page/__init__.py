@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 from functools import cache
 from typing import Any
+from urllib.parse import quote
 
 from ..record import State, View
 from ..service import Service
@@ -21,6 +22,7 @@ from .words import (
     headline,
     last_lines,
     number,
+    size,
     span,
 )
 
@@ -54,8 +56,12 @@ def _template() -> Any:
     return environment.get_template("status.html.j2")
 
 
-def render(view: View, service: Service) -> str:
-    """The page of one execution: a whole HTML document, below 1.5 million characters."""
+def render(view: View, service: Service, files_at: str = "") -> str:
+    """The page of one execution: a whole HTML document, below 1.5 million characters.
+
+    Args:
+        files_at: the address below which the files that it made are reachable; "": it isn't known.
+    """
     record = view.record
     note = ""
     if view.own_page is not None and record.active:
@@ -94,6 +100,7 @@ def render(view: View, service: Service) -> str:
         messages=_messages(view),
         message_count=view.message_count,
         outputs=[(cut(n, 80), cut(number(v), 500)) for n, v in list((record.outputs or {}).items())[:40]],
+        files=[(f"{files_at}{quote(name)}", cut(name, 80), size(count)) for name, count in view.files if files_at],
         log=last_lines(view.log),
         log_open=record.state is State.FAILED,
         service_id=cut(record.request.service_id, 120),

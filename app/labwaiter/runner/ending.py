@@ -7,7 +7,7 @@ import json
 import re
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..errors import ServiceError
 from ..parameter import TEXT_MAX, Parameter
 from ..record import End, State
 
+HandOn = Callable[[str | Path], str | None]  # a file of the job's → its name for others, None if it isn't there
 RESULT_MAX = 4 * TEXT_MAX  # bytes of result.txt: as many characters, UTF-8
 
 
@@ -33,17 +34,28 @@ def completed(outputs: dict[str, Any]) -> End:
     return End(State.COMPLETED, outputs=outputs, ended=time.time())
 
 
-def of_program(status: int, result_file: Path, outputs: Iterable[Parameter]) -> End:
+def refusal(status: int, success: Collection[int] = (0,)) -> str | None:
+    """Why a program that ended so has failed; None if it hasn't.
+
+    Args:
+        status: its exit status, negative for a signal, as subprocess has it.
+    """
+    if status < 0:
+        return f"The program was ended by the signal {signal_name(-status)}."
+    return None if status in success else f"The program ended with the exit status {status}."
+
+
+def of_program(
+    status: int, result_file: Path, outputs: Iterable[Parameter], hand_on: HandOn, success: Collection[int] = (0,)
+) -> End:
     """The end of a wrapped program.
 
     Args:
         status: its exit status, negative for a signal, as subprocess has it.
         result_file: where it left its result: the text of its one output, or a JSON object of several.
     """
-    if status < 0:
-        return failed(f"The program was ended by the signal {signal_name(-status)}.")
-    if status > 0:
-        return failed(f"The program ended with the exit status {status}.")
+    if why := refusal(status, success):
+        return failed(why)
     outputs = tuple(outputs)
     if not outputs:
         return completed({})
@@ -56,7 +68,7 @@ def of_program(status: int, result_file: Path, outputs: Iterable[Parameter]) -> 
         return failed(f"The program's result can't be read: {error.strerror}.")
     if len(text) > RESULT_MAX:
         return failed("The program's result is too long to be handed on as a text; hand it on as a file.")
-    return of_values(_read_result(text.decode("utf-8", "replace"), outputs), outputs)
+    return of_values(_read_result(text.decode("utf-8", "replace"), outputs), outputs, hand_on)
 
 
 def _read_result(text: str, outputs: tuple[Parameter, ...]) -> Any:
@@ -68,7 +80,7 @@ def _read_result(text: str, outputs: tuple[Parameter, ...]) -> Any:
         return None
 
 
-def of_values(values: Any, outputs: Iterable[Parameter]) -> End:
+def of_values(values: Any, outputs: Iterable[Parameter], hand_on: HandOn) -> End:
     """The end of work that gave `values`: completed, if each output is there and of its type."""
     found = {}
     if not isinstance(values, dict):
@@ -77,11 +89,18 @@ def of_values(values: Any, outputs: Iterable[Parameter]) -> End:
         if output.name not in values:
             return failed(f"The work ended without its output {output.name}.")
         # outputs carry no limits, and an empty text is one
-        lenient = dataclasses.replace(output, mandatory=output.kind != "text", low=None, high=None, default="")
+        lenient = dataclasses.replace(
+            output, mandatory=output.kind != "text", low=None, high=None, endings=(), default=""
+        )
         try:
-            found[output.name] = lenient.accept(values[output.name])
+            found[output.name] = value = lenient.accept(values[output.name])
         except ServiceError as error:
             return failed("The result is refused. " + error.message.replace("The input", "Its output"))
+        if output.kind == "file":
+            name = hand_on(value)
+            if name is None:
+                return failed(f"The file that the output {output.name} names is not in the folder data/ of the job.")
+            found[output.name] = name
     return completed(found)
 
 

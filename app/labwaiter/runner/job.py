@@ -11,10 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from urllib.parse import quote
 
 from ..jobs import messages
+from ..jobs.exchange import Exchange
 from ..jobs.files import write_whole
 from ..jobs.folder import Folder
+from ..program import Program
 from ..record import Picture, Progress, Request
 
 WRITE_EVERY = 0.1  # s between two writes of progress.json: pages are looked at every 6 s
@@ -68,10 +71,12 @@ class Job:
         extra_parameters: the caller's extraParameters, or None.
     """
 
-    def __init__(self, store: Folder, name: str, request: Request, stop: Stop | None = None) -> None:
+    def __init__(self, store: Folder, name: str, request: Request, stop: Stop, exchange: Exchange) -> None:
         self._store = store
+        self._exchange = exchange
         self._name = name
-        self._stop = stop or Stop()
+        self._stop = stop
+        self._address = request.address
         self.service_id = request.service_id
         self.extra_parameters = request.extra_parameters
         self.user = request.user
@@ -84,6 +89,7 @@ class Job:
         self._written = 0.0  # monotonic s
         self._pending = False
         self.on_pending: Callable[[], None] = lambda: None
+        self.on_run: Callable[[Program], str]
         self._turn = threading.RLock()
         self._seen = 0
         self._last: Message | None = None
@@ -97,9 +103,8 @@ class Job:
             fraction: from 0 to 1, cut to that; None when it isn't known.
             stage: what goes on, in a few words for the page.
         """
-        if fraction is not None:
-            fraction = min(1.0, max(0.0, float(fraction))) if fraction == fraction else None
-        self._say(fraction=fraction, stage=str(stage))
+        self.check()
+        self.heard(None if fraction is None else float(fraction), str(stage))
 
     def record(self, **values: float | int | str | bool) -> None:
         """Show these values on the page, by their names."""
@@ -120,8 +125,17 @@ class Job:
         write_whole(path, content.encode() if isinstance(content, str) else content)
         return path
 
+    def heard(self, fraction: float | None, stage: str) -> None:
+        """As `progress`, but no stop arrives in it: for the log's thread, which reads what programs print."""
+        if fraction is not None:
+            fraction = min(1.0, max(0.0, fraction)) if fraction == fraction else None
+        self._put(fraction=fraction, stage=stage)
+
     def _say(self, now: bool = False, **changes: Any) -> None:
         self.check()
+        self._put(now, **changes)
+
+    def _put(self, now: bool = False, **changes: Any) -> None:
         with self._turn:
             self._progress = replace(self._progress, **changes)
             if now or time.monotonic() - self._written >= WRITE_EVERY:
@@ -147,6 +161,25 @@ class Job:
                     self._write()
                 except OSError:
                     self._pending = False
+
+    # -- having others work ---------------------------------------------------------------------
+
+    def run(self, program: Program) -> str:
+        """Run a program and wait for its end, to go on in Python then.
+
+        Returns:
+            What it printed, at most the last 100 000 bytes; all of it is in log.txt, too.
+
+        Raises:
+            JobFailed: it can't be started, or has failed; the message says how.
+        """
+        self.check()
+        return self.on_run(program)
+
+    def link(self, file: str | Path = "") -> str:
+        """The address of a file in data/, for whoever is told it; of all of them without a name."""
+        path = Path(file).relative_to(self.data) if Path(file).is_absolute() else Path(file)
+        return self._address + self._exchange.link(self._name) + ("" if file == "" else quote(str(path)))
 
     # -- being told ---------------------------------------------------------------------------
 

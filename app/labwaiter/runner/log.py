@@ -31,10 +31,13 @@ class Log:
         self._left_out = 0
         self._idle, self._busy = idle, busy
         self._closing = False
+        self.listener: Callable[[bytes], None] | None = None  # hears all that is printed; must not raise
         self._pipe, into = os.pipe()
         os.dup2(into, 1)
         os.dup2(into, 2)
         os.close(into)
+        self._caught_up = threading.Event()
+        self._caught_up.set()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread = threading.Thread(target=self._drain, name="log", daemon=True)
 
@@ -51,9 +54,16 @@ class Log:
         """Have the thread look at `busy()`."""
         os.eventfd_write(self._wake, 1)
 
+    def catch_up(self) -> None:
+        """Wait until all that was printed so far has been heard."""
+        self._caught_up.clear()
+        self.nudge()
+        self._caught_up.wait()
+
     def _drain(self) -> None:
         while True:
-            ready = select.select([self._pipe, self._wake], [], [], 0.1 if self._busy() else None)[0]
+            wait = 0.0 if not self._caught_up.is_set() else 0.1 if self._busy() else None
+            ready = select.select([self._pipe, self._wake], [], [], wait)[0]
             if self._wake in ready:
                 os.eventfd_read(self._wake)
             if self._pipe in ready:
@@ -61,8 +71,12 @@ class Log:
                 if not text:
                     return  # nobody holds the other end any more
                 self._append(text)
+                if self.listener is not None:
+                    self.listener(text)
             elif self._closing:
                 return
+            else:
+                self._caught_up.set()
             if not ready:
                 self._idle()
 

@@ -17,13 +17,15 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from ..errors import JobFailed
+from ..errors import InvalidParameter, JobFailed
 from ..jobs.codec import dump
+from ..jobs.exchange import Exchange, name_of
 from ..jobs.folder import Folder
 from ..process import become_subreaper, children, make_ready_for_marks, mark_of, put_mark
-from ..program import Command, Script
+from ..program import Program
 from ..record import End, Request
 from ..service import Service
 from ..settings import Settings
@@ -46,6 +48,7 @@ class Order:
     stop: Stop
     job: Job
     folder: str
+    exchange: Exchange
     log_limit: int  # bytes
 
 
@@ -55,15 +58,16 @@ def order(settings: Settings, name: str) -> Order:
     request = store.request(name)
     if request is None:
         raise ValueError(f"{name} has no request")
-    stop = Stop()
+    stop, exchange = Stop(), Exchange(settings)
     return Order(
         store=store,
         name=name,
         request=request,
         mark=mark_of(settings.jobs_folder, name),
         stop=stop,
-        job=Job(store, name, request, stop),
+        job=Job(store, name, request, stop, exchange),
         folder=os.fspath(store.path(name)),
+        exchange=exchange,
         log_limit=settings.log_limit,
     )
 
@@ -127,7 +131,7 @@ def _live(order: Order, log: Log, reserve: int | None, service: Callable[[], Ser
     state = os.open(f"{order.folder}/state.json", os.O_RDONLY | os.O_CLOEXEC)
     os.fsync(state)
     os.close(state)
-    end = _work(job, stop, service, order.request.inputs)
+    end = _work(order, log, service)
     stop.armed = False  # from here on the end is what it is
     with contextlib.suppress(Exception):
         atexit._run_exitfuncs()
@@ -143,24 +147,40 @@ def _live(order: Order, log: Log, reserve: int | None, service: Callable[[], Ser
     return LEFT_CHILDREN if left else 0
 
 
-def _work(job: Job, stop: Stop, service: Callable[[], Service], inputs: dict[str, Any]) -> End:
+def _work(order: Order, log: Log, service: Callable[[], Service]) -> End:
     """Call the user's function and make an end of whatever comes of it."""
+    job, stop = order.job, order.stop
+    hand_on = partial(name_of, order.store.root, order.name)
     try:
         offered = service()
+
+        def run(wanted: Program) -> tuple[int, str]:
+            ran = program.run(wanted, offered.file, job, stop, log)
+            stop.check()  # what ended the program may have been the stop that we were told, too
+            return ran
+
+        def run_well(wanted: Program) -> str:
+            try:
+                status, printed = run(wanted)
+            except program.NotThere as error:
+                raise JobFailed(str(error)) from None
+            if why := ending.refusal(status, wanted.success):
+                raise JobFailed(why)
+            return printed
+
+        inputs = order.exchange.resolve(offered.inputs, order.request.inputs)
+        job.on_run = run_well
         stop.armed = True
         stop.check()
         found = offered.function(job, **inputs)
-        if isinstance(found, (Script, Command)):
-            found = program.run(found, offered.file, job, stop)
-            if isinstance(found, int):
-                stop.check()  # what ended the program may have been the stop that we were told, too
-                return ending.of_program(found, job.result_file, offered.outputs)
+        if isinstance(found, Program):
+            status, _ = run(found)
+            result = job.result_file if found.result is None else job.data / found.folder / found.result
+            return ending.of_program(status, result, offered.outputs, hand_on, found.success)
         stop.armed = False
-        if isinstance(found, End):
-            return found
         if stop.asked and found is None and offered.outputs:
             return ending.aborted()
-        return _outputs(offered, found)
+        return _outputs(offered, found, hand_on)
     except Aborted:
         stop.armed = False
         return ending.aborted()
@@ -168,6 +188,10 @@ def _work(job: Job, stop: Stop, service: Callable[[], Service], inputs: dict[str
         stop.armed = False
         traceback.print_exc()
         return ending.failed(error.message)
+    except (program.NotThere, InvalidParameter) as error:
+        stop.armed = False
+        print(error, file=sys.stderr)
+        return ending.failed(str(error))
     except SystemExit as leaving:
         stop.armed = False
         return ending.failed(f"The work left with {leaving.code!r} before it gave its outputs.")
@@ -177,12 +201,12 @@ def _work(job: Job, stop: Stop, service: Callable[[], Service], inputs: dict[str
         return ending.of_exception(error)
 
 
-def _outputs(offered: Service, found: Any) -> End:
+def _outputs(offered: Service, found: Any, hand_on: ending.HandOn) -> End:
     if offered.result is None:
         return ending.completed({})
     if not isinstance(found, offered.result):
         return ending.failed(f"The work ended without its outputs: it must return {offered.result.__name__}(…).")
-    return ending.of_values({p.name: getattr(found, p.name) for p in offered.outputs}, offered.outputs)
+    return ending.of_values({p.name: getattr(found, p.name) for p in offered.outputs}, offered.outputs, hand_on)
 
 
 def make_ready() -> None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import os
+import pty
 import shutil
 import subprocess
 import sys
+import termios
 import threading
 import traceback
 import types
 from pathlib import Path
 
 from ..parameter import text_of
-from ..program import Command, Script
-from ..record import End
-from .ending import failed
+from ..program import Program, Script
 from .job import Aborted, Job, Stop
+from .listening import Listener
+from .log import Log
 
 
 class NotThere(Exception):
@@ -38,27 +41,27 @@ def find(path: str, service_file: Path, what: str) -> str:
     raise NotThere(f"The {what} {Path(path).name} is not there: it is looked for beside its service file.")
 
 
-def find_command(command: Command, service_file: Path) -> str:
+def find_command(program: str, service_file: Path) -> str:
     """The program of a Command: on PATH if it's a bare name there, else as `find` does.
 
     Raises:
         NotThere: it's nowhere.
     """
-    if os.sep not in command.program and (found := shutil.which(command.program)):
+    if os.sep not in program and (found := shutil.which(program)):
         return found
-    if os.path.isabs(command.program):
-        if os.path.exists(command.program):
-            return command.program
-        raise NotThere(f"The program {Path(command.program).name} is not installed on this machine.")
+    if os.path.isabs(program):
+        if os.path.exists(program):
+            return program
+        raise NotThere(f"The program {Path(program).name} is not installed on this machine.")
     try:
-        return find(command.program, service_file, "program")
+        return find(program, service_file, "program")
     except NotThere:
-        if os.sep in command.program:
+        if os.sep in program:
             raise
-        raise NotThere(f"The program {command.program} is not installed on this machine.") from None
+        raise NotThere(f"The program {program} is not installed on this machine.") from None
 
 
-def run_script(script: Script, service_file: Path) -> int:
+def run_script(script: Program, service_file: Path) -> int:
     """Run a Python file as `python file arguments` would.
 
     Returns:
@@ -68,7 +71,8 @@ def run_script(script: Script, service_file: Path) -> int:
         NotThere: there's no such file.
         Aborted: the job was asked to stop.
     """
-    path = find(script.path, service_file, "script")
+    path = find(script.program, service_file, "script")
+    os.environ.update(script.environment)
     sys.argv = [path, *(text_of(a) for a in script.arguments)]
     sys.path.insert(0, os.path.dirname(path))
     # runpy would look whether the file is a zip archive first, which takes as long as all of this
@@ -107,7 +111,7 @@ def _exit_status(code: object) -> int:
     return 1
 
 
-def run_command(command: Command, service_file: Path, job: Job, stop: Stop) -> int:
+def run_command(command: Program, service_file: Path, stop: Stop) -> int:
     """Run a program and wait for it; its output goes to log.txt.
 
     Returns:
@@ -117,11 +121,14 @@ def run_command(command: Command, service_file: Path, job: Job, stop: Stop) -> i
         NotThere: it can't be started.
         Aborted: the job was asked to stop, and the program is gone.
     """
-    program = find_command(command, service_file)
+    program = find_command(command.program, service_file)
     arguments = [program, *(text_of(a) for a in command.arguments)]
+    terminal = Terminal() if command.tty else None
+    environment = {**os.environ, **({"TERM": "dumb"} if terminal else {}), **dict(command.environment)}
+    out = terminal.inside if terminal else None
     stop.armed = False  # between the fork and the name for the child nothing may come
     try:
-        child = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, cwd=job.data)
+        child = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment)
     except OSError as error:
         name = Path(program).name
         why = {
@@ -131,22 +138,74 @@ def run_command(command: Command, service_file: Path, job: Job, stop: Stop) -> i
         }.get(error.errno or 0, f"The program {name} could not be started: {error.strerror}.")
         raise NotThere(why) from error
     finally:
+        if terminal:
+            terminal.begin()
         stop.armed = True
     try:
         stop.check()
-        return child.wait()
+        status = child.wait()
+        if terminal:
+            terminal.end()
+        return status
     except Aborted:
         # the supervisor told the whole group, the program too, and kills it if it doesn't listen
         child.wait()
         raise
 
 
-def run(program: Script | Command, service_file: Path, job: Job, stop: Stop) -> int | End:
-    """Run either kind; a program that can't be started is a failed end."""
+class Terminal:
+    """A pseudo-terminal for a program that prints as it should only there: pty(7)."""
+
+    COLUMNS = 80
+
+    def __init__(self) -> None:
+        """Raises OSError where the machine has no more of them."""
+        self._outside, self.inside = pty.openpty()
+        how = termios.tcgetattr(self.inside)
+        how[1] &= ~termios.OPOST  # a log's lines end as they were printed, without carriage returns
+        termios.tcsetattr(self.inside, termios.TCSANOW, how)
+        termios.tcsetwinsize(self.inside, (24, self.COLUMNS))
+        self._thread = threading.Thread(target=self._copy, name="terminal", daemon=True)
+
+    def begin(self) -> None:
+        """Its program has been started: copy what that prints to where all is printed."""
+        os.close(self.inside)
+        self._thread.start()
+
+    def end(self, seconds: float = 1.0) -> None:
+        """Its program has ended: copy the rest; at most `seconds`, for others may still hold it."""
+        self._thread.join(seconds)
+
+    def _copy(self) -> None:
+        with contextlib.suppress(OSError):  # EIO: nobody holds the inside any more
+            while printed := os.read(self._outside, 65536):
+                os.write(1, printed)
+
+
+def run(program: Program, service_file: Path, job: Job, stop: Stop, log: Log) -> tuple[int, str]:
+    """Run either kind, in its folder, and hear what it prints.
+
+    Returns:
+        Its exit status, negative for a signal; and the last of what it printed.
+
+    Raises:
+        NotThere: it can't be started.
+        Aborted: the job was asked to stop, and the program is gone.
+    """
+    folder = job.data / program.folder
     try:
-        if isinstance(program, Script):
-            return run_script(program, service_file)
-        return run_command(program, service_file, job, stop)
-    except NotThere as error:
-        print(error, file=sys.stderr)
-        return failed(str(error))
+        folder.mkdir(parents=True, exist_ok=True)
+        os.chdir(folder)
+    except OSError as error:
+        raise NotThere(f"The program can't work in the folder {folder.name}: {error.strerror}.") from error
+    listener = Listener(program, job.heard)
+    log.listener = listener.hear
+    if isinstance(program, Script):
+        status = run_script(program, service_file)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    else:
+        status = run_command(program, service_file, stop)
+    log.catch_up()
+    log.listener = None
+    return status, listener.printed

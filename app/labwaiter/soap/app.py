@@ -1,17 +1,14 @@
-"""The WSGI application of a deployment: which address, which method, which answer."""
+"""The SOAP services of a deployment as a WSGI application: which address, which method, which answer."""
 
 from __future__ import annotations
 
-import html
-import json
 import logging
 import os
-import re
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .. import __version__
+from .. import public
 from ..catalogue import Broken, Catalogue
 from ..errors import ServiceError, Unavailable
 from ..jobs import Jobs
@@ -26,7 +23,6 @@ from .operations import STATUS, Operations, signatures
 
 log = logging.getLogger("labwaiter.soap")
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
-_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 # A worker has many threads, for aborts and messages wait. But polls only read small files, and
 # threads that each want Python's own lock again after each read take twice the time for it.
 _one_poll_at_a_time = threading.Lock()
@@ -78,17 +74,20 @@ class Endpoint:
             return fault(faults.internal(incident), tns)
 
 
-class Application:
-    """Every service of a catalogue at its two addresses, below the context root."""
+class Soap:
+    """Every service of a catalogue at its two addresses, as a WSGI application for these addresses."""
 
-    def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
+    def __init__(self, settings: Settings, catalogue: Catalogue, jobs: Jobs) -> None:
         self.settings, self.catalogue = settings, catalogue
-        jobs = Jobs(settings)
         self._endpoints = {name: Endpoint(service, jobs) for name, service in catalogue.services.items()}
         self._paths: dict[str, str] = {}
         for name in (*catalogue.services, *catalogue.broken):
             for path in (f"/{name.lower()}/{name}", f"/{name}"):
-                self._paths[settings.context_root + path] = name
+                self._paths[path] = name
+
+    def serves(self, path: str) -> bool:
+        """Whether a path below the context root, without a slash at its end, is a service's."""
+        return path in self._paths or (path.lower().endswith(".wsdl") and path[: -len(".wsdl")] in self._paths)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """WSGI (PEP 3333)."""
@@ -103,14 +102,12 @@ class Application:
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
 
     def _answer(self, environ: dict[str, Any]) -> Answer:
-        path = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).rstrip("/")
+        path, here = public.path_of(environ, self.settings), public.root(environ, self.settings)
         method = environ["REQUEST_METHOD"]
         asks_wsdl = environ.get("QUERY_STRING", "").split("=")[0].lower() == "wsdl"
         if path.lower().endswith(".wsdl"):
             path, asks_wsdl = path[: -len(".wsdl")], True
-        name = self._paths.get(path)
-        if name is None:
-            return self._other(path, method)
+        name = self._paths[path]
         if method == "OPTIONS":
             return Answer("204 No Content", b"", headers=_ALLOW)
         if method not in ("GET", "HEAD", "POST"):
@@ -118,56 +115,15 @@ class Application:
         if broken := self.catalogue.broken.get(name):
             return _unavailable(broken)
         if method == "POST":
+            public.HERE.set(here)
             return self._endpoints[name].post(environ)
         if asks_wsdl:
-            return self._endpoints[name].wsdl(self._public(environ) + path)
+            return self._endpoints[name].wsdl(here + path)
         return _plain(
             "405 Method Not Allowed",
-            f"{name} is a SOAP service: POST calls to this address, or GET {path}?wsdl for its description.",
+            f"{name} is a SOAP service: POST calls to this address, or GET {here}{path}?wsdl for its description.",
             _ALLOW,
         )
-
-    def _public(self, environ: dict[str, Any]) -> str:
-        """Scheme and host as this very caller reaches us."""
-        if self.settings.public_url:
-            return self.settings.public_url
-        host = environ.get("HTTP_HOST", "")
-        if not _HOST.fullmatch(host):
-            host = f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
-        return f"{environ.get('wsgi.url_scheme', 'http')}://{host}"
-
-    def _other(self, path: str, method: str) -> Answer:
-        root = self.settings.context_root
-        if method not in ("GET", "HEAD"):
-            return _plain("404 Not Found", f"There is no service at {path}. {self._known()}")
-        if path == root:
-            return self._index()
-        if path == root + "/health":
-            return Answer("200 OK", json.dumps({"status": "ok", "version": __version__}).encode(), "application/json")
-        return _plain("404 Not Found", f"There is nothing at {path or '/'}. {self._known()}")
-
-    def _known(self) -> str:
-        at = [f"{self.settings.context_root}/{n.lower()}/{n}?wsdl" for n in sorted(self.catalogue.services)]
-        return "The services of this deployment: " + (", ".join(at) or "none") + "."
-
-    def _index(self) -> Answer:
-        """The services, for somebody who opens the context root in a browser."""
-        rows = []
-        for name in sorted({*self.catalogue.services, *self.catalogue.broken}):
-            link = f"{self.settings.context_root}/{name.lower()}/{name}?wsdl"
-            if broken := self.catalogue.broken.get(name):
-                rows.append(f"<li><b>{html.escape(name)}</b>: not available. {html.escape(broken.reason)}</li>")
-            else:
-                doc = self.catalogue.services[name].doc.partition("\n")[0]
-                rows.append(f'<li><a href="{html.escape(link)}">{html.escape(name)}</a>: {html.escape(doc)}</li>')
-        page = (
-            '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>labwaiter</title>'
-            '<meta name="viewport" content="width=device-width"><style>:root{color-scheme:light dark}'
-            "body{font:1rem/1.6 system-ui,sans-serif;max-width:40rem;margin:2rem auto;padding:0 1rem}</style></head>"
-            f"<body><h1>labwaiter {__version__}</h1><p>The services of this deployment; each link is the WSDL"
-            f" to register.</p><ul>{''.join(rows)}</ul></body></html>"
-        )
-        return Answer("200 OK", page.encode(), "text/html; charset=utf-8")
 
 
 def _unavailable(broken: Broken) -> Answer:

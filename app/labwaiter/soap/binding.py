@@ -25,7 +25,7 @@ from ..service import Service
 from .faults import SOAP_11, carried
 from .operations import ABORT, NOTIFY, signatures
 
-_TYPES = {"text": Unicode, "int": Integer32, "float": Double, "boolean": Boolean}
+_TYPES = {"text": Unicode, "file": Unicode, "int": Integer32, "float": Double, "boolean": Boolean}
 CarryOut = Callable[[str, dict[str, str | None]], list[str]]  # operation, its texts → outputs' texts
 _XSI_NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 
@@ -157,7 +157,7 @@ def _typed(parameter: Parameter) -> Any:
         facets["values"] = list(parameter.choices)
     elif parameter.kind == "text":
         facets |= _given(min_len=parameter.low or None, max_len=parameter.high)
-    elif parameter.kind != "boolean":
+    elif parameter.kind in ("int", "float"):
         facets |= _given(ge=_facet(parameter, parameter.low), le=_facet(parameter, parameter.high))
     return _TYPES[parameter.kind].customize(**facets)
 

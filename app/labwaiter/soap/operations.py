@@ -15,6 +15,7 @@ from ..errors import MissingParameter
 from ..jobs import Jobs, Status
 from ..page import render
 from ..parameter import text_of
+from ..public import HERE
 from ..record import View
 from ..service import Service
 
@@ -58,7 +59,7 @@ class Operations:
         """The start operation."""
         service_id, token = mandatory(texts, "serviceID"), mandatory(texts, "sessionToken")
         own = {p.name: texts.get(p.name) for p in self.service.inputs}
-        answer = self.jobs.start(self.service, service_id, own, texts.get("extraParameters"))
+        answer = self.jobs.start(self.service, service_id, own, texts.get("extraParameters"), address=HERE.get())
         log.info("%s: start %r", self.service.name, service_id)
         return self._outputs(answer, service_id, token)
 
@@ -88,7 +89,8 @@ class Operations:
             return [COMPLETED, *outputs]
         if self.service.unchanged and self._seen.before(answer.view, service_id, token):
             return [UNCHANGED, *outputs]
-        page = render(answer.view, self.service)
+        files_at = HERE.get() + self.jobs.exchange.link(answer.view.record.name) if answer.view.files else ""
+        page = render(answer.view, self.service, files_at)
         return [base64.b64encode(page.encode("utf-8", "replace")).decode(), *outputs]
 
 

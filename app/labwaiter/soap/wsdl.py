@@ -105,7 +105,12 @@ def _document(root: Any, service: Service) -> None:
 
 def _words(parameter: Parameter, is_input: bool) -> str:
     words = []
-    if is_input and parameter.limits:
+    if parameter.kind == "file":
+        made = "<serviceID>/<file>, that an execution made"
+        words.append(
+            f"{parameter.limits} in the files folder, or {made}" if is_input else f"the name of a file: {made}"
+        )
+    elif is_input and parameter.limits:
         words.append(parameter.limits)
     elif parameter.unit:
         words.append(f"in {parameter.unit}")

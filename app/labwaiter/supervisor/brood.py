@@ -69,7 +69,9 @@ class Brood:
 
 
 def _rules(said: dict[str, Any]) -> Rules:
-    outputs = tuple(Parameter(**{**p, "choices": tuple(p["choices"])}) for p in said["outputs"])
+    outputs = tuple(
+        Parameter(**{**p, "choices": tuple(p["choices"]), "endings": tuple(p["endings"])}) for p in said["outputs"]
+    )
     return Rules(said["limit"], said["stall"], said["grace"], said["at_once"], outputs)
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from ..jobs.exchange import name_of
 from ..jobs.folder import Folder
 from ..process import MARKER, NO_MARK, children, identify, kill, kill_marked, lives, mark_of, tell_group
 from ..runner import ending
@@ -59,7 +61,8 @@ def clear_up(store: Folder, charge: Charge) -> None:
         print(f"{charge.name}: {left} processes could not be ended", flush=True)
     if charge.status is not None and charge.condition.stopping is None and store.end(charge.name) is None:
         result = store.path(charge.name) / "result.txt"
-        store.write_end(charge.name, ending.of_program(charge.status, result, charge.rules.outputs))
+        hand_on = partial(name_of, store.root, charge.name)
+        store.write_end(charge.name, ending.of_program(charge.status, result, charge.rules.outputs, hand_on))
 
 
 def strays(known: set[int]) -> list[int]:
