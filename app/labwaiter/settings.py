@@ -46,6 +46,10 @@ TABLE = (
     Setting("WEB_CONCURRENCY", "2", "web worker processes"),
     Setting("MAX_RUNNING", "100", "jobs that run at a time; more wait in the queue"),
     Setting("MAX_QUEUED", "1000", "jobs that may wait; a start beyond is refused with TooManyJobs"),
+    Setting(
+        "SUPERVISOR", "here", "here: started where there is none; elsewhere: another container or systemd starts it"
+    ),
+    Setting("STOP_SECONDS", "10", "seconds that `labwaiter up` may take to stop: the container's stop time-out"),
     Setting("KEEP_DAYS", "30", "days an ended job's folder is kept; then only a small tombstone stays"),
     Setting("LOG_LIMIT", "10000000", "bytes of a job's log.txt; beyond, its middle is left out"),
 )
@@ -66,6 +70,8 @@ class Settings:
     web_concurrency: int
     max_running: int
     max_queued: int
+    supervisor_elsewhere: bool  # somebody else starts it, and starts it again
+    stop_seconds: float
     keep_seconds: float
     log_limit: int  # bytes
 
@@ -125,6 +131,8 @@ def load(environ: dict[str, str] | None = None, env_file: Path | None = None) ->
     public = value["PUBLIC_URL"].strip().rstrip("/")
     if public and not public.startswith(("http://", "https://")):
         raise Misconfigured(f"PUBLIC_URL must begin with http:// or https://, not “{public}”.")
+    if value["SUPERVISOR"] not in ("here", "elsewhere"):
+        raise Misconfigured(f"SUPERVISOR must be here or elsewhere, not “{value['SUPERVISOR']}”.")
     try:
         proxies = tuple(ip_network(one.strip()) for one in value["TRUSTED_PROXIES"].split(",") if one.strip())
     except ValueError as error:
@@ -141,6 +149,8 @@ def load(environ: dict[str, str] | None = None, env_file: Path | None = None) ->
         web_concurrency=int(number("WEB_CONCURRENCY", 1, 64)),
         max_running=int(number("MAX_RUNNING", 1, 10_000)),
         max_queued=int(number("MAX_QUEUED", 0, 1_000_000)),
+        supervisor_elsewhere=value["SUPERVISOR"] == "elsewhere",
+        stop_seconds=number("STOP_SECONDS", 2, 86400),
         keep_seconds=number("KEEP_DAYS", 0, 36500) * 86400,
         log_limit=int(number("LOG_LIMIT", 10_000, 10_000_000_000)),
     )

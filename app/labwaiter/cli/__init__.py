@@ -12,7 +12,7 @@ import click
 
 from .. import __version__
 from ..errors import ClientError, JobAborted, JobFailed, Misconfigured, ServiceError
-from . import deploy, jobs, run, services
+from . import deploy, jobs, run, services, up
 
 EXITS = """\b
 Exit status: 0  fine; where a job was waited for: it completed
@@ -57,6 +57,8 @@ main.add_command(deploy.serve)
 main.add_command(deploy.supervise)
 main.add_command(deploy.start)
 main.add_command(deploy.stop)
+main.add_command(up.up)
+main.add_command(up.health)
 main.add_command(services.services)
 main.add_command(services.check)
 main.add_command(services.new)

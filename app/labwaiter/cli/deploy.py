@@ -22,6 +22,9 @@ from ..jobs import link
 from ..settings import ROOT, Settings
 from . import say, web
 
+ELSEWHERE = (
+    "SUPERVISOR=elsewhere: whoever starts the supervisor (a container, systemd) starts and stops this deployment."
+)
 PORT = click.IntRange(1, 65535)
 
 
@@ -44,7 +47,8 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     settings = chosen(host=host, port=port, web_concurrency=workers)
     if why := web.refusal(settings, []):
         raise click.ClickException(why)
-    begin(settings, replace=False)
+    if not settings.supervisor_elsewhere:
+        begin(settings, replace=False)
     os.chdir(ROOT / "app")
     command = web.command(settings)
     os.execve(command[0], command, web.environment(settings))
@@ -73,6 +77,8 @@ def start(port: int | None, host: str | None, workers: int | None, wait: float, 
     The new web side listens before the old one is ended, so that no call is refused.
     """
     settings = chosen(port=port, host=host, web_concurrency=workers)
+    if settings.supervisor_elsewhere:
+        raise Misconfigured(ELSEWHERE)
     offered = catalogue.load(settings.services)
     with one_at_a_time(settings):
         old = web.processes(settings)
@@ -119,6 +125,8 @@ def stop(wait: float) -> None:
     Running jobs are stopped, queued ones don't start.
     """
     settings = settings_module.load()
+    if settings.supervisor_elsewhere:
+        raise Misconfigured(ELSEWHERE)
     if not settings.jobs_folder.is_dir():
         click.echo("Nothing was running.")
         return
@@ -141,26 +149,26 @@ def begin(settings: Settings, replace: bool) -> None:
     Raises:
         TimeoutError: it did not come.
     """
-    mark = settings.jobs_folder / ".labwaiter" / "stopped"
-    if link.stopped(settings):
-        until = time.monotonic() + 60
-        while link.alive(settings) is not None and time.monotonic() < until:
-            time.sleep(0.05)  # it is settling its jobs; its lock can't be awaited without taking it
-    mark.unlink(missing_ok=True)
+    clear_stopped(settings)
     if replace and link.alive(settings) is not None:
         link.replace(settings)
     link.ensure(settings, even_if_stopped=True)
 
 
+def clear_stopped(settings: Settings) -> None:
+    """Wait for a supervisor that was stopped on purpose to leave, and let the next one begin."""
+    if link.stopped(settings):
+        until = time.monotonic() + 60
+        while link.alive(settings) is not None and time.monotonic() < until:
+            time.sleep(0.05)  # it is settling its jobs; its lock can't be awaited without taking it
+    (settings.jobs_folder / ".labwaiter" / "stopped").unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def one_at_a_time(settings: Settings) -> Iterator[None]:
     """Of several starts and stops of one deployment, each waits for the one before."""
-    ours = settings.jobs_folder / ".labwaiter"
-    try:
-        ours.mkdir(parents=True, exist_ok=True)
-        fd = os.open(ours / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise Misconfigured(f"WAITER_LOG_FOLDER {settings.jobs_folder} can't be written: {error.strerror}.") from error
+    link.may_be_written(settings)
+    fd = os.open(settings.jobs_folder / ".labwaiter" / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield

@@ -206,13 +206,11 @@ def answers(settings: Settings, wait: float) -> str | None:
     if not offered.services:
         return None  # nothing to ask for: every address says what is broken
     name = next(iter(offered.services))
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, "")
-    if not host and ":" not in settings.host:
-        host = settings.host
+    host = own_host(settings)
     until = time.monotonic() + wait
     while True:
         try:
-            with _open(address(settings, name, host) + "?wsdl") as answer:
+            with ask(address(settings, name, host) + "?wsdl") as answer:
                 if b"definitions" in answer.read():
                     return None
                 why = f"the address of {name} answers, but not with a WSDL"
@@ -225,6 +223,13 @@ def answers(settings: Settings, wait: float) -> str | None:
         time.sleep(0.05)
 
 
-def _open(url: str):  # type: ignore[no-untyped-def]
+def own_host(settings: Settings) -> str:
+    """The host by which this machine reaches its own web side, as a URL has it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    return f"[{host}]" if ":" in host else host
+
+
+def ask(url: str):  # type: ignore[no-untyped-def]
+    """The answer of our own web side, as urllib has it."""
     # a proxy that the environment names has no business with this machine's own port
     return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5)

@@ -17,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 
+from ..errors import Misconfigured
 from ..process import MARKER, identify, open_pidfd
 from ..settings import ROOT, Settings
 from .files import touch
@@ -68,13 +69,26 @@ def wake(settings: Settings, name: str) -> bool:
         os.close(folder_fd)
 
 
+def may_be_written(settings: Settings) -> None:
+    """Have the jobs folder there. Raises Misconfigured where it can't be made or written."""
+    try:
+        Folder(settings.jobs_folder).make()
+        touch(settings.jobs_folder / OURS / "start.lock")
+    except OSError as error:
+        who = f"user {os.geteuid()}"
+        raise Misconfigured(
+            f"WAITER_LOG_FOLDER {settings.jobs_folder} can't be written by {who} ({error.strerror}):"
+            f" give it to that user (chown {os.geteuid()}), or name another folder."
+        ) from error
+
+
 def stopped(settings: Settings) -> bool:
     """Whether the supervisor was stopped on purpose."""
     return os.path.exists(f"{settings.jobs_folder}/{OURS}/stopped")
 
 
 def ensure(settings: Settings, even_if_stopped: bool = False) -> None:
-    """Have a supervisor there: start one, detached, if there's none.
+    """Have a supervisor there: start one, detached, if there's none and it's ours to start.
 
     Args:
         even_if_stopped: also where it was stopped on purpose.
@@ -82,7 +96,7 @@ def ensure(settings: Settings, even_if_stopped: bool = False) -> None:
     Raises:
         TimeoutError: it didn't come within 10 s; supervisor.log says why.
     """
-    if alive(settings) is not None or (stopped(settings) and not even_if_stopped):
+    if alive(settings) is not None or (stopped(settings) and not even_if_stopped) or settings.supervisor_elsewhere:
         return
     folder = Folder(settings.jobs_folder)
     folder.make()
@@ -155,7 +169,7 @@ def stop(settings: Settings, wait: float = 60.0) -> bool:
     touch(folder.ours / "stopped")
     pid = alive(settings)
     if pid is None:
-        if not folder.active_names():
+        if not folder.active_names() or settings.supervisor_elsewhere:
             return True
         ensure(settings, even_if_stopped=True)  # jobs without a supervisor are settled by a new one
         pid = alive(settings)

@@ -17,7 +17,7 @@ from ..jobs.folder import Folder
 from ..process import become_subreaper, boot_clock, boot_id, identify, lives, open_pidfd
 from ..record import ENDED, Condition, Identity, State, move
 from ..settings import Settings
-from . import retention
+from . import notify, retention
 from .brood import UNKNOWN, Brood
 from .care import ABORTED, DAMAGED, Care
 from .charge import Charge
@@ -70,6 +70,7 @@ class Supervisor:
         self.nurseries.start()
         for name in self.store.active_names():
             self._look(name)
+        notify.tell("READY=1")
         while not (self.leaving and not (self.care.charges or self.forking or self.care.unwritten)):
             due = min(self._next_tick, self.notice.due)
             for key, _ in self.selector.select(max(0.0, due - boot_clock())):
@@ -97,6 +98,7 @@ class Supervisor:
     def _tick(self) -> None:
         now = boot_clock()
         self._next_tick = now + TICK
+        notify.tell("WATCHDOG=1")
         self.care.reap()
         if not self.hearth.stands():
             log.warning("the jobs folder was removed or replaced: there is nothing left to supervise")
@@ -265,6 +267,7 @@ class Supervisor:
             for charge in self.care.charges.values():
                 self.care.kill(charge)
             return
+        notify.tell("STOPPING=1")
         log.info("stopping: %d jobs run, %d wait", len(self.care.charges), len(self.queue))
         self.leaving = True
         with contextlib.suppress(OSError):

@@ -1,0 +1,141 @@
+"""up and health: a deployment in the foreground, as the main process of a container."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+from collections.abc import Callable
+
+import click
+
+from ..errors import Misconfigured
+from ..jobs import link
+from ..settings import ROOT, Settings
+from . import web
+from .deploy import PORT, chosen, clear_stopped
+
+LONGEST_PAUSE = 10.0  # s between two tries to start what ends again and again
+KILL_BEFORE = 3.0  # s before the end of STOP_SECONDS: what hasn't stopped by then is killed
+
+
+class Part:
+    """The supervisor or the web side, started again whenever it ends."""
+
+    def __init__(self, name: str, spawn: Callable[[], subprocess.Popen[bytes]]) -> None:
+        self.name, self._spawn = name, spawn
+        self._pause = 0.0
+        self._due = 0.0  # monotonic s
+        self._began = 0.0
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def look(self) -> float | None:
+        """Start it if it is due, note it if it ended: seconds until the next look, None if nothing is due."""
+        now = time.monotonic()
+        if self.process is not None and self.process.poll() is not None:
+            self._pause = min(LONGEST_PAUSE, self._pause * 2 + 0.1) if now - self._began < 5 else 0.0
+            self._due = now + self._pause
+            print(f"{self.name} ended with {self.process.returncode}; it is started again", file=sys.stderr, flush=True)
+            self.process = None
+        if self.process is None:
+            if now < self._due:
+                return self._due - now
+            self.process, self._began = self._spawn(), now
+        return None
+
+
+@click.command()
+@click.option("--only", type=click.Choice(["supervisor", "web"]), help="One side alone, the other runs elsewhere.")
+@click.option("--host", help="Address to listen on; default: HOST.")
+@click.option("--port", type=PORT, help="Port to listen on; default: PORT.")
+def up(only: str | None, host: str | None, port: int | None) -> None:
+    """Run supervisor and web side in the foreground, as a container does.
+
+    Either is started again when it ends. Told to stop (SIGTERM), it admits nothing more, settles
+    every job and leaves within STOP_SECONDS. Logs go to stdout.
+    """
+    settings = chosen(host=host, port=port)
+    link.may_be_written(settings)
+    # this process starts them again: nobody else shall try, too
+    ours = {"SUPERVISOR": "elsewhere", "PYTHONUNBUFFERED": "1"}
+    parts = []
+    if only != "web":
+        clear_stopped(settings)
+        parts.append(
+            Part("the supervisor", lambda: _spawn(["labwaiter.supervisor"], link.environment(settings) | ours))
+        )
+    if only != "supervisor":
+        if why := web.refusal(settings, web.processes(settings)):
+            raise Misconfigured(why)
+        parts.append(Part("the web side", lambda: _spawn_web(settings, web.environment(settings) | ours)))
+    told, tell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+        signal.signal(number, lambda *_: None)
+    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    while True:
+        dues = [due for part in parts if (due := part.look()) is not None]
+        if select.select([told], [], [], min(dues, default=None))[0]:
+            numbers = os.read(told, 4096)
+            if signal.SIGTERM in numbers or signal.SIGINT in numbers:
+                break
+    sys.exit(_stop(settings, only))
+
+
+def _spawn(module: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    # a session of its own: a Ctrl-C is ours to hand on, in good order
+    return subprocess.Popen(
+        [sys.executable, "-m", *module],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+        cwd=ROOT / "app",
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def _spawn_web(settings: Settings, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    web.end(web.processes(settings))  # workers whose main process was killed would serve on
+    return _spawn(web.command(settings)[2:], environment)
+
+
+def _stop(settings: Settings, only: str | None) -> int:
+    """Settle the jobs, then end the web side: callers see how it goes as long as it goes."""
+    until = time.monotonic() + settings.stop_seconds
+    settled = True
+    if only != "web":
+        settled = link.stop(settings, max(0.5, settings.stop_seconds - KILL_BEFORE))
+        if not settled:
+            print("not every job has stopped by itself: the rest is killed", file=sys.stderr, flush=True)
+            settled = link.stop(settings, max(0.5, until - time.monotonic() - 1.0))
+    web.end(web.processes(settings), wait=max(0.2, until - time.monotonic() - 0.5))
+    return 0 if settled else 1
+
+
+@click.command()
+@click.option("--only", type=click.Choice(["supervisor", "web"]), help="Look at one side alone.")
+def health(only: str | None) -> None:
+    """Say whether the deployment of this machine or container works.
+
+    For a container's health check: exit status 0 or 3.
+    """
+    settings = web.as_running(chosen())
+    if only == "supervisor":
+        if link.alive(settings) is None:
+            raise TimeoutError("No supervisor runs.")
+        click.echo("A supervisor runs.")
+        return
+    try:
+        with web.ask(web.address(settings, host=web.own_host(settings)) + "health") as answer:
+            told = json.load(answer)
+    except urllib.error.HTTPError as error:
+        told = json.load(error)
+    except (OSError, ValueError) as error:
+        raise TimeoutError(f"The web side does not answer: {error}.") from error
+    if told.get("status") != "ok" and only != "web":
+        raise TimeoutError(f"The web side answers, but: {told.get('status')}.")
+    click.echo(f"labwaiter {told.get('version')} works; its services: {', '.join(told.get('services', [])) or 'none'}.")

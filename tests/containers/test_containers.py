@@ -1,0 +1,118 @@
+"""The image on a real engine: what an administrator sees of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine import CONTEXT, Container, docker
+from lab import eventually
+from labwaiter import __version__
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+Run = Callable[..., Container]
+
+
+def test_the_test_client_and_zeep_tell_the_tutorial_s_story_to_the_container(run: Run, here: Path) -> None:
+    import zeep
+
+    one = run()
+    client = ["run", "--rm", "--network", "host", "-v", f"{here}:/work", "labwaiter-client"]
+    said = docker(*client, "--url", one.wsdl, "watch", "--every", "0.5", "secondsToWait=1").stdout
+    assert "result = FINISHED" in said
+    assert "<html" in (here / "status.html").read_text()
+    assert f"http://127.0.0.1:{one.port}{CONTEXT}/waiter/Waiter" in one.ask("/waiter/Waiter?wsdl").read().decode()
+    service = zeep.Client(one.wsdl, settings=zeep.Settings(strict=True)).service
+    who = {"serviceID": "z", "sessionToken": "t"}
+    assert service.startWaiter(**who, secondsToWait=600).result == "UNSET"
+    assert service.abortService(**who) is True
+
+
+def test_nobody_in_it_is_root_and_pid_1_is_an_init(run: Run) -> None:
+    one = run()
+    one.start("a job")
+    lines = docker("exec", one.name, "ps", "-eo", "pid,uid,comm", "--no-headers").stdout.splitlines()
+    assert len(lines) > 6 and {line.split()[1] for line in lines} == {"10001"}
+    assert "tini" in next(line for line in lines if line.split()[0] == "1")
+
+
+def test_the_image_says_what_it_is_and_how_it_is(run: Run) -> None:
+    one = run("--health-interval=1s")
+    assert one.state('index .Config.Labels "org.opencontainers.image.version"') == __version__
+    eventually(lambda: one.state(".State.Health.Status") == "healthy", 60)
+    docker("exec", one.name, "pkill", "-STOP", "-f", "granian")
+    eventually(lambda: one.state(".State.Health.Status") == "unhealthy", 60)
+
+
+def test_a_stop_settles_the_job_in_time_and_the_volume_keeps_it(run: Run) -> None:
+    one = run()
+    one.start("long")
+    began = time.monotonic()
+    docker("stop", "-t", "10", one.name)
+    assert one.state(".State.ExitCode") == "0", docker("logs", one.name).stdout  # it wasn't killed
+    assert time.monotonic() - began < 12
+    after = run()
+    found = after.job("long")
+    assert found["state"] == "aborted" and "this deployment was stopped" in found["why"]
+
+
+def test_a_job_that_does_not_listen_is_ended_within_the_stop_time_out(run: Run, tmp_path: Path) -> None:
+    services = tmp_path / "services"
+    services.mkdir()
+    (services / "deaf.py").write_text(
+        "from labwaiter import Command, Job, service\n"
+        "@service('Waiter', namespace='http://x.example/', grace=60)\n"
+        "def startWaiter(job: Job, secondsToWait: int = 1) -> None:\n"
+        "    return Command('sh', '-c', 'trap : TERM; while :; do sleep 0.2; done')\n"
+    )
+    one = run("-v", f"{services}:/services:ro", "-e", "SERVICES=/services", "-e", "STOP_SECONDS=6")
+    one.start("deaf")
+    docker("stop", "-t", "6", one.name)
+    assert one.state(".State.ExitCode") == "0", docker("logs", one.name).stdout
+    after = run()
+    assert after.job("deaf")["state"] == "aborted"
+
+
+def test_a_container_that_was_killed_leaves_no_job_running(run: Run) -> None:
+    one = run()
+    one.start("long")
+    docker("kill", "-s", "KILL", one.name)
+    docker("start", one.name)
+    eventually(one.works, 60)
+    found = eventually(lambda: (job := one.job("long"))["state"] != "running" and job)
+    assert found["state"] == "failed" and "interrupted" in found["why"]
+
+
+def test_a_read_only_root_is_enough_room(run: Run) -> None:
+    one = run("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
+    one.start("short", 1)
+    eventually(lambda: one.job("short")["state"] == "completed")
+    assert docker("exec", one.name, "touch", "/app/x", check=False).returncode != 0
+
+
+def test_a_folder_of_the_host_that_it_can_t_write_is_named_with_its_cure(run: Run, tmp_path: Path) -> None:
+    jobs = tmp_path / "jobs"
+    jobs.mkdir(mode=0o755)
+    one = run("-v", f"{jobs}:/waiter_logs", works=False, volumes=False)
+    eventually(lambda: one.state(".State.Running") == "false", 30)
+    assert one.state(".State.ExitCode") == "2"
+    assert "chown 10001" in docker("logs", one.name).stderr
+    os.chown(jobs, 10001, 10001)
+    docker("start", one.name)
+    eventually(one.works, 60)
+
+
+@pytest.mark.parametrize("who", ["labwaiter.supervisor", "granian"])
+def test_what_dies_in_it_is_started_again_and_the_job_goes_on(run: Run, who: str) -> None:
+    one = run()
+    one.start("long")
+    docker("exec", one.name, "pkill", "-KILL", "-o", "-f", f"python -m {who}")
+    eventually(lambda: "is started again" in docker("logs", one.name).stdout + docker("logs", one.name).stderr)
+    eventually(one.works, 60)
+    assert one.job("long")["state"] == "running"
+    assert one.labwaiter("jobs", "abort", "long").returncode == 0
+    assert one.job("long")["state"] == "aborted"
