@@ -17,7 +17,7 @@ SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a case went: "passes", "can't send", or "WRONG"; and the words to it."""
+    """How a case went: "passes", "can't do", or "WRONG"; and the words to it."""
 
     mark: str
     words: str = ""
@@ -52,7 +52,7 @@ def echoed(text: str, count: str | None = "", expected: str = "7") -> Callable[[
         more = {} if count == "" else {"count": count}
         kind, found = client("start", **who, text=text, **more)
         if kind == "refused":
-            return Verdict("can't send", found["why"])
+            return Verdict("can't do", found["why"])
         if kind != "ok" or b"<html" not in base64.b64decode(found["status_base64"]):
             return wrong(found)
         if found["echo"] != "UNSET" or found["number"] != "0":
@@ -72,7 +72,7 @@ def refused(code: str, operation: str = "start", **inputs: str | None) -> Callab
     def case(client: Client) -> Verdict:
         kind, found = client(operation, **fresh(), **inputs)
         if kind == "refused":
-            return Verdict("can't send", found["why"])
+            return Verdict("can't do", found["why"])
         if kind != "fault" or found["errorCode"] != code or not found["description"]:
             return wrong(found)
         return PASSES if found["typed"] == "typed" else Verdict("passes", "the fault's detail has no type there")

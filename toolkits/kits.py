@@ -102,6 +102,10 @@ def of_python(package: str) -> Callable[[], str]:
     return lambda: version(package)
 
 
+def last_line(*command: str) -> Callable[[], str]:
+    return lambda: run(*command).strip().splitlines()[-1]
+
+
 def first_line(*command: str) -> Callable[[], str]:
     return lambda: run(*command).strip().splitlines()[0]
 
@@ -114,6 +118,7 @@ class Kit:
     make: Make
     version: Callable[[], str]
     packages: str = ""  # Debian's
+    by_hand: str = ""  # why its client doesn't import the WSDL
 
 
 KITS = {
@@ -121,9 +126,7 @@ KITS = {
     "zeep": Kit("zeep, strict", python("zeep"), of_python("zeep")),
     "zeep-lax": Kit("zeep, not strict", python("zeep-lax"), of_python("zeep")),
     "jaxws": Kit("JAX-WS RI (Java)", java, first_line("wsimport", "-version"), "jaxws default-jdk-headless"),
-    "gsoap": Kit(
-        "gSOAP (C++)", gsoap, lambda: run("soapcpp2", "-V").strip().splitlines()[-1], "gsoap libgsoap-dev g++"
-    ),
+    "gsoap": Kit("gSOAP (C++)", gsoap, last_line("soapcpp2", "-V"), "gsoap libgsoap-dev g++"),
     "php": Kit("PHP SoapClient", php, first_line("php", "-r", "echo PHP_VERSION;"), "php-cli php-soap"),
     "node": Kit("node soap", node, lambda: NODE_SOAP, "nodejs npm"),
     "perl": Kit(
@@ -131,6 +134,7 @@ KITS = {
         perl,
         first_line("perl", "-MSOAP::Lite", "-e", "print SOAP::Lite->VERSION"),
         "libsoap-lite-perl",
+        by_hand="it understands WSDLs of RPC style only; its calls are built by hand, as its manual says",
     ),
     "mono": Kit("Mono (C#)", mono, first_line("mono", "--version"), "mono-devel mono-mcs"),
 }

@@ -22,7 +22,7 @@ from lab import Lab
 
 HERE = Path(__file__).resolve().parent
 TABLE = HERE.parent / "docs" / "toolkits.md"
-SIGNS = {"passes": "✓", "can't send": "–", "WRONG": "✗"}
+SIGNS = {"passes": "✓", "can't do": "–", "WRONG": "✗"}
 IMPORTED = "the WSDL is imported"
 
 
@@ -34,7 +34,8 @@ def tried(kit: Kit, wsdl: str) -> dict[str, Verdict]:
         except CantImport as error:
             return {IMPORTED: Verdict("WRONG", str(error))}
         try:
-            return {IMPORTED: Verdict("passes"), **{name: case(client) for name, case in CASES.items()}}
+            imported = Verdict("can't do", kit.by_hand) if kit.by_hand else Verdict("passes")
+            return {IMPORTED: imported, **{name: case(client) for name, case in CASES.items()}}
         finally:
             client.close()
 
@@ -48,7 +49,7 @@ def written(results: dict[str, dict[str, Verdict]], missing: dict[str, str]) -> 
         "Which client was taken through which case, for real. Made by `toolkits/run --write`; don't edit it.",
         f"{time.strftime('%Y-%m-%d')}, {platform.freedesktop_os_release()['PRETTY_NAME']}.",
         "",
-        "✓ passes, – the toolkit itself can't send that, ✗ wrong.",
+        "✓ passes, – the toolkit itself can't do that, ✗ wrong.",
         "",
         "| case | " + " | ".join(kit.name for kit in kits.values()) + " |",
         "| --- |" + " :-: |" * len(kits),
@@ -65,7 +66,7 @@ def written(results: dict[str, dict[str, Verdict]], missing: dict[str, str]) -> 
     lines += ["", "| toolkit | version | Debian packages |", "| --- | --- | --- |"]
     lines += [f"| {kit.name} | {kit.version()} | {kit.packages or 'in .venv'} |" for kit in kits.values()]
     if notes:
-        lines += ["", "## What toolkits can't send, in their own words", ""]
+        lines += ["", "## What toolkits can't do", ""]
         lines += [f"- {name}, {', '.join(cases)}: {words}" for (name, words), cases in notes.items()]
     lines += [f"- {KITS[key].name} was not tried: {why}." for key, why in missing.items()]
     return "\n".join(lines) + "\n"
