@@ -83,3 +83,13 @@ def test_the_address_is_the_public_one_if_it_is_set_and_never_an_earlier_caller_
     assert b'location="http://second.example:81/' in here("/Echo", query="wsdl", HTTP_HOST="second.example:81").body
     there = Caller(make_lab(PUBLIC_URL="https://lab.example/"))  # type: ignore[operator]
     assert b'location="https://lab.example/sintef' in there("/Echo", query="wsdl").body
+
+
+def test_an_output_named_like_an_input_gets_java_s_hint(caller: Caller) -> None:
+    """Without it wsimport refuses the whole WSDL: such names become two Java parameters with one name."""
+    hint = "{http://java.sun.com/xml/ns/jaxws}enableWrapperStyle"
+    root = etree.fromstring(caller("/Echo", query="wsdl").body)
+    operations = root.findall(f"{W}portType/{W}operation")
+    assert [o.get("name") for o in operations if o.find(f".//{hint}") is not None] == ["startEcho"]
+    assert [etree.QName(child).localname for child in operations[0]][:2] == ["documentation", "bindings"]
+    assert b"jaxws" not in caller("/Talk", query="wsdl").body

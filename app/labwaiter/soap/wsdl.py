@@ -20,6 +20,7 @@ WSDL = "http://schemas.xmlsoap.org/wsdl/"
 SOAP = "http://schemas.xmlsoap.org/wsdl/soap/"
 XSD = "http://www.w3.org/2001/XMLSchema"
 _ADDRESS = "http://address.of.this.service.invalid/"
+JAXWS = "http://java.sun.com/xml/ns/jaxws"
 _DROPPED = ("http://schemas.xmlsoap.org/wsdl/soap12/", "http://www.w3.org/2003/05/soap-envelope")
 
 
@@ -32,6 +33,7 @@ def template(service: Service) -> bytes:
     root = etree.fromstring(document.get_interface_document(), etree.XMLParser(remove_blank_text=True))
     _declare_fault(root)
     _document(root, service)
+    _keep_java_s_names_apart(root, service)
     _sort(root, service)
     for part in root.iter(f"{{{WSDL}}}part"):
         part.set("name", "parameters" if not part.get("element", "").endswith(f":{FAULT}") else FAULT)
@@ -88,6 +90,19 @@ def _declare_fault(root: Any) -> None:
     for operation in root.findall(f"{{{WSDL}}}binding/{{{WSDL}}}operation"):
         fault = etree.SubElement(operation, f"{{{WSDL}}}fault", name=FAULT)
         etree.SubElement(fault, f"{{{SOAP}}}fault", name=FAULT, use="literal")
+
+
+def _keep_java_s_names_apart(root: Any, service: Service) -> None:
+    """Tell wsimport to hand on the start's request and answer whole, where both have a child of one name.
+
+    It would make two parameters of one name and type, and refuse the WSDL where the types differ
+    (an optional input is a JAXBElement, an output is not). Other toolkits pass over the hint.
+    """
+    if {p.name for p in service.inputs} & {p.name for p in service.outputs}:
+        operation = root.find(f"{{{WSDL}}}portType/{{{WSDL}}}operation[@name='{service.operation}']")
+        bindings = etree.Element(f"{{{JAXWS}}}bindings", nsmap={"jaxws": JAXWS})
+        etree.SubElement(bindings, f"{{{JAXWS}}}enableWrapperStyle").text = "false"
+        operation.find(f"{{{WSDL}}}input").addprevious(bindings)
 
 
 def _document(root: Any, service: Service) -> None:
