@@ -118,7 +118,6 @@ class Kit:
     make: Make
     version: Callable[[], str]
     packages: str = ""  # Debian's
-    by_hand: str = ""  # why its client doesn't import the WSDL
 
 
 KITS = {
@@ -134,7 +133,6 @@ KITS = {
         perl,
         first_line("perl", "-MSOAP::Lite", "-e", "print SOAP::Lite->VERSION"),
         "libsoap-lite-perl",
-        by_hand="it understands WSDLs of RPC style only; its calls are built by hand, as its manual says",
     ),
     "mono": Kit("Mono (C#)", mono, first_line("mono", "--version"), "mono-devel mono-mcs"),
 }

@@ -34,8 +34,7 @@ def tried(kit: Kit, wsdl: str) -> dict[str, Verdict]:
         except CantImport as error:
             return {IMPORTED: Verdict("WRONG", str(error))}
         try:
-            imported = Verdict("can't do", kit.by_hand) if kit.by_hand else Verdict("passes")
-            return {IMPORTED: imported, **{name: case(client) for name, case in CASES.items()}}
+            return {IMPORTED: Verdict("passes"), **{name: case(client) for name, case in CASES.items()}}
         finally:
             client.close()
 

@@ -6,11 +6,14 @@ reason, and the others serve.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import logging
 import re
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +22,11 @@ from .errors import Misconfigured
 from .service import Service
 
 log = logging.getLogger(__name__)
+IMPORT_SECONDS = 30.0  # a file that hangs, e.g. in a search for instruments, must not keep the others from serving
+
+
+class _TooLong(BaseException):
+    """An import's time is over. No Exception, so that no service file catches it."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +100,12 @@ def load_file(file: Path) -> list[Service]:
     if beside not in sys.path:  # service files share code through modules beside them
         sys.path.append(beside)
     try:
-        spec.loader.exec_module(module)
+        with _within(IMPORT_SECONDS):
+            spec.loader.exec_module(module)
     except Misconfigured:
         raise
+    except _TooLong as error:
+        raise Misconfigured(f"{file.name} took more than {IMPORT_SECONDS:g} s to import.") from error
     except SyntaxError as error:
         raise Misconfigured(f"{file.name} has a syntax error in line {error.lineno}: {error.msg}.") from error
     except ModuleNotFoundError as error:
@@ -106,6 +117,25 @@ def load_file(file: Path) -> list[Service]:
     if not found:
         raise Misconfigured(f"{file.name} declares no service: put @service(…) above its start function.")
     return found
+
+
+@contextlib.contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """End what takes longer by _TooLong; only a main thread can be interrupted so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def over(number: int, frame: object) -> None:
+        raise _TooLong()
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def names_in(file: Path) -> list[str]:

@@ -2,12 +2,14 @@
 
 import base64
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from lxml import etree
 
 from callers import NS, SOAP_11, Caller, envelope
-from lab import eventually
+from lab import Lab, eventually
 
 NASTY = "é 漢字 😀 <&>\"'\nsecond line"
 
@@ -179,3 +181,18 @@ def test_a_service_without_inputs_and_outputs_of_its_own_completes_too(caller: C
     done = caller.call("Bare", "getServiceStatus", serviceID="one")
     assert done["status_base64"] == "COMPLETED"
     assert done.body.count(b"</tns:") == 2  # the response and its one output
+
+
+def test_a_service_file_that_hangs_keeps_nobody_else_from_serving(
+    services: Path, make_lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from labwaiter import catalogue
+
+    monkeypatch.setattr(catalogue, "IMPORT_SECONDS", 0.3)
+    (services / "hangs.py").write_text(
+        "import time\nwhile True:\n    try:\n        time.sleep(1000)\n    except Exception:\n        pass\n"
+    )
+    caller = Caller(make_lab())
+    reply = caller("/hangs/Hangs", query="wsdl")
+    assert reply["errorCode"] == "Unavailable" and "took more than 0.3 s to import" in reply["description"]
+    assert caller("/echo/Echo", query="wsdl").status == "200 OK"

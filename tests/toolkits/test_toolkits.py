@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -38,3 +41,12 @@ def test_the_page_shows_every_case_and_every_toolkit_and_nothing_wrong() -> None
         assert f"| {case} |" in PAGE
     for kit in KITS.values():
         assert kit.name in PAGE and f"{kit.name} was not tried" not in PAGE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [["wsimport", "-quiet", "-d", "."], ["wsdl2h", "-o", "made.h"], ["wsdl"]])
+def test_an_output_named_like_an_input_is_no_hurdle(web: Web, tmp_path: Path, command: list[str]) -> None:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    subprocess.run([*command, web.wsdl("Echo")], cwd=tmp_path, check=True, capture_output=True)
+    assert list(tmp_path.glob("made.h")) or list(tmp_path.glob("*.cs")) or list(tmp_path.rglob("StartEcho.class"))

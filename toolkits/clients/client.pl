@@ -1,4 +1,5 @@
-# Perl's SOAP::Lite. It reads WSDLs of RPC style only, so a document/literal call is built by hand, as its manual says.
+# Perl's SOAP::Lite. Of a WSDL in document/literal style it takes addresses, actions and name space; the parts of a call are
+# named by hand, as its manual says.
 use strict;
 use warnings;
 use utf8;
@@ -6,10 +7,9 @@ use Encode qw(decode encode);
 use SOAP::Lite;
 use URI::Escape qw(uri_escape_utf8 uri_unescape);
 
-my ($wsdl) = @ARGV;
-(my $address = $wsdl) =~ s/\?.*//;
-my $namespace = 'http://labwaiter.example/toolkit/';
-my $soap = SOAP::Lite->new->proxy($address)->ns($namespace, 'tns')->envprefix('soap')->autotype(0);
+my ($methods) = values %{ SOAP::Schema->new->schema_url($ARGV[0])->parse->services };
+my $start = $methods->{startToolkit} or die 'the WSDL has no startToolkit';
+my $soap = SOAP::Lite->new->proxy($start->{endpoint}->value)->ns($start->{namespace}, 'tns')->envprefix('soap')->autotype(0);
 $soap->on_fault(sub { $_[1] });
 my %operations = (start => 'startToolkit', status => 'getServiceStatus', abort => 'abortService', notify => 'notifyService');
 $| = 1;

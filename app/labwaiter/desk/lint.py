@@ -1,0 +1,258 @@
+"""Will a workflow editor take this service? The contract's rules, over any WSDL.
+
+The contract of asynchronous services is the one of CAxMan, CloudFlow and SemWES; the rest is what
+their editors and the usual toolkits (JAX-WS, gSOAP, zeep, node) stumble over.
+"""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from .wsdl import SECONDS, Description, Field, Operation
+
+STATUS, ABORT, NOTIFY = "getServiceStatus", "abortService", "notifyService"
+KNOWN = ("string", "int", "integer", "long", "short", "double", "float", "decimal", "boolean")
+PLAIN = ("string", "int", "double", "boolean")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong, and how to mend it."""
+
+    level: str  # "error": an editor or a toolkit refuses it; "warning": some do, or its users will wonder
+    what: str
+    mend: str
+
+
+def error(what: str, mend: str) -> Finding:
+    return Finding("error", what, mend)
+
+
+def warning(what: str, mend: str) -> Finding:
+    return Finding("warning", what, mend)
+
+
+def start_of(described: Description) -> str | None:
+    """The name of its start operation; None where there is none."""
+    started = [n for n in described.operations if n not in (STATUS, ABORT, NOTIFY)]
+    named = [n for n in started if any(f.name == "serviceID" for f in described.operations[n].input.fields or ())]
+    return next(iter(named or started), None)
+
+
+def lint(described: Description) -> list[Finding]:
+    """All that is wrong with a service, the gravest first."""
+    found = [*_frame(described), *_address(described)]
+    for operation in described.operations.values():
+        found += _form(operation)
+    found += _contract(described)
+    return sorted(dict.fromkeys(found), key=lambda f: f.level != "error")
+
+
+def _frame(d: Description) -> Iterator[Finding]:
+    if ":" not in d.namespace:
+        yield error(
+            f"The target namespace “{d.namespace}” is no absolute address.",
+            "Give the service one like http://your.company/service/.",
+        )
+    if not d.addresses:
+        yield error("It has no port for SOAP 1.1.", "Give it one: workflow managers speak SOAP 1.1.")
+    if d.services != 1 or len(d.addresses) > 1:
+        yield warning(
+            f"It has {d.services} services with {len(d.addresses)} ports for SOAP 1.1; the first is used.",
+            "Give each service a WSDL of its own.",
+        )
+    if d.soap12_ports:
+        yield warning(
+            "It has a port for SOAP 1.2, too.", "Leave it out: some toolkits choose it, and the portal doesn't."
+        )
+    elif d.soap12_named:
+        yield warning(
+            "It declares the name space of SOAP 1.2 without using it.",
+            "Leave the declaration out: gSOAP speaks SOAP 1.2 where it sees it.",
+        )
+
+
+def _address(d: Description) -> Iterator[Finding]:
+    if not d.addresses:
+        return
+    said, fetched = urlsplit(d.addresses[0]), urlsplit(d.url)
+    if said.scheme not in ("http", "https"):
+        yield error(
+            f"Its address “{d.addresses[0]}” is none that can be called.", "Have it begin with http:// or https://."
+        )
+        return
+    if fetched.scheme in ("http", "https"):
+        same = (said.scheme, said.netloc.lower(), said.path.rstrip("/")) == (
+            fetched.scheme,
+            fetched.netloc.lower(),
+            fetched.path.removesuffix(".wsdl").rstrip("/"),
+        )
+        if not same:
+            yield error(
+                f"It says that it is at {d.addresses[0]}, but was fetched from {d.url}.",
+                "Have it say the public address (in labwaiter: PUBLIC_URL, or TRUSTED_PROXIES and X-Forwarded-Host);"
+                " workflow managers call what it says.",
+            )
+    if why := unreachable(d.addresses[0]):
+        yield error(
+            f"Its address {d.addresses[0]} can't be reached: {why}.", "Start the service, or correct its address."
+        )
+
+
+def unreachable(address: str) -> str | None:
+    """Why nobody answers at an address; None where somebody does, whatever the answer."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=SECONDS):
+            return None
+    except urllib.error.HTTPError as answer:
+        return "nothing is there (HTTP 404)" if answer.code == 404 else None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "reason", error)
+        return str(getattr(why, "strerror", None) or why)
+
+
+def _form(operation: Operation) -> Iterator[Finding]:
+    name = operation.name
+    if operation.style != "document" or operation.use != "literal":
+        yield error(f"{name} is {operation.style}/{operation.use}.", "Make it document/literal wrapped.")
+        return
+    for message, way in ((operation.input, "input"), (operation.output, "output")):
+        if message.fields is None:
+            yield error(
+                f"The {way} of {name} isn't document/literal wrapped ({message.parts} parts).",
+                "Give its message one part that names one element with a sequence of its own.",
+            )
+        elif message.part != "parameters":
+            yield warning(
+                f"The part of the {way} of {name} is named “{message.part}”.",
+                "Name it parameters: some toolkits only then unwrap it.",
+            )
+        for field in message.fields or ():
+            yield from _field(field, way, name)
+    if operation.input.fields is not None and operation.input.element != name:
+        yield warning(
+            f"The element of {name} is named {operation.input.element}.", f"Name it {name}, as wrapped style asks."
+        )
+    if not operation.faults:
+        yield warning(
+            f"{name} declares no fault.",
+            "Declare one (in labwaiter: ServiceFault), so that Java, .NET and C++ raise a typed exception.",
+        )
+    given = {f.name: f for f in operation.input.fields or ()}
+    for field in operation.output.fields or ():
+        twin = given.get(field.name)
+        if (
+            twin is not None
+            and operation.unwrapped
+            and (twin.type, twin.nillable, twin.mandatory)
+            != (
+                field.type,
+                field.nillable,
+                field.mandatory,
+            )
+        ):
+            yield error(
+                f"{name} has an input and an output named {field.name} that differ.",
+                "Name the output otherwise: Java's wsimport takes both for one parameter and refuses them.",
+            )
+
+
+def _field(field: Field, way: str, operation: str) -> Iterator[Finding]:
+    where = f"The {way} {field.name} of {operation}"
+    if field.many:
+        yield error(f"{where} may come many times.", "Make it a text: workflow editors know no lists.")
+    if field.type not in KNOWN:
+        kind = f"xs:{field.type}" if field.type else "a structure"
+        yield error(
+            f"{where} is {kind}.", "Use xs:string, xs:int, xs:double or xs:boolean: workflow editors know no other."
+        )
+    elif field.type not in PLAIN:
+        better = "xs:int" if field.type in ("integer", "long", "short") else "xs:double"
+        yield warning(f"{where} is xs:{field.type}.", f"Use {better}: Java makes an awkward class of the other.")
+    if way == "input" and field.mandatory and field.nillable:
+        yield warning(
+            f"{where} must come, but may be nil.", "Let it be mandatory and not nillable, or minOccurs 0 and nillable."
+        )
+
+
+def _contract(d: Description) -> Iterator[Finding]:
+    start = start_of(d)
+    if STATUS not in d.operations:
+        if start is None:
+            yield error("It has no operation.", "Give it a start operation and getServiceStatus.")
+        else:
+            yield warning(
+                f"It has no {STATUS}, so it is a synchronous service: {', '.join(d.operations)}.",
+                "That is right for what takes less than a few seconds; else make it asynchronous.",
+            )
+        return
+    if start is None:
+        yield error("It has no start operation.", "Give it one, with serviceID and sessionToken as its first inputs.")
+        return
+    more = [n for n in d.operations if n not in (start, STATUS, ABORT, NOTIFY)]
+    if more:
+        yield warning(f"Besides {start} it has {', '.join(more)}.", "Give each start operation a service of its own.")
+    started, polled = d.operations[start], d.operations[STATUS]
+    yield from _begins(started, ("serviceID", "sessionToken"))
+    yield from _begins(polled, ("serviceID", "sessionToken"), only=True)
+    inputs = [f.name for f in started.input.fields or ()]
+    if "extraParameters" in inputs:
+        extra = next(f for f in started.input.fields or () if f.name == "extraParameters")
+        if inputs[-1] != "extraParameters" or extra.mandatory:
+            yield warning(
+                f"extraParameters of {start} isn't its last, optional input.", "Put it last, with minOccurs 0."
+            )
+    outputs = [(f.name, f.type) for f in started.output.fields or ()]
+    if outputs != [(f.name, f.type) for f in polled.output.fields or ()]:
+        yield error(
+            f"The outputs of {start} and {STATUS} differ.",
+            f"Give both the same, in the same order: {', '.join(n for n, _ in outputs) or 'status_base64, …'}.",
+        )
+    if not outputs or outputs[0][0] != "status_base64":
+        yield error(f"The first output of {start} isn't status_base64.", "Put it first: the portal shows it.")
+    elif outputs[0][1] != "string":
+        yield error(f"status_base64 is xs:{outputs[0][1]}.", "Make it xs:string: it also says COMPLETED and UNCHANGED.")
+    if ABORT not in d.operations:
+        yield warning(
+            f"It has no {ABORT}.", "Add it, with serviceID and sessionToken, and success (boolean) as its output."
+        )
+    else:
+        yield from _begins(d.operations[ABORT], ("serviceID", "sessionToken"), only=True)
+        yield from _gives(d.operations[ABORT], "success", "boolean")
+    if NOTIFY not in d.operations:
+        yield warning(
+            f"It has no {NOTIFY}.", "Add it, with sessionToken, serviceID and message, and response as its output."
+        )
+    else:
+        yield from _begins(d.operations[NOTIFY], ("sessionToken", "serviceID", "message"), only=True)
+        yield from _gives(d.operations[NOTIFY], "response", "string")
+
+
+def _begins(operation: Operation, names: tuple[str, ...], only: bool = False) -> Iterator[Finding]:
+    fields = {f.name: f for f in operation.input.fields or ()}
+    wanted = ", ".join(names)
+    missing = [n for n in names if n not in fields]
+    if missing:
+        yield error(f"{operation.name} has no input {' and '.join(missing)}.", f"Its inputs begin with {wanted}.")
+    elif list(fields)[: len(names)] != list(names) or (only and len(fields) > len(names)):
+        extra = "are" if only else "begin with"
+        yield warning(f"The inputs of {operation.name} are {', '.join(fields)}.", f"The contract's {extra} {wanted}.")
+    for name in names:
+        field = fields.get(name)
+        if field is not None and (not field.mandatory or field.nillable):
+            yield warning(
+                f"{name} of {operation.name} isn't mandatory.", "Give it minOccurs 1, and don't let it be nil."
+            )
+        if field is not None and field.type != "string":
+            yield error(f"{name} of {operation.name} is xs:{field.type}.", "Make it xs:string.")
+
+
+def _gives(operation: Operation, name: str, kind: str) -> Iterator[Finding]:
+    if [(f.name, f.type) for f in operation.output.fields or ()] != [(name, kind)]:
+        yield warning(
+            f"{operation.name} doesn't give {name} ({kind}) alone.", f"Make {name}, xs:{kind}, its one output."
+        )
