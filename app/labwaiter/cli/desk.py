@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from dataclasses import asdict
+import webbrowser
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from . import say
 from .jobs import as_json
+
+if TYPE_CHECKING:  # suds, lxml and Flask are imported by the commands that need them
+    from ..desk.show import Page
+    from ..desk.workflow import Workflow
 
 
 @click.command()
@@ -49,6 +57,67 @@ def lint(wsdl: str, json_: bool) -> None:
         "Nothing is wrong with it." if not found else f"{_count(errors, 'error')}, {_count(warnings, 'warning')}."
     )
     sys.exit(1 if errors else 0)
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--page", is_flag=True, help="Show the steps and their status pages in the browser, as a portal does.")
+@click.option("--open/--no-open", "open_", default=True, help="Open the browser for --page, or only say the address.")
+@click.option("--every", type=click.FloatRange(0.1, 3600), help="Seconds between two polls; default: the file's, or 6.")
+@as_json
+def workflow(file: Path, page: bool, open_: bool, every: float | None, json_: bool) -> None:
+    """Run the services of a small workflow by their WSDLs, one after the other.
+
+    FILE is TOML: see examples/two_steps.toml. A workflow manager's token may be given in $SESSION_TOKEN.
+    Ctrl-C aborts the running step. Exit status: 0 completed, 1 failed or aborted, 2 the file is wrong,
+    3 a service is not reachable.
+    """
+    from ..desk import plan as plans
+    from ..desk.caller import Away
+    from ..desk.workflow import Ended, Workflow
+
+    try:
+        plan = plans.load(file)
+    except (plans.Unreachable, plans.Unreadable) as error:
+        raise TimeoutError(say.plain(str(error), 600)) from error
+    if every is not None:
+        plan = replace(plan, every=every)
+    # a stop of whatever kind aborts the running step
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    run = Workflow(
+        plan, os.environ.get("SESSION_TOKEN") or "desk", lambda line: click.echo(say.plain(line, 1000), err=True)
+    )
+    shown = _shown(run, open_) if page else None
+    why, status = "", 0
+    try:
+        run.run()
+    except Ended as error:
+        why, status = str(error), 1
+    except Away as error:
+        why, status = str(error), 3
+    except KeyboardInterrupt:
+        why, status = "The workflow was aborted.", 1
+    if shown is not None:
+        shown.close()
+    if json_:
+        steps = [{k: v for k, v in asdict(seen).items() if k not in ("page", "pages")} for seen in run.seen]
+        say.as_json({"outputs": run.outputs, "why": why, "steps": steps})
+    elif not why:
+        for name, value in run.outputs.items():
+            click.echo(f"{say.plain(name)} = {say.plain(value, 10_000)}")
+    if why:
+        click.echo(f"Error: {say.plain(why, 2000)}", err=True)
+    sys.exit(status)
+
+
+def _shown(run: Workflow, open_: bool) -> Page:
+    from ..desk.show import Page
+
+    shown = Page(run)
+    click.echo(f"The page: {shown.address}", err=True)
+    if open_:
+        webbrowser.open(shown.address)
+    return shown
 
 
 def _count(number: int, word: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -86,7 +87,9 @@ def fetch(url: str) -> bytes:
         with urllib.request.urlopen(url, timeout=SECONDS) as answer:
             text: bytes = answer.read(LARGEST + 1)
     except urllib.error.HTTPError as error:
-        words = " ".join(error.read(2000).decode("utf-8", "replace").split())[:200]
+        said = error.read(5000).decode("utf-8", "replace")
+        described = re.search(r"<(?:[\w-]+:)?description>([^<]+)<", said)  # a service that is Unavailable says why
+        words = " ".join((described[1] if described else said).split())[:300]
         raise Unreachable(f"{url} answers with HTTP {error.code}: {words}") from error
     except (OSError, ValueError) as error:
         why = getattr(error, "reason", error)

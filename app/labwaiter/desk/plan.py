@@ -1,0 +1,167 @@
+"""A workflow as its file says it (TOML), checked as far as that can be done before anything is started.
+
+every = 6                                   # seconds between two polls
+
+[[step]]
+name = "slice"                              # else the service's own name
+wsdl = "http://localhost:8080/sintef/docker_services/slicer/Slicer?wsdl"
+inputs.model = "bracket.stl"
+
+[[step]]
+wsdl = "…/printer/Printer?wsdl"
+inputs.gcode = "{slice.gcode}"              # an output of an earlier step
+
+[outputs]
+printed = "{Printer.result}"
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import Misconfigured
+from . import lint
+from .wsdl import Description, Unreachable, Unreadable, read
+
+EVERY = 6.0  # s, as workflow managers poll
+_REFERENCE = re.compile(r"\{([A-Za-z_][\w-]*)\.([A-Za-z_]\w*)\}")
+_OURS = ("serviceID", "sessionToken")
+_KEYS = {"every", "step", "outputs", "token"}
+_STEP_KEYS = {"name", "wsdl", "inputs"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One service to run."""
+
+    name: str
+    wsdl: str
+    inputs: dict[str, str]  # with references to earlier outputs
+    described: Description
+    start: str  # the start operation; a synchronous service's only one
+    polled: bool  # whether it is asynchronous
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole workflow."""
+
+    file: Path
+    steps: tuple[Step, ...]
+    outputs: dict[str, str]
+    every: float  # s between two polls
+
+
+def load(file: Path) -> Plan:
+    """The workflow in a file.
+
+    Raises:
+        Misconfigured: a mistake in it, in a sentence.
+        Unreachable, Unreadable: a WSDL that it names.
+    """
+    try:
+        said = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Misconfigured(f"{file} can't be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"{file.name} is no TOML: {error}.") from error
+    _known(said, _KEYS, file.name)
+    if "token" in said:
+        raise Misconfigured(f"{file.name}: a token doesn't belong into a file; give it in $SESSION_TOKEN.")
+    every = said.get("every", EVERY)
+    if not isinstance(every, (int, float)) or isinstance(every, bool) or not 0.1 <= every <= 3600:
+        raise Misconfigured(f"{file.name}: every must be a number of seconds from 0.1 to 3600.")
+    written = said.get("step")
+    if not isinstance(written, list) or not written or not all(isinstance(one, dict) for one in written):
+        raise Misconfigured(f'{file.name} has no step: write [[step]], and below it wsdl = "http://…?wsdl".')
+    steps: list[Step] = []
+    for number, one in enumerate(written, 1):
+        steps.append(_step(one, f"{file.name}, step {number}", steps))
+    outputs = said.get("outputs", {})
+    if not isinstance(outputs, dict):
+        raise Misconfigured(f'{file.name}: write [outputs], and below it name = "{{step.output}}".')
+    wired = {name: _text(value, f"{file.name}, output {name}") for name, value in outputs.items()}
+    for name, text in wired.items():
+        _check_references(text, steps, f"{file.name}, output {name}")
+    return Plan(file, tuple(steps), wired, float(every))
+
+
+def _step(said: dict[str, Any], where: str, before: list[Step]) -> Step:
+    _known(said, _STEP_KEYS, where)
+    if not isinstance(said.get("wsdl"), str):
+        raise Misconfigured(f'{where} names no service: write wsdl = "http://…?wsdl".')
+    described = read(said["wsdl"])
+    start = lint.start_of(described)
+    if start is None:
+        raise Unreadable(f"{where}: {said['wsdl']} has no operation to start.")
+    name = said.get("name", described.service)
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][\w-]*", name):
+        raise Misconfigured(f"{where}: its name must be letters, digits, _ and -, and begin with a letter.")
+    if any(name == step.name for step in before):
+        raise Misconfigured(f"{where}: there is a step named {name} already; give this one a name of its own.")
+    inputs = said.get("inputs", {})
+    if not isinstance(inputs, dict):
+        raise Misconfigured(f"{where}: write inputs.name = value.")
+    wired = {key: _text(value, f"{where}, input {key}") for key, value in inputs.items()}
+    _check_inputs(wired, described, start, where)
+    for key, text in wired.items():
+        _check_references(text, before, f"{where}, input {key}")
+    return Step(name, said["wsdl"], wired, described, start, lint.STATUS in described.operations)
+
+
+def _check_inputs(wired: dict[str, str], described: Description, start: str, where: str) -> None:
+    fields = described.operations[start].input.fields or ()
+    known = [f.name for f in fields if f.name not in _OURS]
+    for name in wired:
+        if name not in known:
+            raise Misconfigured(f"{where}: {start} has no input {name}; its inputs are: {', '.join(known) or 'none'}.")
+    for field in fields:
+        if field.mandatory and field.name not in wired and field.name not in _OURS:
+            raise Misconfigured(f"{where}: the input {field.name} of {start} is missing; write inputs.{field.name} = …")
+
+
+def _check_references(text: str, steps: list[Step], where: str) -> None:
+    for name, output in references(text):
+        step = next((s for s in steps if s.name == name), None)
+        if step is None:
+            known = ", ".join(s.name for s in steps) or "none"
+            raise Misconfigured(f"{where}: there is no earlier step {name}; there are: {known}.")
+        given = [f.name for f in step.described.operations[step.start].output.fields or () if f.name != "status_base64"]
+        if output not in given:
+            raise Misconfigured(
+                f"{where}: {name} has no output {output}; its outputs are: {', '.join(given) or 'none'}."
+            )
+
+
+def references(text: str) -> Iterator[tuple[str, str]]:
+    """The outputs that a text refers to, as step and output."""
+    for found in _REFERENCE.finditer(text):
+        yield found[1], found[2]
+
+
+def filled(text: str, outputs: dict[str, dict[str, str]]) -> str:
+    """The text with the outputs that it refers to."""
+    return _REFERENCE.sub(lambda found: outputs[found[1]][found[2]], text)
+
+
+def _text(value: Any, where: str) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (str, int, float)):
+        return str(value)
+    raise Misconfigured(f"{where} must be a text, a number, true or false.")
+
+
+def _known(said: dict[str, Any], keys: set[str], where: str) -> None:
+    for key in said:
+        if key not in keys:
+            shown = ", ".join(sorted(keys - {"token"}))
+            raise Misconfigured(f"{where}: “{key}” is not known here; there are: {shown}.")
+
+
+__all__ = ["Plan", "Step", "Unreachable", "Unreadable", "filled", "load", "references"]

@@ -1,0 +1,155 @@
+"""Running a plan: step after step, polled as a workflow manager polls."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from . import lint
+from .caller import Away, Caller, Refused
+from .plan import Plan, Step, filled
+
+PATIENCE = 120.0  # s that a service may be away before the workflow gives up
+ABORT_TRIES = 4  # an abort answers within 8 s; false means "ask again"
+
+
+class State(StrEnum):
+    """Where a step is."""
+
+    WAITS = "waits"
+    RUNS = "runs"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of a step."""
+
+    name: str
+    service: str
+    state: State = State.WAITS
+    service_id: str = ""
+    inputs: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    why: str = ""
+    page: str = ""  # the last status page, HTML
+    pages: int = 0  # how many there were: it changes with each
+    began: float | None = None  # Unix time, s
+    ended: float | None = None  # Unix time, s
+
+
+class Ended(Exception):
+    """A step came to a bad end, and so does the workflow; the message says why."""
+
+
+class Workflow:
+    """One run of a plan. `seen` may be read from other threads."""
+
+    def __init__(self, plan: Plan, token: str, say: Callable[[str], None]) -> None:
+        self.plan, self._token, self._say = plan, token, say
+        self.seen = [Seen(step.name, step.described.service) for step in plan.steps]
+        self.outputs: dict[str, str] = {}
+        self.over = threading.Event()
+        self._run = secrets.token_hex(4)
+
+    def run(self) -> dict[str, str]:
+        """Run every step: the workflow's outputs (the last step's, where the plan names none).
+
+        Raises:
+            Ended: a step failed or was aborted.
+            Away: a service could not be reached for too long.
+            KeyboardInterrupt: as it came; the running step has been aborted.
+        """
+        made: dict[str, dict[str, str]] = {}
+        try:
+            for number, step in enumerate(self.plan.steps):
+                made[step.name] = self._step(number, step, {n: filled(t, made) for n, t in step.inputs.items()})
+            last = made[self.plan.steps[-1].name]
+            self.outputs = {n: filled(t, made) for n, t in self.plan.outputs.items()} or last
+            return self.outputs
+        finally:
+            self.over.set()
+
+    def _step(self, number: int, step: Step, inputs: dict[str, str]) -> dict[str, str]:
+        service_id = f"desk-{self._run}-{number + 1}-{step.name}"
+        self._note(number, state=State.RUNS, service_id=service_id, inputs=inputs, began=time.time())
+        self._say(f"{step.name}: started as {service_id}")
+        who = {"serviceID": service_id, "sessionToken": self._token}
+        asks = {f.name for f in step.described.operations[step.start].input.fields or ()}
+        caller = None
+        try:
+            caller = Caller(step.wsdl)
+            given = {n: v for n, v in (who | inputs).items() if n in asks}
+            found = self._patiently(step, lambda: caller.call(step.start, given))
+            if step.polled:
+                found = self._poll(number, step, caller, who, found)
+            outputs = self._named(step, found)
+            self._note(number, state=State.COMPLETED, outputs=outputs, ended=time.time())
+            self._say(f"{step.name}: completed")
+            return outputs
+        except (Refused, Away) as error:
+            state = State.ABORTED if str(error).startswith("JobAborted") else State.FAILED
+            self._note(number, state=state, why=str(error), ended=time.time())
+            if isinstance(error, Away):
+                raise Away(f"{step.name}: {error}") from error
+            raise Ended(f"{step.name}: {error}") from error
+        except KeyboardInterrupt:
+            self._abort(number, step, caller, who)
+            raise
+
+    def _poll(
+        self, number: int, step: Step, caller: Caller, who: dict[str, str], found: dict[str, str]
+    ) -> dict[str, str]:
+        """Show each status page until the outputs come."""
+        while (status := found.get("status_base64", "")) != "COMPLETED":
+            if status != "UNCHANGED":
+                page = base64.b64decode(status, validate=False).decode("utf-8", "replace")
+                self._note(number, page=page, pages=self.seen[number].pages + 1)
+            time.sleep(self.plan.every)
+            found = self._patiently(step, lambda: caller.call(lint.STATUS, who))
+        return {name: value for name, value in found.items() if name != "status_base64"}
+
+    def _patiently(self, step: Step, call: Callable[[], dict[str, str]]) -> dict[str, str]:
+        """A call, tried again while its service is away: a start that is repeated is the same start."""
+        until, told = time.monotonic() + PATIENCE, False
+        while True:
+            try:
+                return call()
+            except Away as error:
+                if time.monotonic() > until:
+                    raise Away(f"{error}; it was away for {PATIENCE:g} s.") from error
+                if not told:
+                    self._say(f"{step.name}: no answer ({error}); trying again")
+                    told = True
+                time.sleep(min(self.plan.every, 5.0))
+
+    def _named(self, step: Step, found: dict[str, str]) -> dict[str, str]:
+        names = [f.name for f in step.described.operations[step.start].output.fields or ()]
+        return {names[0]: found[""]} if "" in found and names else found
+
+    def _abort(self, number: int, step: Step, caller: Caller | None, who: dict[str, str]) -> None:
+        if caller is None or not step.polled or lint.ABORT not in step.described.operations:
+            self._note(number, state=State.ABORTED, why="No longer watched; it may go on.", ended=time.time())
+            return
+        self._say(f"{step.name}: aborting")
+        gone = False
+        for _ in range(ABORT_TRIES):
+            try:
+                gone = caller.call(lint.ABORT, who).get("") == "true"
+            except (Refused, Away) as error:
+                self._say(f"{step.name}: the abort failed: {error}")
+            if gone:
+                break
+        why = "It was aborted." if gone else "It was told to abort, but is not gone yet."
+        self._say(f"{step.name}: {why}")
+        self._note(number, state=State.ABORTED, why=why, ended=time.time())
+
+    def _note(self, number: int, **changes: object) -> None:
+        self.seen[number] = replace(self.seen[number], **changes)  # type: ignore[arg-type]
