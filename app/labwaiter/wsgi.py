@@ -12,6 +12,9 @@ from .jobs import Jobs
 from .settings import Settings
 from .soap.app import Soap, StartResponse
 
+DRAINED = 200_000_000  # bytes of a refused body that are read to their end; a caller of more is not waited for
+CHUNK = 1_000_000
+
 
 class Application:
     """A deployment, as a web server calls it (PEP 3333)."""
@@ -26,10 +29,14 @@ class Application:
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         path = public.path_of(environ, self.settings)
+        answer: Iterable[bytes]
         if self._soap.serves(path):
-            return self._soap(environ, start_response)
-        root = {"SCRIPT_NAME": self.settings.context_root, "PATH_INFO": path or "/"}
-        answer: Iterable[bytes] = self._pages()(environ | root, start_response)
+            answer = self._soap(environ, start_response)
+        else:
+            root = {"SCRIPT_NAME": self.settings.context_root, "PATH_INFO": path or "/"}
+            answer = self._pages()(environ | root, start_response)
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            drain(environ["wsgi.input"])
         return answer
 
     def _pages(self) -> Any:
@@ -40,3 +47,10 @@ class Application:
 
                 self._web = make(self.settings, self.catalogue, self._jobs)
             return self._web
+
+
+def drain(body: Any) -> None:
+    """Read what was refused unread: a caller that still sends would see a closed connection, and no answer."""
+    left = DRAINED
+    while left > 0 and (piece := body.read(CHUNK)):
+        left -= len(piece)
