@@ -195,3 +195,10 @@ def startPatient(job: Job) -> Result:
 def startBare(job: Job) -> None:
     """Neither inputs nor outputs."""
     print("did it")
+
+
+@service("Link", namespace=NS)
+def startLink(job: Job) -> Result:
+    """Make a file and tell where it can be had."""
+    job.write("a b.txt", "made")
+    return Result(result=job.link("a b.txt"))

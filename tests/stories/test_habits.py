@@ -129,7 +129,18 @@ def test_an_output_must_name_a_file_that_the_work_made(habits: Lab, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "name", ["no.stl", "../secret.stl", "link.stl", ".hidden.stl", "one/../../secret.stl", "no-job/part.stl", "x\0.stl"]
+    "name",
+    [
+        "no.stl",
+        "../secret.stl",
+        "link.stl",
+        ".hidden.stl",
+        "one/../../secret.stl",
+        "no-job/part.stl",
+        "x\0.stl",
+        "/x.stl",
+        "//x.stl",
+    ],
 )
 def test_an_input_can_t_name_what_is_not_there_to_be_named(habits: Lab, tmp_path: Path, name: str) -> None:
     (tmp_path / "secret.stl").write_text("secret")

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -112,3 +113,21 @@ def test_health_says_when_nobody_watches_the_jobs(lab: Lab) -> None:
     wait_gone(supervisor)
     reply = caller("/health")
     assert reply.status == "503 SERVICE UNAVAILABLE" and json.loads(reply.body)["status"] == "no supervisor"
+
+
+def test_a_link_that_a_job_tells_leads_to_its_file_by_the_address_that_the_caller_used(lab: Lab) -> None:
+    caller = Caller(lab)
+    caller.call("Link", "startLink", serviceID="one")
+    told = lab.ended("one").outputs
+    assert told is not None and told["result"].startswith(f"http://lab.example:8080{ROOT}/files/one/")
+    assert caller(unquote(told["result"]).partition(ROOT)[2]).body == b"made"
+
+
+def test_more_files_than_a_page_shows_are_all_on_the_files_own_page(making: Lab) -> None:
+    for number in range(30):
+        (making.folder("a b") / "data" / f"{number:02}.txt").write_text("x")
+    caller = Caller(making)
+    found = links(caller)
+    assert len(found) == 20
+    path = unquote(found["00.txt"]).removesuffix("00.txt")
+    assert caller(path.partition(ROOT)[2]).body.count(b"<li>") == 32

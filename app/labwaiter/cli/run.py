@@ -16,7 +16,7 @@ from ..jobs import Jobs
 from ..record import Record, View
 from ..service import Service
 from ..settings import Settings
-from . import say
+from . import say, web
 from .jobs import EXIT_OF, as_json
 
 LOOK_EVERY = 0.5  # s
@@ -39,7 +39,8 @@ def run(service_name: str, inputs: tuple[str, ...], service_id: str | None, json
     service_id = service_id or f"shell-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     verbs = Jobs(settings)
     try:
-        verbs.start(service, service_id, given, user="shell")
+        at = settings.public_url + settings.context_root if settings.public_url else web.address(settings).rstrip("/")
+        verbs.start(service, service_id, given, user="shell", address=at)
         if not json_:
             click.echo(f"Started {service.name} as {say.plain(service_id)}", err=True)
         record = _watch(verbs, service, service_id)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import InvalidParameter
+from ..errors import ClientError, InvalidParameter
 from ..parameter import Parameter, shown
 from ..settings import Settings
 from .files import write_whole
@@ -62,7 +62,7 @@ class Exchange:
         first, _, rest = name.partition("/")
         inside = _within(self._files, name)
         if inside is None and rest:
-            with contextlib.suppress(InvalidParameter):
+            with contextlib.suppress(ClientError):  # what can be no serviceID is no file either
                 for folder in dict.fromkeys((folder_name(first), first)):  # a page shows the folder's own name
                     inside = inside or self.made(folder, rest)
         return inside
@@ -71,8 +71,8 @@ class Exchange:
         """A file in a job's data/; None where there is none."""
         return _within(f"{self._jobs}/{job}/data", file) if _plain(job) and "/" not in job else None
 
-    def listing(self, job: str) -> tuple[tuple[str, int], ...]:
-        """The files right in a job's data/ by name, with their sizes in bytes; at most SHOWN_MAX."""
+    def listing(self, job: str, most: int = SHOWN_MAX) -> tuple[tuple[str, int], ...]:
+        """The files right in a job's data/ by name, with their sizes in bytes; at most `most`."""
         found = []
         with contextlib.suppress(OSError), os.scandir(f"{self._jobs}/{job}/data") as entries:
             for number, entry in enumerate(entries):
@@ -81,7 +81,7 @@ class Exchange:
                 with contextlib.suppress(OSError):  # it may vanish under the look
                     if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
                         found.append((entry.name, entry.stat().st_size))
-        return tuple(sorted(found)[:SHOWN_MAX])
+        return tuple(sorted(found)[:most])
 
     # -- by link ------------------------------------------------------------------------------
 

@@ -101,6 +101,7 @@ def render(view: View, service: Service, files_at: str = "") -> str:
         message_count=view.message_count,
         outputs=[(cut(n, 80), cut(number(v), 500)) for n, v in list((record.outputs or {}).items())[:40]],
         files=[(f"{files_at}{quote(name)}", cut(name, 80), size(count)) for name, count in view.files if files_at],
+        files_at=files_at,
         log=last_lines(view.log),
         log_open=record.state is State.FAILED,
         service_id=cut(record.request.service_id, 120),

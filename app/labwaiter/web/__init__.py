@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from .. import __version__, public
 from ..catalogue import Catalogue
 from ..jobs import Jobs, link
+from ..jobs.exchange import LOOKED_AT_MAX
 from ..page.words import size
 from ..settings import Settings
 
@@ -56,7 +57,7 @@ def make(settings: Settings, catalogue: Catalogue, jobs: Jobs) -> Flask:
         if not jobs.exchange.opens(job, key):
             abort(404)
         at = public.root(request.environ, settings) + jobs.exchange.link(job)
-        return render_template("files.html.j2", job=job, at=at, files=jobs.exchange.listing(job))
+        return render_template("files.html.j2", job=job, at=at, files=jobs.exchange.listing(job, LOOKED_AT_MAX))
 
     @app.get("/files/<job>/<key>/<path:file>")
     def file(job: str, key: str, file: str) -> Response:
