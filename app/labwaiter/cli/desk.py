@@ -26,13 +26,15 @@ if TYPE_CHECKING:  # suds, lxml and Flask are imported by the commands that need
 def lint(wsdl: str, json_: bool) -> None:
     """Say whether a workflow editor will take a service.
 
-    WSDL is an address or a file, of our services or of anybody's. Exit status: 0 fine, 1 with errors,
-    3 not reachable.
+    WSDL is an address or a file, of our services or of anybody's. Exit status: 0 fine (warnings are),
+    1 with errors, 2 no such file, 3 not reachable.
     """
     from ..desk import lint as rules
     from ..desk.wsdl import Unreachable, Unreadable, read
 
     url = Path(wsdl).resolve().as_uri() if Path(wsdl).is_file() else wsdl
+    if "://" not in url:
+        raise click.BadParameter(f"{say.plain(wsdl)} is no file here, and no address: one begins with http://.")
     try:
         described = read(url)
         found, start = rules.lint(described), rules.start_of(described)
@@ -74,7 +76,7 @@ def workflow(file: Path, page: bool, open_: bool, every: float | None, json_: bo
     """
     from ..desk import plan as plans
     from ..desk.caller import Away
-    from ..desk.workflow import Ended, Workflow
+    from ..desk.workflow import Ended, State, Workflow
 
     try:
         plan = plans.load(file)
@@ -82,8 +84,8 @@ def workflow(file: Path, page: bool, open_: bool, every: float | None, json_: bo
         raise TimeoutError(say.plain(str(error), 600)) from error
     if every is not None:
         plan = replace(plan, every=every)
-    # a stop of whatever kind aborts the running step
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stop in (signal.SIGTERM, signal.SIGINT):  # either aborts the running step, also where a script's & ignores SIGINT
+        signal.signal(stop, signal.default_int_handler)
     run = Workflow(
         plan, os.environ.get("SESSION_TOKEN") or "desk", lambda line: click.echo(say.plain(line, 1000), err=True)
     )
@@ -96,7 +98,8 @@ def workflow(file: Path, page: bool, open_: bool, every: float | None, json_: bo
     except Away as error:
         why, status = str(error), 3
     except KeyboardInterrupt:
-        why, status = "The workflow was aborted.", 1
+        stopped = next((seen for seen in run.seen if seen.state is State.ABORTED), None)
+        why, status = f"Interrupted. {f'{stopped.name}: {stopped.why}' if stopped else 'No step was running.'}", 1
     if shown is not None:
         shown.close()
     if json_:

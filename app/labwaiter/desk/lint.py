@@ -6,13 +6,15 @@ their editors and the usual toolkits (JAX-WS, gSOAP, zeep, node) stumble over.
 
 from __future__ import annotations
 
+import http.client
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from .wsdl import SECONDS, Description, Field, Operation
+from .fetch import SECONDS, why
+from .wsdl import Description, Field, Operation
 
 STATUS, ABORT, NOTIFY = "getServiceStatus", "abortService", "notifyService"
 KNOWN = ("string", "int", "integer", "long", "short", "double", "float", "decimal", "boolean")
@@ -85,22 +87,26 @@ def _address(d: Description) -> Iterator[Finding]:
             f"Its address “{d.addresses[0]}” is none that can be called.", "Have it begin with http:// or https://."
         )
         return
-    if fetched.scheme in ("http", "https"):
-        same = (said.scheme, said.netloc.lower(), said.path.rstrip("/")) == (
-            fetched.scheme,
-            fetched.netloc.lower(),
-            fetched.path.removesuffix(".wsdl").rstrip("/"),
-        )
-        if not same:
-            yield error(
-                f"It says that it is at {d.addresses[0]}, but was fetched from {d.url}.",
-                "Have it say the public address (in labwaiter: PUBLIC_URL, or TRUSTED_PROXIES and X-Forwarded-Host);"
-                " workflow managers call what it says.",
-            )
-    if why := unreachable(d.addresses[0]):
+    if fetched.scheme in ("http", "https") and _place(said) != _place(fetched):
         yield error(
-            f"Its address {d.addresses[0]} can't be reached: {why}.", "Start the service, or correct its address."
+            f"It says that it is at {d.addresses[0]}, but was fetched from {d.url}.",
+            "Have it say the public address (in labwaiter: PUBLIC_URL, or TRUSTED_PROXIES and X-Forwarded-Host);"
+            " workflow managers call what it says.",
         )
+    if reason := unreachable(d.addresses[0]):
+        yield error(
+            f"Its address {d.addresses[0]} can't be reached: {reason}.", "Start the service, or correct its address."
+        )
+
+
+def _place(address: SplitResult) -> tuple[str, str | None, int | None, str]:
+    """What of an address must agree; it may write the usual port or leave it out."""
+    try:
+        port = address.port
+    except ValueError:
+        port = -1
+    usual = {"http": 80, "https": 443}.get(address.scheme)
+    return address.scheme, address.hostname, port or usual, address.path.removesuffix(".wsdl").rstrip("/")
 
 
 def unreachable(address: str) -> str | None:
@@ -109,10 +115,11 @@ def unreachable(address: str) -> str | None:
         with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=SECONDS):
             return None
     except urllib.error.HTTPError as answer:
+        if answer.code in (502, 504):
+            return f"the proxy in front of it finds nobody (HTTP {answer.code})"
         return "nothing is there (HTTP 404)" if answer.code == 404 else None
-    except (OSError, ValueError) as error:
-        why = getattr(error, "reason", error)
-        return str(getattr(why, "strerror", None) or why)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return why(error)
 
 
 def _form(operation: Operation) -> Iterator[Finding]:
@@ -141,6 +148,11 @@ def _form(operation: Operation) -> Iterator[Finding]:
         yield warning(
             f"{name} declares no fault.",
             "Declare one (in labwaiter: ServiceFault), so that Java, .NET and C++ raise a typed exception.",
+        )
+    elif not any({"errorCode", "description"} <= set(names) for names in operation.faults):
+        yield warning(
+            f"No fault of {name} has errorCode and description.",
+            "Declare one with both, as text: they are what workflow managers show of it.",
         )
     given = {f.name: f for f in operation.input.fields or ()}
     for field in operation.output.fields or ():

@@ -26,10 +26,18 @@ from typing import Any
 
 from ..errors import Misconfigured
 from . import lint
-from .wsdl import Description, Unreachable, Unreadable, read
+from .wsdl import Description, Field, Unreachable, Unreadable, lexical, read
 
 EVERY = 6.0  # s, as workflow managers poll
-_REFERENCE = re.compile(r"\{([A-Za-z_][\w-]*)\.([A-Za-z_]\w*)\}")
+_REFERENCE = re.compile(r"\{([A-Za-z_][\w-]*)\.([A-Za-z_][\w-]*)\}")
+_HALF = re.compile(r"\{([A-Za-z_][\w-]*)\}")
+_WHOLE = ("a whole number", r"[+-]?\d+")
+_NUMBER = ("a number", r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|-?INF|NaN")
+_KINDS = {  # what the types are in words, and how XML Schema writes their values
+    **dict.fromkeys(("int", "integer", "long", "short"), _WHOLE),
+    **dict.fromkeys(("double", "float"), _NUMBER),
+    "boolean": ("true or false", "true|false|1|0"),
+}
 _OURS = ("serviceID", "sessionToken")
 _KEYS = {"every", "step", "outputs", "token"}
 _STEP_KEYS = {"name", "wsdl", "inputs"}
@@ -123,9 +131,23 @@ def _check_inputs(wired: dict[str, str], described: Description, start: str, whe
     for field in fields:
         if field.mandatory and field.name not in wired and field.name not in _OURS:
             raise Misconfigured(f"{where}: the input {field.name} of {start} is missing; write inputs.{field.name} = …")
+        text = wired.get(field.name)
+        if text is not None and not _REFERENCE.search(text) and (wanted := _unlike(text, field)):
+            raise Misconfigured(f"{where}: the input {field.name} of {start} must be {wanted}, not “{text}”.")
+
+
+def _unlike(text: str, field: Field) -> str:
+    """What a text would have to be for an input; "" where it is that."""
+    if field.choices:
+        return "" if text in field.choices else f"one of {', '.join(field.choices)}"
+    kind, pattern = _KINDS.get(field.type, ("", ""))
+    return "" if not kind or re.fullmatch(pattern, text.strip()) else kind
 
 
 def _check_references(text: str, steps: list[Step], where: str) -> None:
+    for half in _HALF.findall(text):
+        if any(half == step.name for step in steps):
+            raise Misconfigured(f"{where}: {{{half}}} names a step; write {{{half}.…}} with the output that is meant.")
     for name, output in references(text):
         step = next((s for s in steps if s.name == name), None)
         if step is None:
@@ -150,10 +172,8 @@ def filled(text: str, outputs: dict[str, dict[str, str]]) -> str:
 
 
 def _text(value: Any, where: str) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, (str, int, float)):
-        return str(value)
+        return lexical(value)
     raise Misconfigured(f"{where} must be a text, a number, true or false.")
 
 

@@ -16,6 +16,7 @@ from .plan import Plan, Step, filled
 
 PATIENCE = 120.0  # s that a service may be away before the workflow gives up
 ABORT_TRIES = 4  # an abort answers within 8 s; false means "ask again"
+ABORT_PAUSE = 2.0  # s between them: other services say false at once
 
 
 class State(StrEnum):
@@ -49,6 +50,10 @@ class Ended(Exception):
     """A step came to a bad end, and so does the workflow; the message says why."""
 
 
+class Garbled(Exception):
+    """A status that no portal could show; the message says which."""
+
+
 class Workflow:
     """One run of a plan. `seen` may be read from other threads."""
 
@@ -69,27 +74,37 @@ class Workflow:
         """
         made: dict[str, dict[str, str]] = {}
         try:
+            callers = [self._caller(step) for step in self.plan.steps]  # before the first step is started
             for number, step in enumerate(self.plan.steps):
-                made[step.name] = self._step(number, step, {n: filled(t, made) for n, t in step.inputs.items()})
+                inputs = {n: filled(t, made) for n, t in step.inputs.items()}
+                made[step.name] = self._step(number, step, callers[number], inputs)
             last = made[self.plan.steps[-1].name]
             self.outputs = {n: filled(t, made) for n, t in self.plan.outputs.items()} or last
             return self.outputs
         finally:
             self.over.set()
 
-    def _step(self, number: int, step: Step, inputs: dict[str, str]) -> dict[str, str]:
+    def _caller(self, step: Step) -> Caller:
+        try:
+            return Caller(step.wsdl)
+        except Refused as error:
+            raise Ended(f"{step.name}: {error}") from error
+        except Away as error:
+            raise Away(f"{step.name}: {step.wsdl} can't be reached: {error}") from error
+
+    def _step(self, number: int, step: Step, caller: Caller, inputs: dict[str, str]) -> dict[str, str]:
         service_id = f"desk-{self._run}-{number + 1}-{step.name}"
         self._note(number, state=State.RUNS, service_id=service_id, inputs=inputs, began=time.time())
         self._say(f"{step.name}: started as {service_id}")
         who = {"serviceID": service_id, "sessionToken": self._token}
         asks = {f.name for f in step.described.operations[step.start].input.fields or ()}
-        caller = None
+        given = {n: v for n, v in (who | inputs).items() if n in asks}
         try:
-            caller = Caller(step.wsdl)
-            given = {n: v for n, v in (who | inputs).items() if n in asks}
-            found = self._patiently(step, lambda: caller.call(step.start, given))
             if step.polled:
+                found = self._patiently(step, lambda: caller.call(step.start, given))
                 found = self._poll(number, step, caller, who, found)
+            else:  # what it did before its answer was lost isn't known, so it is asked once
+                found = caller.call(step.start, given)
             outputs = self._named(step, found)
             self._note(number, state=State.COMPLETED, outputs=outputs, ended=time.time())
             self._say(f"{step.name}: completed")
@@ -100,8 +115,14 @@ class Workflow:
             if isinstance(error, Away):
                 raise Away(f"{step.name}: {error}") from error
             raise Ended(f"{step.name}: {error}") from error
+        except Garbled as error:
+            self._note(number, state=State.FAILED, why=str(error), ended=time.time())
+            why = f"{error} {self._abort(step, caller, who)}"
+            self._note(number, why=why)
+            raise Ended(f"{step.name}: {why}") from error
         except KeyboardInterrupt:
-            self._abort(number, step, caller, who)
+            self._note(number, state=State.ABORTED, why="It was told to abort.", ended=time.time())
+            self._note(number, why=self._abort(step, caller, who), ended=time.time())
             raise
 
     def _poll(
@@ -110,8 +131,7 @@ class Workflow:
         """Show each status page until the outputs come."""
         while (status := found.get("status_base64", "")) != "COMPLETED":
             if status != "UNCHANGED":
-                page = base64.b64decode(status, validate=False).decode("utf-8", "replace")
-                self._note(number, page=page, pages=self.seen[number].pages + 1)
+                self._note(number, page=_page(status), pages=self.seen[number].pages + 1)
             time.sleep(self.plan.every)
             found = self._patiently(step, lambda: caller.call(lint.STATUS, who))
         return {name: value for name, value in found.items() if name != "status_base64"}
@@ -134,22 +154,38 @@ class Workflow:
         names = [f.name for f in step.described.operations[step.start].output.fields or ()]
         return {names[0]: found[""]} if "" in found and names else found
 
-    def _abort(self, number: int, step: Step, caller: Caller | None, who: dict[str, str]) -> None:
-        if caller is None or not step.polled or lint.ABORT not in step.described.operations:
-            self._note(number, state=State.ABORTED, why="No longer watched; it may go on.", ended=time.time())
-            return
-        self._say(f"{step.name}: aborting")
-        gone = False
-        for _ in range(ABORT_TRIES):
+    def _abort(self, step: Step, caller: Caller, who: dict[str, str]) -> str:
+        """Abort the step's execution: a sentence that says what became of it."""
+        if not step.polled or lint.ABORT not in step.described.operations:
+            return "It can't be aborted, and may go on."
+        self._say(f"{step.name}: aborting; Ctrl-C once more waits no longer")
+        why = "It was told to abort, but is not gone yet."
+        for attempt in range(ABORT_TRIES):
+            if attempt:
+                time.sleep(ABORT_PAUSE)
             try:
-                gone = caller.call(lint.ABORT, who).get("") == "true"
-            except (Refused, Away) as error:
-                self._say(f"{step.name}: the abort failed: {error}")
-            if gone:
+                if "true" in caller.call(lint.ABORT, who).values():
+                    why = "It was aborted."
+                    break
+            except Refused as error:  # the same question gets the same answer
+                why = f"It could not be aborted: {error}"
                 break
-        why = "It was aborted." if gone else "It was told to abort, but is not gone yet."
+            except Away as error:
+                why = f"It could not be aborted, and may go on: {error}"
         self._say(f"{step.name}: {why}")
-        self._note(number, state=State.ABORTED, why=why, ended=time.time())
+        return why
 
     def _note(self, number: int, **changes: object) -> None:
         self.seen[number] = replace(self.seen[number], **changes)  # type: ignore[arg-type]
+
+
+def _page(status: str) -> str:
+    """The page in a status_base64. Raises Garbled."""
+    try:
+        page = base64.b64decode("".join(status.split()), validate=True)
+    except ValueError:
+        page = b""
+    if not page:
+        shown = f"“{status[:60]}”" if status else "empty"
+        raise Garbled(f"Its status_base64 is {shown}: no page in base64, nor UNCHANGED, nor COMPLETED.")
+    return page.decode("utf-8", "replace")

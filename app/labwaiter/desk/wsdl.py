@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import urllib.error
-import urllib.request
+import math
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from lxml import etree
+
+from .fetch import Unreachable, Unreadable, fetch
 
 WSDL = "{http://schemas.xmlsoap.org/wsdl/}"
 SOAP_11 = "http://schemas.xmlsoap.org/wsdl/soap/"
@@ -17,17 +17,7 @@ SOAP_12 = "http://schemas.xmlsoap.org/wsdl/soap12/"
 XSD = "http://www.w3.org/2001/XMLSchema"
 XS = f"{{{XSD}}}"
 _WRAPPER = "{http://java.sun.com/xml/ns/jaxws}enableWrapperStyle"
-LARGEST = 5_000_000  # bytes of one document
 MOST = 30  # documents of one WSDL
-SECONDS = 10.0
-
-
-class Unreachable(Exception):
-    """Nothing can be fetched from there; the message says why."""
-
-
-class Unreadable(Exception):
-    """What was fetched is no WSDL; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -79,39 +69,30 @@ class Description:
     soap12_named: bool  # the name space of SOAP 1.2 is declared
 
 
-def fetch(url: str) -> bytes:
-    """A document. Raises Unreachable."""
-    if urlsplit(url).scheme not in ("http", "https", "file"):
-        raise Unreachable(f"{url} is no address: it begins with http:// or https://.")
-    try:
-        with urllib.request.urlopen(url, timeout=SECONDS) as answer:
-            text: bytes = answer.read(LARGEST + 1)
-    except urllib.error.HTTPError as error:
-        said = error.read(5000).decode("utf-8", "replace")
-        described = re.search(r"<(?:[\w-]+:)?description>([^<]+)<", said)  # a service that is Unavailable says why
-        words = " ".join((described[1] if described else said).split())[:300]
-        raise Unreachable(f"{url} answers with HTTP {error.code}: {words}") from error
-    except (OSError, ValueError) as error:
-        why = getattr(error, "reason", error)
-        raise Unreachable(f"{url} can't be reached: {getattr(why, 'strerror', None) or why}.") from error
-    if len(text) > LARGEST:
-        raise Unreadable(f"{url} is larger than {LARGEST} bytes.")
-    return text
+def lexical(value: object) -> str:
+    """A value as XML Schema writes it: true, INF, 3, text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "INF" if value > 0 else "-INF"
+    return str(value)
 
 
 def read(url: str) -> Description:
     """The WSDL at an address, with what it imports. Raises Unreachable or Unreadable."""
     documents: dict[str, Any] = {}
-    _gather(url, documents)
-    return _Reader(url, list(documents.values())).description()
+    found = _gather(url, documents)
+    return _Reader(found, list(documents.values())).description()
 
 
-def _gather(url: str, into: dict[str, Any]) -> None:
+def _gather(url: str, into: dict[str, Any]) -> str:
+    """Fetch a document and what it imports: where it was found."""
     if url in into or len(into) >= MOST:
-        return
+        return url
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:
-        root = etree.fromstring(fetch(url), parser)
+        text, at = fetch(url)
+        root = etree.fromstring(text, parser)
     except etree.XMLSyntaxError as error:
         raise Unreadable(f"{url} is no XML: {error.msg}.") from error
     if root.getroottree().docinfo.doctype:
@@ -126,7 +107,11 @@ def _gather(url: str, into: dict[str, Any]) -> None:
     ):
         for found in root.iter(tag):
             if where := found.get(attribute):
-                _gather(urljoin(url, where), into)
+                named = urljoin(at, where)
+                if urlsplit(named).scheme == "file" != urlsplit(at).scheme:
+                    raise Unreadable(f"{url} imports {named}, a file of whoever reads it; give that an address.")
+                _gather(named, into)
+    return at
 
 
 class _Reader:
@@ -270,3 +255,6 @@ class _Reader:
                     if found.get("name") == local:
                         return found
         return None
+
+
+__all__ = ["Description", "Field", "Message", "Operation", "Unreachable", "Unreadable", "lexical", "read"]
