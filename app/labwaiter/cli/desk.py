@@ -84,7 +84,7 @@ def workflow(file: Path, page: bool, open_: bool, every: float | None, json_: bo
         raise TimeoutError(say.plain(str(error), 600)) from error
     if every is not None:
         plan = replace(plan, every=every)
-    for stop in (signal.SIGTERM, signal.SIGINT):  # either aborts the running step, also where a script's & ignores SIGINT
+    for stop in (signal.SIGTERM, signal.SIGINT):  # SIGINT is ignored behind a script's &
         signal.signal(stop, signal.default_int_handler)
     run = Workflow(
         plan, os.environ.get("SESSION_TOKEN") or "desk", lambda line: click.echo(say.plain(line, 1000), err=True)
@@ -102,6 +102,7 @@ def workflow(file: Path, page: bool, open_: bool, every: float | None, json_: bo
         why, status = f"Interrupted. {f'{stopped.name}: {stopped.why}' if stopped else 'No step was running.'}", 1
     if shown is not None:
         shown.close()
+        _keep(shown, Path(f"{file.stem}.page.html"), told=not json_)
     if json_:
         steps = [{k: v for k, v in asdict(seen).items() if k not in ("page", "pages")} for seen in run.seen]
         say.as_json({"outputs": run.outputs, "why": why, "steps": steps})
@@ -118,9 +119,21 @@ def _shown(run: Workflow, open_: bool) -> Page:
 
     shown = Page(run)
     click.echo(f"The page: {shown.address}", err=True)
-    if open_:
+    # without a screen it would be a text browser, in the terminal where the steps are told
+    if open_ and any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")):
         webbrowser.open(shown.address)
     return shown
+
+
+def _keep(shown: Page, file: Path, told: bool) -> None:
+    """Save the page as it was at the end, in the folder where the command was called."""
+    try:
+        shown.save(file)
+    except OSError as error:
+        click.echo(f"The page can't be saved as {file.resolve()}: {error.strerror}.", err=True)
+        return
+    if told:
+        click.echo(f"The last page was saved: {file.resolve()}", err=True)
 
 
 def _count(number: int, word: str) -> str:
