@@ -111,6 +111,10 @@ WRONG: list[tuple[str, int, str]] = [
     ('[[step]]\nwsdl = "{echo}"\ninputs.text = "{{Echo.text}}"\n', 2, "there is no earlier step Echo; there are: none"),
     ('[[step]]\nwsdl = "{echo}"\ninputs.text = "x"\n[outputs]\na = "{{Echo.size}}"\n', 2, "Echo has no output size"),
     (2 * '[[step]]\nwsdl = "{echo}"\ninputs.text = "x"\n', 2, "named Echo already"),
+    ('[[step]]\nwsdl = "{echo}"\ninputs.text = "x"\ninputs.number = "many"\n', 2, "must be a whole number, not “many”"),
+    ('[[step]]\nwsdl = "{echo}"\ninputs.text = "x"\ninputs.flag = "yes"\n', 2, "must be true or false, not “yes”"),
+    ('[[step]]\nwsdl = "{echo}"\ninputs.text = "x"\ninputs.colour = "pink"\n', 2, "must be one of "),
+    ('[[step]]\nwsdl = "{echo}"\ninputs.text = "x"\n[outputs]\na = "{{Echo}}"\n', 2, "{Echo} names a step; write"),
     ('[[step]]\nwsdl = "{url}/nobody?wsdl"\n', 3, "answers with HTTP 404"),
     ('[[step]]\nwsdl = "{url}/Broken?wsdl"\n', 3, "needs the module a_module_that_nobody_has"),
     ('[[step]]\nwsdl = "http://127.0.0.1:9/x?wsdl"\n', 3, "can't be reached: Connection refused"),
@@ -136,13 +140,32 @@ def test_the_page_shows_the_steps_and_the_status_page(desk: Desk) -> None:
     state = eventually(lambda: (s := json.loads(get("state")))["steps"][0]["pages"] and s)
     assert state["steps"][0]["state"] == "runs" and not state["over"]
     assert "listening" in eventually(lambda: (p := get("step/0")) and "listening" in p and p)
-    assert 'sandbox="allow-popups"' in get("") and "flow.toml" in get("")
+    assert "'sandbox', 'allow-popups'" in get("") and "flow.toml" in get("")
     lab = desk.web.lab
     lab.jobs.notify(lab.services["Talk"], state["steps"][0]["service_id"], "bye")
     over = eventually(lambda: (s := json.loads(get("state")))["over"] and s)
     assert over["outputs"] == {"result": "bye"} and over["steps"][0]["state"] == "completed"
-    process.communicate(timeout=30)
+    get("seen")  # as a browser says that it has everything
+    err = process.communicate(timeout=30)[1]
     assert process.returncode == 0
+    kept = desk.file.with_name("flow.page.html")
+    assert f"The last page was saved: {kept.resolve()}" in err
+    assert '"bye"' in kept.read_text() and "listening" in kept.read_text()
+
+
+def test_a_page_that_can_t_be_saved_is_said_and_harms_nothing(desk: Desk) -> None:
+    desk.file.with_name("flow.page.html").mkdir()
+    status, out, err = desk.run('every = 0.1\n[[step]]\nwsdl = "{echo}"\ninputs.text = "x"\n', "--page", "--no-open")
+    assert status == 0 and "text = x" in out and "can't be saved" in err and "Traceback" not in err
+
+
+def test_a_status_page_that_tries_to_leave_its_frame_stays_text(desk: Desk) -> None:
+    """What a service sends must not end the saved page's script, nor run beside it."""
+    toml = 'every = 0.1\n[[step]]\nwsdl = "{echo}"\ninputs.text = "</script><script>alert(1)</script>"\n'
+    status, _, err = desk.run(toml, "--page", "--no-open")
+    assert status == 0, err
+    kept = desk.file.with_name("flow.page.html").read_text()
+    assert kept.count("<script>") == 1 and kept.count("</script>") == 1
 
 
 def test_the_example_is_a_plan_that_fits_its_service() -> None:
