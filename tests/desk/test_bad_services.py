@@ -289,3 +289,13 @@ def test_a_wsdl_that_comes_too_slowly_is_given_up(monkeypatch: pytest.MonkeyPatc
 )
 def test_an_address_may_leave_the_usual_port_out(said: str, fetched: str, same: bool) -> None:
     assert (place(urlsplit(said)) == place(urlsplit(fetched))) is same
+
+
+def test_a_cure_of_several_findings_is_told_once(bad: Bad, tmp_path: Path) -> None:
+    bad.wsdl = bad.wsdl.replace(
+        b'name="serviceID" type="xs:string"', b'name="serviceID" type="xs:string" minOccurs="0"'
+    )
+    _, out, _ = linted(tmp_path, f"{bad.url}?wsdl")
+    assert out.count("isn't mandatory") > 1 and out.count("Give it minOccurs 1") == 1
+    _, told, _ = linted(tmp_path, "--json", f"{bad.url}?wsdl")
+    assert all(f["what"] and f["mend"] for f in json.loads(told)["findings"])

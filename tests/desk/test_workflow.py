@@ -159,8 +159,8 @@ def test_a_page_that_can_t_be_saved_is_said_and_harms_nothing(desk: Desk) -> Non
     assert status == 0 and "text = x" in out and "can't be saved" in err and "Traceback" not in err
 
 
-def test_a_status_page_that_tries_to_leave_its_frame_stays_text(desk: Desk) -> None:
-    """What a service sends must not end the saved page's script, nor run beside it."""
+def test_a_text_that_ends_a_script_stays_text_in_the_kept_page(desk: Desk) -> None:
+    """What a service sends must neither end the page's own script nor run beside it."""
     toml = 'every = 0.1\n[[step]]\nwsdl = "{echo}"\ninputs.text = "</script><script>alert(1)</script>"\n'
     status, _, err = desk.run(toml, "--page", "--no-open")
     assert status == 0, err

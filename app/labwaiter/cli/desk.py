@@ -51,9 +51,11 @@ def lint(wsdl: str, json_: bool) -> None:
         inputs = ", ".join(f.name if f.mandatory else f"[{f.name}]" for f in operation.input.fields or ())
         outputs = ", ".join(f.name for f in operation.output.fields or ())
         click.echo(say.plain(f"{described.service}: {start}({inputs}) gives {outputs or 'nothing'}", 1000))
-    for one in found:
-        click.echo(f"{one.level:8} {say.plain(one.what, 500)}")
-        click.echo(f"{'':8} {say.plain(one.mend, 500)}")
+    for level, mend in dict.fromkeys((f.level, f.mend) for f in found):  # one cure is told once
+        for one in found:
+            if (one.level, one.mend) == (level, mend):
+                click.echo(f"{level:8} {say.plain(one.what, 500)}")
+        click.echo(f"{'':8}   {say.plain(mend, 500)}")
     warnings = len(found) - errors
     click.echo(
         "Nothing is wrong with it." if not found else f"{_count(errors, 'error')}, {_count(warnings, 'warning')}."

@@ -183,7 +183,8 @@ def _field(field: Field, way: str, operation: str) -> Iterator[Finding]:
             f"{where} is {kind}.", "Use xs:string, xs:int, xs:double or xs:boolean: workflow editors know no other."
         )
     elif field.type not in PLAIN:
-        better = "xs:int" if field.type in ("integer", "long", "short") else "xs:double"
+        whole = field.type in ("integer", "long", "short")
+        better = "xs:int (in Spyne: Integer32)" if whole else "xs:double"
         yield warning(f"{where} is xs:{field.type}.", f"Use {better}: Java makes an awkward class of the other.")
     if way == "input" and field.mandatory and field.nillable:
         yield warning(
@@ -257,7 +258,8 @@ def _begins(operation: Operation, names: tuple[str, ...], only: bool = False) ->
         field = fields.get(name)
         if field is not None and (not field.mandatory or field.nillable):
             yield warning(
-                f"{name} of {operation.name} isn't mandatory.", "Give it minOccurs 1, and don't let it be nil."
+                f"{name} of {operation.name} isn't mandatory.",
+                "Give it minOccurs 1, and don't let it be nil (in Spyne: Unicode(min_occurs=1, nillable=False)).",
             )
         if field is not None and field.type != "string":
             yield error(f"{name} of {operation.name} is xs:{field.type}.", "Make it xs:string.")
