@@ -18,7 +18,7 @@ from labwaiter.jobs.folder import Folder
 from labwaiter.jobs.names import folder_name
 from labwaiter.jobs.watch import until
 from labwaiter.process import identify, mark_of, marked, open_pidfd
-from labwaiter.record import Record
+from labwaiter.record import Progress, Record
 from labwaiter.settings import ROOT, Settings, load
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -99,6 +99,10 @@ class Lab:
     def status(self, service: str, service_id: str) -> Status:
         """As a face does."""
         return self.jobs.status(self.services[service], service_id)
+
+    def status_progress(self, service_id: str) -> Progress:
+        """What it last said of its progress."""
+        return self.store.progress(folder_name(service_id))
 
     def folder(self, service_id: str) -> Path:
         """The job's folder."""

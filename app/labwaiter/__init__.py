@@ -3,8 +3,8 @@
 What a service file needs is here; see `service` for the smallest one.
 """
 
-from .errors import JobFailed
-from .parameter import Length, Range, Seconds, Suffix, Unit, hours, minutes
+from .errors import InvalidParameter, JobFailed
+from .parameter import Driver, Length, Range, Seconds, Suffix, Unit, hours, minutes
 from .program import Command, Script
 from .runner.job import Aborted, Job
 from .service import Outputs, service
@@ -14,6 +14,8 @@ __version__ = "0.2.0"
 __all__ = [
     "Aborted",
     "Command",
+    "Driver",
+    "InvalidParameter",
     "Job",
     "JobFailed",
     "Length",

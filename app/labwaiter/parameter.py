@@ -43,6 +43,16 @@ class Length:
 
 
 @dataclass(frozen=True)
+class Driver:
+    """An instrument whose driver is another library's: Annotated[Any, Driver("pymeasure.instruments…:Keithley2400")].
+
+    The name is the one in lab.toml; the library is imported where the job runs, and nowhere else.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Suffix:
     """The endings that a file's name may have: Suffix(".stl", ".obj")."""
 
@@ -70,8 +80,11 @@ class Parameter:
     """One input or output of a service as data."""
 
     name: str
-    kind: str  # "text", "int", "float", "boolean" or "file": a file's name, as `jobs.exchange` understands it
+    # "text", "int", "float", "boolean", "file": a file's name, as `jobs.exchange` understands it, or "instrument":
+    # the name of one in lab.toml
+    kind: str
     choices: tuple[str, ...] = ()  # a text that must be one of these
+    drivers: tuple[str, ...] = ()  # an instrument's, as module:name
     endings: tuple[str, ...] = ()  # of a file's name, in lower case: (".stl", ".obj")
     low: float | None = None  # numbers: inclusive limits; text: length
     high: float | None = None
@@ -84,11 +97,13 @@ class Parameter:
         """What stands in this output until the real one is there."""
         if self.choices:
             return self.choices[0]
-        return {"text": UNSET, "file": UNSET, "int": 0, "float": 0.0, "boolean": False}[self.kind]
+        return {"text": UNSET, "file": UNSET, "instrument": UNSET, "int": 0, "float": 0.0, "boolean": False}[self.kind]
 
     @property
     def limits(self) -> str:
         """The limits in words ("between 0 and 86400 s"), or "" without any."""
+        if self.kind == "instrument":
+            return "the name of an instrument"
         if self.kind == "file":
             return " ".join(["the name of a", *[" or ".join(self.endings)] * bool(self.endings), "file"])
         if self.choices:
@@ -116,6 +131,8 @@ class Parameter:
         blank = isinstance(value, str) and not value.strip()
         if self.mandatory and (value is None or blank):
             raise MissingParameter(f"The input {self.name} is {'empty' if blank else 'missing'}: give it a value.")
+        if self.kind == "instrument":
+            return str(value).strip() if value is not None and not blank else None  # lab.toml judges it
         if value is None:
             return self.default
         if blank and self.kind != "text":
@@ -173,6 +190,7 @@ class Parameter:
 _ARTICLE = {
     "text": "a text",
     "file": "a file's name",
+    "instrument": "an instrument's name",
     "int": "a whole number",
     "float": "a number",
     "boolean": "true or false",

@@ -45,6 +45,7 @@ class Request:
     extra_parameters: str | None = None
     user: str = ""
     created: float = 0.0  # Unix time, s
+    instruments: tuple[str, ...] = ()  # the names of those that it needs
     address: str = ""  # this deployment's public address, as the caller reached it
 
 

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, dataclass_transform
 
 from .errors import InvalidParameter, Misconfigured, MissingParameter
-from .parameter import Length, Parameter, Range, Suffix, Unit, shown
+from .parameter import Driver, Length, Parameter, Range, Suffix, Unit, shown
 
 RESERVED = frozenset({"serviceID", "sessionToken", "extraParameters", "status_base64"})
 
@@ -78,6 +78,11 @@ class Service:
             known = ", ".join(p.name for p in self.inputs) or "none"
             raise InvalidParameter(f"{self.operation} has no input {shown(strange[0])}; its inputs are: {known}.")
         return {p.name: p.accept(given.get(p.name)) for p in self.inputs}
+
+    @property
+    def instruments(self) -> tuple[Parameter, ...]:
+        """The inputs that are instruments."""
+        return tuple(p for p in self.inputs if p.kind == "instrument")
 
     def refuse(self, inputs: dict[str, Any]) -> None:
         """Let the service's own `check` look at the inputs of a new execution, as the function will get them.
@@ -166,9 +171,8 @@ def read_signature(function: Callable[..., Any], *, name: str, namespace: str, *
     if not names or names[0].name != "job":
         raise Misconfigured(f"{where} needs `job: Job` as its first parameter.")
     inputs = tuple(_input(where, p, hints) for p in names[1:])
-    optional = [p.name for p in inputs if not p.mandatory]
-    late = [p.name for p in inputs if p.mandatory]
-    if optional and late and [p.mandatory for p in inputs] != sorted((p.mandatory for p in inputs), reverse=True):
+    asked = [p.mandatory for p in inputs if p.kind != "instrument"]  # these are optional where one fits
+    if asked != sorted(asked, reverse=True):
         raise Misconfigured(f"{where}: inputs with a default come after those without.")
     no_outputs: tuple[Parameter, ...] = ()
     result = hints.get("return")
@@ -198,7 +202,7 @@ def _input(where: str, parameter: inspect.Parameter, hints: dict[str, Any]) -> P
     if parameter.name not in hints:
         raise Misconfigured(f"{where}: the input {parameter.name} needs a type, e.g. {parameter.name}: int.")
     described = _describe(where, parameter.name, hints[parameter.name])
-    if parameter.default is parameter.empty:
+    if parameter.default is parameter.empty or described.kind == "instrument":
         return described
     optional = dataclasses.replace(described, mandatory=False)
     try:
@@ -212,7 +216,10 @@ def _input(where: str, parameter: inspect.Parameter, hints: dict[str, Any]) -> P
 
 def _output(where: str, result: type[Outputs], name: str) -> Parameter:
     hints = typing.get_type_hints(result, include_extras=True)
-    return _describe(where, name, hints[name])
+    described = _describe(where, name, hints[name])
+    if described.kind == "instrument":
+        raise Misconfigured(f"{where}: the output {name} can't be an instrument.")
+    return described
 
 
 def _describe(where: str, name: str, annotation: Any) -> Parameter:
@@ -223,6 +230,10 @@ def _describe(where: str, name: str, annotation: Any) -> Parameter:
     if typing.get_origin(annotation) is Annotated:
         annotation, *rest = typing.get_args(annotation)
         extras = tuple(rest)
+    foreign = tuple(extra.name for extra in extras if isinstance(extra, Driver))
+    if foreign or getattr(annotation, "__labwaiter_instrument__", False):
+        drivers = foreign or (f"{annotation.__module__}:{annotation.__qualname__}",)
+        return Parameter(name, "instrument", drivers=drivers, mandatory=False)
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         inner = [a for a in typing.get_args(annotation) if a is not type(None)]
         if len(inner) == 1:  # `str | None = None`: an optional input without a default value

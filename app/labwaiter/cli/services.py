@@ -17,7 +17,9 @@ from ..service import Service
 from . import say, web
 from .jobs import as_json
 
-XML_TYPE = {"text": "xs:string", "file": "xs:string", "int": "xs:int", "float": "xs:double", "boolean": "xs:boolean"}
+XML_TYPE = {"int": "xs:int", "float": "xs:double", "boolean": "xs:boolean"} | dict.fromkeys(
+    ("text", "file", "instrument"), "xs:string"
+)
 TEMPLATE = Path(__file__).with_name("template.py.txt")
 
 

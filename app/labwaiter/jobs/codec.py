@@ -33,7 +33,9 @@ def _fields(kind: type[T], data: dict[str, Any]) -> dict[str, Any]:
 
 def request(text: bytes) -> Request:
     """request.json. Raises ValueError, TypeError or KeyError for what is none; so do the others here."""
-    return Request(**_fields(Request, json.loads(text)))
+    data = _fields(Request, json.loads(text))
+    data["instruments"] = tuple(data.get("instruments", ()))
+    return Request(**data)
 
 
 def condition(text: bytes) -> Condition:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import signal
 import socket
 import struct
@@ -123,6 +124,8 @@ def environment(settings: Settings) -> dict[str, str]:
     given["PYTHONPATH"] = os.pathsep.join([app, *paths])
     given["WAITER_LOG_FOLDER"] = str(settings.jobs_folder)
     given["SERVICES"] = str(settings.services)
+    given["FILES_FOLDER"] = str(settings.files_folder)
+    given["LAB"] = str(settings.lab)
     return given
 
 
@@ -162,26 +165,28 @@ def stop(settings: Settings, wait: float = 60.0) -> bool:
     """Stop the supervisor for good: nothing more is admitted, every job is settled.
 
     Returns:
-        True once it is gone, False if it is still at it after `wait` seconds.
+        True once that is done, False if it is still being done after `wait` seconds.
     """
+    until = time.monotonic() + wait
     folder = Folder(settings.jobs_folder)
     folder.make()
     touch(folder.ours / "stopped")
-    pid = alive(settings)
-    if pid is None:
-        if not folder.active_names() or settings.supervisor_elsewhere:
-            return True
-        ensure(settings, even_if_stopped=True)  # jobs without a supervisor are settled by a new one
+    while True:
         pid = alive(settings)
-        touch(folder.ours / "stopped")
-    who = identify(pid) if pid else None
-    fd = open_pidfd(who) if who else None
-    if fd is None:
-        return alive(settings) is None
-    try:
-        signal.pidfd_send_signal(fd, signal.SIGTERM)
-        import select
-
-        return bool(select.select([fd], [], [], wait)[0])
-    finally:
-        os.close(fd)
+        if pid is None:
+            if not folder.active_names() or settings.supervisor_elsewhere:
+                return True
+            ensure(settings, even_if_stopped=True)  # jobs without a supervisor are settled by a new one
+            pid = alive(settings)
+        who = identify(pid) if pid else None
+        fd = open_pidfd(who) if who else None
+        if fd is not None:
+            try:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(fd, signal.SIGTERM)
+                select.select([fd], [], [], max(0.0, until - time.monotonic()))
+            finally:
+                os.close(fd)
+        # it may have been killed in the middle of it: then whoever comes next goes on
+        if time.monotonic() >= until or (fd is None and alive(settings) is not None):
+            return alive(settings) is None and not folder.active_names()

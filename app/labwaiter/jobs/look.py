@@ -18,6 +18,7 @@ from ..settings import Settings
 from . import link, messages
 from .exchange import Exchange
 from .folder import Folder
+from .leases import Leases
 from .watch import until
 
 log = logging.getLogger(__name__)
@@ -90,6 +91,10 @@ class Look:
         name = record.name
         progress = self.folder.progress(name)
         place, ahead = self._place(name) if record.state is State.QUEUED else (None, "")
+        if place is not None and record.request.instruments:
+            leases = Leases(self.settings.jobs_folder).all()
+            busy = [leases[n].in_words for n in record.request.instruments if n in leases]
+            ahead = ", ".join(busy) or ahead
         said = messages.read(self.folder.path(name))
         return View(
             record=record,

@@ -10,13 +10,16 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import JobAborted, JobFailed, ServiceIDInUse, TooManyJobs, Unavailable, UnknownServiceID
+from .. import lab
+from ..errors import JobAborted, JobFailed, Misconfigured, ServiceIDInUse, TooManyJobs, Unavailable, UnknownServiceID
+from ..lab import Lab
 from ..record import Record, Request, State, View, derive
 from ..service import Service
 from ..settings import Settings
 from . import link, messages
 from .exchange import Exchange
 from .folder import Folder
+from .leases import Leases
 from .look import Look
 from .names import folder_name
 from .watch import until
@@ -42,6 +45,7 @@ class Jobs:
         self.settings = settings
         self.folder = Folder(settings.jobs_folder)
         self.exchange = Exchange(settings)
+        self._leases = Leases(settings.jobs_folder)
         self._look = Look(settings, self.folder, self.exchange)
 
     def start(
@@ -68,13 +72,16 @@ class Jobs:
         """
         name = folder_name(service_id)
         inputs = service.accept(given)
+        if service.instruments:
+            inputs = self._lab(service).choose(service.inputs, inputs)
         if self._same(name, service, inputs):
             return self.status(service, service_id)
         if link.stopped(self.settings):
             raise Unavailable("This deployment is being stopped and starts nothing more; try again later.")
         service.refuse(self.exchange.resolve(service.inputs, inputs))
         self._room()
-        request = Request(service_id, service.name, inputs, extra_parameters, user, time.time(), address)
+        instruments = tuple(inputs[p.name] for p in service.instruments)
+        request = Request(service_id, service.name, inputs, extra_parameters, user, time.time(), instruments, address)
         if not self._claim(name, request):
             if not self._same(name, service, inputs):
                 raise Unavailable("The jobs folder changes under this start; try again.")
@@ -82,6 +89,13 @@ class Jobs:
         self._look.wake(name)
         view = View(record=derive(name, request, None, None), now=time.time(), limit=service.limit)
         return Status(view, False, service.placeholders)
+
+    def _lab(self, service: Service) -> Lab:
+        try:
+            return lab.load(self.settings.lab)
+        except Misconfigured as error:
+            log.exception("lab.toml is wrong")
+            raise Unavailable(f"The service {service.name} is not available: lab.toml has a mistake.") from error
 
     def _same(self, name: str, service: Service, inputs: dict[str, Any]) -> bool:
         """Whether this very execution is there already; False where nothing is."""
@@ -153,18 +167,19 @@ class Jobs:
         return first is not None and not -1.0 <= time.time() - first < TOLD_SECONDS
 
     def abort(self, service: Service | None, service_id: str, wait: float = 7.5) -> bool:
-        """Have an execution stopped: True once it is gone, False if the stop goes on by itself.
+        """Have an execution stopped: True once it is gone and its instruments read back safe, else False.
 
         Raises:
             UnknownServiceID: nothing of this service was started under it.
         """
         record = self._record(service, service_id)
         if not record.active:
-            return True
+            return not self._leases.of_job(record.name)
         with contextlib.suppress(FileExistsError):
             self.folder.mark(record.name, "abort")
         self._look.wake(record.name)
-        return self._wait(record.name, wait) is not None
+        # an instrument that could not be read back safe keeps its lease
+        return self._wait(record.name, wait) is not None and not self._leases.of_job(record.name)
 
     def _wait(self, name: str, seconds: float) -> Record | None:
         # end.json alone is not the end: the supervisor's state says that nothing is left behind

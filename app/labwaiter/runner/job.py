@@ -19,6 +19,7 @@ from ..jobs.files import write_whole
 from ..jobs.folder import Folder
 from ..program import Program
 from ..record import Picture, Progress, Request
+from .recorder import PLOT, Recorder
 
 WRITE_EVERY = 0.1  # s between two writes of progress.json: pages are looked at every 6 s
 
@@ -87,6 +88,7 @@ class Job:
         self.notifications_file = self.folder / messages.FILE
         self._progress = Progress()
         self._written = 0.0  # monotonic s
+        self.recorder = Recorder(self.data)
         self._pending = False
         self.on_pending: Callable[[], None] = lambda: None
         self.on_run: Callable[[Program], str]
@@ -107,8 +109,19 @@ class Job:
         self.heard(None if fraction is None else float(fraction), str(stage))
 
     def record(self, **values: float | int | str | bool) -> None:
-        """Show these values on the page, by their names."""
-        self._say(values={**self._progress.values, **values})
+        """Show these values on the page, by their names, and write them as a row into data/record.csv.
+
+        A reading of an instrument that is older than 10 s is left out: it says nothing of now.
+        """
+        self.check()
+        self.recorder.record(values, self._progress.units)
+        shown = {n: v.real if isinstance(v, float) else v for n, v in values.items()}
+        self._say(values={**self._progress.values, **shown})
+
+    def plot(self, *names: str, against: str = "time") -> None:
+        """Show a plot of recorded values on the page, drawn anew every 5 s: job.plot("amps", against="volts")."""
+        self.recorder.plot(names, against)
+        self.picture(PLOT, ", ".join(names) + f" against {against}")
 
     def units(self, **units: str) -> None:
         """The units of recorded values, e.g. units(temperature="°C")."""

@@ -24,12 +24,14 @@ from ..errors import InvalidParameter, JobFailed
 from ..jobs.codec import dump
 from ..jobs.exchange import Exchange, name_of
 from ..jobs.folder import Folder
+from ..jobs.leases import Leases
 from ..process import become_subreaper, children, make_ready_for_marks, mark_of, put_mark
 from ..program import Program
 from ..record import End, Request
 from ..service import Service
 from ..settings import Settings
 from . import ending, program
+from .bench import Bench
 from .job import Aborted, Job, Stop
 from .log import Log
 
@@ -49,6 +51,7 @@ class Order:
     job: Job
     folder: str
     exchange: Exchange
+    settings: Settings
     log_limit: int  # bytes
 
 
@@ -68,6 +71,7 @@ def order(settings: Settings, name: str) -> Order:
         job=Job(store, name, request, stop, exchange),
         folder=os.fspath(store.path(name)),
         exchange=exchange,
+        settings=settings,
         log_limit=settings.log_limit,
     )
 
@@ -131,6 +135,8 @@ def _live(order: Order, log: Log, reserve: int | None, service: Callable[[], Ser
     state = os.open(f"{order.folder}/state.json", os.O_RDONLY | os.O_CLOEXEC)
     os.fsync(state)
     os.close(state)
+    if order.request.instruments:  # nor may it be forgotten who had an instrument
+        Leases(order.settings.jobs_folder).sync(order.request.instruments)
     end = _work(order, log, service)
     stop.armed = False  # from here on the end is what it is
     with contextlib.suppress(Exception):
@@ -151,6 +157,18 @@ def _work(order: Order, log: Log, service: Callable[[], Service]) -> End:
     """Call the user's function and make an end of whatever comes of it."""
     job, stop = order.job, order.stop
     hand_on = partial(name_of, order.store.root, order.name)
+    bench = Bench(order.settings, job)
+    try:
+        return _worked(order, log, service, bench, hand_on)
+    finally:
+        stop.armed = False  # what is being made safe is not interrupted
+        bench.put_away()
+        with contextlib.suppress(Exception):
+            job.recorder.close()
+
+
+def _worked(order: Order, log: Log, service: Callable[[], Service], bench: Bench, hand_on: ending.HandOn) -> End:
+    job, stop = order.job, order.stop
     try:
         offered = service()
 
@@ -172,6 +190,7 @@ def _work(order: Order, log: Log, service: Callable[[], Service]) -> End:
         job.on_run = run_well
         stop.armed = True
         stop.check()
+        inputs = bench.set_up(offered.instruments, inputs)
         found = offered.function(job, **inputs)
         if isinstance(found, Program):
             status, _ = run(found)

@@ -25,7 +25,14 @@ from ..service import Service
 from .faults import SOAP_11, carried
 from .operations import ABORT, NOTIFY, signatures
 
-_TYPES = {"text": Unicode, "file": Unicode, "int": Integer32, "float": Double, "boolean": Boolean}
+_TYPES = {
+    "text": Unicode,
+    "file": Unicode,
+    "instrument": Unicode,
+    "int": Integer32,
+    "float": Double,
+    "boolean": Boolean,
+}
 CarryOut = Callable[[str, dict[str, str | None]], list[str]]  # operation, its texts → outputs' texts
 _XSI_NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 

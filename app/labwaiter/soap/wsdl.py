@@ -125,6 +125,8 @@ def _words(parameter: Parameter, is_input: bool) -> str:
         words.append(
             f"{parameter.limits} in the files folder, or {made}" if is_input else f"the name of a file: {made}"
         )
+    elif parameter.kind == "instrument":
+        words.append("the name of an instrument of this lab; may be left out where exactly one fits")
     elif is_input and parameter.limits:
         words.append(parameter.limits)
     elif parameter.unit:

@@ -69,9 +69,8 @@ class Brood:
 
 
 def _rules(said: dict[str, Any]) -> Rules:
-    outputs = tuple(
-        Parameter(**{**p, "choices": tuple(p["choices"]), "endings": tuple(p["endings"])}) for p in said["outputs"]
-    )
+    lists = ("choices", "endings", "drivers")
+    outputs = tuple(Parameter(**{**p, **{name: tuple(p[name]) for name in lists}}) for p in said["outputs"])
     return Rules(said["limit"], said["stall"], said["grace"], said["at_once"], outputs)
 
 

@@ -12,8 +12,11 @@ import selectors
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from ..jobs.folder import Folder
+from ..jobs.leases import Held, Leases
 from ..process import boot_clock, tell_group
 from ..record import Condition, State, move, settle
 from . import guard
@@ -35,12 +38,14 @@ class Care:
         hearth: Hearth,
         selector: selectors.BaseSelector,
         only_ours: Callable[[], list[int]],
+        lab_file: Path,
     ) -> None:
         """
         Args:
             only_ours: the descriptors that no child of the supervisor may keep.
         """
         self.store, self.hearth, self.selector, self._only_ours = store, hearth, selector, only_ours
+        self.leases, self.lab_file = Leases(store.root), lab_file
         self.charges: dict[str, Charge] = {}
         self.guards: dict[int, Charge | None] = {}  # a guard's pid → whom it clears up after
         self.unwritten: dict[str, Condition] = {}  # ends that a full disk refused so far
@@ -76,7 +81,7 @@ class Care:
             return
         charge.status = status
         self._unwatch(charge)
-        if status == 0 and self._end_is_there(charge):
+        if status == 0 and not charge.instruments and self._end_is_there(charge):
             self._settle(charge)  # it said itself that it left nothing behind
         else:
             self.clear_up(charge)
@@ -126,8 +131,21 @@ class Care:
     def clear_up(self, charge: Charge) -> None:
         """Have a child end what the job left behind; then the job is settled."""
         if charge not in self.guards.values():
-            pid = guard.in_a_child(lambda: guard.clear_up(self.store, charge), self._only_ours())
+            seconds = guard.seconds_for(self.lab_file, charge.instruments)
+            pid = guard.in_a_child(lambda: guard.clear_up(self.store, charge), self._only_ours(), seconds)
             self.guards[pid] = charge
+
+    def free_orphans(self) -> None:
+        """Make safe what jobs held that nobody runs any more: their supervisor died with them."""
+        orphans: dict[str, list[str]] = {}
+        for lease in self.leases.all().values():
+            if lease.job and lease.how in (Held.BY_JOB, Held.MAKING_SAFE) and lease.job not in self.charges:
+                orphans.setdefault(lease.job, []).append(lease.instrument)
+        for job, names in orphans.items():
+            log.warning("%s had %s and is gone: it is made safe", job, ", ".join(names))
+            seconds = guard.seconds_for(self.lab_file, names)
+            work = partial(guard.make_safe, self.store, job, tuple(names))
+            self.guards[guard.in_a_child(work, self._only_ours(), seconds)] = None
 
     def in_a_child(self, work: Callable[[], None]) -> None:
         """Have something done that may take its time."""
@@ -193,6 +211,7 @@ class Care:
             if pid in self.guards:
                 charge = self.guards.pop(pid)
                 if charge is not None and charge.name in self.charges:
+                    guard.judge(self.store, charge)
                     self._settle(charge)
                 continue
             for charge in list(self.charges.values()):

@@ -23,6 +23,7 @@ class Charge:
     gone_at: float | None = None  # boot clock, s: the process has ended, its status isn't told yet
     kill_at: float | None = None  # boot clock, s
     moved_at: float = 0.0  # boot clock, s of the last progress
+    instruments: tuple[str, ...] = ()  # which it holds
     trace: object = None  # what the last progress looked like
 
     @property

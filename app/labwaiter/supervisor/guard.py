@@ -6,14 +6,23 @@ and the supervisor waits for nobody.
 
 from __future__ import annotations
 
+import contextlib
+import json
+import math
 import os
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
+from .. import lab
+from ..errors import Misconfigured
 from ..jobs.exchange import name_of
 from ..jobs.folder import Folder
+from ..jobs.leases import Held, Lease, Leases
 from ..process import MARKER, NO_MARK, children, identify, kill, kill_marked, lives, mark_of, tell_group
 from ..runner import ending
 from .charge import Charge
@@ -21,11 +30,12 @@ from .charge import Charge
 SECONDS = 20.0  # a guard that isn't done by then is ended, and what it found so far stands
 
 
-def in_a_child(work: Callable[[], None], close: list[int]) -> int:
+def in_a_child(work: Callable[[], None], close: list[int], seconds: float = SECONDS) -> int:
     """Fork a child that does `work` and leaves: its pid.
 
     Args:
         close: descriptors that only the supervisor may hold.
+        seconds: after so many it is ended.
     """
     pid = os.fork()
     if pid:
@@ -35,7 +45,7 @@ def in_a_child(work: Callable[[], None], close: list[int]) -> int:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
-        signal.alarm(int(SECONDS))
+        signal.alarm(math.ceil(seconds))
         for fd in close:
             os.close(fd)
         work()
@@ -63,6 +73,54 @@ def clear_up(store: Folder, charge: Charge) -> None:
         result = store.path(charge.name) / "result.txt"
         hand_on = partial(name_of, store.root, charge.name)
         store.write_end(charge.name, ending.of_program(charge.status, result, charge.rules.outputs, hand_on))
+    if charge.instruments:
+        make_safe(store, charge.name, charge.instruments)
+
+
+def seconds_for(lab_file: Path, instruments: Iterable[str]) -> float:
+    """How long clearing up after a job may take: what lab.toml gives its instruments, and a second way's time."""
+    try:
+        entries = lab.load(lab_file).entries
+    except Misconfigured:
+        entries = {}
+    longest = max((entries[n].safe_seconds for n in instruments if n in entries), default=0.0)
+    return SECONDS + 2 * longest
+
+
+def make_safe(store: Folder, job: str, instruments: tuple[str, ...]) -> None:
+    """Have a process of its own make them safe and ask them; free those that are, and tell the job's log."""
+    leases = Leases(store.root)
+    for name in instruments:
+        leases.write(Lease(name, Held.MAKING_SAFE, job, since=time.time()))
+    command = [sys.executable, "-m", "labwaiter.instruments.safety", *instruments]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, cwd="/")
+    assert process.stdout is not None
+    for line in process.stdout:
+        said = json.loads(line)
+        if said["safe"]:
+            leases.free(said["name"])
+        else:
+            leases.write(Lease(said["name"], Held.UNSAFE, job, said["why"], time.time()), durable=True)
+        tell(
+            store, job, f"{said['name']}: {said['why']}" if said["safe"] else f"{said['name']} is UNSAFE: {said['why']}"
+        )
+    process.wait()
+
+
+def judge(store: Folder, charge: Charge) -> None:
+    """After the guard: what it did not get to is unsafe. We don't guess that a heater is off."""
+    leases = Leases(store.root)
+    for lease in leases.of_job(charge.name):
+        if lease.how in (Held.BY_JOB, Held.MAKING_SAFE):
+            why = f"{lease.instrument} could not be made safe in the time that it has for that."
+            leases.write(Lease(lease.instrument, Held.UNSAFE, charge.name, why, time.time()))
+            tell(store, charge.name, f"{lease.instrument} is UNSAFE: {why}")
+
+
+def tell(store: Folder, job: str, text: str) -> None:
+    """Add a line to a job's log."""
+    with contextlib.suppress(OSError), open(store.path(job) / "log.txt", "a", encoding="utf-8") as log:
+        log.write(f"[{time.strftime('%H:%M:%S')}] {text}\n")
 
 
 def strays(known: set[int]) -> list[int]:

@@ -7,11 +7,14 @@ import fcntl
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
+from typing import NoReturn
 
 from ..jobs import link
 
 RESERVE = 1_000_000  # bytes kept on the disk, so that a full one can't hide how jobs ended
+_HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _FAR_DISKS = ("nfs", "cifs", "smb", "fuse", "9p", "afs", "ceph", "gluster")
 
 
@@ -32,6 +35,10 @@ class Hearth:
             Taken: somebody else holds it.
         """
         self.ours = ours
+        # before the lock: whoever sees that it is held may tell us to stop, and must be heard
+        self.signals, self._asleep = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.told: set[int] = set()
+        self._listen()
         # a POSIX lock: no child inherits it, so it ends with this process and no later
         self.lock = os.open(ours / "supervisor.lock", os.O_RDWR | os.O_CREAT, 0o644) if lock is None else lock
         try:
@@ -44,9 +51,21 @@ class Hearth:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(ours / "wake")
         self.wake.bind(link.address(ours, self.folder))
-        self.signals, self._asleep = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self.told: set[int] = set()
         self.keep_reserve()
+
+    def _listen(self) -> None:
+        """Turn signals into bytes for the loop; those that came while `exec_anew` was at work, too."""
+        for number in _HEARD:
+            signal.signal(number, lambda n, _: self.told.add(n))
+        signal.set_wakeup_fd(self._asleep, warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
+
+    def exec_anew(self) -> NoReturn:
+        """Become the supervisor that the code on the disk is now, with the lock held throughout."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
+        signal.set_wakeup_fd(-1)
+        os.set_inheritable(self.lock, True)
+        os.execv(sys.executable, [sys.executable, "-m", "labwaiter.supervisor", "--lock", str(self.lock)])
 
     def stands(self) -> bool:
         """Whether the folder is still there, and the lock in it the one that we hold."""
@@ -54,12 +73,6 @@ class Hearth:
             return os.path.samestat(os.stat(self.ours / "supervisor.lock"), os.fstat(self.lock))
         except OSError:
             return False
-
-    def listen(self) -> None:
-        """Turn signals into bytes for the loop."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-            signal.signal(number, lambda n, _: self.told.add(n))
-        signal.set_wakeup_fd(self._asleep, warn_on_full_buffer=False)
 
     def signals_told(self) -> set[int]:
         """The signals since the last call."""

@@ -7,17 +7,15 @@ import logging
 import os
 import selectors
 import signal
-import sys
-import time
-from dataclasses import dataclass
 from typing import Any
 
 from ..jobs.files import touch
 from ..jobs.folder import Folder
-from ..process import become_subreaper, boot_clock, boot_id, identify, lives, open_pidfd
-from ..record import ENDED, Condition, Identity, State, move
+from ..process import become_subreaper, boot_clock, lives, open_pidfd
+from ..record import ENDED, Condition, Request, State
 from ..settings import Settings
 from . import notify, retention
+from .admission import Admission
 from .brood import UNKNOWN, Brood
 from .care import ABORTED, DAMAGED, Care
 from .charge import Charge
@@ -29,16 +27,6 @@ log = logging.getLogger("labwaiter.supervisor")
 TICK = 0.5  # s: how late a deadline may be noticed
 STOPPED = "The execution was stopped, because this deployment was stopped."
 WITHDRAWN = "The execution was aborted before it began."
-UNREADABLE = "The execution could not be started: its record is damaged."
-DISK_FULL = "The execution could not be started: the disk is full."
-
-
-@dataclass
-class Forking:
-    """A job that the nursery was asked to fork."""
-
-    waiting: Waiting
-    brood_pid: int
 
 
 class Supervisor:
@@ -50,9 +38,12 @@ class Supervisor:
         self.store = Folder(settings.jobs_folder)
         self.selector = selectors.DefaultSelector()
         self.nurseries = Nurseries(settings, self.selector, self._on_nursery, self._on_nursery_lost)
-        self.care = Care(self.store, hearth, self.selector, lambda: [*hearth.mine, *self.nurseries.descriptors])
+        self.care = Care(
+            self.store, hearth, self.selector, lambda: [*hearth.mine, *self.nurseries.descriptors], settings.lab
+        )
         self.queue = Queue(settings.max_running)
-        self.forking: dict[str, Forking] = {}
+        self.admission = Admission(self.queue, self.care, self.nurseries)
+        self.forking = self.admission.forking
         self.leaving = False
         self._next_tick = 0.0
         self._next_retention = 0.0
@@ -64,12 +55,12 @@ class Supervisor:
     def run(self) -> None:
         """Serve until stopped."""
         become_subreaper()
-        self.hearth.listen()
         self.selector.register(self.hearth.wake, selectors.EVENT_READ, self._on_wake)
         self.selector.register(self.hearth.signals, selectors.EVENT_READ, self._on_signals)
         self.nurseries.start()
         for name in self.store.active_names():
             self._look(name)
+        self.care.free_orphans()
         notify.tell("READY=1")
         while not (self.leaving and not (self.care.charges or self.forking or self.care.unwritten)):
             due = min(self._next_tick, self.notice.due)
@@ -77,7 +68,8 @@ class Supervisor:
                 key.data()
             if boot_clock() >= self._next_tick:
                 self._tick()
-            self._admit()
+            if not self.leaving:
+                self.admission.admit()
             self.notice.post(boot_clock(), len(self.care.charges) + len(self.forking), self.queue.names())
         self.nurseries.retire()
 
@@ -154,14 +146,15 @@ class Supervisor:
         if request is None or (condition is not None and condition.state in ENDED):
             self.store.forget_active(name)
         elif condition is None or condition.state is State.QUEUED:
-            self.queue.add(Waiting(request.created, name, request.service))
+            self.queue.add(Waiting(request.created, name, request.service, request.instruments))
         else:
-            self._adopt(name, request.service, condition)
+            self._adopt(name, request, condition)
 
-    def _adopt(self, name: str, service: str, condition: Condition) -> None:
+    def _adopt(self, name: str, request: Request, condition: Condition) -> None:
         """A job that a supervisor before us had started."""
-        now = boot_clock()
-        charge = Charge(name, service, self.nurseries.rules(service), condition, moved_at=now)
+        now, service = boot_clock(), request.service
+        rules = self.nurseries.rules(service)
+        charge = Charge(name, service, rules, condition, moved_at=now, instruments=request.instruments)
         if condition.runner is not None and lives(condition.runner) is not False:
             charge.pidfd = open_pidfd(condition.runner)
         self.care.take(charge)
@@ -176,34 +169,6 @@ class Supervisor:
 
     # -- starting ---------------------------------------------------------------------------------
 
-    @property
-    def _running(self) -> list[str]:
-        """The services of the jobs that take a place among the running."""
-        running = [charge.service for charge in self.care.charges.values()]
-        return running + [forking.waiting.service for forking in self.forking.values()]
-
-    def _admit(self) -> None:
-        while self.queue and not self.leaving:
-            brood = self.nurseries.ready()
-            if brood is None:
-                return
-            limits = {name: rules.at_once for name, rules in brood.offers.items()}
-            one = self.queue.next(self._running, limits)
-            if one is None:
-                return
-            self.queue.remove(one.name)
-            if one.service not in brood.offers:
-                why = brood.broken.get(one.service) or "this deployment no longer offers it."
-                why = f"The service {one.service} is not available: {why}"
-                self.care.write_end(one.name, Condition(), State.FAILED, why)
-                continue
-            try:
-                brood.wire.send({"do": "fork", "name": one.name, "service": one.service})
-            except OSError:
-                self.queue.add(one)
-                return
-            self.forking[one.name] = Forking(one, brood.pid)
-
     def _on_nursery(self, brood: Brood, message: dict[str, Any], release: int | None) -> None:
         if message["event"] == "ready":
             for charge in self.care.charges.values():
@@ -212,47 +177,22 @@ class Supervisor:
             return
         name = message["name"]
         if message["event"] == "refused":
-            self.forking.pop(name, None)
-            self.care.write_end(name, Condition(), State.FAILED, UNREADABLE)
+            self.admission.refused(name)
         elif message["event"] == "exited":
-            if name in self.forking:  # it left unreleased
-                self.queue.add(self.forking.pop(name).waiting)
+            self.admission.unreleased(name)
             self.care.on_exited(name, message["status"])
         elif release is not None:
             try:
-                self._on_forked(brood, name, message["pid"], message["start_ticks"], release)
+                begun = self.admission.forked(brood, name, message["pid"], message["start_ticks"], release)
             finally:
                 os.close(release)
-
-    def _on_forked(self, brood: Brood, name: str, pid: int, start_ticks: int, release: int) -> None:
-        """Have the runner's identity on disk, then let it begin. Unreleased it leaves undone."""
-        forking = self.forking.pop(name, None)
-        if forking is None:
-            return
-        now, clock = time.time(), boot_clock()
-        runner = identify(pid) or Identity(pid, start_ticks, boot_id())
-        condition = move(Condition(), State.RUNNING, since=now, started=now, started_boot=clock, runner=runner)
-        service = forking.waiting.service
-        charge = Charge(name, service, brood.offers[service], condition, brood_pid=brood.pid, moved_at=clock)
-        try:
-            self.care.write(name, condition)
-        except OSError:
-            log.exception("%s can't be started: its state can't be written", name)
-            self.care.write_end(name, Condition(), State.FAILED, DISK_FULL)
-            return
-        charge.pidfd = open_pidfd(runner)
-        self.care.take(charge)
-        with contextlib.suppress(BrokenPipeError):  # it died before it began: its exit is told
-            os.write(release, b"1")
-        if self.leaving:
-            self.care.stop(charge, "shutdown", STOPPED)
-        elif self.store.marked(name, "abort"):
-            self.care.stop(charge, "abort", ABORTED)
+            if begun is not None and self.leaving:
+                self.care.stop(begun, "shutdown", STOPPED)
+            elif begun is not None and self.store.marked(name, "abort"):
+                self.care.stop(begun, "abort", ABORTED)
 
     def _on_nursery_lost(self, brood: Brood) -> None:
-        for name in [n for n, f in self.forking.items() if f.brood_pid == brood.pid]:
-            # its release pipe died with the nursery: that fork, if there was one, does nothing
-            self.queue.add(self.forking.pop(name).waiting)
+        self.admission.lost(brood)
         for charge in self.care.charges.values():
             if charge.brood_pid == brood.pid:
                 charge.brood_pid = None  # its exit will be told by the kernel
@@ -285,9 +225,4 @@ class Supervisor:
             return
         log.info("beginning anew with the code that is there now")
         self.nurseries.retire()
-        signal.set_wakeup_fd(-1)
-        os.set_inheritable(self.hearth.lock, True)
-        os.execv(
-            sys.executable,
-            [sys.executable, "-m", "labwaiter.supervisor", "--lock", str(self.hearth.lock)],
-        )
+        self.hearth.exec_anew()

@@ -21,6 +21,7 @@ class Waiting:
     created: float  # Unix time of its start, s
     name: str
     service: str
+    instruments: tuple[str, ...] = ()
 
 
 class Queue:
@@ -49,24 +50,36 @@ class Queue:
         if one is not None:
             del self._waiting[bisect.bisect_left(self._waiting, one)]
 
+    @property
+    def needs_instruments(self) -> bool:
+        """Whether any of them does."""
+        return any(one.instruments for one in self._waiting)
+
     def names(self) -> list[str]:
         """The queued jobs, first come first."""
         return [one.name for one in self._waiting]
 
-    def next(self, running: Iterable[str], at_once: dict[str, int | None]) -> Waiting | None:
+    def next(self, running: Iterable[str], at_once: dict[str, int | None], taken: Iterable[str] = ()) -> Waiting | None:
         """The first job that may run now; None if none may.
+
+        A job gets all of its instruments or waits, so nobody waits in a circle; and those that come
+        after it don't take one that it waits for, so nobody waits for ever.
 
         Args:
             running: the services of the running jobs.
             at_once: how many jobs of a service may run at a time.
+            taken: the instruments that aren't free.
         """
+        spoken_for = set(taken)
         counts = Counter(running)
         if counts.total() >= self.max_running:
             return None
         for one in self._waiting:
             most = at_once.get(one.service)
-            if most is None or counts[one.service] < most:
+            free = spoken_for.isdisjoint(one.instruments)
+            if free and (most is None or counts[one.service] < most):
                 return one
+            spoken_for.update(one.instruments)
         return None
 
 

@@ -1,0 +1,42 @@
+"""A relay board: actuators that must be off when nobody is there."""
+
+from __future__ import annotations
+
+from ..instrument import Instrument
+from ..line import Garbled, InstrumentError
+
+
+class RelayBoard(Instrument):
+    """Eight relays, numbered from 1 as on the board."""
+
+    identity = ("ID", r"RELAY8")
+    line_settings = {"baudrate": 9600}
+    count = 8
+
+    def switch(self, number: int, on: bool) -> None:
+        """Switch a relay, and see that it did. Raises InstrumentError."""
+        if not 1 <= number <= self.count:
+            raise InstrumentError(f"{self.name} has relays 1 to {self.count}, not {number}.")
+        self._order(f"{'ON' if on else 'OFF'} {number}")
+        if self.states()[number - 1] != on:
+            raise InstrumentError(f"{self.name}: relay {number} does not switch {'on' if on else 'off'}.")
+
+    def states(self) -> tuple[bool, ...]:
+        """Which relays are on, the first one first."""
+        said = self.ask("STATE")
+        if len(said) != self.count or set(said) - {"0", "1"}:
+            raise Garbled(f"{self.name}: asked STATE, it answered “{said[:80]}” instead of {self.count} digits.")
+        return tuple(digit == "1" for digit in said)
+
+    def _order(self, text: str) -> None:
+        said = self.ask(text)
+        if said != "OK":
+            raise Garbled(f"{self.name}: told {text}, it answered “{said[:80]}” instead of OK.")
+
+    def make_safe(self) -> None:
+        """All off."""
+        self._order("ALL OFF")
+
+    def is_safe(self) -> bool:
+        """All say that they are off."""
+        return not any(self.states())

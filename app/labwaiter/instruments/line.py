@@ -1,0 +1,245 @@
+"""A serial line: every read and write ends in time, one holder per device, and a transcript of what was said.
+
+pyserial 3.5: any of its URLs is a port. Its `exclusive` is a flock on the device's own file, which a plain
+open() passes and socket:// has not; so there is a lock of ours besides, one per real device of
+this machine, whoever opens it and under whatever name. It ends with its process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import serial
+
+from ..errors import JobFailed
+
+SLICE = 0.05  # s: how often a wait looks whether it is to stop
+LINE_MAX = 65536  # bytes: a longer one is garbage
+TRANSCRIPT_MAX = 2_000_000  # bytes
+LOCKS = Path("/var/lock") if os.access("/var/lock", os.W_OK) else Path("/tmp")
+
+
+class InstrumentError(JobFailed):
+    """An instrument didn't do what it should; the message names it and says what was expected."""
+
+
+class Silent(InstrumentError):
+    """Nothing came in time, or not all of it."""
+
+
+class Garbled(InstrumentError):
+    """What came is no answer to what was asked."""
+
+
+class WrongDevice(InstrumentError):
+    """Another device answers than the driver is for."""
+
+
+class Lost(InstrumentError):
+    """The line is gone: unplugged, closed by the other side, no such port."""
+
+
+class Busy(Lost):
+    """Somebody else has the device."""
+
+
+class Line:
+    """An open or closed line to one device."""
+
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        settings: dict[str, Any] | None = None,
+        transcript: Path | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """
+        Args:
+            settings: pyserial's: baudrate, bytesize, parity, stopbits, xonxoff, rtscts; and dtr, rts: the level at
+                opening, True or False; None leaves it to the operating system.
+            transcript: a file to which all that is said is appended, up to 2 MB.
+            check: called in every wait; what it raises ends the wait.
+        """
+        self.url, self.name = url, name
+        self._settings = dict(settings or {})
+        self._transcript, self._check = transcript, check
+        self._port: Any = None
+        self._lock: int | None = None
+        self._buffer = b""
+
+    # -- opening ------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Have the line. Raises Busy or Lost."""
+        settings = dict(self._settings)
+        levels = {which: settings.pop(which, None) for which in ("dtr", "rts")}
+        self._take_lock()
+        try:
+            port = serial.serial_for_url(self.url, do_not_open=True, timeout=SLICE, write_timeout=2.0, **settings)
+            for which, level in levels.items():
+                if level is not None:
+                    setattr(port, which, level)
+            with contextlib.suppress(ValueError, AttributeError, NotImplementedError):
+                port.exclusive = True
+            port.open()
+        except (OSError, serial.SerialException, ValueError) as error:
+            self._release_lock()
+            raise self._why_not(error) from error
+        except BaseException:
+            self._release_lock()
+            raise
+        self._port, self._buffer = port, b""
+        self._note("-- opened " + self.url)
+
+    def _why_not(self, error: Exception) -> Lost:
+        number = getattr(error, "errno", None)
+        if number is None and isinstance(error.__context__, OSError):
+            number = error.__context__.errno
+        where = f"{self.name}: the port {self.url}"
+        if number == errno.ENOENT:
+            return Lost(f"{where} is not there: is it plugged in and switched on?")
+        if number in (errno.EACCES, errno.EPERM):
+            return Lost(f"{where} may not be opened: add this user to the group {_group(self.url)}.")
+        if number in (errno.EBUSY, errno.EAGAIN):
+            return Busy(f"{where} is used by another program.")
+        if isinstance(error, ValueError):
+            return Lost(f"{where} can't be opened with these settings: {error}.")
+        return Lost(f"{where} can't be opened: {os.strerror(number) if number else error}.")
+
+    def _take_lock(self) -> None:
+        self._lock = hold(self.url, self.name)
+
+    def _release_lock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def close(self) -> None:
+        """Give it up."""
+        if self._port is not None:
+            self._note("-- closed")
+            with contextlib.suppress(Exception):
+                self._port.close()
+            self._port = None
+        self._release_lock()
+
+    # -- speaking -----------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Send all of it. Raises Lost, or Silent where the other side doesn't take it."""
+        self._check()
+        try:
+            self._open_port().write(data)
+        except serial.SerialTimeoutException as error:
+            raise Silent(f"{self.name} does not take what is sent to it.") from error
+        except (OSError, serial.SerialException) as error:
+            raise self._lost(error) from error
+        self._note("> " + _shown(data))
+
+    def read_line(self, timeout: float, terminator: bytes = b"\n") -> bytes | None:
+        """The next line without its terminator; None if none is complete within `timeout` seconds."""
+        until = time.monotonic() + timeout
+        while True:
+            self._check()
+            line, found, rest = self._buffer.partition(terminator)
+            if found:
+                self._buffer = rest
+                self._note("< " + _shown(line))
+                return line
+            if len(self._buffer) > LINE_MAX:
+                self.drop()
+                raise Garbled(f"{self.name} sends without end and without a line's end.")
+            left = until - time.monotonic()
+            self._buffer += self._read(min(SLICE, max(0.0, left)))
+            if left <= 0 and terminator not in self._buffer:
+                return None  # also where it still drips: a line has its time as a whole
+
+    def _read(self, seconds: float) -> bytes:
+        port = self._open_port()
+        try:
+            port.timeout = seconds
+            got: bytes = port.read(max(1, port.in_waiting))
+            return got
+        except (OSError, serial.SerialException, TypeError) as error:  # TypeError: closed under a read
+            raise self._lost(error) from error
+
+    def drop(self) -> bytes:
+        """Resynchronise: what came unasked is thrown away, and returned."""
+        stray, self._buffer = self._buffer, b""
+        until = time.monotonic() + 1.0
+        while (more := self._read(0.02)) and time.monotonic() < until:
+            stray += more
+        if stray:
+            self._note("x " + _shown(stray[-200:]))
+        return stray
+
+    def _open_port(self) -> Any:
+        if self._port is None:
+            raise Lost(f"{self.name}: its line is not open.")
+        return self._port
+
+    def _lost(self, error: Exception) -> Lost:
+        self._note(f"-- lost: {error}")
+        self.close()
+        return Lost(f"{self.name} was lost: its line {self.url} has gone.")
+
+    def _note(self, text: str) -> None:
+        if self._transcript is None:
+            return
+        with contextlib.suppress(OSError), open(self._transcript, "a", encoding="utf-8", errors="replace") as out:
+            if out.tell() < TRANSCRIPT_MAX:
+                out.write(f"{time.time():.3f} {text}\n")
+                if out.tell() >= TRANSCRIPT_MAX:
+                    out.write("-- the transcript ends here: it is as long as it may be\n")
+
+
+def hold(url: str, name: str) -> int | None:
+    """The machine-wide lock of a device: a descriptor that holds it until it is closed. Raises Busy."""
+    if url.startswith(("sim://", "loop://")):
+        return None  # each opening is a device of its own
+    path = LOCKS / f"labwaiter-{hashlib.sha256(_device(url).encode()).hexdigest()[:16]}.lock"
+    with contextlib.suppress(PermissionError):  # of another user's making: reading is enough for a lock
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
+    lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return lock
+    except OSError as error:
+        os.close(lock)
+        raise Busy(f"{name}: the device at {url} is held by another execution or program.") from error
+
+
+def _device(url: str) -> str:
+    """One text for one real device, under whatever name it is opened."""
+    path = url
+    for scheme in ("spy://", "alt://"):
+        path = path.removeprefix(scheme)
+    path = path.partition("?")[0]
+    if "://" in path:
+        return path
+    with contextlib.suppress(OSError):
+        found = os.stat(path)
+        if found.st_rdev:
+            return f"device {os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
+    return os.path.realpath(path)
+
+
+def _group(path: str) -> str:
+    import grp
+
+    with contextlib.suppress(OSError, KeyError):
+        return grp.getgrgid(os.stat(path).st_gid).gr_name
+    return "dialout"
+
+
+def _shown(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace").replace("\r", "\\r").replace("\n", "\\n")

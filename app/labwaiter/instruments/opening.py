@@ -1,0 +1,96 @@
+"""From an entry of lab.toml to an open instrument, whoever wrote its driver."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import serial
+
+from ..lab import ITSELF, NOTHING_TO_DO, Entry, resolve
+from .instrument import Instrument
+from .line import InstrumentError, hold
+
+if "labwaiter.instruments.simulators" not in serial.protocol_handler_packages:
+    serial.protocol_handler_packages.append("labwaiter.instruments.simulators")
+
+
+class Opened:
+    """An open instrument, and how it is made safe."""
+
+    def __init__(
+        self,
+        entry: Entry,
+        jobs: Path | None = None,
+        transcript: Path | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Open the line, see who answers.
+
+        Args:
+            jobs: the jobs folder, where this deployment's simulators have their ports.
+            transcript, check: see `Line`.
+
+        Raises:
+            InstrumentError: it can't be opened, or another device answers.
+        """
+        self.entry = entry
+        self._lock: int | None = None
+        port = port_of(entry, jobs)
+        driver = resolve(entry.driver)
+        if isinstance(driver, type) and issubclass(driver, Instrument):
+            self.device: Any = driver(
+                port,
+                name=entry.name,
+                transcript=transcript,
+                check=check,
+                reconnect=entry.reconnect,
+                **entry.line,
+                **entry.options,
+            )
+            return
+        self._lock = hold(port, entry.name)
+        try:
+            self.device = driver(port, **entry.line, **entry.options)
+        except InstrumentError:
+            self.close()
+            raise
+        except Exception as error:
+            self.close()
+            words = " ".join(str(error).split())[:300]
+            raise InstrumentError(f"{entry.name} can't be opened by {entry.driver}: {words}.") from error
+
+    def make_safe(self) -> None:
+        """Make it safe, as its driver or lab.toml says. Raises whatever goes wrong."""
+        if self.entry.safe == NOTHING_TO_DO:
+            return
+        if self.entry.safe == ITSELF:
+            self.device.make_safe()
+        elif resolve(self.entry.safe)(self.device) is False:
+            raise InstrumentError(f"{self.entry.name}: {self.entry.safe} says that it is not safe.")
+
+    def is_safe(self) -> bool:
+        """Whether it says that it is safe; of a foreign driver its function has said so."""
+        return bool(self.device.is_safe()) if self.entry.safe == ITSELF else True
+
+    def close(self) -> None:
+        """Give it up."""
+        device = getattr(self, "device", None)
+        for name in ("close", "shutdown", "disconnect"):
+            if device is not None and callable(getattr(device, name, None)) and name == "close":
+                device.close()
+                break
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def port_of(entry: Entry, jobs: Path | None) -> str:
+    """Its port; a simulator's is the pty on which this deployment serves it, where it does."""
+    if entry.port.startswith("sim://") and jobs is not None:
+        served = jobs / ".labwaiter" / "sim" / entry.name
+        if served.exists():
+            return str(served)
+    return entry.port

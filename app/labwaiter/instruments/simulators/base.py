@@ -1,0 +1,90 @@
+"""A simulated device: bytes in, bytes out, and time in between. No threads: a host feeds it."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from pathlib import Path
+
+
+class Simulator:
+    """One device.
+
+    `moods` are the faults that it can be told to have: "silent" (hears, says nothing), "garbage" (says noise),
+    "late" (answers after `lateness` s), "drip" (a byte every 0.4 s), and what a kind adds.
+    """
+
+    period = 0.02  # s between two ticks
+    terminator = b"\n"
+
+    def __init__(self, record: Path | None = None, seed: int | None = None) -> None:
+        self.random = random.Random(seed)
+        self.moods: set[str] = set()
+        self.lateness = 3.0  # s
+        self.happened: list[tuple[float, str]] = []  # its record: Unix time in s, what
+        self._file = record
+        self._in = b""
+        self._out: list[tuple[float, bytes]] = []  # when it may leave, what
+        self.clock = 0.0  # s since it was switched on
+        self._owed = 0.0  # s that have passed but aren't a whole period yet
+
+    # -- for a host ---------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Bytes come in."""
+        self._in += data
+        while True:
+            line, found, rest = self._in.partition(self.terminator)
+            if not found:
+                return
+            self._in = rest
+            self.line(line.decode("utf-8", "replace").strip())
+
+    def advance(self, seconds: float) -> None:
+        """Time passes, in steps of `period`."""
+        self._owed += seconds
+        while self._owed >= self.period:
+            self._owed -= self.period
+            self.clock += self.period
+            self.tick(self.period)
+
+    def take(self) -> bytes:
+        """What leaves the device now."""
+        out = b""
+        while self._out and self._out[0][0] <= self.clock:
+            when, data = self._out.pop(0)
+            if "drip" in self.moods and len(data) > 1:
+                self._out.insert(0, (self.clock + 0.4, data[1:]))
+                return out + data[:1]
+            out += data
+        return out
+
+    # -- for a kind ---------------------------------------------------------------------------
+
+    def line(self, text: str) -> None:
+        """A line came in."""
+        raise NotImplementedError
+
+    def tick(self, seconds: float) -> None:
+        """Time passed."""
+
+    def say(self, text: str) -> None:
+        """Send a line."""
+        if "silent" in self.moods:
+            return
+        data = (text + "\r\n").encode()
+        if "garbage" in self.moods:
+            data = bytes(self.random.randrange(33, 127) for _ in range(12)) + b"\r\n"
+        self._out.append((self.clock + (self.lateness if "late" in self.moods else 0.0), data))
+
+    def note(self, what: str) -> None:
+        """Write down what happened to it."""
+        self.happened.append((time.time(), what))
+        if self._file is not None:
+            with open(self._file, "a", encoding="utf-8") as out:
+                out.write(json.dumps([time.time(), what]) + "\n")
+
+    def is_safe(self) -> bool:
+        """Whether it could be left alone now: the truth, not what it says."""
+        raise NotImplementedError

@@ -1,0 +1,78 @@
+"""Simulators behind real ptys: other programs open them as they open any port.
+
+A link with a name stands for the device that a lab has plugged in; `unplug` and `plug` do what the words say.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import select
+import termios
+import threading
+import time
+import tty
+from pathlib import Path
+
+from .base import Simulator
+
+
+class Host:
+    """Serves simulators on ptys, in a thread."""
+
+    def __init__(self) -> None:
+        self._plugged: dict[Path, tuple[Simulator, int, int]] = {}  # link → simulator, our end, its end
+        self._turn = threading.Lock()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="simulators", daemon=True)
+        self._thread.start()
+
+    def plug(self, link: Path, simulator: Simulator) -> Path:
+        """Have it there under this name. Returns the name."""
+        ours, its = pty.openpty()
+        tty.setraw(its, termios.TCSANOW)  # a serial line echoes nothing and changes nothing
+        os.set_blocking(ours, False)
+        beside = link.with_name(f".{link.name}.new")
+        with contextlib.suppress(FileNotFoundError):
+            beside.unlink()
+        os.symlink(os.ttyname(its), beside)
+        with self._turn:
+            os.replace(beside, link)
+            self._plugged[link] = (simulator, ours, its)
+        return link
+
+    def unplug(self, link: Path) -> Simulator:
+        """Pull it out: whoever has it open sees a hang-up. It stays switched on."""
+        with self._turn:
+            simulator, ours, its = self._plugged.pop(link)
+            link.unlink(missing_ok=True)
+            os.close(ours)
+            os.close(its)
+        return simulator
+
+    def close(self) -> None:
+        """Pull out all."""
+        self._over.set()
+        self._thread.join()
+        for link in list(self._plugged):
+            self.unplug(link)
+
+    def _serve(self) -> None:
+        then = time.monotonic()
+        while not self._over.is_set():
+            with self._turn:
+                ours = {entry[1]: entry[0] for entry in self._plugged.values()}
+            ready = select.select(list(ours), [], [], 0.01)[0] if ours else []
+            if not ours:
+                self._over.wait(0.01)
+            now = time.monotonic()
+            with self._turn:
+                for simulator, fd, _ in list(self._plugged.values()):
+                    with contextlib.suppress(OSError):
+                        if fd in ready:
+                            simulator.receive(os.read(fd, 65536))
+                        simulator.advance(now - then)
+                        if data := simulator.take():
+                            os.write(fd, data)  # where nobody reads, a serial line's bytes are lost, as these are
+            then = now

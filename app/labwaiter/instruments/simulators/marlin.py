@@ -1,0 +1,253 @@
+"""A 3-D printer with Marlin firmware: G-code in lines, answered by ok; heaters that take their time; moves, too.
+
+From Marlin 2's documentation: ``N12 G1 X5*47`` with line number and checksum (XOR of all before the *);
+a wrong one is answered by Error:, Resend: n and ok; ``echo:busy: processing`` while something takes
+long; M105 and M155 tell temperatures as ``T:208.1 /210.0 B:59.8 /60.0``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import deque
+
+from .base import Simulator
+
+AMBIENT = 22.0  # °C
+BUFFER = 16  # moves that are planned ahead
+BUSY_EVERY = 2.0  # s
+LIMITS = {"hotend": 275.0, "bed": 120.0}  # °C: above, the firmware refuses
+
+
+class Heater:
+    """A first-order heater with hysteresis."""
+
+    def __init__(self, power: float, loss: float) -> None:
+        self.power, self.loss = power, loss  # °C/s at full power; 1/s
+        self.temperature, self.target = AMBIENT, 0.0
+
+    def tick(self, seconds: float) -> None:
+        """Full power below the target, none above it."""
+        gain = self.power if self.temperature < self.target else 0.0
+        self.temperature += seconds * (gain - self.loss * (self.temperature - AMBIENT))
+
+    @property
+    def reached(self) -> bool:
+        """Within 2 °C of its target."""
+        return abs(self.temperature - self.target) < 2.0
+
+
+class Marlin(Simulator):
+    """The printer. `speed` makes its time pass faster than ours."""
+
+    def __init__(self, *args: object, speed: float = 1.0, **more: object) -> None:
+        super().__init__(*args, **more)  # type: ignore[arg-type]
+        self.speed = speed
+        self.firmware = "FIRMWARE_NAME:Marlin 2.1.2 (simulated) MACHINE_TYPE:Labwaiter Sim EXTRUDER_COUNT:1"
+        self.hotend, self.bed = Heater(8.0, 0.012), Heater(2.0, 0.008)
+        self.position = {"X": 0.0, "Y": 0.0, "Z": 0.0, "E": 0.0}
+        self.fan = 0
+        self.motors = False
+        self.killed = False
+        self.layers: list[float] = []  # the heights at which something was extruded
+        self.extruded = 0.0  # mm of filament
+        self.lost_ok = 0  # so many oks are swallowed
+        self._relative = {"XYZ": False, "E": False}
+        self._feed = 1500.0  # mm/min
+        self._moves: deque[float] = deque()  # seconds that each planned move takes
+        self._last_line = 0
+        self._waiting: str | None = None  # "hotend", "bed", "moves" or "room": ok comes when that is reached
+        self._busy = 0.0
+        self._report, self._reported = 0.0, 0.0
+        self.say("start")
+        self.say("echo:Marlin 2.1.2")
+
+    # -- time ---------------------------------------------------------------------------------
+
+    def advance(self, seconds: float) -> None:
+        """Time passes, faster if `speed` says so."""
+        super().advance(seconds * self.speed)
+
+    def tick(self, seconds: float) -> None:
+        """Heat, move, report, and say ok to what was waited for."""
+        for heater in (self.hotend, self.bed):
+            heater.tick(seconds)
+        left = seconds
+        while self._moves and left > 0:
+            done = min(left, self._moves[0])
+            self._moves[0] -= done
+            left -= done
+            if self._moves[0] <= 1e-9:
+                self._moves.popleft()
+        if self._report:
+            self._reported += seconds
+            if self._reported >= self._report:
+                self._reported = 0.0
+                self.say(" " + self._temperatures())
+        if self._waiting:
+            self._busy += seconds
+            if self._reached():
+                self._waiting = None
+                self._ok()
+            elif self._busy >= BUSY_EVERY:
+                self._busy = 0.0
+                self.say("echo:busy: processing" if self._waiting in ("moves", "room") else self._temperatures())
+
+    def _reached(self) -> bool:
+        return {
+            "hotend": self.hotend.reached,
+            "bed": self.bed.reached,
+            "moves": not self._moves,
+            "room": len(self._moves) < BUFFER,
+        }[self._waiting or "moves"]
+
+    # -- lines --------------------------------------------------------------------------------
+
+    def line(self, text: str) -> None:
+        """A line, checked as the firmware does."""
+        if self.killed or not text:
+            return
+        if text == "M112":
+            self._stop()
+            return
+        body, star, checksum = text.partition("*")
+        numbered = re.match(r"N(\d+)\s*(.*)", body)
+        if numbered:
+            number, command = int(numbered[1]), numbered[2].strip()
+            right = 0
+            for byte in body.encode():
+                right ^= byte
+            if not star or not checksum.strip().isdigit() or int(checksum) != right:
+                self.note(f"checksum wrong in line {number}")
+                self._resend(f"checksum mismatch, Last Line: {self._last_line}")
+                return
+            if command.startswith("M110"):
+                self._last_line = number
+            elif number != self._last_line + 1:
+                self._resend(f"Line Number is not Last Line Number+1, Last Line: {self._last_line}")
+                return
+            self._last_line = number
+        else:
+            command = body.strip()
+        self._obey(command)
+
+    def _resend(self, why: str) -> None:
+        self.say(f"Error:{why}")
+        self.say(f"Resend: {self._last_line + 1}")
+        self._ok()
+
+    def _ok(self, more: str = "") -> None:
+        if self.lost_ok:
+            self.lost_ok -= 1
+            self.note("an ok was lost")
+            return
+        self.say("ok" + (" " + more if more else ""))
+
+    def _obey(self, command: str) -> None:
+        words = command.split(";")[0].upper().split()
+        code = words[0] if words else ""
+        values: dict[str, float] = {}
+        for word in words[1:]:
+            try:
+                values[word[0]] = float(word[1:] or 0)
+            except ValueError:
+                self.say(f'echo:Unknown command: "{command}"')
+                self._ok()
+                return
+        known = {"M104": self.hotend, "M109": self.hotend, "M140": self.bed, "M190": self.bed}
+        if code in ("G0", "G1"):
+            self._move(values)
+            return
+        if code in known:
+            name = "hotend" if known[code] is self.hotend else "bed"
+            target = values.get("S", values.get("R", 0.0))
+            known[code].target = min(target, LIMITS[name])
+            self.note(f"{name} to {known[code].target:g} °C")
+            if code in ("M109", "M190") and target > 0:
+                self._waiting, self._busy = name, 0.0
+                return
+        elif code == "M105":
+            self._ok(self._temperatures())
+            return
+        elif code == "M115":
+            self.say(self.firmware)
+        elif code == "M114":
+            self.say(" ".join(f"{axis}:{value:.2f}" for axis, value in self.position.items()))
+        elif code == "G28":
+            self.motors = True
+            self.position.update(X=0.0, Y=0.0, Z=0.0)
+            self._moves.append(2.0)
+            self.note("homed")
+            self._waiting = "moves"
+            return
+        elif code == "G4":
+            self._moves.append(values.get("P", 0.0) / 1000 + values.get("S", 0.0))
+        elif code == "M400":
+            self._waiting = "moves"
+            return
+        elif code in ("G90", "G91", "M82", "M83"):
+            both = code.startswith("G")
+            self._relative["E" if not both else "XYZ"] = code in ("G91", "M83")
+            if both:
+                self._relative["E"] = code == "G91"
+        elif code == "G92":
+            self.position.update({axis: v for axis, v in values.items() if axis in self.position})
+        elif code in ("M84", "M18"):
+            self.motors = False
+            self.note("motors off")
+        elif code == "M106":
+            self.fan = int(values.get("S", 255))
+        elif code == "M107":
+            self.fan = 0
+        elif code == "M155":
+            self._report = values.get("S", 0.0)
+        elif code == "M410":
+            self._moves.clear()
+            self.note("moves dropped")
+        elif code not in ("G20", "G21", "M110", "M117", "M201", "M203", "M204", "M205", "M220", "M221", "M73", ""):
+            self.say(f'echo:Unknown command: "{command}"')
+        self._ok()
+
+    def _move(self, values: dict[str, float]) -> None:
+        self._feed = values.get("F", self._feed)
+        before = dict(self.position)
+        for axis in ("X", "Y", "Z", "E"):
+            if axis in values:
+                relative = self._relative["E" if axis == "E" else "XYZ"]
+                self.position[axis] = values[axis] + (before[axis] if relative else 0.0)
+        travelled = math.dist([before[a] for a in "XYZ"], [self.position[a] for a in "XYZ"])
+        pushed = self.position["E"] - before["E"]
+        if pushed > 0 and travelled > 0:
+            if self.hotend.temperature < 170:
+                self.say("echo:cold extrusion prevented")
+                self.note("cold extrusion prevented")
+            else:
+                self.extruded += pushed
+                height = round(self.position["Z"], 3)
+                if not self.layers or self.layers[-1] != height:
+                    self.layers.append(height)
+                    self.note(f"layer at {height:g} mm")
+        self.motors = True
+        self._moves.append((travelled or abs(pushed)) / max(self._feed, 1.0) * 60)
+        if len(self._moves) >= BUFFER:
+            self._waiting, self._busy = "room", 0.0
+        else:
+            self._ok()
+
+    def _temperatures(self) -> str:
+        def shown(heater: Heater) -> str:
+            return f"{self.random.gauss(heater.temperature, 0.05):.2f} /{heater.target:.2f}"
+
+        return f"T:{shown(self.hotend)} B:{shown(self.bed)} @:0 B@:0"
+
+    def _stop(self) -> None:
+        self.killed, self.motors = True, False
+        self.hotend.target = self.bed.target = 0.0
+        self._moves.clear()
+        self._waiting = None
+        self.note("emergency stop")
+        self.say("Error:Printer halted. kill() called!")
+
+    def is_safe(self) -> bool:
+        """No heater has a target, the motors are off, nothing moves."""
+        return self.hotend.target == 0 and self.bed.target == 0 and not self.motors and not self._moves

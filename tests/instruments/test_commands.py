@@ -1,0 +1,96 @@
+"""`labwaiter instruments`: what a lab operator sees and does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from benchlab import Plugged, plugged
+from lab import Lab, eventually
+from labwaiter.jobs.leases import Held, Lease, Leases
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Plugged]:
+    with plugged(tmp_path / "bench") as one:
+        yield one
+
+
+@pytest.fixture
+def shell(make_lab: Callable[..., Lab], bench: Plugged) -> Callable[..., subprocess.CompletedProcess[str]]:
+    lab = make_lab(LAB=str(bench.toml))
+    lab.store.make()
+
+    def call(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "labwaiter", *words]
+        return subprocess.run(command, env=lab.environment, capture_output=True, text=True, timeout=60)
+
+    call.lab = lab  # type: ignore[attr-defined]
+    return call
+
+
+Shell = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_check_says_who_answers_and_what_is_wrong_with_the_others(shell: Shell, bench: Plugged) -> None:
+    bench.host.unplug(bench.folder / "relays")
+    bench.simulators["smu"].identity = "ACME,TOASTER,1"  # type: ignore[attr-defined]
+    bench.simulators["printer"].moods.add("silent")
+    done = shell("instruments", "check")
+    assert done.returncode == 3 and "Traceback" not in done.stderr
+    said = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    assert "is not there: is it plugged in" in said["relays"]
+    assert "expected a device that answers *IDN?" in said["smu"] and "TOASTER" in said["smu"]
+    assert "did not say ok to M115" in said["printer"]
+    assert said["analyser"].startswith("answers: SBA-5")
+    assert "lab.toml has no instrument oven" in shell("instruments", "check", "oven").stderr
+
+
+def test_a_reserved_instrument_is_passed_by(shell: Shell) -> None:
+    assert "is reserved until" in shell("instruments", "reserve", "smu", "--by", "Ada").stdout
+    told = json.loads(shell("instruments", "list", "--json").stdout)
+    assert [one["state"] for one in told if one["name"] == "smu"] == ["reserved"]
+    assert "reserved Ada until" in shell("instruments", "list").stdout
+    assert shell("instruments", "reserve", "smu", "--free").stdout == "smu is free.\n"
+
+
+def test_an_operator_frees_what_was_unsafe_once_it_is_safe(shell: Shell, bench: Plugged) -> None:
+    leases = Leases(shell.lab.settings.jobs_folder)  # type: ignore[attr-defined]
+    leases.write(Lease("smu", Held.UNSAFE, "one", "It was silent."))
+    assert "smu is unsafe: It was silent." in shell("instruments", "list").stdout
+    bench.simulators["smu"].moods.add("silent")
+    done = shell("instruments", "safe", "smu")
+    assert done.returncode == 3 and "smu is not safe" in done.stderr and leases.of("smu") is not None
+    bench.simulators["smu"].moods.clear()
+    bench.simulators["smu"].on = True  # type: ignore[attr-defined]
+    assert shell("instruments", "safe", "smu").stdout == "smu: made safe and read back.\n"
+    assert bench.simulators["smu"].is_safe() and leases.of("smu") is None
+
+
+def test_simulators_are_served_on_ptys_for_other_programs(shell: Shell, bench: Plugged) -> None:
+    import serial
+
+    bench.toml.write_text(
+        '[instruments.meter]\ndriver = "labwaiter.instruments.drivers:SourceMeter"\nport = "sim://smu"\n'
+    )
+    lab: Lab = shell.lab  # type: ignore[attr-defined]
+    command = [sys.executable, "-m", "labwaiter", "instruments", "simulate"]
+    with subprocess.Popen(command, env=lab.environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            port = lab.root / ".labwaiter" / "sim" / "meter"
+            eventually(port.exists)
+            with serial.Serial(str(port), timeout=5) as line:
+                line.write(b"*IDN?\n")
+                assert b"SIM-SMU" in line.readline()
+            assert "answers: LABWAITER" in shell("instruments", "check").stdout
+        finally:
+            process.terminate()
+
+
+def test_ports_are_told_or_that_there_are_none(shell: Shell) -> None:
+    assert shell("ports").returncode == 0

@@ -1,0 +1,66 @@
+"""lab.toml: a mistake is one sentence with its line; an input is judged by what stands there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from labwaiter import lab
+from labwaiter.errors import Misconfigured, MissingParameter, UnknownInstrument
+from labwaiter.parameter import Parameter
+from labwaiter.settings import ROOT
+
+SMU = '[instruments.smu]\ndriver = "labwaiter.instruments.drivers:SourceMeter"\nport = "sim://smu"\n'
+METER = Parameter("meter", "instrument", drivers=("labwaiter.instruments.drivers.smu:SourceMeter",), mandatory=False)
+
+WRONG = [
+    ("[instruments.smu\n", "line 1"),
+    ("[devices.smu]\n", "“devices” is not known"),
+    ('[instruments.smu]\nport = "x"\n', 'line 1: smu: it needs driver = "…"'),
+    (SMU.replace(":SourceMeter", ""), "line 2: smu: a driver is module:callable"),
+    (SMU + "speed = 3\n", "line 4: smu: “speed” is not known"),
+    (SMU + "unpolled = 5\n", 'line 4: smu: unpolled is "continue", or a number of seconds, 60 at least'),
+    (SMU + 'dtr = "off"\n', "line 4: smu: dtr is true or false"),
+    (SMU + 'power = "relays"\n', "line 4: smu: power is a relay board and a relay's number"),
+    (SMU + 'power = "relays.2"\n', "line 4: smu: there is no relay board relays"),
+    (SMU + "safe_seconds = 0\n", "line 4: smu: safe_seconds is a number of seconds from 1 to 600"),
+    (
+        SMU.replace("labwaiter.instruments.drivers", "pymeasure.instruments"),
+        "line 2: smu: it must say how it is made safe",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), WRONG, ids=[w[1][-30:] for w in WRONG])
+def test_a_mistake_is_one_sentence_with_its_line(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "lab.toml").write_text(text)
+    with pytest.raises(Misconfigured) as caught:
+        lab.load(tmp_path / "lab.toml")
+    assert words in str(caught.value) and "lab.toml" in str(caught.value)
+
+
+def test_the_one_that_fits_may_be_left_out(tmp_path: Path) -> None:
+    (tmp_path / "lab.toml").write_text(SMU)
+    whole = lab.load(tmp_path / "lab.toml")
+    assert whole.choose([METER], {"meter": None, "volts": 3}) == {"meter": "smu", "volts": 3}
+    with pytest.raises(UnknownInstrument, match="names no instrument of this lab: “oven”; those that fit: smu"):
+        whole.choose([METER], {"meter": "oven"})
+    (tmp_path / "lab.toml").write_text(SMU + SMU.replace("smu]", "second]"))
+    with pytest.raises(MissingParameter, match="those that fit: smu, second"):
+        lab.load(tmp_path / "lab.toml").choose([METER], {"meter": None})
+
+
+def test_another_kind_and_one_twice_are_refused(tmp_path: Path) -> None:
+    board = SMU.replace("smu]", "board]").replace("SourceMeter", "RelayBoard")
+    (tmp_path / "lab.toml").write_text(SMU + board)
+    whole = lab.load(tmp_path / "lab.toml")
+    with pytest.raises(UnknownInstrument, match="board is of another kind than meter needs"):
+        whole.choose([METER], {"meter": "board"})
+    other = Parameter("other", "instrument", drivers=METER.drivers, mandatory=False)
+    with pytest.raises(UnknownInstrument, match="smu is named twice"):
+        whole.choose([METER, other], {"meter": "smu", "other": "smu"})
+
+
+def test_the_lab_that_comes_with_it_is_right() -> None:
+    assert set(lab.load(ROOT / "lab.toml").entries)
