@@ -10,6 +10,10 @@ safe_seconds = 20         # to make it safe
 reconnect = 10            # seconds in which a lost line must be back
 power = "relays.2"        # a relay that cuts it off when it can't be made safe
 safe = "my_lab:switch_off"   # for another library's driver: how it is made safe, or "nothing to do"
+machine = "bench2"        # on which machine it is, of many
+
+[machines.bench2]         # with REDIS_URL: each machine that runs `labwaiter worker`
+services = ["Sweep"]      # which services it offers; without this line all of them
 """
 
 from __future__ import annotations
@@ -27,7 +31,18 @@ from .errors import Misconfigured, MissingParameter, UnknownInstrument
 from .parameter import Parameter, shown
 
 _LINE_KEYS = {"baudrate", "bytesize", "parity", "stopbits", "xonxoff", "rtscts", "dtr", "rts"}
-_KEYS = _LINE_KEYS | {"driver", "port", "note", "unpolled", "safe_seconds", "reconnect", "power", "safe", "options"}
+_KEYS = _LINE_KEYS | {
+    "driver",
+    "port",
+    "note",
+    "unpolled",
+    "safe_seconds",
+    "reconnect",
+    "power",
+    "safe",
+    "options",
+    "machine",
+}
 NOTHING_TO_DO, ITSELF = "nothing to do", "itself"
 
 
@@ -46,6 +61,7 @@ class Entry:
     power: tuple[str, int] | None = None  # a relay board and the number of a relay on it
     safe: str = ITSELF  # "module:function" for a foreign driver, or NOTHING_TO_DO
     options: dict[str, Any] = field(default_factory=dict)  # more keyword arguments of the driver
+    machine: str = ""  # on which one it is, of many; "": on this one
 
     @property
     def ours(self) -> bool:
@@ -54,10 +70,20 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Machine:
+    """One machine of lab.toml."""
+
+    name: str
+    services: tuple[str, ...] | None = None  # which it offers; None: all
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Lab:
-    """All instruments, by their names."""
+    """All instruments, and all machines of a lab that has many, by their names."""
 
     entries: dict[str, Entry]
+    machines: dict[str, Machine] = field(default_factory=dict)
 
     def fitting(self, drivers: Iterable[str]) -> list[str]:
         """The names of the instruments that one of these drivers, or a class of theirs, is for."""
@@ -140,13 +166,21 @@ def load(file: Path) -> Lab:
         raise Misconfigured(f"{file.name} is no TOML: {error}.") from error
     reader = _Reader(file.name, text)
     for key in said:
-        if key != "instruments":
-            raise reader.wrong(key, "", f"“{key}” is not known; write [instruments.NAME]")
+        if key not in ("instruments", "machines"):
+            raise reader.wrong(key, "", f"“{key}” is not known; write [instruments.NAME] or [machines.NAME]")
+    machines = {name: reader.machine(name, one) for name, one in said.get("machines", {}).items()}
     entries = {name: reader.entry(name, one) for name, one in said.get("instruments", {}).items()}
     for name, entry in entries.items():
+        if machines and entry.machine not in machines:
+            known = ", ".join(machines)
+            raise reader.wrong(name, "machine", f'say on which machine it is, machine = "…"; there are: {known}')
+        if entry.machine and not machines:
+            raise reader.wrong(name, "machine", f"there is no table [machines.{entry.machine}]")
         if entry.power is not None and (entry.power[0] not in entries or entry.power[0] == name):
             raise reader.wrong(name, "power", f"there is no relay board {entry.power[0]} among the instruments")
-    return Lab(entries)
+        if entry.power is not None and entries[entry.power[0]].machine != entry.machine:
+            raise reader.wrong(name, "power", f"the relay board {entry.power[0]} is on another machine")
+    return Lab(entries, machines)
 
 
 class _Reader:
@@ -159,7 +193,7 @@ class _Reader:
         """The mistake with its line."""
         at, inside = 0, not key
         for number, line in enumerate(self.lines, 1):
-            if re.match(rf"\s*\[+\s*(instruments\.)?[\"']?{re.escape(name)}[\"']?\s*\]", line):
+            if re.match(rf"\s*\[+\s*((instruments|machines)\.)?[\"']?{re.escape(name)}[\"']?\s*\]", line):
                 at, inside = number, True
                 if not key:
                     break
@@ -168,6 +202,20 @@ class _Reader:
                 break
         where = f", line {at}" if at else ""
         return Misconfigured(f"{self.file}{where}: {name}: {what}.")
+
+    def machine(self, name: str, said: Any) -> Machine:
+        """One machine's table."""
+        if not isinstance(said, dict):
+            raise self.wrong(name, "", f"write [machines.{name}]")
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name):
+            raise self.wrong(name, "", "a machine's name is letters, digits, dots, _ and -")
+        for key in said:
+            if key not in ("services", "note"):
+                raise self.wrong(name, key, f"“{key}” is not known; there are: note, services")
+        services = said.get("services")
+        if services is not None and not (isinstance(services, list) and all(isinstance(s, str) for s in services)):
+            raise self.wrong(name, "services", 'services is a list of names: ["Sweep", "Printer"]')
+        return Machine(name, None if services is None else tuple(services), str(said.get("note", "")))
 
     def entry(self, name: str, said: Any) -> Entry:
         """One instrument's table."""
@@ -226,6 +274,7 @@ class _Reader:
             power=power,
             safe=safe or ITSELF,
             options=dict(said.get("options", {})),
+            machine=str(said.get("machine", "")),
         )
 
 

@@ -47,6 +47,7 @@ class Request:
     created: float = 0.0  # Unix time, s
     instruments: tuple[str, ...] = ()  # the names of those that it needs
     address: str = ""  # this deployment's public address, as the caller reached it
+    files: tuple[str, ...] = ()  # the names of the files that it is given
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,8 @@ class Record:
     runner: Identity | None = None
     stopping: Stopping | None = None
     abort_asked: bool = False
+    machine: str = ""  # which has it, of many; "": this one
+    as_of: float | None = None  # Unix time, s: nothing newer is known, because its machine can't be reached
 
     @property
     def active(self) -> bool:
@@ -149,6 +152,7 @@ class View:
     own_page: str | None = None  # the program's own status.html
     picture: bytes | None = None  # the file of progress.picture
     files: tuple[tuple[str, int], ...] = ()  # what it made, by name, with sizes in bytes
+    note: str = ""  # what the looker has to say of this look
 
 
 def move(now: Condition, to: State, **changes: Any) -> Condition:

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import public
 from .catalogue import Catalogue
-from .jobs import Jobs
+from .fleet import open_jobs
 from .settings import Settings
 from .soap.app import Soap, StartResponse
 
@@ -21,7 +21,7 @@ class Application:
 
     def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
         self.settings, self.catalogue = settings, catalogue
-        self._jobs = Jobs(settings)
+        self._jobs = open_jobs(settings)
         self._soap = Soap(settings, catalogue, self._jobs)
         self._turn = threading.Lock()
         self._web: Any = None

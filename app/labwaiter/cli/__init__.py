@@ -12,7 +12,7 @@ import click
 
 from .. import __version__
 from ..errors import ClientError, JobAborted, JobFailed, Misconfigured, ServiceError
-from . import deploy, desk, instruments, jobs, run, services, up
+from . import deploy, desk, fleet, instruments, jobs, run, services, up
 
 EXITS = """\b
 Exit status: 0  fine; where a job was waited for: it completed
@@ -68,3 +68,4 @@ main.add_command(desk.workflow)
 main.add_command(jobs.jobs)
 main.add_command(instruments.instruments)
 main.add_command(instruments.ports)
+main.add_command(fleet.worker)

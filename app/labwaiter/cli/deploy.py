@@ -133,7 +133,8 @@ def stop(wait: float) -> None:
     with one_at_a_time(settings):
         running = web.processes(settings)
         alive = link.alive(settings) is not None
-        settled = link.stop(settings, wait)  # callers see how it goes, as long as the web side is there
+        # callers see how it goes, as long as the web side is there; a worker's jobs are the worker's
+        settled = bool(settings.redis_url) or link.stop(settings, wait)
         web.end(web.processes(settings))
     if not settled:
         raise click.ClickException(
@@ -144,11 +145,13 @@ def stop(wait: float) -> None:
 
 
 def begin(settings: Settings, replace: bool) -> None:
-    """Have a supervisor there, also where the last one was stopped on purpose.
+    """Have a supervisor there, also where the last one was stopped on purpose; with REDIS_URL the worker has its own.
 
     Raises:
         TimeoutError: it did not come.
     """
+    if settings.redis_url:
+        return
     clear_stopped(settings)
     if replace and link.alive(settings) is not None:
         link.replace(settings)

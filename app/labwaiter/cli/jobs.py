@@ -10,7 +10,7 @@ import click
 
 from .. import catalogue
 from .. import settings as settings_module
-from ..jobs import Jobs
+from ..fleet import open_jobs
 from ..page import words
 from ..parameter import text_of
 from ..record import Record, State
@@ -38,7 +38,7 @@ def list_(states: tuple[str, ...], services: tuple[str, ...], json_: bool) -> No
     wanted = {name.lower() for name in services}
     found = [
         record
-        for record in Jobs(settings_module.load()).list()
+        for record in open_jobs(settings_module.load()).list()
         if (not states or record.state in states) and (not wanted or record.request.service.lower() in wanted)
     ]
     if json_:
@@ -72,7 +72,7 @@ def list_(states: tuple[str, ...], services: tuple[str, ...], json_: bool) -> No
 def show(service_id: str, page: str | None, json_: bool) -> None:
     """All that is known of one execution."""
     settings = settings_module.load()
-    verbs = Jobs(settings)
+    verbs = open_jobs(settings)
     service = service_of(settings, verbs.record(service_id))
     view = verbs.view(service_id, service)
     record = view.record
@@ -114,7 +114,9 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
         *((f"input {name}", text_of(value)) for name, value in record.request.inputs.items()),
         *((f"output {name}", text_of(value)) for name, value in (record.outputs or {}).items()),
         ("messages", str(view.message_count) if view.message_count else ""),
-        ("folder", str(folder)),
+        ("machine", record.machine),
+        ("as of", f"{say.moment(record.as_of)}: it can't be reached since" if record.as_of else ""),
+        ("folder", str(folder) if folder.is_dir() else ""),
     ]
     widest = max(len(name) for name, value in rows if value)
     for name, value in rows:
@@ -136,7 +138,7 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
 @as_json
 def wait(service_id: str, timeout: float | None, json_: bool) -> None:
     """Wait until an execution has ended; its exit status says how it did."""
-    verbs = Jobs(settings_module.load())
+    verbs = open_jobs(settings_module.load())
     until = None if timeout is None else time.monotonic() + timeout
     while True:
         left = 60.0 if until is None else until - time.monotonic()
@@ -155,7 +157,7 @@ def wait(service_id: str, timeout: float | None, json_: bool) -> None:
 @as_json
 def abort(service_id: str, json_: bool) -> None:
     """Have an execution stopped, and wait up to 8 s until it is gone."""
-    verbs = Jobs(settings_module.load())
+    verbs = open_jobs(settings_module.load())
     gone = verbs.abort(None, service_id)
     record = verbs.record(service_id)
     if json_:
@@ -174,7 +176,7 @@ def remove(service_ids: tuple[str, ...]) -> None:
 
     Their serviceIDs stay used: a small tombstone is left of each.
     """
-    verbs = Jobs(settings_module.load())
+    verbs = open_jobs(settings_module.load())
     for service_id in service_ids:
         verbs.remove(service_id)
         click.echo(f"{say.plain(service_id)} is removed.")

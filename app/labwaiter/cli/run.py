@@ -12,6 +12,7 @@ from .. import catalogue
 from .. import settings as settings_module
 from ..catalogue import Broken
 from ..errors import InvalidParameter, Unavailable, UnknownServiceID
+from ..fleet import open_jobs
 from ..jobs import Jobs
 from ..record import Record, View
 from ..service import Service
@@ -37,7 +38,7 @@ def run(service_name: str, inputs: tuple[str, ...], service_id: str | None, json
     service = _find(settings, service_name)
     given = _given(inputs)
     service_id = service_id or f"shell-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-    verbs = Jobs(settings)
+    verbs = open_jobs(settings)
     try:
         at = settings.public_url + settings.context_root if settings.public_url else web.address(settings).rstrip("/")
         verbs.start(service, service_id, given, user="shell", address=at)

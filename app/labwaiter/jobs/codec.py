@@ -11,7 +11,7 @@ import json
 from functools import cache
 from typing import Any, TypeVar
 
-from ..record import Condition, End, Identity, Picture, Progress, Request, State, Stopping
+from ..record import Condition, End, Identity, Picture, Progress, Record, Request, State, Stopping, View
 
 T = TypeVar("T")
 
@@ -33,19 +33,29 @@ def _fields(kind: type[T], data: dict[str, Any]) -> dict[str, Any]:
 
 def request(text: bytes) -> Request:
     """request.json. Raises ValueError, TypeError or KeyError for what is none; so do the others here."""
-    data = _fields(Request, json.loads(text))
-    data["instruments"] = tuple(data.get("instruments", ()))
+    return request_of(json.loads(text))
+
+
+def request_of(said: dict[str, Any]) -> Request:
+    """A request, of its JSON object."""
+    data = _fields(Request, said)
+    for name in ("instruments", "files"):
+        data[name] = tuple(data.get(name, ()))
     return Request(**data)
 
 
 def condition(text: bytes) -> Condition:
     """state.json."""
-    data = _fields(Condition, json.loads(text))
+    return Condition(**_with_process(_fields(Condition, json.loads(text))))
+
+
+def _with_process(data: dict[str, Any]) -> dict[str, Any]:
+    """What a condition and a record share."""
     data["state"] = State(data["state"])
     for name, kind in (("runner", Identity), ("stopping", Stopping)):
         if data.get(name) is not None:
             data[name] = kind(**_fields(kind, data[name]))
-    return Condition(**data)
+    return data
 
 
 def end(text: bytes) -> End:
@@ -57,8 +67,23 @@ def end(text: bytes) -> End:
 
 def progress(text: bytes) -> Progress:
     """progress.json."""
-    data = _fields(Progress, json.loads(text))
+    return _progress(json.loads(text))
+
+
+def _progress(said: dict[str, Any]) -> Progress:
+    data = _fields(Progress, said)
     if data.get("picture") is not None:
         data["picture"] = Picture(**_fields(Picture, data["picture"]))
     data["replies"] = {int(number): reply for number, reply in data.get("replies", {}).items()}
     return Progress(**data)
+
+
+def view(text: bytes) -> View:
+    """A view that another machine has told; its picture and its own page come beside it."""
+    data = _fields(View, json.loads(text))
+    record = _with_process(_fields(Record, data["record"]))
+    data["record"] = Record(**record | {"request": request_of(record["request"])})
+    data["progress"] = _progress(data["progress"])
+    data["messages"] = tuple(data["messages"])
+    data["files"] = tuple((name, size) for name, size in data["files"])
+    return View(**data)

@@ -63,7 +63,7 @@ def render(view: View, service: Service, files_at: str = "") -> str:
         files_at: the address below which the files that it made are reachable; "": it isn't known.
     """
     record = view.record
-    note = ""
+    note = view.note
     if view.own_page is not None and record.active:
         if len(view.own_page.encode("utf-8", "replace")) <= OWN_LARGEST:
             return _whole(view.own_page, service)

@@ -1,0 +1,262 @@
+"""The jobs folder of this machine, shown in Redis: what a page needs of each execution, and that the machine lives.
+
+Fields of <prefix>:job:<name> that are written here: request, machine, view (JSON), at (Redis' clock when it was told),
+picture, page, held (an instrument that is not safe), tombstone. Redis away changes nothing here: once it is back,
+all of the folder is told anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from .. import __version__
+from ..errors import ServiceError
+from ..jobs import codec
+from ..jobs.here import Here
+from ..jobs.leases import Leases
+from ..jobs.watch import Watch
+from ..settings import Settings
+from .store import FAULTS, Store
+
+log = logging.getLogger(__name__)
+BEAT_EVERY = 2.0  # s
+TELL_EVERY = 0.3  # s between two tellings of one execution's progress
+LOOK_EVERY = 1.0  # s: for what no event tells of, such as a log that grows
+SWEEP_EVERY = 600.0  # s between two looks for what retention has removed
+BATCH = 500
+
+
+class Mirror:
+    """Tells Redis of this machine, in a thread, until stopped."""
+
+    def __init__(self, settings: Settings, store: Store, here: Here, offers: Iterable[str]) -> None:
+        self.settings, self.store, self.here = settings, store, here
+        self.offers = sorted(offers)
+        self.run_id = os.urandom(8).hex()  # whether Redis still has what this process told
+        self.in_touch = threading.Event()
+        self.drains = False
+        self._offset = 0.0  # s: Redis' clock minus ours
+        self._told: dict[str, tuple[float, bytes, object]] = {}  # name → when (monotonic s), digest, trace of files
+        self._asked: set[str] = set()  # to be told now
+        self._synced = False
+        self._stop = threading.Event()
+        self._quiet = False  # that Redis is away was said already
+        self._beat, self._looked, self._swept = 0.0, 0.0, time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Tell what is new once more, and end."""
+        self._stop.set()
+        self._thread.join(10.0)
+        with contextlib.suppress(*FAULTS):
+            for name in set(self.here.folder.active_names()) | set(self._told):
+                self._tell(name)
+            self.beat(left=True)
+
+    def ask(self, name: str) -> None:
+        """Have this one told now."""
+        self._asked.add(name)
+
+    # -- the loop -----------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        with Watch(self.here.folder.active) as watch:
+            watched: set[str] = set()
+            while not self._stop.is_set():
+                try:
+                    self._round(watch, watched)
+                    if self._quiet:
+                        log.warning("Redis is back; it is told everything anew")
+                        self._quiet = False
+                except FAULTS as error:
+                    if not self._quiet:
+                        log.warning("Redis is away (%s: %s); what runs goes on", type(error).__name__, error)
+                    self._quiet, self._synced = True, False
+                    self.in_touch.clear()
+                    self._stop.wait(1.0)
+                except Exception:
+                    log.exception("the mirror stumbled; it goes on")
+                    self._stop.wait(1.0)
+
+    def _round(self, watch: Watch, watched: set[str]) -> None:
+        now = time.monotonic()
+        if now - self._beat >= BEAT_EVERY:
+            self.beat()
+        if not self._synced:
+            self._told.clear()
+            self._all()
+            self._synced = True
+            self.in_touch.set()
+        active = set(self.here.folder.active_names())
+        for name in active - watched:
+            watch.add(self.here.folder.path(name))
+        for name in watched - active:
+            watch.remove(self.here.folder.path(name))
+        gone, fresh = watched - active, active - watched
+        watched.clear()
+        watched.update(active)
+        changed = {path.name for path in watch.wait(0.25)} & active
+        asked, self._asked = self._asked, set()
+        due = {n for n in self._told if n in active and self._trace(n) != self._told[n][2]} if self._anyway() else set()
+        for name in fresh | gone | asked | changed | due:
+            when = self._told.get(name, (0.0,))[0]
+            if name in changed and name not in asked and time.monotonic() - when < TELL_EVERY:
+                self._asked.add(name)  # its turn comes in a moment
+                continue
+            self._tell(name)
+            if name in gone:
+                self._told.pop(name, None)
+        if now - self._swept > SWEEP_EVERY:
+            self._swept = now
+            self._all()
+
+    def _anyway(self) -> bool:
+        now = time.monotonic()
+        if now - self._looked < LOOK_EVERY:
+            return False
+        self._looked = now
+        self._polled()
+        return True
+
+    def _trace(self, name: str) -> object:
+        found = []
+        for file in ("log.txt", "status.txt", "status.html", "notifications.txt", "data"):
+            try:
+                stat = os.stat(self.here.folder.path(name) / file)
+                found.append((stat.st_mtime_ns, stat.st_size))
+            except OSError:
+                found.append((0, 0))
+        return tuple(found)
+
+    # -- telling ------------------------------------------------------------------------------
+
+    def _tell(self, name: str) -> None:
+        """One execution, if there is something new of it. Raises what Redis raises."""
+        trace = self._trace(name)
+        try:
+            record = self.here.record(name)
+            view = self.here.view(record, None)
+        except ServiceError:
+            if self.here.buried(name):
+                self._bury(name)
+            return
+        picture, page = view.picture, view.own_page
+        text = codec.dump(replace(view, picture=None, own_page=None))
+        held = [lease.instrument for lease in Leases(self.settings.jobs_folder).of_job(name)]
+        now = repr(view.now).encode()
+        said = hashlib.sha256(text.replace(now, b"") + (picture or b"") + (page or "").encode() + repr(held).encode())
+        before = self._told.get(name)
+        if before is not None and before[1] == said.digest():
+            self._told[name] = (before[0], before[1], trace)
+            return
+        key = self.store.key("job", name)
+        fields: dict[str, object] = {
+            "request": codec.dump(record.request),
+            "machine": self.store.machine,
+            "view": text,
+            "at": view.now + self._offset,
+        }
+        more = {"picture": picture, "page": page.encode() if page else None, "held": json.dumps(held) if held else None}
+        with self.store.redis.pipeline() as tell:
+            tell.hset(key, mapping=fields | {name: value for name, value in more.items() if value is not None})
+            if gone := [name for name, value in more.items() if value is None]:
+                tell.hdel(key, *gone)
+            tell.zadd(self.store.key("jobs"), {name: record.request.created})
+            active = self.store.key("active", self.store.machine)
+            if record.active:
+                tell.sadd(active, name)
+            else:
+                tell.srem(active, name)
+                tell.publish(self.store.key("ended", name), "1")
+            tell.execute()
+        self._told[name] = (time.monotonic(), said.digest(), trace)
+
+    def _bury(self, name: str) -> None:
+        stone = self.here.folder.tombstone(name)
+        said = json.dumps({"service": stone.service if stone else "", "removed": stone.removed if stone else 0.0})
+        key = self.store.key("job", name)
+        with self.store.redis.pipeline() as tell:
+            tell.delete(key)
+            tell.hset(key, "tombstone", said)
+            tell.zrem(self.store.key("jobs"), name)
+            tell.srem(self.store.key("active", self.store.machine), name)
+            tell.execute()
+
+    def _all(self) -> None:
+        """Everything that Redis doesn't know: all that runs or waits, and the ends and tombstones that it lacks."""
+        active = set(self.here.folder.active_names())
+        for name in active:
+            self._tell(name)
+        ended = [name for name in self.here.folder.names() if name not in active]
+        for start in range(0, len(ended), BATCH):
+            batch = ended[start : start + BATCH]
+            with self.store.redis.pipeline(transaction=False) as asked:
+                for name in batch:
+                    asked.hmget(self.store.key("job", name), "view", "tombstone")
+                for name, (view, stone) in zip(batch, asked.execute(), strict=True):
+                    if stone is None and (view is None or self.here.buried(name) or _active(view)):
+                        self._tell(name)
+            self.beat()
+
+    # -- living -------------------------------------------------------------------------------
+
+    def beat(self, left: bool = False) -> None:
+        """Say that this machine lives, and what it offers. Raises what Redis raises."""
+        active = self.here.folder.active_names()
+        queued = self.here.folder.queue().get("queued")
+        waiting = len(queued) if isinstance(queued, list) else 0
+        now = self.store.now()
+        self._offset = now - time.time()
+        key = self.store.key("machine", self.store.machine)
+        with self.store.redis.pipeline() as tell:
+            tell.hget(key, "run")
+            said = {
+                "seen": 0.0 if left else now,
+                "run": self.run_id,
+                "version": __version__,
+                "offers": json.dumps(self.offers),
+                "active": len(active),
+                "waiting": waiting,
+                "lab": _digest(self.settings.lab),
+                "state": "left" if left else "drains" if self.drains else "takes orders",
+                "clock": time.time() - now,
+            }
+            tell.hset(key, mapping=said)
+            tell.sadd(self.store.key("machines"), self.store.machine)
+            was = tell.execute()[0]
+        if self._synced and (was is None or was.decode() != self.run_id):
+            log.warning("Redis has lost what it was told; it is told everything anew")
+            self._synced = False
+        self._beat = time.monotonic()
+
+    def _polled(self) -> None:
+        """Hand on that executions were asked for: their folders' marks."""
+        names = self.store.redis.spop(self.store.key("polled", self.store.machine), 1000)
+        for name in {n.decode() for n in names or ()} & set(self._told):
+            self.here.polled(name)
+
+
+def _active(view: bytes) -> bool:
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        return codec.view(view).record.active
+    return True
+
+
+def _digest(lab: Path) -> str:
+    """Of lab.toml, to see whether all machines have the same."""
+    with contextlib.suppress(OSError):
+        return hashlib.sha256(lab.read_bytes()).hexdigest()[:12]
+    return ""

@@ -1,0 +1,373 @@
+"""A face's records: all machines of the lab, over Redis.
+
+A look takes one round trip, sometimes two. Where Redis is away, what this face last knew is told with its age; where a
+machine is, what it last mirrored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import redis
+
+from .. import lab
+from ..errors import InvalidParameter, Misconfigured, TooManyJobs, Unavailable, UnknownServiceID
+from ..jobs import codec
+from ..page.words import clock
+from ..record import Record, Request, State, View, derive
+from ..service import Service
+from ..settings import Settings
+from . import order, post
+from .files import FleetFiles
+from .ledger import Ledger
+from .route import machine_for
+from .store import FAULTS, Store, away
+
+log = logging.getLogger(__name__)
+SILENT = 10.0  # s after which a machine that isn't heard of can't be reached
+FIELDS = ("request", "machine", "view", "picture", "page", "tombstone", "abort", "held")
+TOLD = """
+local now = redis.call('TIME')
+now = now[1] + now[2] / 1000000
+if redis.call('HSETNX', KEYS[1], 'told', tostring(now)) == 1 then return '0' end
+return tostring(now - redis.call('HGET', KEYS[1], 'told'))
+"""
+LOST = "Nothing was started under this serviceID."
+REMOVED = "What was started under this serviceID has been removed, its results too."
+WITHDRAWN = "The execution was aborted before it began."
+
+
+@dataclass(frozen=True)
+class Known:
+    """What one look has found of an execution."""
+
+    request: Request
+    machine: str
+    view: View | None = None  # None: its machine has not taken it yet
+    picture: bytes | None = None
+    page: str | None = None
+    abort: bool = False
+    held: bool = False  # an instrument of its is not safe
+    as_of: float | None = None  # Unix time, s: nothing newer can be known now
+    note: str = ""
+
+
+class There:
+    """The records of all machines: `jobs.records.Records`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store = Store(settings)
+        self.ledger = Ledger(settings.jobs_folder, settings.keep_seconds)
+        self.exchange = FleetFiles(settings, self.store, self.machine_of)
+        self._told = self.store.redis.register_script(TOLD)
+        self._seen: dict[str, tuple[float, float]] = {}  # machine → last heard of, asked (monotonic s)
+        self._last = threading.local()  # the last look of this thread: a page needs the same again
+
+    def serves(self) -> bool:
+        """Whether Redis answers."""
+        with contextlib.suppress(*FAULTS):
+            return bool(self.store.redis.ping())
+        return False
+
+    # -- looking ------------------------------------------------------------------------------
+
+    def look(self, name: str) -> Known | None:
+        """What is known of an execution; None where nothing was started, or a tombstone is left."""
+        key = self.store.key("job", name)
+        try:
+            with self.store.redis.pipeline(transaction=False) as asked:
+                asked.hmget(key, FIELDS)
+                asked.time()
+                found, now = asked.execute()
+            has = dict(zip(FIELDS, found, strict=True))
+            if has["request"] is None:
+                return None if has["tombstone"] is not None else self._forgotten(name)
+            known = self._known(name, has)
+            return replace(known, **self._reached(known, float(now[0]) + now[1] / 1e6))
+        except FAULTS as error:
+            log.warning("Redis can't be asked for %s: %s", name, type(error).__name__)
+            known_here = self._from_ledger(name)
+            if known_here is None:
+                raise away(error) from error
+            return known_here
+
+    def _known(self, name: str, has: dict[str, Any]) -> Known:
+        try:
+            view = None if has["view"] is None else codec.view(has["view"])
+            known = Known(
+                codec.request(has["request"]),
+                (has["machine"] or b"").decode(),
+                view,
+                has["picture"],
+                has["page"].decode("utf-8", "replace") if has["page"] else None,
+                has["abort"] is not None,
+                has["held"] is not None,
+            )
+        except (ValueError, TypeError, KeyError) as error:
+            log.exception("a record in Redis is damaged: %s", name)
+            raise Unavailable("The record of this execution is damaged; tell the administrator.") from error
+        self._note(name, has, known)
+        return known
+
+    def _note(self, name: str, has: dict[str, Any], known: Known) -> None:
+        """In the ledger, where it tells something new."""
+        before = self.ledger.read(name) or {}
+        view = has["view"].decode() if has["view"] is not None else None
+        state = before.get("view") and json.loads(before["view"])["record"]["state"]
+        old = time.time() - before.get("at", 0.0)
+        ended = known.view is not None and not known.view.record.active
+        if before.get("view") != view and (old > 5.0 or not state or ended):
+            told = {"told": before["told"]} if "told" in before else {}
+            request = has["request"].decode()
+            self.ledger.write(name, request=request, machine=known.machine, view=view, at=time.time(), **told)
+
+    def _reached(self, known: Known, now: float) -> dict[str, Any]:
+        """What a face has to say of the way to its machine (`now`: Redis' clock, s)."""
+        if known.view is not None and not known.view.record.active:
+            return {}
+        seen, asked = self._seen.get(known.machine, (0.0, -10.0))
+        if time.monotonic() - asked > 1.0 or now - seen > SILENT:
+            seen = float(self.store.redis.hget(self.store.key("machine", known.machine), "seen") or 0.0)
+            self._seen[known.machine] = (seen, time.monotonic())
+        if now - seen <= SILENT:
+            return {}
+        since = f"since {clock(seen)}" if seen else "and has not been seen yet"
+        goes_on = "what runs there goes on, and this page with it when it is back"
+        if known.view is None:
+            goes_on = "the execution begins there when it is back"
+        return {"as_of": seen or now, "note": f"The machine {known.machine} can't be reached {since}: {goes_on}."}
+
+    def _forgotten(self, name: str) -> Known | None:
+        """Redis knows nothing of it. What was ordered here is ordered again; what was taken, its machine tells anew."""
+        known = self._from_ledger(name)
+        if known is None:
+            return None
+        if known.view is None:
+            log.warning("%s is not in Redis any more; it is ordered again", name)
+            self._order(name, known.request, known.machine)
+            return replace(known, as_of=None, note="")
+        return replace(known, note=f"Nothing is in Redis of this execution; this is as of {clock(known.as_of or 0.0)}.")
+
+    def _from_ledger(self, name: str) -> Known | None:
+        said = self.ledger.read(name)
+        if said is None:
+            return None
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            view = said["view"] and codec.view(said["view"])
+            at = float(said["at"])
+            note = f"The machines of this lab can't be asked: this is as of {clock(at)}. What runs goes on."
+            if view and not view.record.active:
+                return Known(codec.request(said["request"]), said["machine"], view)
+            return Known(codec.request(said["request"]), said["machine"], view or None, as_of=at, note=note)
+        return None
+
+    def machine_of(self, name: str) -> str | None:
+        """The machine that has an execution; None where nobody knows of it."""
+        known = self.look(name)
+        return known.machine if known else None
+
+    def request(self, name: str) -> Request | None:
+        """What was asked."""
+        known = self.look(name)
+        return known.request if known else None
+
+    def buried(self, name: str) -> bool:
+        """Whether its machine has told of a tombstone."""
+        try:
+            return bool(self.store.redis.hexists(self.store.key("job", name), "tombstone"))
+        except FAULTS as error:
+            raise away(error) from error
+
+    def record(self, name: str) -> Record:
+        """As its machine last told it."""
+        known = self.look(name)
+        if known is None:
+            raise UnknownServiceID(REMOVED if self.buried(name) else LOST)
+        self._last.name, self._last.known = name, known
+        if known.view is None:
+            queued = derive(name, known.request, None, None, known.abort)
+            return replace(queued, machine=known.machine, as_of=known.as_of)
+        return replace(known.view.record, machine=known.machine, as_of=known.as_of)
+
+    def view(self, record: Record, service: Service | None) -> View:
+        """All that a page shows of it."""
+        known = self._last.known if getattr(self._last, "name", None) == record.name else self.look(record.name)
+        limit = service.limit if service else None
+        if known is None or known.view is None:
+            note = known.note if known else ""
+            place, ahead = self._place(record) if not note else (None, "")
+            return View(record=record, now=time.time(), limit=limit, place=place, ahead=ahead, note=note)
+        own_page = known.page if record.active and not known.note else None
+        now = time.time() if known.as_of is None else known.view.now
+        picture, note = known.picture, known.note
+        return replace(known.view, record=record, now=now, limit=limit, own_page=own_page, picture=picture, note=note)
+
+    def _place(self, record: Record) -> tuple[int | None, str]:
+        with contextlib.suppress(*FAULTS):
+            place = order.queue_of(self.store, record.machine).get_job_position(order.id_of(record.name))
+            if place is not None:
+                return int(place) + 1, f"{record.machine} takes it when it has room"
+        return None, ""
+
+    def names(self) -> Iterable[str]:
+        """All that Redis knows, or where it is away, this face."""
+        try:
+            found = self.store.redis.zrange(self.store.key("jobs"), 0, -1)
+            return [name.decode() for name in found]
+        except FAULTS:
+            return list(self.ledger.names())
+
+    def polled(self, name: str) -> None:
+        """Tell its machine."""
+        known = getattr(self._last, "known", None)
+        if getattr(self._last, "name", None) != name or known is None or known.view is None:
+            return
+        if known.view.record.active:
+            with contextlib.suppress(*FAULTS), self.store.redis.pipeline(transaction=False) as tell:
+                tell.sadd(self.store.key("polled", known.machine), name)
+                tell.execute()
+
+    def told(self, name: str) -> float | None:
+        """By Redis' clock, whichever face told it first."""
+        try:
+            return float(self._told(keys=[self.store.key("job", name)]))
+        except FAULTS:
+            return self.ledger.told(name)
+
+    # -- starting -----------------------------------------------------------------------------
+
+    def admit(self, request: Request) -> None:
+        """Refuse where its machine has as many as it may."""
+        most = self.settings.max_running + self.settings.max_queued
+        machine = self._machine("", request)
+        try:
+            if self.store.redis.scard(self.store.key("active", machine)) >= most:
+                raise TooManyJobs(f"{most} executions are running or waiting on {machine} already; try again later.")
+        except FAULTS as error:
+            raise away(error) from error
+
+    def claim(self, name: str, request: Request) -> bool:
+        """Record and order it, in one transaction."""
+        machine = self._machine(name, request)
+        files = self.exchange.handed_over(request.files, machine)
+        said = codec.dump(request).decode()
+        self.ledger.write(name, request=said, machine=machine, view=None, at=time.time(), files=files)
+        try:
+            return self._order(name, request, machine, files)
+        except FAULTS as error:
+            self.ledger.forget(name)  # its caller is told that it was not started
+            log.exception("%s can't be ordered", name)
+            raise away(error) from error
+
+    def _order(self, name: str, request: Request, machine: str, files: dict[str, str] | None = None) -> bool:
+        key, queue = self.store.key("job", name), order.queue_of(self.store, machine)
+        if files is None:
+            files = (self.ledger.read(name) or {}).get("files", {})
+        with self.store.redis.pipeline() as claim:
+            while True:
+                try:
+                    # RQ's own unique=True leaves a pipeline aside, and ours must hold the record, too
+                    order_key = order.Order.key_for(order.id_of(name))
+                    claim.watch(key, order_key)
+                    if claim.exists(key, order_key):
+                        return False
+                    claim.multi()
+                    claim.hset(key, mapping={"request": codec.dump(request), "machine": machine})
+                    claim.zadd(self.store.key("jobs"), {name: request.created})
+                    claim.sadd(self.store.key("active", machine), name)
+                    order.enqueue(self.store, queue, machine, name, request, files, claim)
+                    claim.execute()
+                    return True
+                except redis.WatchError:
+                    continue
+
+    def _machine(self, name: str, request: Request) -> str:
+        try:
+            return machine_for(lab.load(self.settings.lab), name, request)
+        except Misconfigured as error:
+            log.exception("lab.toml does not say where to")
+            raise Unavailable("This deployment's lab.toml has a mistake; tell the administrator.") from error
+
+    # -- speaking to it -----------------------------------------------------------------------
+
+    def abort(self, record: Record, wait: float) -> bool:
+        """Have its machine stop it; what no machine has taken yet is withdrawn."""
+        name, machine = record.name, record.machine
+        try:
+            if not record.active:
+                return not self.store.redis.hexists(self.store.key("job", name), "held")
+            self.store.redis.hset(self.store.key("job", name), "abort", 1)
+            known = self.look(name)
+            if known is not None and known.view is None and self._withdraw(name, known):
+                return True
+            said = post.ask(self.store, machine, {"do": "abort", "name": name}, wait, keep=True)
+            return bool(said and said.get("gone"))
+        except FAULTS as error:
+            raise away(error) from error
+
+    def _withdraw(self, name: str, known: Known) -> bool:
+        """Take the order back; False where its machine was faster."""
+        queue, key = order.queue_of(self.store, known.machine), self.store.key("job", name)
+        if not self.store.redis.lrem(queue.key, 1, order.id_of(name)):
+            return False
+        now = time.time()
+        record = replace(derive(name, known.request, None, None), state=State.ABORTED, why=WITHDRAWN, ended=now)
+        with self.store.redis.pipeline() as done:
+            done.hset(key, "view", codec.dump(View(record=record, now=now)))
+            done.srem(self.store.key("active", known.machine), name)
+            done.delete(order.Order.key_for(order.id_of(name)))
+            done.publish(self.store.key("ended", name), "1")
+            done.execute()
+        return True
+
+    def notify(self, record: Record, message: str, wait: float) -> str:
+        """Have its machine hand it over."""
+        waits = Unavailable(
+            f"The machine {record.machine} does not take this message now; it was not delivered: send it again."
+        )
+        try:
+            said = post.ask(self.store, record.machine, {"do": "notify", "name": record.name, "message": message}, wait)
+        except FAULTS as error:
+            raise away(error) from error
+        if said is None:
+            raise waits
+        if "refused" in said:
+            raise InvalidParameter(said["refused"]) if said.get("side") == "Client" else Unavailable(said["refused"])
+        return str(said["reply"])
+
+    def ended(self, name: str, wait: float) -> Record | None:
+        """Once its machine tells its end."""
+        until = time.monotonic() + wait
+        try:
+            with self.store.redis.pubsub(ignore_subscribe_messages=True) as heard:
+                heard.subscribe(self.store.key("ended", name))
+                while True:
+                    record = self.record(name)
+                    if not record.active:
+                        return record
+                    left = until - time.monotonic()
+                    if left <= 0:
+                        return None
+                    heard.get_message(timeout=min(left, 1.0))
+        except FAULTS:
+            record = self.record(name)
+            if record.active:
+                time.sleep(max(0.0, min(1.0, until - time.monotonic())))  # Redis is away: nobody can tell of an end
+            return None if record.active else record
+
+    def bury(self, record: Record) -> None:
+        """Have its machine remove it."""
+        try:
+            said = post.ask(self.store, record.machine, {"do": "remove", "name": record.name}, 5.0)
+        except FAULTS as error:
+            raise away(error) from error
+        if said is None or "refused" in said:
+            raise Unavailable((said or {}).get("refused") or f"The machine {record.machine} can't be reached.")
