@@ -9,13 +9,21 @@ import socket
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import redis
 
 from lab import Lab, eventually
+from labwaiter import lab as lab_module
+from labwaiter.errors import ServiceError
 from labwaiter.fleet import open_jobs
+from labwaiter.fleet.route import machine_for
+from labwaiter.jobs import Jobs, Status
+from labwaiter.jobs.here import Here
+from labwaiter.jobs.names import folder_name
+from labwaiter.record import Record, Request
 from labwaiter.settings import ROOT, load
 
 SECRET = "sixteen letters and more"
@@ -63,7 +71,8 @@ class RedisServer:
 
     def go_on(self) -> None:
         """It answers again."""
-        self.process.send_signal(signal.SIGCONT)
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """As a power cut does."""
@@ -85,7 +94,7 @@ class Machine:
     def __init__(self, lab: Lab, name: str, url: str, toml: Path) -> None:
         self.lab, self.name = lab, name
         self.environment = lab.environment | fleet_environment(url, name, toml)
-        self.log = lab.root.parent / f"{name}.worker.log"
+        self.log = toml.parent / f"{name}.worker.log"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
@@ -124,16 +133,43 @@ class FleetLab(Lab):
 
     def __init__(self, root: Path, services: Path, **more: str) -> None:
         super().__init__(root, services, **more)
-        self.folder_of_redis = Path(tempfile.mkdtemp(prefix="labwaiter-redis-"))
-        self.redis = RedisServer(self.folder_of_redis)
-        toml = root.parent / f"{root.name}.lab.toml"
+        self.aside = Path(tempfile.mkdtemp(prefix="labwaiter-redis-"))
+        self.redis = RedisServer(self.aside / "redis")
+        toml = self.aside / "lab.toml"
         given = Path(self.environment.get("LAB", "")).read_text() if "LAB" in more else ""
         toml.write_text(given.replace("\nport =", '\nmachine = "one"\nport =') + "\n[machines.one]\n")
         self.machine = Machine(self, "one", self.redis.url, toml)
         face = self.environment | fleet_environment(self.redis.url, "face", toml)
-        face["WAITER_LOG_FOLDER"] = str(root.parent / f"{root.name}.face")
+        face["WAITER_LOG_FOLDER"] = str(self.aside / "face")
         self.face_environment = face
         self.jobs = open_jobs(load(face))
+        self.here = Here(self.settings)
+
+    def _mirrored(self, service_id: str) -> None:
+        """Until Redis tells of it what its machine does: a face's look is some tenths of a second late."""
+        name = folder_name(service_id)
+
+        def same() -> bool:
+            try:
+                here = self.here.view(self.here.record(name), None)
+            except ServiceError:
+                return True
+            there = self.jobs.records.look(name)
+            if there is None or there.view is None:
+                return False
+            told = replace(there.view, picture=there.picture, own_page=there.page, now=here.now)
+            return told == here
+
+        if self.machine.process is not None and self.machine.process.poll() is None:
+            eventually(same)
+
+    def status(self, service: str, service_id: str) -> Status:
+        self._mirrored(service_id)
+        return super().status(service, service_id)
+
+    def record(self, service_id: str) -> Record:
+        self._mirrored(service_id)
+        return super().record(service_id)
 
     def supervise(self) -> subprocess.Popen[bytes]:
         started = super().supervise()
@@ -146,9 +182,66 @@ class FleetLab(Lab):
         self.machine.stop()
         super().close()
         self.redis.close()
-        shutil.rmtree(self.folder_of_redis, ignore_errors=True)
+        shutil.rmtree(self.aside, ignore_errors=True)
 
 
 def way() -> type[Lab]:
     """The lab that the suite runs on: LABWAITER_WAY=redis makes it the one of many machines."""
     return FleetLab if os.environ.get("LABWAITER_WAY") == "redis" else Lab
+
+
+class Fleet:
+    """Several machines, each with a worker and a supervisor of its own, one Redis, and faces."""
+
+    def __init__(
+        self, folder: Path, services: Path, names: tuple[str, ...], toml: str, settings: dict[str, str]
+    ) -> None:
+        self.folder, self.services_folder, self.settings = folder, services, settings
+        folder.mkdir(parents=True)
+        self.redis = RedisServer(folder / "redis")
+        self.toml = folder / "lab.toml"
+        self.toml.write_text(
+            toml + "".join(f"\n[machines.{name}]\n" for name in names if f"machines.{name}" not in toml)
+        )
+        self.labs = {name: Lab(folder / name / "jobs", services, **settings) for name in names}
+        self.machines = {name: Machine(lab, name, self.redis.url, self.toml) for name, lab in self.labs.items()}
+        self.services = next(iter(self.labs.values())).services
+        self.jobs = self.face("face")
+
+    def face(self, name: str) -> Jobs:
+        """The verbs as a web machine of this name has them."""
+        lab = Lab(self.folder / name / "jobs", self.services_folder, **self.settings)
+        return open_jobs(load(lab.environment | fleet_environment(self.redis.url, name, self.toml)))
+
+    def start(self) -> None:
+        """Start all workers; returns when Redis knows them."""
+        for machine in self.machines.values():
+            machine.start()
+        for name in self.machines:
+            eventually(lambda name=name: self.redis.client.hget(f"lab:machine:{name}", "seen"))
+
+    def home_of(self, service_id: str) -> str:
+        """The machine that an execution was ordered from."""
+        return str(self.redis.client.hget(f"lab:job:{folder_name(service_id)}", "machine").decode())
+
+    def id_for(self, machine: str, service: str = "Echo", prefix: str = "job") -> str:
+        """A serviceID whose execution goes to this machine."""
+        known = lab_module.load(self.toml)
+        for number in range(1000):
+            name = f"{prefix}{number}"
+            if machine_for(known, folder_name(name), Request(name, service, {})) == machine:
+                return name
+        raise AssertionError(f"nothing goes to {machine}")
+
+    def state(self, service_id: str) -> str:
+        """As the face tells it."""
+        return str(self.jobs.record(service_id).state)
+
+    def close(self) -> None:
+        """End it all."""
+        self.redis.go_on()
+        for machine in self.machines.values():
+            machine.stop()
+        for lab in self.labs.values():
+            lab.close()
+        self.redis.close()

@@ -224,7 +224,7 @@ class Mirror:
         with self.store.redis.pipeline() as tell:
             tell.hget(key, "run")
             said = {
-                "seen": 0.0 if left else now,
+                "seen": now,
                 "run": self.run_id,
                 "version": __version__,
                 "offers": json.dumps(self.offers),

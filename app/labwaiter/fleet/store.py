@@ -28,6 +28,7 @@ from ..errors import Unavailable
 from ..settings import Settings
 
 PATIENCE = 3.0  # s for an answer of Redis: a caller waits 10
+CONNECTIONS = 64  # of one process
 FAULTS = (redis.RedisError, OSError)
 
 
@@ -41,14 +42,18 @@ class Store:
         """
         self.prefix, self.machine = settings.redis_prefix, settings.machine
         self._secret = settings.redis_secret.encode()
-        self.redis: Any = redis.Redis.from_url(
+        # who finds all connections taken waits for one: an abort holds one for up to 8 s
+        pool = redis.BlockingConnectionPool.from_url(
             settings.redis_url,
+            max_connections=CONNECTIONS,
+            timeout=patience,
             socket_timeout=patience,
             socket_connect_timeout=min(patience, 2.0),
             health_check_interval=30,
             retry=Retry(NoBackoff(), 1),  # a connection that was closed while idle
             client_name=f"labwaiter-{self.machine}",
         )
+        self.redis: Any = redis.Redis(connection_pool=pool)
 
     def key(self, *parts: str) -> str:
         """A key of this lab."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterable
@@ -32,7 +33,7 @@ from .store import FAULTS, Store, away
 
 log = logging.getLogger(__name__)
 SILENT = 10.0  # s after which a machine that isn't heard of can't be reached
-FIELDS = ("request", "machine", "view", "picture", "page", "tombstone", "abort", "held")
+FIELDS = ("request", "machine", "view", "picture", "page", "tombstone", "abort", "held", "at")
 TOLD = """
 local now = redis.call('TIME')
 now = now[1] + now[2] / 1000000
@@ -55,6 +56,7 @@ class Known:
     page: str | None = None
     abort: bool = False
     held: bool = False  # an instrument of its is not safe
+    now: float = 0.0  # by its machine's clock, Unix time in s
     as_of: float | None = None  # Unix time, s: nothing newer can be known now
     note: str = ""
 
@@ -68,7 +70,8 @@ class There:
         self.ledger = Ledger(settings.jobs_folder, settings.keep_seconds)
         self.exchange = FleetFiles(settings, self.store, self.machine_of)
         self._told = self.store.redis.register_script(TOLD)
-        self._seen: dict[str, tuple[float, float]] = {}  # machine → last heard of, asked (monotonic s)
+        self._seen: dict[str, tuple[float, bool, float]] = {}  # machine → last heard of, left, asked (monotonic s)
+        self._away = False  # that Redis is, was said already
         self._last = threading.local()  # the last look of this thread: a page needs the same again
 
     def serves(self) -> bool:
@@ -90,16 +93,23 @@ class There:
             has = dict(zip(FIELDS, found, strict=True))
             if has["request"] is None:
                 return None if has["tombstone"] is not None else self._forgotten(name)
-            known = self._known(name, has)
-            return replace(known, **self._reached(known, float(now[0]) + now[1] / 1e6))
+            clock_now = float(now[0]) + now[1] / 1e6
+            known = self._known(name, has, clock_now)
+            known = replace(known, **self._reached(known, clock_now))
+            if self._away:
+                self._away = False
+                log.warning("Redis answers again")
+            return known
         except FAULTS as error:
-            log.warning("Redis can't be asked for %s: %s", name, type(error).__name__)
+            if not self._away:
+                self._away = True
+                log.warning("Redis does not answer (%s): what was last known is told", type(error).__name__)
             known_here = self._from_ledger(name)
             if known_here is None:
                 raise away(error) from error
             return known_here
 
-    def _known(self, name: str, has: dict[str, Any]) -> Known:
+    def _known(self, name: str, has: dict[str, Any], now: float) -> Known:
         try:
             view = None if has["view"] is None else codec.view(has["view"])
             known = Known(
@@ -110,6 +120,8 @@ class There:
                 has["page"].decode("utf-8", "replace") if has["page"] else None,
                 has["abort"] is not None,
                 has["held"] is not None,
+                # two machines' clocks may differ by minutes; Redis' is one
+                (view.now + max(0.0, now - float(has["at"] or now))) if view else now,
             )
         except (ValueError, TypeError, KeyError) as error:
             log.exception("a record in Redis is damaged: %s", name)
@@ -133,11 +145,12 @@ class There:
         """What a face has to say of the way to its machine (`now`: Redis' clock, s)."""
         if known.view is not None and not known.view.record.active:
             return {}
-        seen, asked = self._seen.get(known.machine, (0.0, -10.0))
+        seen, left, asked = self._seen.get(known.machine, (0.0, False, -math.inf))
         if time.monotonic() - asked > 1.0 or now - seen > SILENT:
-            seen = float(self.store.redis.hget(self.store.key("machine", known.machine), "seen") or 0.0)
-            self._seen[known.machine] = (seen, time.monotonic())
-        if now - seen <= SILENT:
+            said, state = self.store.redis.hmget(self.store.key("machine", known.machine), "seen", "state")
+            seen, left = float(said or 0.0), state == b"left"
+            self._seen[known.machine] = (seen, left, time.monotonic())
+        if now - seen <= SILENT and not left:
             return {}
         since = f"since {clock(seen)}" if seen else "and has not been seen yet"
         goes_on = "what runs there goes on, and this page with it when it is back"
@@ -206,7 +219,7 @@ class There:
             place, ahead = self._place(record) if not note else (None, "")
             return View(record=record, now=time.time(), limit=limit, place=place, ahead=ahead, note=note)
         own_page = known.page if record.active and not known.note else None
-        now = time.time() if known.as_of is None else known.view.now
+        now = known.now if known.as_of is None and known.now else known.view.now
         picture, note = known.picture, known.note
         return replace(known.view, record=record, now=now, limit=limit, own_page=own_page, picture=picture, note=note)
 

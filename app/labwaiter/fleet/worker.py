@@ -29,7 +29,7 @@ from .mirror import Mirror, _active
 from .store import FAULTS, Store
 
 log = logging.getLogger(__name__)
-BLOCK_SECONDS = 2  # for an order: so late is a stop noticed
+BLOCK_SECONDS = 1  # for an order: so late is a stop noticed
 _RQ_MARGIN = 15  # RQ waits so much shorter than its workers' time to live
 
 
