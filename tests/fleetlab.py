@@ -27,6 +27,7 @@ from labwaiter.record import Record, Request
 from labwaiter.settings import ROOT, load
 
 SECRET = "sixteen letters and more"
+os.environ["RQ_KEY_PREFIX"] = "lab:rq"  # before anybody imports rq: this process serves one lab
 REDIS = shutil.which("redis-server")
 
 
@@ -161,7 +162,7 @@ class FleetLab(Lab):
             return told == here
 
         if self.machine.process is not None and self.machine.process.poll() is None:
-            eventually(same)
+            eventually(same, every=0.02)
 
     def status(self, service: str, service_id: str) -> Status:
         self._mirrored(service_id)

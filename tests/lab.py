@@ -26,12 +26,12 @@ PATIENCE = 20.0  # s: how long a test waits for what must happen; never a measur
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T], seconds: float = PATIENCE) -> T:
+def eventually(look: Callable[[], T], seconds: float = PATIENCE, every: float = 0.005) -> T:
     """What `look` gives as soon as it's true, for what no event tells of (other processes' lives)."""
     until_ = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < until_, "it did not come to pass"
-        time.sleep(0.005)
+        time.sleep(every)
     return found
 
 

@@ -4,7 +4,9 @@ The hardware's machine holds the truth, in its jobs folder. Redis carries orders
 
     store.py     what lies in Redis under which key; what is signed, and how
     route.py     which machine gets an execution
-    there.py     a face's side: the verbs' records, over Redis; ledger.py: what it last knew, for when Redis is away
+    there.py     a face's side: the verbs' records, over Redis
+    look.py      a face's side: one look; ledger.py: what it last knew, for when Redis is away
+    post.py      what a face asks of a machine, and its answer
     files.py     a face's side: files of executions of other machines
     order.py     a start as an RQ job
     worker.py    the machine's side: takes orders, hands them to the supervisor; drains

@@ -22,7 +22,7 @@ SWEEP_EVERY = 3600.0  # s
 
 
 class Ledger:
-    """`.labwaiter/known/<name>.json`: {"request", "machine", "view", "at", "told"}; the view as its JSON text."""
+    """`.labwaiter/known/<name>.json`: {"request", "machine", "view" (JSON), "state", "at", "told", "files"}."""
 
     def __init__(self, jobs_folder: Path, keep_seconds: float) -> None:
         self._folder = jobs_folder / OURS / "known"

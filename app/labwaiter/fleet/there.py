@@ -1,39 +1,30 @@
-"""A face's records: all machines of the lab, over Redis.
-
-A look takes one round trip, sometimes two. Where Redis is away, what this face last knew is told with its age; where a
-machine is, what it last mirrored.
-"""
+"""A face's records: all machines of the lab, over Redis."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import math
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import redis
 
 from .. import lab
 from ..errors import InvalidParameter, Misconfigured, TooManyJobs, Unavailable, UnknownServiceID
 from ..jobs import codec
-from ..page.words import clock
 from ..record import Record, Request, State, View, derive
 from ..service import Service
 from ..settings import Settings
 from . import order, post
 from .files import FleetFiles
 from .ledger import Ledger
+from .look import Known, Look
 from .route import machine_for
 from .store import FAULTS, Store, away
 
 log = logging.getLogger(__name__)
-SILENT = 10.0  # s after which a machine that isn't heard of can't be reached
-FIELDS = ("request", "machine", "view", "picture", "page", "tombstone", "abort", "held", "at")
 TOLD = """
 local now = redis.call('TIME')
 now = now[1] + now[2] / 1000000
@@ -45,22 +36,6 @@ REMOVED = "What was started under this serviceID has been removed, its results t
 WITHDRAWN = "The execution was aborted before it began."
 
 
-@dataclass(frozen=True)
-class Known:
-    """What one look has found of an execution."""
-
-    request: Request
-    machine: str
-    view: View | None = None  # None: its machine has not taken it yet
-    picture: bytes | None = None
-    page: str | None = None
-    abort: bool = False
-    held: bool = False  # an instrument of its is not safe
-    now: float = 0.0  # by its machine's clock, Unix time in s
-    as_of: float | None = None  # Unix time, s: nothing newer can be known now
-    note: str = ""
-
-
 class There:
     """The records of all machines: `jobs.records.Records`."""
 
@@ -68,10 +43,9 @@ class There:
         self.settings = settings
         self.store = Store(settings)
         self.ledger = Ledger(settings.jobs_folder, settings.keep_seconds)
+        self.look = Look(self.store, self.ledger, self._order).look
         self.exchange = FleetFiles(settings, self.store, self.machine_of)
         self._told = self.store.redis.register_script(TOLD)
-        self._seen: dict[str, tuple[float, bool, float]] = {}  # machine → last heard of, left, asked (monotonic s)
-        self._away = False  # that Redis is, was said already
         self._last = threading.local()  # the last look of this thread: a page needs the same again
 
     def serves(self) -> bool:
@@ -81,106 +55,6 @@ class There:
         return False
 
     # -- looking ------------------------------------------------------------------------------
-
-    def look(self, name: str) -> Known | None:
-        """What is known of an execution; None where nothing was started, or a tombstone is left."""
-        key = self.store.key("job", name)
-        try:
-            with self.store.redis.pipeline(transaction=False) as asked:
-                asked.hmget(key, FIELDS)
-                asked.time()
-                found, now = asked.execute()
-            has = dict(zip(FIELDS, found, strict=True))
-            if has["request"] is None:
-                return None if has["tombstone"] is not None else self._forgotten(name)
-            clock_now = float(now[0]) + now[1] / 1e6
-            known = self._known(name, has, clock_now)
-            known = replace(known, **self._reached(known, clock_now))
-            if self._away:
-                self._away = False
-                log.warning("Redis answers again")
-            return known
-        except FAULTS as error:
-            if not self._away:
-                self._away = True
-                log.warning("Redis does not answer (%s): what was last known is told", type(error).__name__)
-            known_here = self._from_ledger(name)
-            if known_here is None:
-                raise away(error) from error
-            return known_here
-
-    def _known(self, name: str, has: dict[str, Any], now: float) -> Known:
-        try:
-            view = None if has["view"] is None else codec.view(has["view"])
-            known = Known(
-                codec.request(has["request"]),
-                (has["machine"] or b"").decode(),
-                view,
-                has["picture"],
-                has["page"].decode("utf-8", "replace") if has["page"] else None,
-                has["abort"] is not None,
-                has["held"] is not None,
-                # two machines' clocks may differ by minutes; Redis' is one
-                (view.now + max(0.0, now - float(has["at"] or now))) if view else now,
-            )
-        except (ValueError, TypeError, KeyError) as error:
-            log.exception("a record in Redis is damaged: %s", name)
-            raise Unavailable("The record of this execution is damaged; tell the administrator.") from error
-        self._note(name, has, known)
-        return known
-
-    def _note(self, name: str, has: dict[str, Any], known: Known) -> None:
-        """In the ledger, where it tells something new."""
-        before = self.ledger.read(name) or {}
-        view = has["view"].decode() if has["view"] is not None else None
-        state = before.get("view") and json.loads(before["view"])["record"]["state"]
-        old = time.time() - before.get("at", 0.0)
-        ended = known.view is not None and not known.view.record.active
-        if before.get("view") != view and (old > 5.0 or not state or ended):
-            told = {"told": before["told"]} if "told" in before else {}
-            request = has["request"].decode()
-            self.ledger.write(name, request=request, machine=known.machine, view=view, at=time.time(), **told)
-
-    def _reached(self, known: Known, now: float) -> dict[str, Any]:
-        """What a face has to say of the way to its machine (`now`: Redis' clock, s)."""
-        if known.view is not None and not known.view.record.active:
-            return {}
-        seen, left, asked = self._seen.get(known.machine, (0.0, False, -math.inf))
-        if time.monotonic() - asked > 1.0 or now - seen > SILENT:
-            said, state = self.store.redis.hmget(self.store.key("machine", known.machine), "seen", "state")
-            seen, left = float(said or 0.0), state == b"left"
-            self._seen[known.machine] = (seen, left, time.monotonic())
-        if now - seen <= SILENT and not left:
-            return {}
-        since = f"since {clock(seen)}" if seen else "and has not been seen yet"
-        goes_on = "what runs there goes on, and this page with it when it is back"
-        if known.view is None:
-            goes_on = "the execution begins there when it is back"
-        return {"as_of": seen or now, "note": f"The machine {known.machine} can't be reached {since}: {goes_on}."}
-
-    def _forgotten(self, name: str) -> Known | None:
-        """Redis knows nothing of it. What was ordered here is ordered again; what was taken, its machine tells anew."""
-        known = self._from_ledger(name)
-        if known is None:
-            return None
-        if known.view is None:
-            log.warning("%s is not in Redis any more; it is ordered again", name)
-            self._order(name, known.request, known.machine)
-            return replace(known, as_of=None, note="")
-        return replace(known, note=f"Nothing is in Redis of this execution; this is as of {clock(known.as_of or 0.0)}.")
-
-    def _from_ledger(self, name: str) -> Known | None:
-        said = self.ledger.read(name)
-        if said is None:
-            return None
-        with contextlib.suppress(ValueError, TypeError, KeyError):
-            view = said["view"] and codec.view(said["view"])
-            at = float(said["at"])
-            note = f"The machines of this lab can't be asked: this is as of {clock(at)}. What runs goes on."
-            if view and not view.record.active:
-                return Known(codec.request(said["request"]), said["machine"], view)
-            return Known(codec.request(said["request"]), said["machine"], view or None, as_of=at, note=note)
-        return None
 
     def machine_of(self, name: str) -> str | None:
         """The machine that has an execution; None where nobody knows of it."""
@@ -272,7 +146,7 @@ class There:
         machine = self._machine(name, request)
         files = self.exchange.handed_over(request.files, machine)
         said = codec.dump(request).decode()
-        self.ledger.write(name, request=said, machine=machine, view=None, at=time.time(), files=files)
+        self.ledger.write(name, request=said, machine=machine, view=None, state="", at=time.time(), files=files)
         try:
             return self._order(name, request, machine, files)
         except FAULTS as error:
