@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,12 +42,12 @@ def free_port() -> int:
 class RedisServer:
     """A real redis-server on a port of its own, with nothing on the disk unless asked for."""
 
-    def __init__(self, folder: Path, *options: str, password: str = "") -> None:
+    def __init__(self, folder: Path, *options: str, password: str = "", host: str = "127.0.0.1") -> None:
         assert REDIS is not None
-        self.port = free_port()
+        self.port, self.host = free_port(), host
         self.folder = folder
-        self._options = ["--save", "", "--appendonly", "no", *options]
-        self.url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0"
+        self._options = ["--save", "", "--appendonly", "no", "--protected-mode", "no", *options]
+        self.url = f"redis://{f':{password}@' if password else ''}{host}:{self.port}/0"
         if password:
             self._options += ["--requirepass", password]
         self.client: Any = redis.Redis.from_url(self.url, socket_timeout=5)
@@ -55,7 +56,7 @@ class RedisServer:
     def start(self) -> None:
         """Start it, or start it again."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [REDIS, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), *self._options]
+        command = [REDIS, "--port", str(self.port), "--bind", self.host, "--dir", str(self.folder), *self._options]
         with open(self.folder / "redis.log", "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)  # type: ignore[arg-type]
         eventually(self._answers)
@@ -92,8 +93,12 @@ class RedisServer:
 class Machine:
     """One machine with a worker: its own jobs folder and environment."""
 
-    def __init__(self, lab: Lab, name: str, url: str, toml: Path) -> None:
-        self.lab, self.name = lab, name
+    def __init__(self, lab: Lab, name: str, url: str, toml: Path, before: Sequence[str] = ()) -> None:
+        """
+        Args:
+            before: what goes before a command, to have it run on another host.
+        """
+        self.lab, self.name, self._before = lab, name, before
         self.environment = lab.environment | fleet_environment(url, name, toml)
         self.log = toml.parent / f"{name}.worker.log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -101,7 +106,7 @@ class Machine:
     def start(self, *options: str) -> subprocess.Popen[bytes]:
         """Start its worker."""
         with open(self.log, "ab") as log:
-            command = [sys.executable, "-m", "labwaiter", "worker", *options]
+            command = [*self._before, sys.executable, "-m", "labwaiter", "worker", *options]
             self.process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
         return self.process
 
