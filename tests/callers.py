@@ -11,6 +11,7 @@ from typing import Any
 
 from lab import Lab, eventually
 from labwaiter import catalogue
+from labwaiter.settings import load
 from labwaiter.wsgi import Application
 
 NS = "http://samples.example/"
@@ -49,7 +50,7 @@ class Caller:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.root = lab.settings.context_root
-        self.application = Application(lab.settings, catalogue.load(lab.settings.services))
+        self.application = Application(load(lab.face_environment), catalogue.load(lab.settings.services))
 
     def __call__(
         self, path: str, body: bytes | None = None, method: str = "", query: str = "", **environ: Any
@@ -95,7 +96,7 @@ class Web:
         command = [sys.executable, "-m", "labwaiter", "serve", "--port", str(self.port), "--workers", str(workers)]
         self.log = lab.root.parent / "web.log"
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(command, env=lab.environment, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, env=lab.face_environment, stdout=log, stderr=log)
         eventually(self.answers)
 
     def answers(self) -> bool:

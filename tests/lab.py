@@ -54,6 +54,7 @@ class Lab:
             **more,
         }
         self.settings: Settings = load(self.environment)
+        self.face_environment = self.environment  # of the web side: another machine's, in a lab of many
         self.store = Folder(self.settings.jobs_folder)
         self.jobs = Jobs(self.settings)
         self.services = catalogue.load(services).services
