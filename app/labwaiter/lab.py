@@ -52,12 +52,26 @@ class Entry:
         """Whether the driver comes with labwaiter."""
         return self.driver.startswith("labwaiter.")
 
+    @property
+    def real(self) -> bool:
+        """Whether something is plugged in that can do harm: simulators can't."""
+        return not self.port.startswith("sim://") and self.safe != NOTHING_TO_DO
+
 
 @dataclass(frozen=True)
 class Lab:
     """All instruments, by their names."""
 
     entries: dict[str, Entry]
+
+    def unpolled(self, instruments: Iterable[str]) -> float | None:
+        """How long (s) the workflow manager of a job with these may be silent; None: as long as it likes."""
+        found = (self.entries[name].unpolled for name in instruments if name in self.entries)
+        return min((seconds for seconds in found if seconds is not None), default=None)
+
+    def safe_seconds(self, instruments: Iterable[str]) -> float:
+        """How long (s) making these safe may take, the slowest of them; 0 for none."""
+        return max((self.entries[name].safe_seconds for name in instruments if name in self.entries), default=0.0)
 
     def fitting(self, drivers: Iterable[str]) -> list[str]:
         """The names of the instruments that one of these drivers, or a class of theirs, is for."""
@@ -142,11 +156,38 @@ def load(file: Path) -> Lab:
     for key in said:
         if key != "instruments":
             raise reader.wrong(key, "", f"“{key}” is not known; write [instruments.NAME]")
-    entries = {name: reader.entry(name, one) for name, one in said.get("instruments", {}).items()}
+    tables = said.get("instruments", {})
+    if not isinstance(tables, dict):
+        raise reader.wrong("instruments", "", "write [instruments.NAME]")
+    entries = {name: reader.entry(name, one) for name, one in tables.items()}
     for name, entry in entries.items():
         if entry.power is not None and (entry.power[0] not in entries or entry.power[0] == name):
             raise reader.wrong(name, "power", f"there is no relay board {entry.power[0]} among the instruments")
     return Lab(entries)
+
+
+class Kept:
+    """The lab as its file says it, read again whenever that has changed."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._stamp: object = ()
+        self._lab: Lab | None = None
+
+    def now(self) -> Lab | None:
+        """The lab; None while the file has a mistake."""
+        try:
+            found = self._file.stat()
+            stamp: object = (found.st_mtime_ns, found.st_size, found.st_ino)
+        except OSError:
+            stamp = None
+        if stamp != self._stamp:
+            try:
+                self._lab = load(self._file)
+            except Misconfigured:
+                self._lab = None
+            self._stamp = stamp
+        return self._lab
 
 
 class _Reader:
@@ -173,7 +214,7 @@ class _Reader:
         """One instrument's table."""
         if not isinstance(said, dict):
             raise self.wrong(name, "", f"write [instruments.{name}]")
-        if not re.fullmatch(r"[A-Za-z][\w-]{0,63}", name):
+        if not re.fullmatch(r"[A-Za-z][\w-]{0,63}", name, re.ASCII):
             raise self.wrong(name, "", "a name is letters, digits, _ and -, and begins with a letter")
         for key in said:
             if key not in _KEYS:

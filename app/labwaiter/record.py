@@ -63,7 +63,7 @@ class Identity:
 class Stopping:
     """Somebody or something wants the job stopped."""
 
-    reason: str  # "abort", "limit", "stall", "shutdown"
+    reason: str  # "abort", "limit", "stall", "abandoned", "shutdown"
     why: str  # the sentence for the user
     stage: str  # "asked", "told to stop", "killed"
 
@@ -134,6 +134,14 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Silence:
+    """For how long a job's workflow manager has asked nothing, while it could have."""
+
+    seconds: float
+    most: float  # s: then the job is abandoned
+
+
+@dataclass(frozen=True)
 class View:
     """All that a page shows of one execution, read at one moment. Bounded, not yet escaped."""
 
@@ -149,6 +157,8 @@ class View:
     own_page: str | None = None  # the program's own status.html
     picture: bytes | None = None  # the file of progress.picture
     files: tuple[tuple[str, int], ...] = ()  # what it made, by name, with sizes in bytes
+    silence: Silence | None = None  # of its workflow manager, where that counts
+    hardware: tuple[str, ...] = ()  # what is to be said of its instruments at its end, a sentence each
 
 
 def move(now: Condition, to: State, **changes: Any) -> Condition:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import threading
+import time
 from collections.abc import Iterable
 from typing import Any
 
 from . import public
 from .catalogue import Catalogue
-from .jobs import Jobs
+from .jobs import Jobs, presence
 from .settings import Settings
 from .soap.app import Soap, StartResponse
 
 DRAINED = 200_000_000  # bytes of a refused body that are read to their end; a caller of more is not waited for
 CHUNK = 1_000_000
+ALIVE = "/alive"  # answered by every worker; whoever answers it is there to be polled
 
 
 class Application:
@@ -29,6 +33,11 @@ class Application:
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         path = public.path_of(environ, self.settings)
+        if path == ALIVE:
+            with contextlib.suppress(OSError):
+                presence.sign(self._jobs.folder.ours)
+            start_response("204 No Content", [])
+            return []
         answer: Iterable[bytes]
         if self._soap.serves(path):
             answer = self._soap(environ, start_response)
@@ -38,6 +47,21 @@ class Application:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             drain(environ["wsgi.input"])
         return answer
+
+    def keep_signing(self) -> None:
+        """Knock at this deployment's own door from now on: see `jobs.presence`. For the web side's workers."""
+        threading.Thread(target=self._knock, name="presence", daemon=True).start()
+
+    def _knock(self) -> None:
+        with contextlib.suppress(OSError):
+            presence.sign(self._jobs.folder.ours, anew=True)
+        while True:
+            time.sleep(presence.EVERY)
+            line = http.client.HTTPConnection(self.settings.host, self.settings.port, timeout=presence.EVERY)
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                line.request("GET", self.settings.context_root + ALIVE)
+                line.getresponse().read()
+            line.close()
 
     def _pages(self) -> Any:
         """Made when first asked for: workflow managers never ask, and Flask's import takes its time."""

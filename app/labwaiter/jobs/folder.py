@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..process import boot_clock
 from ..record import Condition, End, Progress, Request
 from . import codec
 from .files import read_bounded, sync_folder, touch, write_whole
@@ -105,16 +106,20 @@ class Folder:
         return os.path.exists(f"{self._at}/{name}/{mark}")
 
     def marked_at(self, name: str, mark: str) -> float | None:
-        """When it was set, as Unix time in s; None where it isn't."""
+        """When it was set, as Unix time in s (`polled`: boot clock); None where it isn't."""
         try:
             return os.stat(f"{self._at}/{name}/{mark}").st_mtime
         except OSError:
             return None
 
     def polled(self, name: str) -> None:
-        """A caller has asked for this job."""
+        """A workflow manager has asked for this job. The mark's time is the boot clock's, which nobody can set."""
         with contextlib.suppress(OSError):
-            touch(f"{self._at}/{name}/polled")
+            touch(f"{self._at}/{name}/polled", boot_clock())
+
+    def polled_at(self, name: str) -> float | None:
+        """When one last did, boot clock, s; None where none ever did."""
+        return self.marked_at(name, "polled")
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -208,7 +213,10 @@ class Folder:
             return 0
 
     def queue(self) -> dict[str, object]:
-        """queue.json: {"running": n, "max_running": n, "queued": [name, …]}; {} before the first."""
+        """queue.json, {} before the first.
+
+        {"running": n, "max_running": n, "queued": [name, …], "needs": {name: [instrument, …]}}
+        """
         text = read_bounded(self.ours / "queue.json", RECORD_MAX)
         try:
             return dict(json.loads(text)) if text else {}
@@ -233,9 +241,9 @@ class Folder:
         """progress.json."""
         write_whole(f"{self._at}/{name}/progress.json", codec.dump(progress))
 
-    def write_queue(self, running: int, max_running: int, queued: list[str]) -> None:
+    def write_queue(self, running: int, max_running: int, queued: list[str], needs: dict[str, tuple[str, ...]]) -> None:
         """queue.json."""
-        content = {"running": running, "max_running": max_running, "queued": queued}
+        content = {"running": running, "max_running": max_running, "queued": queued, "needs": needs}
         write_whole(self.ours / "queue.json", json.dumps(content).encode())
 
     def forget_active(self, name: str) -> None:

@@ -86,6 +86,8 @@ class Jobs:
             if not self._same(name, service, inputs):
                 raise Unavailable("The jobs folder changes under this start; try again.")
             return self.status(service, service_id)
+        if address:
+            self.folder.polled(name)  # from now on somebody is expected to ask for it
         self._look.wake(name)
         view = View(record=derive(name, request, None, None), now=time.time(), limit=service.limit)
         return Status(view, False, service.placeholders)
@@ -173,12 +175,13 @@ class Jobs:
             UnknownServiceID: nothing of this service was started under it.
         """
         record = self._record(service, service_id)
-        if not record.active:
-            return not self._leases.of_job(record.name)
-        with contextlib.suppress(FileExistsError):
-            self.folder.mark(record.name, "abort")
-        self._look.wake(record.name)
-        # an instrument that could not be read back safe keeps its lease
+        if not record.active and not record.request.instruments:
+            return True
+        if record.active:
+            with contextlib.suppress(FileExistsError):
+                self.folder.mark(record.name, "abort")
+            self._look.wake(record.name)
+        # what has written its end may still be made safe; what could not be read back safe keeps its lease
         return self._wait(record.name, wait) is not None and not self._leases.of_job(record.name)
 
     def _wait(self, name: str, seconds: float) -> Record | None:

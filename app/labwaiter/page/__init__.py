@@ -29,6 +29,7 @@ from .words import (
 OWN_LARGEST = 1_400_000  # characters of a program's own page: in base64 still below 2 MB
 PICTURE_LARGEST = 1_000_000  # bytes
 _KINDS = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
+SILENT = 12.0  # s: workflow managers poll every 6 s
 _STAGES = {
     "told to stop": "It was told to stop and is winding up.",
     "killed": "It did not stop by itself and was ended; what it left is cleared up.",
@@ -81,6 +82,8 @@ def render(view: View, service: Service, files_at: str = "") -> str:
         advice=_advice(record.state),
         running=record.state is State.RUNNING,
         stopping=_STAGES.get(record.stopping.stage, "") if record.stopping else "",
+        silence=_silence(view),
+        hardware=[cut(one, 500) for one in view.hardware],
         abort_asked=record.abort_asked and record.active and not record.stopping,
         percent=percent,
         stage=cut(said.stage, CUT["stage"]),
@@ -117,6 +120,17 @@ def _advice(state: State) -> str:
     if state is State.ABORTED:
         return "The workflow ends in a moment. What was done so far is kept."
     return ""
+
+
+def _silence(view: View) -> str:
+    """The countdown to an abandonment, once its workflow manager has left out two polls."""
+    if view.silence is None or view.silence.seconds < SILENT:
+        return ""
+    left = view.silence.most - view.silence.seconds
+    return (
+        f"The workflow manager has asked nothing for {span(view.silence.seconds)}."
+        f" If that goes on, this is aborted in {span(max(0.0, left))}."
+    )
 
 
 def _elapsed(view: View) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import lab
+from ..errors import JobFailed
 from ..parameter import Parameter
 from ..settings import Settings
 from .job import Job
@@ -26,7 +27,7 @@ class Bench:
 
         Raises:
             InstrumentError: one can't be opened or is another device; those before it are put away by the caller.
-            Misconfigured: lab.toml has changed since the start, and not for the better.
+            JobFailed, Misconfigured: lab.toml has changed since the start, and not for the better.
         """
         if not parameters:
             return inputs
@@ -35,7 +36,10 @@ class Bench:
         whole = lab.load(self._settings.lab)
         found = dict(inputs)
         for parameter in parameters:
-            entry = whole.entries[inputs[parameter.name]]
+            name = inputs[parameter.name]
+            if name not in whole.entries:
+                raise JobFailed(f"The instrument {name} is no longer in lab.toml.")
+            entry = whole.entries[name]
             transcript: Path = self._job.data / f"{entry.name}.line.txt"
             opened = Opened(entry, self._settings.jobs_folder, transcript, self._job.check)
             self._opened.append(opened)

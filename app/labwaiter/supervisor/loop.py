@@ -62,7 +62,7 @@ class Supervisor:
             self._look(name)
         self.care.free_orphans()
         notify.tell("READY=1")
-        while not (self.leaving and not (self.care.charges or self.forking or self.care.unwritten)):
+        while not (self.leaving and not (self.care.busy or self.forking)):
             due = min(self._next_tick, self.notice.due)
             for key, _ in self.selector.select(max(0.0, due - boot_clock())):
                 key.data()
@@ -70,7 +70,7 @@ class Supervisor:
                 self._tick()
             if not self.leaving:
                 self.admission.admit()
-            self.notice.post(boot_clock(), len(self.care.charges) + len(self.forking), self.queue.names())
+            self.notice.post(boot_clock(), len(self.care.charges) + len(self.forking), self.queue)
         self.nurseries.retire()
 
     def _on_wake(self) -> None:
