@@ -2,8 +2,7 @@
 
 import os
 import re
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -183,18 +182,6 @@ def test_no_zombie_and_no_descriptor_of_ours_is_in_a_job(lab: Lab) -> None:
     for parent in (lab.supervisor, lab.nursery):
         for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
             eventually(lambda child=child: not Path(f"/proc/{child}/stat").exists() or not gone(int(child)))
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 4 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True)
-    if done.returncode:
-        pytest.skip("a small disk takes the right to mount one")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def test_a_job_that_fills_the_disk_fails_and_the_truth_is_told(make_lab: Callable[..., Lab], small_disk: Path) -> None:

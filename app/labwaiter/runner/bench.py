@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import Any
@@ -47,13 +48,21 @@ class Bench:
         return found
 
     def put_away(self) -> None:
-        """Make safe and close. What fails here is tried again from outside, by the guard."""
+        """Make safe and close. What fails here, or hangs, is tried again from outside, by the guard."""
         for opened in reversed(self._opened):
-            try:
-                opened.make_safe()
-            except Exception:
-                print(f"{opened.entry.name} could not be made safe from within the job:", file=sys.stderr)
-                traceback.print_exc()
-            with contextlib.suppress(Exception):
-                opened.close()
+            # a thread, because nobody can tell what another library's driver waits for; it ends with this process
+            work = threading.Thread(target=self._put_away, args=(opened,), daemon=True)
+            work.start()
+            work.join(opened.entry.safe_seconds)
+            if work.is_alive():
+                print(f"{opened.entry.name} is not safe after {opened.entry.safe_seconds:g} s.", file=sys.stderr)
         self._opened.clear()
+
+    def _put_away(self, opened: Any) -> None:
+        try:
+            opened.make_safe()
+        except Exception:
+            print(f"{opened.entry.name} could not be made safe from within the job:", file=sys.stderr)
+            traceback.print_exc()
+        with contextlib.suppress(Exception):
+            opened.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import os
 import signal
@@ -27,6 +28,7 @@ from ..process import MARKER, NO_MARK, children, identify, kill, kill_marked, li
 from ..runner import ending
 from .charge import Charge
 
+log = logging.getLogger("labwaiter.supervisor")
 SECONDS = 20.0  # a guard that isn't done by then is ended, and what it found so far stands
 
 
@@ -75,11 +77,15 @@ def clear_up(store: Folder, charge: Charge) -> None:
         tell_group(charge.runner.pid, signal.SIGKILL)
     left = kill_marked(mark)
     if left:
-        print(f"{charge.name}: {left} processes could not be ended", flush=True)
+        log.warning("%s: %d processes could not be ended", charge.name, left)
     if charge.status is not None and charge.condition.stopping is None and store.end(charge.name) is None:
         result = store.path(charge.name) / "result.txt"
         hand_on = partial(name_of, store.root, charge.name)
-        store.write_end(charge.name, ending.of_program(charge.status, result, charge.rules.outputs, hand_on))
+        end = ending.of_program(charge.status, result, charge.rules.outputs, hand_on)
+        try:
+            store.write_end(charge.name, end)
+        except OSError:  # a full disk keeps no heater on
+            log.exception("%s: its end can't be written", charge.name)
     if charge.instruments:
         make_safe(store, charge.name, charge.instruments)
 
@@ -113,7 +119,8 @@ def make_safe(store: Folder, job: str, instruments: tuple[str, ...]) -> None:
             tell(store, job, f"{name}: {why}")
         else:
             tell(store, job, f"{name} is UNSAFE: {why}")
-            leases.hand_on(Lease(name, Held.UNSAFE, job, why, time.time()), durable=True)
+            with contextlib.suppress(OSError):  # on a full disk the supervisor has some room for it: `judge`
+                leases.hand_on(Lease(name, Held.UNSAFE, job, why, time.time()), durable=True)
     process.wait()
 
 
@@ -122,7 +129,7 @@ def _begin(leases: Leases, name: str, job: str) -> bool:
     try:
         return leases.hand_on(Lease(name, Held.MAKING_SAFE, job, since=time.time()))
     except OSError:
-        traceback.print_exc()  # a full disk: it stays held, which is not free either
+        log.exception("%s: its lease can't be written", name)  # it stays held, which is not free either
         return True
 
 
