@@ -61,7 +61,8 @@ class Jobs:
 
         Args:
             given: input name → value or text as the caller wrote it; None or absent: its default.
-            address: this deployment's public address with its context root, for links.
+            address: this deployment's public address with its context root, for links; whoever starts without one, as
+                a shell does, is not expected to poll.
 
         Raises:
             MissingParameter, InvalidParameter: an input (or a blank serviceID) is refused.
@@ -75,7 +76,7 @@ class Jobs:
         if service.instruments:
             inputs = self._lab(service).choose(service.inputs, inputs)
         if self._same(name, service, inputs):
-            return self.status(service, service_id)
+            return self.status(service, service_id, polled=bool(address))
         if link.stopped(self.settings):
             raise Unavailable("This deployment is being stopped and starts nothing more; try again later.")
         service.refuse(self.exchange.resolve(service.inputs, inputs))
@@ -85,7 +86,7 @@ class Jobs:
         if not self._claim(name, request):
             if not self._same(name, service, inputs):
                 raise Unavailable("The jobs folder changes under this start; try again.")
-            return self.status(service, service_id)
+            return self.status(service, service_id, polled=bool(address))
         if address:
             self.folder.polled(name)  # from now on somebody is expected to ask for it
         self._look.wake(name)
@@ -135,15 +136,19 @@ class Jobs:
             why = "the disk is full" if error.errno in _NO_SPACE else "the jobs folder can't be written"
             raise Unavailable(f"The execution was not started: {why}. Tell the administrator.") from error
 
-    def status(self, service: Service, service_id: str) -> Status:
+    def status(self, service: Service, service_id: str, polled: bool = True) -> Status:
         """How an execution is going.
+
+        Args:
+            polled: it is a workflow manager that asks; what waits to be abandoned begins to wait anew.
 
         Raises:
             UnknownServiceID: nothing of this service was started under it.
             JobFailed, JobAborted: it came to a bad end, and its page has been shown for 20 s.
         """
         record = self._record(service, service_id)
-        self.folder.polled(record.name)
+        if polled:
+            self.folder.polled(record.name)
         if record.state is State.COMPLETED:
             return Status(View(record=record, now=time.time()), True, self._outputs(service, record))
         if record.state in (State.FAILED, State.ABORTED):
