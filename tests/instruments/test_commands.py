@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -49,6 +50,37 @@ def test_check_says_who_answers_and_what_is_wrong_with_the_others(shell: Shell, 
     assert "did not say ok to M115" in said["printer"]
     assert said["analyser"].startswith("answers: SBA-5")
     assert "lab.toml has no instrument oven" in shell("instruments", "check", "oven").stderr
+
+
+def test_busy_says_by_whom(shell: Shell, bench: Plugged) -> None:
+    import serial
+
+    with serial.Serial(str(bench.folder / "smu"), exclusive=True):
+        done = shell("instruments", "check", "smu", "--json")
+        told = json.loads(done.stdout)[0]
+        assert done.returncode == 3 and told["ok"] is False and f"(pid {os.getpid()})" in told["said"]
+        assert f"(pid {os.getpid()})" in shell("instruments", "safe", "smu").stderr
+    assert json.loads(shell("instruments", "safe", "smu", "--json").stdout)["safe"] is True
+
+
+def test_a_name_that_is_none_touches_no_file(shell: Shell) -> None:
+    for words in (("reserve", "../smu"), ("reserve", "../smu", "--free"), ("safe", "../smu"), ("check", "../smu")):
+        done = shell("instruments", *words)
+        assert done.returncode == 2 and "lab.toml has no instrument ../smu; there are: smu, relays" in done.stderr
+    leases = shell.lab.root / ".labwaiter" / "leases"  # type: ignore[attr-defined]
+    assert not leases.exists() or not [one for one in leases.iterdir() if one.suffix == ".json"]
+
+
+def test_an_instrument_that_is_asked_by_hand_is_given_to_no_job_meanwhile(shell: Shell, bench: Plugged) -> None:
+    lab: Lab = shell.lab  # type: ignore[attr-defined]
+    bench.simulators["smu"].moods.add("silent")
+    command = [sys.executable, "-m", "labwaiter", "instruments", "safe", "smu"]
+    with subprocess.Popen(command, env=lab.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as asking:
+        leases = Leases(lab.settings.jobs_folder)
+        assert eventually(lambda: leases.of("smu")).how is Held.RESERVED  # type: ignore[union-attr]
+        bench.simulators["smu"].moods.clear()
+        assert asking.wait(30) == 0
+    assert leases.of("smu") is None
 
 
 def test_a_reserved_instrument_is_passed_by(shell: Shell) -> None:

@@ -48,6 +48,11 @@ def _one(whole: Lab, leases: Leases, name: str) -> Entry:
     raise UnknownInstrument(f"lab.toml has no instrument {shown}; there are: {', '.join(whole.entries) or 'none'}.")
 
 
+def _none(settings: Settings) -> str:
+    there = "lists no instrument" if settings.lab.exists() else "is not there, so there is no instrument"
+    return f"{settings.lab} {there}. LAB names another file."
+
+
 def _service_id(settings: Settings, job: str) -> str:
     """The serviceID of a job, by which an operator can ask for it or abort it."""
     with contextlib.suppress(ValueError, TypeError, KeyError):
@@ -89,12 +94,12 @@ def list_(json_: bool) -> None:
     """Which there are, and who has them."""
     settings, whole, leases = _all()
     held = leases.all()
-    every: dict[str, Entry | None] = {**dict.fromkeys(held), **whole.entries}
+    every: dict[str, Entry | None] = dict.fromkeys([*whole.entries, *held]) | whole.entries
     if json_:
         say.as_json([_as_data(settings, name, entry, held.get(name)) for name, entry in every.items()])
         return
     if not every:
-        click.echo(f"{settings.lab} lists no instrument.")
+        click.echo(_none(settings))
         return
     rows = [
         (n, _state(settings, held.get(n)), e.port if e else "-", say.plain(e.note if e else "not in lab.toml"))
@@ -127,6 +132,8 @@ def check(names: tuple[str, ...], json_: bool) -> None:
             click.echo(f"{entry.name}: {say.plain(said, 500)}")
     if json_:
         say.as_json(told)
+    elif not told:
+        click.echo(_none(settings))
     sys.exit(0 if all(one["ok"] for one in told) else 3)
 
 
@@ -143,9 +150,16 @@ def _asked(settings: Settings, entry: Entry) -> tuple[bool, str]:
             opened.close()
         return True, f"answers{': ' + said if said else ''}"
     except Busy as error:
-        return False, error.message + holders.words(entry.port)
-    except (InstrumentError, Misconfigured) as error:
-        return False, getattr(error, "message", str(error))
+        return False, _without_name(entry, error.message) + holders.words(entry.port)
+    except InstrumentError as error:
+        return False, _without_name(entry, error.message)
+    except Misconfigured as error:  # its driver can't be had
+        return False, str(error)
+
+
+def _without_name(entry: Entry, text: str) -> str:
+    """What is said of an instrument, where its name stands in front already."""
+    return text.removeprefix(f"{entry.name}: ")
 
 
 @instruments.command()
@@ -168,8 +182,8 @@ def reserve(name: str, minutes: float, by: str | None, free: bool) -> None:
                 raise click.ClickException(f"{name} isn't reserved: it is {_state(settings, lease)}.")
             leases.free(name)
         link.wake(settings, "")  # somebody may wait for it
-        was = f" It was reserved by {say.plain(lease.why, 60)}." if lease is not None and lease.why else ""
-        click.echo(f"{name} is free.{was}")
+        was = "It was not reserved." if lease is None else f"It was {_state(settings, lease)}."
+        click.echo(f"{name} is free. {was}")
         return
     _one(whole, leases, name)
     who = (by if by is not None else getpass.getuser())[:100]
@@ -205,7 +219,8 @@ def safe(name: str, json_: bool) -> None:
     elif said["safe"]:
         click.echo(f"{name}: {say.plain(said['why'], 500)}.")
     else:
-        click.echo(f"{name} is not safe: {say.plain(said['why'], 500)}{holders.words(entry.port)}", err=True)
+        why = say.plain(_without_name(entry, said["why"]), 500)
+        click.echo(f"{name} is not safe: {why}{holders.words(entry.port)}", err=True)
     sys.exit(0 if said["safe"] else 3)
 
 

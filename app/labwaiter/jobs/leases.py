@@ -95,7 +95,10 @@ class Leases:
     def turn(self, wait: bool = True) -> Iterator[None]:
         """The turn to change leases. Raises BlockingIOError where it is another's and `wait` is False."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        fd = os.open(self._folder / ".turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        path = self._folder / ".turn"
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # enough for a lock, and root's file is no obstacle
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             yield

@@ -143,6 +143,11 @@ class Look:
             rivals = [name for name in before if set(needs.get(name, ())) & set(own)]
             busy = [lease.in_words for name in own if (lease := self._leases.of(name))]
             if busy or rivals:
-                wanted = [name for name in own if any(name in needs[rival] for rival in rivals)]
-                return len(rivals) + 1, ", ".join(busy) or f"others wait for {', '.join(wanted)} before it"
+                return len(rivals) + 1, ", ".join([*busy, *_before(own, [needs[rival] for rival in rivals])])
         return len(before) + 1, f"{queue.get('running')} of {queue.get('max_running')} jobs are running"
+
+
+def _before(own: tuple[str, ...], others: list[list[str]]) -> list[str]:
+    """For which of its instruments others wait before it, in words."""
+    counts = {name: sum(name in other for other in others) for name in own}
+    return [f"{n} {'waits' if n == 1 else 'wait'} for {name} before it" for name, n in counts.items() if n]

@@ -19,8 +19,9 @@ from .queue import Queue, Waiting
 
 log = logging.getLogger("labwaiter.supervisor")
 UNREADABLE = "The execution could not be started: its record is damaged."
+VANISHED_SECONDS = 2.0  # an editor may empty the file before it writes it
 VANISHED = "The execution could not be started: the instrument {} is no longer in lab.toml."
-DISK_FULL = "The execution could not be started: the disk is full."
+DISK_FULL = "The execution could not be started: the disk is full or can't be written."
 
 
 @dataclass
@@ -38,6 +39,9 @@ class Admission:
         self.queue, self.care, self.nurseries = queue, care, nurseries
         self.leases, self.store = care.leases, care.store
         self.forking: dict[str, Forking] = {}
+        self.vanished: dict[
+            str, float
+        ] = {}  # instruments that are no longer in lab.toml, and since when, boot clock, s
 
     @property
     def _running(self) -> list[str]:
@@ -94,12 +98,16 @@ class Admission:
         needs = self.queue.needs
         lab = self.care.lab.now() if needs else None
         if lab is None:
+            self.vanished.clear()
             return
+        now = boot_clock()
+        gone = {one for instruments in needs.values() for one in instruments if one not in lab.entries}
+        self.vanished = {one: self.vanished.get(one, now) for one in gone}
         for name, instruments in needs.items():
-            gone = [one for one in instruments if one not in lab.entries]
-            if gone:
+            over = [one for one in instruments if now - self.vanished.get(one, now) > VANISHED_SECONDS]
+            if over:
                 self.queue.remove(name)
-                self.care.write_end(name, Condition(), State.FAILED, VANISHED.format(gone[0]))
+                self.care.write_end(name, Condition(), State.FAILED, VANISHED.format(over[0]))
 
     def _give_back(self, one: Waiting) -> None:
         """It did not begin: it waits again, and holds nothing."""
