@@ -157,7 +157,7 @@ class View:
     own_page: str | None = None  # the program's own status.html
     picture: bytes | None = None  # the file of progress.picture
     files: tuple[tuple[str, int], ...] = ()  # what it made, by name, with sizes in bytes
-    silence: Silence | None = None  # of its workflow manager, where that counts
+    silence: Silence | None = None  # of its workflow manager, where that counts and polls were left out
     hardware: tuple[str, ...] = ()  # what is to be said of its instruments at its end, a sentence each
 
 

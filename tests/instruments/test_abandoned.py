@@ -18,6 +18,7 @@ from callers import Up, Web, envelope
 from lab import Lab, eventually
 from labwaiter.cli import web as web_side
 from labwaiter.jobs import presence
+from labwaiter.jobs.leases import Held
 from labwaiter.page import render
 from labwaiter.process import boot_clock
 from labwaiter.record import State
@@ -57,6 +58,12 @@ def looked_at(lab: Lab, service_id: str) -> None:
             assert "limit" in lab.ended(record.request.service_id).why
 
 
+def goes_on(lab: Lab) -> bool:
+    """Whether nobody has so much as begun to stop it."""
+    record = lab.record("one")
+    return record.state is State.RUNNING and record.stopping is None
+
+
 def signed_since(lab: Lab) -> float:
     return float(json.loads((lab.store.ours / "web").read_text())["since"])
 
@@ -87,7 +94,7 @@ def test_one_poll_and_it_counts_anew(using: Lab, make_web: Callable[..., Web]) -
     using.jobs.view("one")  # an operator's look is no poll
     using.jobs.record("one")
     looked_at(using, "round")
-    assert using.record("one").state is State.RUNNING
+    assert goes_on(using)
 
 
 def test_while_the_web_side_is_down_nobody_is_abandoned_nor_when_it_is_back(
@@ -101,11 +108,11 @@ def test_while_the_web_side_is_down_nobody_is_abandoned_nor_when_it_is_back(
     silent(using, "one", up=False)
     (using.store.ours / "web").write_text(json.dumps({"since": now - 500, "last": now - presence.FRESH}))
     looked_at(using, "down")
-    assert using.record("one").state is State.RUNNING and using.jobs.view("one").silence is None
+    assert goes_on(using) and using.jobs.view("one").silence is None
     make_web(using)
     eventually(lambda: signed_since(using) > now)
     looked_at(using, "back")
-    assert using.record("one").state is State.RUNNING
+    assert goes_on(using)
 
 
 def test_a_web_side_that_hangs_signs_nothing_and_begins_anew(using: Lab, make_web: Callable[..., Web]) -> None:
@@ -120,13 +127,13 @@ def test_a_web_side_that_hangs_signs_nothing_and_begins_anew(using: Lab, make_we
         silent(using, "one", up=False)
         (using.store.ours / "web").write_text(json.dumps({"since": now - 500, "last": now - presence.FRESH}))
         looked_at(using, "hangs")
-        assert using.record("one").state is State.RUNNING
+        assert goes_on(using)
     finally:
         for who in hanging:
             os.kill(who.pid, signal.SIGCONT)
     eventually(lambda: signed_since(using) > now)
     looked_at(using, "woke")
-    assert using.record("one").state is State.RUNNING
+    assert goes_on(using)
 
 
 def test_what_was_never_started_over_the_web_is_nobodys_to_abandon(using: Lab) -> None:
@@ -137,7 +144,7 @@ def test_what_was_never_started_over_the_web_is_nobodys_to_abandon(using: Lab) -
     now = boot_clock()
     (using.store.ours / "web").write_text(json.dumps({"since": now - 500, "last": now}))
     looked_at(using, "round")
-    assert using.record("one").state is State.RUNNING and using.store.polled_at("one") is None
+    assert goes_on(using) and using.store.polled_at("one") is None
 
 
 def test_an_instrument_that_does_not_mind_goes_on(using: Lab) -> None:
@@ -145,7 +152,7 @@ def test_an_instrument_that_does_not_mind_goes_on(using: Lab) -> None:
     energised(using, "one")
     silent(using, "one")
     looked_at(using, "round")
-    assert using.record("one").state is State.RUNNING
+    assert goes_on(using)
 
 
 def test_nobody_is_abandoned_for_the_time_in_the_queue(using: Lab) -> None:
@@ -159,7 +166,7 @@ def test_nobody_is_abandoned_for_the_time_in_the_queue(using: Lab) -> None:
     let_go(using, "before")
     energised(using, "one")
     looked_at(using, "later")
-    assert using.record("one").state is State.RUNNING
+    assert goes_on(using)
 
 
 def test_the_page_counts_down_while_a_workflow_manager_is_silent(using: Lab) -> None:
@@ -195,6 +202,27 @@ def test_a_container_s_stop_leaves_every_instrument_safe(tmp_path: Path, bench: 
             assert lab.record(name).state is State.ABORTED
             bench.assert_made_safe(name)
         assert leases(lab).all() == {}
+    finally:
+        up.close()
+        lab.close()
+
+
+def test_a_container_s_stop_ends_in_time_and_says_what_is_not_safe(tmp_path: Path, bench: Plugged) -> None:
+    lab = bench_lab(tmp_path / "jobs", bench, WEB_CONCURRENCY="1", STOP_SECONDS="8")
+    up = Up(lab)
+    try:
+        eventually(up.answers)
+        lab.start("Uses", "one", device="smu")
+        energised(lab, "one")
+        bench.simulators["smu"].moods.add("silent")
+        up.process.send_signal(signal.SIGTERM)
+        up.process.wait(30)
+        lease = leases(lab).of("smu")
+        assert lease is not None and lease.how in (Held.UNSAFE, Held.MAKING_SAFE)
+        bench.simulators["smu"].moods.clear()
+        lab.supervise()  # the next start goes on with it
+        lab.ended("one")
+        eventually(lambda: (one := leases(lab).of("smu")) is None or one.how is Held.UNSAFE)
     finally:
         up.close()
         lab.close()

@@ -220,6 +220,21 @@ def test_a_supervisor_that_dies_while_its_guard_works_leaves_it_safe(using: Lab,
     bench.assert_made_safe("smu")
 
 
+def test_a_guard_that_is_killed_has_made_nothing_safe(using: Lab, bench: Plugged) -> None:
+    using.start("Uses", "one", device="smu")
+    pid = energised(using, "one")
+    bench.simulators["smu"].moods.add("silent")
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: (one := leases(using).of("smu")) and one.how is Held.MAKING_SAFE)
+    asking = eventually(lambda: using.left_of("one"))[0]
+    guard = int(Path(f"/proc/{asking}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(guard, signal.SIGKILL)
+    assert "could not be made safe" in using.ended("one").why
+    lease = leases(using).of("smu")
+    assert lease is not None and lease.how is Held.UNSAFE and "in the time that it has" in lease.why
+    eventually(lambda: not using.left_of("one"))
+
+
 # -- lines that hang ------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -84,6 +85,21 @@ def test_of_jobs_and_people_who_race_for_an_instrument_one_has_it(tmp_path: Path
         racer.stdin.flush()
     won = [int(racer.communicate(timeout=60)[0]) for racer in racers]
     assert all(racer.returncode == 0 for racer in racers) and sum(won) > 0
+
+
+def test_somebody_who_is_stopped_while_changing_a_lease_keeps_no_heater_on(using: Lab, bench: Plugged) -> None:
+    using.start("Uses", "one", device="smu")
+    pid = energised(using, "one")
+    with leases(using).turn():  # and nothing more comes of it
+        using.start("Uses", "two", device="relays")
+        os.kill(pid, signal.SIGKILL)
+        eventually(bench.simulators["smu"].is_safe)
+        using.start("UsesNone", "three")
+        using.ended("three")
+        assert using.record("two").state is State.QUEUED
+        refused = shell(using, "reserve", "printer")
+        assert refused.returncode == 3 and "Another program is changing the leases" in refused.stderr
+    energised(using, "two")
 
 
 def test_people_who_reserve_while_jobs_come_never_share_with_one(using: Lab, bench: Plugged) -> None:

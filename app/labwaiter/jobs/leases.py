@@ -22,6 +22,8 @@ from pathlib import Path
 from .files import read_bounded, write_whole
 from .names import OURS
 
+PATIENCE = 3.0  # s for a turn
+
 
 class Held(StrEnum):
     """Why an instrument isn't free."""
@@ -92,15 +94,23 @@ class Leases:
     # -- changing -----------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def turn(self, wait: bool = True) -> Iterator[None]:
-        """The turn to change leases. Raises BlockingIOError where it is another's and `wait` is False."""
+    def turn(self, wait: float = PATIENCE) -> Iterator[None]:
+        """The turn to change leases. Raises BlockingIOError where it is another's for longer than `wait` s."""
+        until = time.monotonic() + wait
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / ".turn"
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # enough for a lock, and root's file is no obstacle
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            while True:
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > until:
+                        raise
+                    time.sleep(0.005)  # it is had for a few milliseconds, unless its holder is stopped
             yield
         finally:
             os.close(fd)
@@ -120,7 +130,7 @@ class Leases:
         if not wanted:
             return True
         try:
-            with self.turn(wait=False):
+            with self.turn(wait=0):
                 if any(self.of(name) for name in wanted):
                     return False
                 try:

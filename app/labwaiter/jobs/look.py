@@ -20,7 +20,7 @@ from . import link, messages
 from .exchange import Exchange
 from .folder import Folder
 from .leases import Held, Leases
-from .presence import silence
+from .presence import QUIET, silence
 from .watch import until
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,8 @@ class Look:
         needs = record.request.instruments
         if record.state is not State.RUNNING or record.stopping or not needs:
             return None
-        return silence(self.folder, self._lab.now(), record.name, needs)
+        found = silence(self.folder, self._lab.now(), record.name, needs)
+        return found if found is not None and found.seconds >= QUIET else None
 
     def _hardware(self, record: Record) -> tuple[str, ...]:
         """What is to be said of the instruments of a job that ends or has ended."""

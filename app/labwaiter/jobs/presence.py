@@ -20,6 +20,7 @@ from .files import read_bounded, write_whole
 from .folder import Folder
 
 EVERY = 5.0  # s between two knocks
+QUIET = 12.0  # s: workflow managers poll every 6 s, so this is two polls left out
 FRESH = 15.0  # s after which what was signed says nothing of now
 
 

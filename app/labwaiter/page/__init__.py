@@ -29,7 +29,6 @@ from .words import (
 OWN_LARGEST = 1_400_000  # characters of a program's own page: in base64 still below 2 MB
 PICTURE_LARGEST = 1_000_000  # bytes
 _KINDS = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
-SILENT = 12.0  # s: workflow managers poll every 6 s
 _STAGES = {
     "told to stop": "It was told to stop and is winding up.",
     "killed": "It did not stop by itself and was ended; what it left is cleared up.",
@@ -123,8 +122,8 @@ def _advice(state: State) -> str:
 
 
 def _silence(view: View) -> str:
-    """The countdown to an abandonment, once its workflow manager has left out two polls."""
-    if view.silence is None or view.silence.seconds < SILENT:
+    """The countdown to an abandonment."""
+    if view.silence is None:
         return ""
     left = view.silence.most - view.silence.seconds
     return (

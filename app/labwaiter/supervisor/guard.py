@@ -114,12 +114,13 @@ def make_safe(store: Folder, job: str, instruments: tuple[str, ...]) -> None:
     for line in process.stdout:
         said = json.loads(line)
         name, why = said["name"], said["why"]
-        if said["safe"]:
-            leases.give_back(name, job)
-            tell(store, job, f"{name}: {why}")
-        else:
-            tell(store, job, f"{name} is UNSAFE: {why}")
-            with contextlib.suppress(OSError):  # on a full disk the supervisor has some room for it: `judge`
+        tell(store, job, f"{name}: {why}" if said["safe"] else f"{name} is UNSAFE: {why}")
+        with contextlib.suppress(
+            OSError
+        ):  # then it stays closed, and the supervisor has room even on a full disk: `judge`
+            if said["safe"]:
+                leases.give_back(name, job)
+            else:
                 leases.hand_on(Lease(name, Held.UNSAFE, job, why, time.time()), durable=True)
     process.wait()
 
