@@ -34,14 +34,6 @@ def bench(tmp_path: Path) -> Iterator[Plugged]:
         yield one
 
 
-@pytest.fixture
-def using(tmp_path: Path, bench: Plugged) -> Iterator[Lab]:
-    lab = bench_lab(tmp_path / "jobs", bench)
-    lab.supervise()
-    yield lab
-    lab.close()
-
-
 def call(web: Web, body: bytes) -> None:
     import urllib.request
 

@@ -6,20 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from benchlab import Plugged, plugged
+from benchlab import Plugged
 from lab import Lab, eventually
 from labwaiter.jobs.leases import Held, Lease, Leases
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Plugged]:
-    with plugged(tmp_path / "bench") as one:
-        yield one
 
 
 @pytest.fixture

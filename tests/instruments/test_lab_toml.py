@@ -17,6 +17,9 @@ METER = Parameter("meter", "instrument", drivers=("labwaiter.instruments.drivers
 WRONG = [
     ("[instruments.smu\n", "line 1"),
     ("[devices.smu]\n", "“devices” is not known"),
+    ("instruments = 3\n", "write [instruments.NAME]"),
+    (SMU.replace("[instruments.smu]", '[instruments."smü"]'), "a name is letters, digits"),
+    (SMU.replace("[instruments.smu]", '[instruments."../smu"]'), "a name is letters, digits"),
     ('[instruments.smu]\nport = "x"\n', 'line 1: smu: it needs driver = "…"'),
     (SMU.replace(":SourceMeter", ""), "line 2: smu: a driver is module:callable"),
     (SMU + "speed = 3\n", "line 4: smu: “speed” is not known"),

@@ -7,12 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from benchlab import DRIVERS, Plugged, bench_lab, energised, leases, let_go, plugged
+from benchlab import DRIVERS, Plugged, energised, leases, let_go
 from lab import Lab, eventually
 from labwaiter.jobs import link
 from labwaiter.jobs.leases import Held, Lease
@@ -40,20 +39,6 @@ for turn in range(300):
             leases.free(name)
 print(won)
 """
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Plugged]:
-    with plugged(tmp_path / "bench") as one:
-        yield one
-
-
-@pytest.fixture
-def using(tmp_path: Path, bench: Plugged) -> Iterator[Lab]:
-    lab = bench_lab(tmp_path / "jobs", bench)
-    lab.supervise()
-    yield lab
-    lab.close()
 
 
 def shell(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
@@ -103,10 +88,10 @@ def test_somebody_who_is_stopped_while_changing_a_lease_keeps_no_heater_on(using
 
 
 def test_people_who_reserve_while_jobs_come_never_share_with_one(using: Lab, bench: Plugged) -> None:
-    for number in range(6):
+    for number in range(3):
         using.start("Uses", f"job{number}", device="analyser")
     reserved = 0
-    for number in range(6):
+    for number in range(3):
         energised(using, f"job{number}")
         refused = shell(using, "reserve", "analyser", "--by", "Ada")
         assert refused.returncode == 1 and f"held by the execution job{number}" in refused.stderr
@@ -116,7 +101,7 @@ def test_people_who_reserve_while_jobs_come_never_share_with_one(using: Lab, ben
             lease = leases(using).of("analyser")
             assert lease is not None and lease.how is Held.RESERVED
             shell(using, "reserve", "analyser", "--free")
-    for number in range(6):
+    for number in range(3):
         assert using.ended(f"job{number}").state is State.COMPLETED
 
 
