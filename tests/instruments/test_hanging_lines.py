@@ -1,4 +1,4 @@
-"""A line that hangs while its instrument is made safe: in time or unsafe, cut off if there is a way, and never a guess."""
+"""A line that hangs while its instrument is made safe: in time or unsafe, cut off if there is a way, never a guess."""
 
 from __future__ import annotations
 
