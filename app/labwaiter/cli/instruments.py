@@ -99,7 +99,7 @@ def check(names: tuple[str, ...]) -> None:
             click.echo(f"{name}: answers{': ' + say.plain(said) if said else ''}")
         except InstrumentError as error:
             wrong += 1
-            click.echo(f"{name}: {say.plain(error.message, 500)}")
+            click.echo(f"{name}: {say.plain(error.message, 500)} ({entry.port})")
     sys.exit(3 if wrong else 0)
 
 

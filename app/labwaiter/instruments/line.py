@@ -12,6 +12,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,7 @@ from ..errors import JobFailed
 
 SLICE = 0.05  # s: how often a wait looks whether it is to stop
 LINE_MAX = 65536  # bytes: a longer one is garbage
-TRANSCRIPT_MAX = 2_000_000  # bytes
+TRANSCRIPT_MAX = 1_000_000  # bytes
 LOCKS = Path("/var/lock") if os.access("/var/lock", os.W_OK) else Path("/tmp")
 
 
@@ -66,7 +67,8 @@ class Line:
         Args:
             settings: pyserial's: baudrate, bytesize, parity, stopbits, xonxoff, rtscts; and dtr, rts: the level at
                 opening, True or False; None leaves it to the operating system.
-            transcript: a file to which all that is said is appended, up to 2 MB.
+            transcript: a file to which all that is said is appended. After 1 MB it goes on in a new one, and the last
+                one is kept beside it as "….before.txt", so the end of a long day is there, too.
             check: called in every wait; what it raises ends the wait.
         """
         self.url, self.name = url, name
@@ -82,7 +84,8 @@ class Line:
         """Have the line. Raises Busy or Lost."""
         settings = dict(self._settings)
         levels = {which: settings.pop(which, None) for which in ("dtr", "rts")}
-        self._take_lock()
+        self.close()
+        self._lock = hold(self.url, self.name)
         try:
             port = serial.serial_for_url(self.url, do_not_open=True, timeout=SLICE, write_timeout=2.0, **settings)
             for which, level in levels.items():
@@ -102,21 +105,21 @@ class Line:
 
     def _why_not(self, error: Exception) -> Lost:
         number = getattr(error, "errno", None)
-        if number is None and isinstance(error.__context__, OSError):
-            number = error.__context__.errno
-        where = f"{self.name}: the port {self.url}"
+        if number is None and isinstance(error.__context__, (OSError, termios.error)):
+            number = error.__context__.args[0]  # termios.error is no OSError, but is made like one
+        self._note(f"-- can't be opened: {error}")
+        where = f"{self.name}: its port"
         if number == errno.ENOENT:
             return Lost(f"{where} is not there: is it plugged in and switched on?")
         if number in (errno.EACCES, errno.EPERM):
             return Lost(f"{where} may not be opened: add this user to the group {_group(self.url)}.")
         if number in (errno.EBUSY, errno.EAGAIN):
-            return Busy(f"{where} is used by another program.")
+            return Busy(f"{where} is used by another program{_users(self.url)}.")
+        if number == errno.ENOTTY:
+            return Lost(f"{where} is no serial line: is it the right one?")
         if isinstance(error, ValueError):
-            return Lost(f"{where} can't be opened with these settings: {error}.")
-        return Lost(f"{where} can't be opened: {os.strerror(number) if number else error}.")
-
-    def _take_lock(self) -> None:
-        self._lock = hold(self.url, self.name)
+            return Lost(f"{where} can't be opened with the settings that lab.toml gives it: {error}.")
+        return Lost(f"{where} can't be opened: {os.strerror(number) if isinstance(number, int) else error}.")
 
     def _release_lock(self) -> None:
         if self._lock is not None:
@@ -134,9 +137,14 @@ class Line:
 
     # -- speaking -----------------------------------------------------------------------------
 
-    def write(self, data: bytes) -> None:
-        """Send all of it. Raises Lost, or Silent where the other side doesn't take it."""
-        self._check()
+    def write(self, data: bytes, urgent: bool = False) -> None:
+        """Send all of it. Raises Lost, or Silent where the other side doesn't take it.
+
+        Args:
+            urgent: send it even if `check` would end the work: the last word to a device that may be dangerous.
+        """
+        if not urgent:
+            self._check()
         try:
             self._open_port().write(data)
         except serial.SerialTimeoutException as error:
@@ -172,12 +180,15 @@ class Line:
         except (OSError, serial.SerialException, TypeError) as error:  # TypeError: closed under a read
             raise self._lost(error) from error
 
-    def drop(self) -> bytes:
-        """Resynchronise: what came unasked is thrown away, and returned."""
+    def drop(self, quiet: float = 0.02) -> bytes:
+        """Throw away, and return, what came unasked, until nothing comes for `quiet` seconds, or for 1 s longer."""
         stray, self._buffer = self._buffer, b""
-        until = time.monotonic() + 1.0
-        while (more := self._read(0.02)) and time.monotonic() < until:
-            stray += more
+        heard = time.monotonic()
+        until = heard + quiet + 1.0
+        while (now := time.monotonic()) < min(until, heard + quiet):
+            self._check()
+            if more := self._read(min(SLICE, heard + quiet - now)):
+                stray, heard = (stray + more)[-LINE_MAX:], time.monotonic()
         if stray:
             self._note("x " + _shown(stray[-200:]))
         return stray
@@ -190,16 +201,17 @@ class Line:
     def _lost(self, error: Exception) -> Lost:
         self._note(f"-- lost: {error}")
         self.close()
-        return Lost(f"{self.name} was lost: its line {self.url} has gone.")
+        return Lost(f"{self.name} was lost: its line has gone. Is it unplugged, or switched off?")
 
     def _note(self, text: str) -> None:
         if self._transcript is None:
             return
-        with contextlib.suppress(OSError), open(self._transcript, "a", encoding="utf-8", errors="replace") as out:
-            if out.tell() < TRANSCRIPT_MAX:
+        with contextlib.suppress(OSError):
+            with open(self._transcript, "a", encoding="utf-8", errors="replace") as out:
                 out.write(f"{time.time():.3f} {text}\n")
-                if out.tell() >= TRANSCRIPT_MAX:
-                    out.write("-- the transcript ends here: it is as long as it may be\n")
+                full = out.tell() >= TRANSCRIPT_MAX
+            if full:
+                os.replace(self._transcript, self._transcript.with_suffix(f".before{self._transcript.suffix}"))
 
 
 def hold(url: str, name: str) -> int | None:
@@ -207,30 +219,48 @@ def hold(url: str, name: str) -> int | None:
     if url.startswith(("sim://", "loop://")):
         return None  # each opening is a device of its own
     path = LOCKS / f"labwaiter-{hashlib.sha256(_device(url).encode()).hexdigest()[:16]}.lock"
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW  # anybody may make files in that folder
     with contextlib.suppress(PermissionError):  # of another user's making: reading is enough for a lock
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
-    lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666))
+    lock = os.open(path, os.O_RDONLY | flags)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return lock
     except OSError as error:
         os.close(lock)
-        raise Busy(f"{name}: the device at {url} is held by another execution or program.") from error
+        raise Busy(
+            f"{name}: its device is held by another execution, or by another deployment on this machine{_users(url)}."
+        ) from error
 
 
 def _device(url: str) -> str:
     """One text for one real device, under whatever name it is opened."""
     path = url
-    for scheme in ("spy://", "alt://"):
+    for scheme in ("spy://", "alt://"):  # pyserial's wrappers around a device's own name
         path = path.removeprefix(scheme)
     path = path.partition("?")[0]
     if "://" in path:
-        return path
+        return path.lower().rstrip("/")
     with contextlib.suppress(OSError):
         found = os.stat(path)
         if found.st_rdev:
             return f"device {os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
     return os.path.realpath(path)
+
+
+def _users(url: str) -> str:
+    """Who has a device open, as far as this user may know it: ": screen (process 4711)"."""
+    wanted = os.path.realpath(url)
+    if not wanted.startswith("/dev/"):
+        return ""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        if int(process.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            if any(os.readlink(fd) == wanted for fd in (process / "fd").iterdir()):
+                found.append(f"{(process / 'comm').read_text().strip()} (process {process.name})")
+    return ": " + ", ".join(found) if found else ""
 
 
 def _group(path: str) -> str:

@@ -21,14 +21,25 @@ from .opening import Opened
 PAUSE = 0.5  # s between two tries
 
 
+class OutOfTime(InstrumentError):
+    """Its `safe_seconds` are over; this ends a driver's wait."""
+
+
 def make_safe(entry: Entry, whole: Lab, jobs: Path) -> tuple[bool, str]:
     """Make one instrument safe and ask it, within its `safe_seconds`: whether it is, and the words to it."""
     until = time.monotonic() + entry.safe_seconds
     why = ""
+
+    def check() -> None:
+        if time.monotonic() > until:
+            raise OutOfTime(
+                why or f"{entry.name} was silent or busy for the {entry.safe_seconds:g} s that it has to become safe."
+            )
+
     while True:
         opened = None
         try:
-            opened = Opened(entry, jobs)
+            opened = Opened(entry, jobs, check=check, rescue=True)
             opened.make_safe()
             if opened.is_safe():
                 return True, "made safe and read back"
