@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import grp
 import hashlib
 import os
 import termios
@@ -135,6 +136,9 @@ class Line:
             self._port = None
         self._release_lock()
 
+    def __del__(self) -> None:
+        self.close()  # a notebook that forgets one can open it again
+
     # -- speaking -----------------------------------------------------------------------------
 
     def write(self, data: bytes, urgent: bool = False) -> None:
@@ -255,17 +259,15 @@ def _users(url: str) -> str:
         return ""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
-        if int(process.name) == os.getpid():
-            continue
         with contextlib.suppress(OSError):
             if any(os.readlink(fd) == wanted for fd in (process / "fd").iterdir()):
-                found.append(f"{(process / 'comm').read_text().strip()} (process {process.name})")
+                itself = int(process.name) == os.getpid()
+                comm = "this very program" if itself else (process / "comm").read_text().strip()
+                found.append(f"{comm} (process {process.name})")
     return ": " + ", ".join(found) if found else ""
 
 
 def _group(path: str) -> str:
-    import grp
-
     with contextlib.suppress(OSError, KeyError):
         return grp.getgrgid(os.stat(path).st_gid).gr_name
     return "dialout"
