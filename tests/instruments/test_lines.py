@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from lab import eventually
-from labwaiter.instruments import Garbled, Instrument, InstrumentError, Lost, Reading, Silent, WrongDevice, control
+from labwaiter.instruments import Garbled, InstrumentError, Lost, Reading, Silent, WrongDevice
 from labwaiter.instruments.drivers import RelayBoard, SourceMeter
-from labwaiter.instruments.line import Line
-from labwaiter.instruments.simulators import Relays, Simulator, Smu
+from labwaiter.instruments.simulators import Relays, Smu
 from labwaiter.instruments.simulators.host import Host
-
-
-@pytest.fixture(autouse=True)
-def _closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every line that a test opens is closed after it; a failed test's frames would keep it open."""
-    opened: list[Line] = []
-    really = Line.open
-    monkeypatch.setattr(Line, "open", lambda line: (opened.append(line), really(line))[1])
-    yield
-    for line in opened:
-        line.close()
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    one = Host()
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def port(tmp_path: Path) -> Path:
-    return tmp_path / "port"
 
 
 @pytest.fixture
@@ -261,53 +235,3 @@ def test_the_transcript_is_bounded_and_has_the_end(
     before = tmp_path / "smu.line.before.txt"
     assert transcript.stat().st_size <= 2100 and before.stat().st_size <= 2100
     assert "SOUR:VOLT 99" in before.read_text() + transcript.read_text()
-
-
-class Oven(Simulator):
-    """For the example at the top of labwaiter.instruments."""
-
-    setpoint, heats = 20.0, "1"
-
-    def line(self, text: str) -> None:
-        word, _, value = text.partition(" ")
-        if word == "SET":
-            self.setpoint = float(value)
-        elif word == "HEAT":
-            self.heats = value
-        else:
-            said = {"*IDN?": "ACME,T100,1", "TEMP?": "21.5", "SET?": f"{self.setpoint:.1f}", "HEAT?": self.heats}
-            self.say(said[word])
-
-    def is_safe(self) -> bool:
-        return self.heats == "0"
-
-
-def test_the_example_of_the_package_works_word_for_word(host: Host, port: Path) -> None:
-    import labwaiter.instruments as package
-
-    oven = Oven()
-    host.plug(port, oven)
-    assert package.__doc__ is not None
-    code = re.sub(r"^    ", "", package.__doc__.partition("\n\n")[2].partition("\n\n")[2], flags=re.M)
-    assert code.startswith("from labwaiter.instruments import") and "/dev/ttyUSB0" in code
-    found: dict[str, object] = {}
-    exec(code.replace("/dev/ttyUSB0", str(port)), found)
-    eventually(lambda: oven.setpoint == 80 and oven.is_safe())
-    driver = found["Oven"]
-    assert isinstance(driver, type) and issubclass(driver, Instrument)
-    with driver(str(port)) as again:
-        assert again.temperature == 21.5 and again.temperature.unit == "°C"
-        with pytest.raises(InstrumentError, match="setpoint must be a number from 20 to 300 °C, not 301"):
-            again.setpoint = 301
-        with pytest.raises(AttributeError, match="has no setpiont; what can be set: setpoint"):
-            again.setpiont = 200
-
-
-def test_a_limit_on_one_side_is_told_so(host: Host, port: Path) -> None:
-    class Pump(Instrument):
-        flow = control("FLOW?", "FLOW {}", float, unit="ml/min", low=0)
-
-    host.plug(port, Oven())
-    pump = Pump(str(port), name="pump")
-    with pytest.raises(InstrumentError, match="pump: flow must be a number from 0 ml/min, not -1"):
-        pump.flow = -1

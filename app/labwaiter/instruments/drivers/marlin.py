@@ -38,6 +38,7 @@ class MarlinPrinter(Instrument):
     may_resume = False  # a board that was lost has forgotten where it was
 
     _number = 0
+    _unsure = 0  # so many lines in turn had no ok of their own
     _restarts = False  # whether it may say "start" now
     _halts = False  # whether it is halted if it doesn't listen
     _hotend: Reading | None = None
@@ -140,9 +141,13 @@ class MarlinPrinter(Instrument):
                 self._settle(3 * self.timeout)  # whether or not an ok follows a Resend
                 number = again if self._number else 0  # M110 itself is sent again, whatever it counted before
             if number == self._number + 1:
-                if lost and not command.startswith("M105"):
-                    said += self.send("M105")  # was it the ok that was lost, or the line? Then it asks for it now
-                return said
+                if not lost:
+                    self._unsure = 0
+                    return said
+                self._unsure += 1
+                if self._unsure > RESENDS_MAX:
+                    raise Silent(f"{self.name} says ok to nothing any more.")
+                return said + self.send("M105")  # was it the ok that was lost, or the line? Then it asks for that now
             if number not in self._sent:
                 raise Lost(f"{self.name} asks for line {number}, which was over long ago: did it restart?")
             if resends >= RESENDS_MAX:

@@ -14,7 +14,7 @@ from ..line import Garbled, InstrumentError, Silent, WrongDevice
 from ..quantity import Reading, clean
 
 FRESH = 1.5  # s: what came since the last look, if that was no longer ago, is new enough
-WHOLE = 11  # fields of a measurement line from which nothing is left out
+WHOLE = 10  # words of a measurement line from which nothing is left out, before its status
 
 
 class CO2Analyser(Instrument):
@@ -77,8 +77,7 @@ class CO2Analyser(Instrument):
         words = text.replace(",", " ").split()
         try:
             if words[:1] == ["M"] and len(words) > 1:
-                counts = len(words) > 3 and words[1].isdigit() and words[2].isdigit()
-                self._co2 = Reading(float(words[3 if counts else 1]), "ppm")
+                self._co2 = Reading(_ppm(words), "ppm")
                 self._fields, self._warming, self._zeroing, self._garbled = tuple(words), None, "", ""
             elif words[:1] == ["W"] and len(words) == 2:
                 self._warming = float(words[1])
@@ -118,7 +117,7 @@ class CO2Analyser(Instrument):
                 raise InstrumentError(f"{self.name} zeroes itself without an end ({self._zeroing}).")
             if not self._zeroing and waited > self.stale:
                 raise self._none()
-            self.listen(1.0)
+            self.listen(min(1.0, self.stale / 5))
             if not (asked or self._zeroing or self._warming is not None or self._co2) and waited > self.stale / 2:
                 asked = True
                 self.command("M")
@@ -151,3 +150,16 @@ class CO2Analyser(Instrument):
         """It answers."""
         self.command("@")
         return True
+
+
+def _ppm(words: list[str]) -> float:
+    """The CO2 of a measurement line. Raises ValueError for a line that is damaged or cut short."""
+    for word in words[1:WHOLE]:
+        float(word)
+    if len(words) >= WHOLE:
+        return float(words[3])
+    # some of its fields are left out; the counts are whole numbers, the CO2 is none
+    with_point = [word for word in words[1:4] if "." in word]
+    if not with_point:
+        raise ValueError("no CO2 in it")
+    return float(with_point[0])
