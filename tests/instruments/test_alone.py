@@ -7,29 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from benchlab import Oven
 from lab import eventually
 from labwaiter.instruments import Instrument, InstrumentError, control
-from labwaiter.instruments.simulators import Simulator
 from labwaiter.instruments.simulators.host import Host
-
-
-class Oven(Simulator):
-    """For the example at the top of labwaiter.instruments."""
-
-    setpoint, heats = 20.0, "1"
-
-    def line(self, text: str) -> None:
-        word, _, value = text.partition(" ")
-        if word == "SET":
-            self.setpoint = float(value)
-        elif word == "HEAT":
-            self.heats = value
-        else:
-            said = {"*IDN?": "ACME,T100,1", "TEMP?": "21.5", "SET?": f"{self.setpoint:.1f}", "HEAT?": self.heats}
-            self.say(said[word])
-
-    def is_safe(self) -> bool:
-        return self.heats == "0"
 
 
 def test_the_example_of_the_package_works_word_for_word(host: Host, port: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
@@ -10,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from benchlab import leases
+from benchlab import Oven, leases
 from lab import Lab, eventually
 from labwaiter import catalogue
 from labwaiter.instruments.simulators import Simulator
 from labwaiter.instruments.simulators.host import Host
 from labwaiter.jobs.leases import Held
 from labwaiter.record import State
+from labwaiter.settings import ROOT
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -232,3 +234,29 @@ def test_a_library_that_is_not_installed_is_told(lab_with: Callable[..., Lab], p
     lab.services = catalogue.load(lab.settings.services).services
     lab.start("Foreign", "one")
     assert "“a_library_that_nobody_has:Meter” can't be had" in lab.ended("one").why
+
+
+def test_a_driver_of_one_s_own_beside_the_services_works(
+    lab_with: Callable[..., Lab], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    page = (ROOT / "docs" / "instruments.md").read_text()
+    code = next(one for one in re.findall(r"```python\n(.*?)```", page, re.S) if "class Oven" in one)
+    (tmp_path / "own" / "_oven.py").write_text(code)
+    (tmp_path / "own" / "baking.py").write_text(
+        "from _oven import Oven\n"
+        "from labwaiter import Job, Outputs, service\n"
+        "class Baked(Outputs):\n    reached: float\n"
+        "@service('Bake', namespace='http://samples.example/')\n"
+        "def startBake(job: Job, oven: Oven, target: float = 80) -> Baked:\n"
+        "    oven.setpoint = target\n"
+        "    return Baked(reached=oven.temperature)\n"
+    )
+    oven, host = Oven(), Host()
+    request.addfinalizer(host.close)
+    lab = lab_with("_oven:Oven", str(host.plug(tmp_path / "port", oven)), 'safe = "itself"')
+    lab.start("Bake", "one")
+    record = lab.ended("one")
+    assert record.outputs == {"reached": 21.5}, record.why
+    assert oven.setpoint == 80 and oven.is_safe() and leases(lab).all() == {}
+    lab.start("Bake", "two", target=301.0)
+    assert "smu: setpoint must be a number from 20 to 300 °C, not 301" in lab.ended("two").why
