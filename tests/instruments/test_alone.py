@@ -10,6 +10,8 @@ import pytest
 from benchlab import Oven
 from lab import eventually
 from labwaiter.instruments import Instrument, InstrumentError, control
+from labwaiter.instruments.drivers import RelayBoard
+from labwaiter.instruments.simulators import Relays
 from labwaiter.instruments.simulators.host import Host
 
 
@@ -32,6 +34,17 @@ def test_the_example_of_the_package_works_word_for_word(host: Host, port: Path) 
             again.setpoint = 301
         with pytest.raises(AttributeError, match="has no setpiont; what can be set: setpoint"):
             again.setpiont = 200
+
+
+def test_one_that_does_not_become_safe_is_told_at_the_end_of_the_with(host: Host, port: Path) -> None:
+    board = Relays(seed=1)
+    board.stuck.add(3)
+    host.plug(port, board)
+    with (
+        pytest.raises(InstrumentError, match="relays was told to be safe, but says that it is not"),
+        RelayBoard(str(port), name="relays") as relays,
+    ):
+        relays.switch(3, True)
 
 
 def test_a_limit_on_one_side_is_told_so(host: Host, port: Path) -> None:

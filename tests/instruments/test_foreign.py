@@ -19,6 +19,7 @@ from labwaiter.instruments.simulators.host import Host
 from labwaiter.jobs.leases import Held
 from labwaiter.record import State
 from labwaiter.settings import ROOT
+from terminal import terminal_server
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -97,6 +98,12 @@ class OnPty(Simulator):
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
+
+
+@pytest.fixture
+def rfc2217(pty: str) -> Iterator[str]:
+    with terminal_server(pty) as url:
+        yield url
 
 
 @pytest.fixture
@@ -207,18 +214,20 @@ def test_a_safe_function_that_is_not_there_leaves_it_unsafe(
     assert lease is not None and lease.how is Held.UNSAFE and "“_my_safety:on” can't be had" in lease.why
 
 
-@pytest.mark.parametrize("kind", ["tcp", "spy"])
+@pytest.mark.parametrize("kind", ["tcp", "spy", "rfc2217"])
 def test_our_driver_works_behind_other_ports(
     lab_with: Callable[..., Lab], bench: Bench, kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     seen = tmp_path / "seen.txt"
-    port = request.getfixturevalue("tcp") if kind == "tcp" else f"spy://{request.getfixturevalue('pty')}?file={seen}"
+    port = request.getfixturevalue("pty" if kind == "spy" else kind)
+    if kind == "spy":
+        port = f"spy://{port}?file={seen}"
     lab = lab_with(OURS, port)
     lab.start("Ours", "one")
     record = lab.ended("one")
     assert record.outputs == {"amps": pytest.approx(1.5e-3)}, record.why
     assert not bench.on and leases(lab).all() == {}
-    assert kind == "tcp" or "OUTP" in seen.read_text()
+    assert kind != "spy" or "OUTP" in seen.read_text()
 
 
 def test_a_socket_that_nobody_serves_is_told(lab_with: Callable[..., Lab]) -> None:

@@ -231,6 +231,8 @@ class Instrument:
     def __exit__(self, *_: object) -> None:
         try:
             self.make_safe()
+            if not self.is_safe():
+                raise InstrumentError(f"{self.name} was told to be safe, but says that it is not.")
         finally:
             self.close()
 

@@ -83,18 +83,10 @@ class Line:
 
     def open(self) -> None:
         """Have the line. Raises Busy or Lost."""
-        settings = dict(self._settings)
-        levels = {which: settings.pop(which, None) for which in ("dtr", "rts")}
         self.close()
         self._lock = hold(self.url, self.name)
         try:
-            port = serial.serial_for_url(self.url, do_not_open=True, timeout=SLICE, write_timeout=2.0, **settings)
-            for which, level in levels.items():
-                if level is not None:
-                    setattr(port, which, level)
-            with contextlib.suppress(ValueError, AttributeError, NotImplementedError):
-                port.exclusive = True
-            port.open()
+            port = open_port(self.url, {"timeout": SLICE, **self._settings})
         except (OSError, serial.SerialException, ValueError) as error:
             self._release_lock()
             raise self._why_not(error) from error
@@ -178,8 +170,10 @@ class Line:
     def _read(self, seconds: float) -> bytes:
         port = self._open_port()
         try:
-            port.timeout = seconds
-            got: bytes = port.read(max(1, port.in_waiting))
+            waiting = port.in_waiting
+            if not waiting and seconds <= 0:
+                return b""
+            got: bytes = port.read(max(1, waiting))  # waits SLICE; to set that anew costs rfc2217:// a negotiation
             return got
         except (OSError, serial.SerialException, TypeError) as error:  # TypeError: closed under a read
             raise self._lost(error) from error
@@ -216,6 +210,22 @@ class Line:
                 full = out.tell() >= TRANSCRIPT_MAX
             if full:
                 os.replace(self._transcript, self._transcript.with_suffix(f".before{self._transcript.suffix}"))
+
+
+def open_port(url: str, settings: dict[str, Any]) -> Any:
+    """A port of pyserial's, open, with its time-outs and the levels of DTR and RTS. Raises what pyserial raises."""
+    settings = dict(settings)
+    levels = {which: settings.pop(which, None) for which in ("dtr", "rts")}
+    if not url.startswith("rfc2217://"):  # it knows no time-out for writing, but its socket has one of 5 s
+        settings.setdefault("write_timeout", 2.0)
+    port = serial.serial_for_url(url, do_not_open=True, **settings)
+    for which, level in levels.items():
+        if level is not None:
+            setattr(port, which, level)
+    with contextlib.suppress(ValueError, AttributeError, NotImplementedError):
+        port.exclusive = True
+    port.open()
+    return port
 
 
 def hold(url: str, name: str) -> int | None:

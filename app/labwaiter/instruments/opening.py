@@ -13,7 +13,7 @@ import serial
 
 from ..lab import ITSELF, NOTHING_TO_DO, Entry, resolve
 from .instrument import Instrument
-from .line import InstrumentError, hold
+from .line import InstrumentError, hold, open_port
 
 if "labwaiter.instruments.simulators" not in serial.protocol_handler_packages:
     serial.protocol_handler_packages.append("labwaiter.instruments.simulators")
@@ -76,13 +76,9 @@ class Opened:
         lab.toml's options write_termination, read_termination (both a line feed) and timeout (2 s) are for it.
         """
         adapters = importlib.import_module("pymeasure.adapters")
-        options = {"timeout": 2.0, "write_timeout": 2.0, **self.entry.line, **self.entry.options}
+        options = {"timeout": 2.0, **self.entry.line, **self.entry.options}
         ends = {name: options.pop(name, "\n") for name in ("write_termination", "read_termination")}
-        levels = {which: options.pop(which) for which in ("dtr", "rts") if which in options}
-        self._port = serial.serial_for_url(port, do_not_open=True, **options)
-        for which, level in levels.items():
-            setattr(self._port, which, level)
-        self._port.open()
+        self._port = open_port(port, options)
         self._port.reset_input_buffer()
         return adapters.SerialAdapter(self._port, **ends)
 
