@@ -44,7 +44,7 @@ def make_safe(lab: Lab, name: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_work_goes_on_when_its_instrument_is_plugged_in_again(using: Lab, bench: Plugged) -> None:
-    using.start("UsesSmu", "one")
+    using.start("PatientSmu", "one")
     energised(using, "one")
     simulator = bench.host.unplug(bench.folder / "smu")
     lines = using.folder("one") / "data" / "smu.line.txt"
@@ -84,7 +84,7 @@ def test_one_that_stays_away_fails_the_job_and_waits_for_an_operator(
 
 
 def test_another_device_in_its_place_fails_the_job_and_is_left_alone(using: Lab, bench: Plugged) -> None:
-    using.start("UsesSmu", "one")
+    using.start("PatientSmu", "one")
     energised(using, "one")
     bench.host.unplug(bench.folder / "smu")
     other = Relays(seed=1)

@@ -39,6 +39,14 @@ def startUsesSmu(job: Job, device: SourceMeter, how: str = "end") -> Result:
     return hold(job, how, lambda: device.current)
 
 
+@service("PatientSmu", namespace=NS, limit=60, grace=1.0)
+def startPatientSmu(job: Job, device: SourceMeter) -> Result:
+    """Output on, and nothing but its limit ends a long wait."""
+    device.volts = 5
+    device.output(True)
+    return hold(job, "end", lambda: device.current)
+
+
 @service("UsesRelays", namespace=NS, limit=60, stall=3, grace=1.0)
 def startUsesRelays(job: Job, device: RelayBoard, how: str = "end") -> Result:
     """Relay 3 on."""
