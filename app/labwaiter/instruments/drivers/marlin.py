@@ -38,6 +38,7 @@ class MarlinPrinter(Instrument):
     may_resume = False  # a board that was lost has forgotten where it was
 
     _number = 0
+    _probes = 0  # so many M105 are asked and not answered
     _unsure = 0  # so many lines in turn had no ok of their own
     _restarts = False  # whether it may say "start" now
     _halts = False  # whether it is halted if it doesn't listen
@@ -89,16 +90,22 @@ class MarlinPrinter(Instrument):
             raise
 
     def _ask_m105(self, seconds: float) -> None:
-        until, said = time.monotonic() + seconds, ""
-        while (now := time.monotonic()) < until:
-            self.line.write(b"\nM105\n")
+        until, said, heard = time.monotonic() + seconds, "", False
+        while not heard and (now := time.monotonic()) < until:
+            self._probe()
             turn = min(until, now + self.timeout)
             while (text := self._line(turn)) is not None:
                 self._hear(text)
                 found = _OK.match(text)
                 if found and "T:" in found[2]:
-                    return
+                    heard = True
+                    if self._answered():
+                        return
+                    turn = time.monotonic() + 2 * self.timeout  # for the answers that are still owed
                 said = text or said
+        if heard:
+            self._probes = 0  # one of them, or its answer, was lost
+            return
         if not said:
             raise Silent(
                 f"{self.name} did not answer M105 within {seconds:g} s: is it switched on? After an emergency stop it"
@@ -107,6 +114,15 @@ class MarlinPrinter(Instrument):
         if re.search("busy|W:|Marlin|^ok|^echo|^Resend|^Error|^T:|^start", said):
             raise Silent(f"{self.name} did not answer M105 within {seconds:g} s; it said “{clean(said)}”.")
         raise WrongDevice(f"{self.name}: expected a printer with Marlin that answers M105 by ok, got “{clean(said)}”.")
+
+    def _probe(self) -> None:
+        self.line.write(b"\nM105\n")
+        self._probes += 1
+
+    def _answered(self) -> bool:
+        """An M105 was answered: whether it was the last one that had been asked, and not a late answer to another."""
+        self._probes = max(0, self._probes - 1)
+        return self._probes == 0
 
     # -- streaming ----------------------------------------------------------------------------
 
@@ -132,6 +148,7 @@ class MarlinPrinter(Instrument):
             for byte in body.encode():
                 checksum ^= byte
             self.line.write(f"{body}*{checksum}\n".encode())
+            self._probes += command.startswith("M105")
             answers, again, lost = self._until_ok(command, number)
             said += answers
             if again is None:
@@ -158,29 +175,38 @@ class MarlinPrinter(Instrument):
     def _until_ok(self, command: str, number: int | None) -> tuple[list[str], int | None, bool]:
         """What it said before its ok, the line that it wants again instead, and whether no ok came."""
         said: list[str] = []
-        is_m105 = command.startswith("M105")
+        is_m105, own, heard = command.startswith("M105"), False, 0
         began = time.monotonic()
         ask_at, silent_at, asked, most = began + self.timeout, began + 3 * self.timeout, 0, 2
         while True:
             now = time.monotonic()
+            if now >= silent_at and heard and (asked or is_m105):
+                self._probes = 0  # one of them, or its answer, was lost
+                return said, None, True
             if now >= silent_at:
                 raise Silent(f"{self.name} did not say ok to {command} within {now - began:.0f} s.")
             if now >= ask_at and asked < most:
                 # the ok may be lost, or the line: M105's answer tells that neither comes any more
                 asked += 1
-                self.line.write(b"\nM105\n")
+                self._probe()
                 ask_at = now + self.timeout
             text = self._line(min(silent_at, ask_at) if asked < most else silent_at)
             if text is None:
                 continue
             self._hear(text)
             if found := _OK.match(text):
-                of_m105 = "T:" in found[2]
-                of_another = found[1] is not None and number is not None and int(found[1]) != number
+                if "T:" in found[2]:
+                    heard += 1
+                    if self._answered() and (asked or is_m105):
+                        return said, None, heard <= asked if is_m105 else not own
+                    silent_at = time.monotonic() + 2 * self.timeout  # for the answers that are still owed
+                elif not (found[1] and number is not None and int(found[1]) != number):
+                    own = True
+                    if not (asked or is_m105):
+                        return said, None, False
                 # while M105 is asked its answer is what counts, so that none is left over for the next line
-                if of_m105 if (asked or is_m105) else not (of_m105 or of_another):
-                    return said, None, bool(asked)
             elif found := _RESEND.match(text):
+                self._probes = max(0, self._probes - is_m105)
                 return said, int(found[1]), False
             elif "busy:" in text or "W:" in text or (command.startswith(("M109", "M190")) and "T:" in text):
                 most = 1  # what it is busy with may take its time; one question waits in its queue meanwhile
