@@ -69,6 +69,25 @@ class Plugged:
         self.toml.write_text("\n".join(tables))
 
 
+class Oven(Simulator):
+    """The oven of the documents' own driver."""
+
+    setpoint, heats = 20.0, "1"
+
+    def line(self, text: str) -> None:
+        word, _, value = text.partition(" ")
+        if word == "SET":
+            self.setpoint = float(value)
+        elif word == "HEAT":
+            self.heats = value
+        else:
+            said = {"*IDN?": "ACME,T100,1", "TEMP?": "21.5", "SET?": f"{self.setpoint:.1f}", "HEAT?": self.heats}
+            self.say(said[word])
+
+    def is_safe(self) -> bool:
+        return self.heats == "0"
+
+
 @contextmanager
 def plugged(folder: Path) -> Iterator[Plugged]:
     one = Plugged(folder)

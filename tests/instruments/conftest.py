@@ -1,4 +1,4 @@
-"""A bench with plugged instruments, and a deployment whose services use them."""
+"""Devices behind real ptys, and a deployment whose services use them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 
 from benchlab import Plugged, bench_lab, plugged
 from lab import Lab
+from labwaiter.instruments.line import Line
+from labwaiter.instruments.simulators.host import Host
 
 
 @pytest.fixture
@@ -24,3 +26,26 @@ def using(tmp_path: Path, bench: Plugged) -> Iterator[Lab]:
     lab.supervise()
     yield lab
     lab.close()
+
+
+@pytest.fixture(autouse=True)
+def _closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every line that a test opens is closed after it; a failed test's frames would keep it open."""
+    opened: list[Line] = []
+    really = Line.open
+    monkeypatch.setattr(Line, "open", lambda line: (opened.append(line), really(line))[1])
+    yield
+    for line in opened:
+        line.close()
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    one = Host()
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Path:
+    return tmp_path / "port"

@@ -40,7 +40,7 @@ def test_check_says_who_answers_and_what_is_wrong_with_the_others(shell: Shell, 
     said = dict(line.split(": ", 1) for line in done.stdout.splitlines())
     assert "is not there: is it plugged in" in said["relays"]
     assert "expected a device that answers *IDN?" in said["smu"] and "TOASTER" in said["smu"]
-    assert "did not say ok to M115" in said["printer"]
+    assert "did not answer M105" in said["printer"] and str(bench.folder / "printer") in said["printer"]
     assert said["analyser"].startswith("answers: SBA-5")
     assert "lab.toml has no instrument oven" in shell("instruments", "check", "oven").stderr
 
@@ -51,8 +51,8 @@ def test_busy_says_by_whom(shell: Shell, bench: Plugged) -> None:
     with serial.Serial(str(bench.folder / "smu"), exclusive=True):
         done = shell("instruments", "check", "smu", "--json")
         told = json.loads(done.stdout)[0]
-        assert done.returncode == 3 and told["ok"] is False and f"(pid {os.getpid()})" in told["said"]
-        assert f"(pid {os.getpid()})" in shell("instruments", "safe", "smu").stderr
+        assert done.returncode == 3 and told["ok"] is False and f"(process {os.getpid()})" in told["said"]
+        assert f"(process {os.getpid()})" in shell("instruments", "safe", "smu").stderr
     assert json.loads(shell("instruments", "safe", "smu", "--json").stdout)["safe"] is True
 
 

@@ -21,7 +21,7 @@ from ..jobs.leases import Held, Lease, Leases
 from ..lab import Entry, Lab
 from ..record import ENDED
 from ..settings import Settings
-from . import holders, say
+from . import say
 from .jobs import as_json
 
 BEING_MADE_SAFE = "labwaiter instruments safe"  # who has an instrument while that asks it
@@ -139,7 +139,7 @@ def check(names: tuple[str, ...], json_: bool) -> None:
 
 def _asked(settings: Settings, entry: Entry) -> tuple[bool, str]:
     """Whether an instrument answers, and what it says or what is wrong."""
-    from ..instruments.line import Busy, InstrumentError
+    from ..instruments.line import InstrumentError
     from ..instruments.opening import Opened
 
     try:
@@ -149,10 +149,8 @@ def _asked(settings: Settings, entry: Entry) -> tuple[bool, str]:
         finally:
             opened.close()
         return True, f"answers{': ' + said if said else ''}"
-    except Busy as error:
-        return False, _without_name(entry, error.message) + holders.words(entry.port)
     except InstrumentError as error:
-        return False, _without_name(entry, error.message)
+        return False, f"{_without_name(entry, error.message)} ({entry.port})"
     except Misconfigured as error:  # its driver can't be had
         return False, str(error)
 
@@ -220,7 +218,7 @@ def safe(name: str, json_: bool) -> None:
         click.echo(f"{name}: {say.plain(said['why'], 500)}.")
     else:
         why = say.plain(_without_name(entry, said["why"]), 500)
-        click.echo(f"{name} is not safe: {why}{holders.words(entry.port)}", err=True)
+        click.echo(f"{name} is not safe: {why}", err=True)
     sys.exit(0 if said["safe"] else 3)
 
 

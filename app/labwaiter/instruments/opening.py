@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,7 @@ import serial
 
 from ..lab import ITSELF, NOTHING_TO_DO, Entry, resolve
 from .instrument import Instrument
-from .line import InstrumentError, hold
+from .line import InstrumentError, hold, open_port
 
 if "labwaiter.instruments.simulators" not in serial.protocol_handler_packages:
     serial.protocol_handler_packages.append("labwaiter.instruments.simulators")
@@ -26,18 +28,20 @@ class Opened:
         jobs: Path | None = None,
         transcript: Path | None = None,
         check: Callable[[], None] = lambda: None,
+        rescue: bool = False,
     ) -> None:
         """Open the line, see who answers.
 
         Args:
             jobs: the jobs folder, where this deployment's simulators have their ports.
-            transcript, check: see `Line`.
+            transcript, check: see `Line`. rescue: see `Instrument`.
 
         Raises:
             InstrumentError: it can't be opened, or another device answers.
         """
         self.entry = entry
         self._lock: int | None = None
+        self._port: Any = None  # pyserial's, where it is opened here for another library's driver
         port = port_of(entry, jobs)
         driver = resolve(entry.driver)
         if isinstance(driver, type) and issubclass(driver, Instrument):
@@ -47,13 +51,17 @@ class Opened:
                 transcript=transcript,
                 check=check,
                 reconnect=entry.reconnect,
+                rescue=rescue,
                 **entry.line,
                 **entry.options,
             )
             return
         self._lock = hold(port, entry.name)
         try:
-            self.device = driver(port, **entry.line, **entry.options)
+            if _of_pymeasure(driver) and (port.startswith("/") or "://" in port):
+                self.device = driver(self._adapter(port))
+            else:
+                self.device = driver(port, **entry.line, **entry.options)
         except InstrumentError:
             self.close()
             raise
@@ -61,6 +69,18 @@ class Opened:
             self.close()
             words = " ".join(str(error).split())[:300]
             raise InstrumentError(f"{entry.name} can't be opened by {entry.driver}: {words}.") from error
+
+    def _adapter(self, port: str) -> Any:
+        """pymeasure's serial adapter on a port of pyserial's: its drivers need no VISA library then.
+
+        lab.toml's options write_termination, read_termination (both a line feed) and timeout (2 s) are for it.
+        """
+        adapters = importlib.import_module("pymeasure.adapters")
+        options = {"timeout": 2.0, **self.entry.line, **self.entry.options}
+        ends = {name: options.pop(name, "\n") for name in ("write_termination", "read_termination")}
+        self._port = open_port(port, options)
+        self._port.reset_input_buffer()
+        return adapters.SerialAdapter(self._port, **ends)
 
     def make_safe(self) -> None:
         """Make it safe, as its driver or lab.toml says. Raises whatever goes wrong."""
@@ -78,13 +98,18 @@ class Opened:
     def close(self) -> None:
         """Give it up."""
         device = getattr(self, "device", None)
-        for name in ("close", "shutdown", "disconnect"):
-            if device is not None and callable(getattr(device, name, None)) and name == "close":
-                device.close()
+        for one in (device, getattr(device, "adapter", None), self._port):  # pymeasure's have it on their adapter
+            if callable(close := getattr(one, "close", None)):
+                with contextlib.suppress(Exception):
+                    close()
                 break
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _of_pymeasure(driver: Any) -> bool:
+    return any(one.__module__.startswith("pymeasure.") for one in getattr(driver, "__mro__", ()))
 
 
 def port_of(entry: Entry, jobs: Path | None) -> str:

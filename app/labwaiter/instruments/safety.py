@@ -27,11 +27,20 @@ LAST_TRY = 4.0  # s that a try which began in time may take
 Told = tuple[bool, str]  # whether it is safe, and the words to it
 
 
+class OutOfTime(InstrumentError):
+    """Its `safe_seconds` are over; this ends a driver's wait."""
+
+
 def make_safe(entry: Entry, whole: Lab, jobs: Path) -> Told:
     """Make one instrument safe and ask it, within its `safe_seconds`; where that fails, cut it off by its relay."""
+    until = time.monotonic() + entry.safe_seconds
+
+    def check() -> None:
+        if time.monotonic() > until:
+            raise OutOfTime(f"{entry.name} was silent or busy for the {entry.safe_seconds:g} s to make it safe.")
 
     def ask() -> Told:
-        opened = Opened(entry, jobs)
+        opened = Opened(entry, jobs, check=check, rescue=True)
         try:
             opened.make_safe()
             if opened.is_safe():

@@ -12,7 +12,8 @@ class Simulator:
     """One device.
 
     `moods` are the faults that it can be told to have: "silent" (hears, says nothing), "garbage" (says noise),
-    "late" (answers after `lateness` s), "drip" (a byte every 0.4 s), and what a kind adds.
+    "late" (answers after `lateness` s), "drip" (a byte every 0.4 s), "flood" (sends without end, and no line's end),
+    and what a kind adds.
     """
 
     period = 0.02  # s between two ticks
@@ -51,6 +52,8 @@ class Simulator:
 
     def take(self) -> bytes:
         """What leaves the device now."""
+        if "flood" in self.moods:
+            return b"U" * 2048
         out = b""
         while self._out and self._out[0][0] <= self.clock:
             when, data = self._out.pop(0)

@@ -32,6 +32,7 @@ class Sba5(Simulator):
         self.rise = 2.0  # ppm/s of what breathes in the chamber
         self.ventilated: Callable[[], bool] = lambda: False
         self.streams = True  # ! and @ turn it off and on
+        self.disturbed = 0  # so many of its own lines arrive damaged
         self._due = interval
         self._zeroing = 0
 
@@ -56,6 +57,7 @@ class Sba5(Simulator):
             self.streams = letter == "@"
         else:
             self.say("SBA-5 CO2 Version 1.06")
+            self.say("Zpup=1 Zdir=0")
 
     def line(self, text: str) -> None:
         """A longer command: echoed and accepted."""
@@ -83,6 +85,9 @@ class Sba5(Simulator):
                 self.say(self._measured())
 
     def _measured(self) -> str:
+        if self.disturbed:
+            self.disturbed -= 1
+            return "M 50885 4809@ 42"
         ppm = self.random.gauss(self.ppm, 0.4)
         return f"M 50885 48094 {ppm:.2f} {self.temperature:.1f} 0.0 0.0 1013 55.0 55.0 00"
 
