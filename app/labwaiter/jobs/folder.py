@@ -258,11 +258,18 @@ class Folder:
         folder = self.path(name)
         content = json.dumps({"service": service, "removed": now}).encode()
         write_whole(folder / "tombstone.json", content, durable=True)
+        # first the request: with one and without a state the job would be run again. Last the state: by
+        # that the next call finds what it has to finish
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(folder / "request.json")
+        sync_folder(folder)
         for entry in list(os.scandir(folder)):
-            if entry.name == "tombstone.json":
+            if entry.name in ("tombstone.json", "state.json"):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path, ignore_errors=True)
             else:
                 with contextlib.suppress(OSError):
                     os.unlink(entry.path)
+        with contextlib.suppress(OSError):
+            os.unlink(folder / "state.json")
