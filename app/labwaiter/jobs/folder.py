@@ -32,7 +32,7 @@ RECORD_MAX = 64_000_000  # bytes of one of our own files: outputs may be large t
 OWN_PAGE_MAX = 2_000_000  # bytes read of a program's status.html: over the page's bound, so that it can say so
 PICTURE_MAX = 1_000_001
 LOG_TAIL = 8_000  # bytes
-_STATUS = re.compile(rb"\s*([0-9]{1,3}(?:\.[0-9]{0,6})?)\s*%?\s*")
+_STATUS = re.compile(rb"\s*([0-9]{1,3}(?:\.[0-9]*)?)\s*%?\s*")
 
 
 @dataclass(frozen=True)
