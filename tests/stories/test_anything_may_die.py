@@ -1,5 +1,6 @@
 """kill -9 of each of ours, of several, of all: no job stays running, nothing written is lost."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from lab import SAMPLES, Lab, eventually, wait_gone
+from labwaiter.errors import Unavailable
 from labwaiter.jobs import link
 from labwaiter.record import State
 
@@ -204,3 +206,21 @@ def test_a_service_removed_since_its_start_is_a_failed_job(make_lab: Callable[..
     record = lab.ended("one")
     assert record.state is State.FAILED
     assert "Echo is not available" in record.why
+
+
+@pytest.mark.parametrize("file", ["request.json", "state.json", "end.json", "progress.json"])
+@pytest.mark.parametrize("text", ["[]", '{"state":"running","runner":3,"replies":[]}', "[" * 100_000])
+def test_a_record_that_is_none_ends_no_supervisor(lab: Lab, file: str, text: str) -> None:
+    supervisor = lab.supervisor
+    lab.start("Stalled", "one")  # for its stall limit its progress is read
+    lab.running("one")
+    (lab.folder("one") / file).write_text(text)
+    eventually(lambda: not lab.store.active_names())
+    (lab.folder("one") / file).write_text(text)
+    lab.store.mark_active("one")
+    link.wake(lab.settings, "one")
+    lab.start("Echo", "after", text="x")
+    assert lab.ended("after").state is State.COMPLETED
+    with contextlib.suppress(Unavailable):
+        lab.status("Stalled", "one")
+    assert lab.supervisor == supervisor
