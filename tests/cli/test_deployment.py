@@ -62,6 +62,7 @@ def test_start_serves_the_wsdl_and_says_where_everything_is(shell, port):
     assert "Every sessionToken is accepted" in done.stdout
     assert b"startCount" in wsdl(port)
     assert f"http://localhost:{port}/lab/count/Count" in shell("services").stdout
+    assert settings_of(shell).files_folder.is_dir()  # to put files for inputs into
 
 
 def test_a_second_start_replaces_the_web_side_and_leaves_running_jobs_alone(shell, port):
