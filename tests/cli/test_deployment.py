@@ -148,6 +148,13 @@ def test_stop_settles_running_jobs_and_leaves_nothing_behind(shell, port):
     assert shell.call("stop").stdout == "Nothing was running.\n"
 
 
+def test_after_a_stop_run_says_what_to_do_first(shell):
+    assert shell("run", "Count", "seconds=0").exit_code == 0
+    assert shell("stop").exit_code == 0
+    refused_run = shell("run", "Count", "seconds=0")
+    assert refused_run.exit_code == 3 and "labwaiter start" in refused_run.output
+
+
 def test_after_a_stop_start_takes_jobs_again(shell, port):
     started(shell, "--port", str(port))
     shell.call("stop")
