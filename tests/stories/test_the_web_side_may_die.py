@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import http.client
 import os
 import signal
 import socket
@@ -97,3 +98,14 @@ def test_callers_that_never_finish_their_calls_do_not_take_the_web_side_with_the
             callers.enter_context(socket.create_connection(("127.0.0.1", web.port))).sendall(half)
         eventually(lambda: "this worker is replaced" in web.log.read_text())
         eventually(lambda: answered(web, "one"))
+
+
+def test_connections_that_callers_keep_open_keep_nobody_else_out(lab: Lab, web: Web) -> None:
+    lab.start("Unruly", "one", word="sleep")
+    with contextlib.ExitStack() as kept:
+        for _ in range(200):
+            line = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)
+            kept.callback(line.close)
+            line.request("GET", "/health")
+            assert line.getresponse().read()
+        assert answered(web, "one")
