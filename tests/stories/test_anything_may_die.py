@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -224,3 +225,26 @@ def test_a_record_that_is_none_ends_no_supervisor(lab: Lab, file: str, text: str
     with contextlib.suppress(Unavailable):
         lab.status("Stalled", "one")
     assert lab.supervisor == supervisor
+
+
+def test_a_supervisor_killed_while_its_nursery_imports_is_replaced_too(
+    make_lab: Callable[..., Lab], services: Path, tmp_path: Path
+) -> None:
+    go, begun = tmp_path / "go", tmp_path / "begun"
+    go.touch()
+    slow = f"""
+import os, time
+open({str(begun)!r}, "w").close()
+while not os.path.exists({str(go)!r}):
+    time.sleep(0.01)
+"""
+    (services / "a_slow_one.py").write_text(slow)
+    lab = make_lab()
+    go.unlink()
+    begun.unlink()
+    lab.supervise()
+    eventually(begun.exists)
+    before = lab.supervisor
+    kill(before)
+    go.touch()
+    assert eventually(lambda: link.alive(lab.settings)) != before
