@@ -11,7 +11,7 @@ import pytest
 
 from lab import SAMPLES, Lab, eventually, wait_gone
 from labwaiter.errors import Unavailable
-from labwaiter.jobs import link
+from labwaiter.jobs import Jobs, link
 from labwaiter.record import State
 
 
@@ -248,3 +248,19 @@ while not os.path.exists({str(go)!r}):
     kill(before)
     go.touch()
     assert eventually(lambda: link.alive(lab.settings)) != before
+
+
+def test_a_supervisor_that_can_t_be_started_does_not_hold_up_every_poll(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab()
+    lab.store.make()
+    lock, log = lab.store.ours / "supervisor.lock", lab.store.ours / "supervisor.log"
+    lock.mkdir()
+    lab.start("Echo", "one", text="x")
+    tried = log.read_text()
+    assert "supervisor.lock" in tried
+    for _ in range(3):
+        assert lab.status("Echo", "one").view.record.state is State.QUEUED
+    assert log.read_text() == tried
+    lock.rmdir()
+    Jobs(lab.settings).status(lab.services["Echo"], "one")  # another process, or a minute later
+    assert lab.ended("one").state is State.COMPLETED
