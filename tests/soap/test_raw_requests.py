@@ -94,8 +94,10 @@ def test_soap_1_2_is_a_version_mismatch_and_a_header_that_must_be_understood_is_
     assert caller("/Echo", twelve)["faultcode"] == "soap11env:VersionMismatch"
     header = b'<s:Header><x:secret xmlns:x="urn:x" s:mustUnderstand="1"/></s:Header><s:Body>'
     assert caller("/Echo", GOOD.replace(b"<s:Body>", header))["faultcode"] == "soap11env:MustUnderstand"
-    harmless = GOOD.replace(b"<s:Body>", header.replace(b'"1"', b'"0"'))
-    assert caller("/Echo", harmless)["errorCode"] == "UnknownServiceID"
+    for harmless in (header.replace(b'"1"', b'"0"'), header.replace(b" s:must", b' s:actor="urn:a-proxy" s:must')):
+        assert caller("/Echo", GOOD.replace(b"<s:Body>", harmless))["errorCode"] == "UnknownServiceID"
+    ours = header.replace(b" s:must", b' s:actor="http://schemas.xmlsoap.org/soap/actor/next" s:must')
+    assert caller("/Echo", GOOD.replace(b"<s:Body>", ours))["faultcode"] == "soap11env:MustUnderstand"
 
 
 @pytest.mark.parametrize(("method", "status"), [("PUT", "405"), ("DELETE", "405"), ("GET", "405"), ("OPTIONS", "204")])
