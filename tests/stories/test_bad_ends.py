@@ -198,3 +198,14 @@ def test_a_job_that_fills_the_disk_fails_and_the_truth_is_told(make_lab: Callabl
     (lab.folder("greedy") / "data" / "big").unlink()
     lab.start("Echo", "after", text="room again")
     assert lab.ended("after").state is State.COMPLETED
+
+
+@pytest.mark.parametrize("by_program", ["true", "false"])
+def test_progress_that_a_full_disk_refuses_costs_the_page_not_the_work(
+    make_lab: Callable[..., Lab], small_disk: Path, by_program: str
+) -> None:
+    lab = make_lab(small_disk / "jobs")
+    lab.supervise()
+    lab.start("FullDisk", "one", by_program=by_program)
+    record = lab.ended("one")
+    assert record.state is State.COMPLETED, record.why

@@ -26,21 +26,30 @@ def _known(kind: type[Any]) -> frozenset[str]:
     return frozenset(f.name for f in dataclasses.fields(kind))
 
 
-def _fields(kind: type[T], data: dict[str, Any]) -> dict[str, Any]:
+def _read(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError as error:  # one damaged record may end no supervisor
+        raise ValueError("nested too deeply for a record") from error
+
+
+def _fields(kind: type[T], data: Any) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise ValueError(f"a {kind.__name__} is a JSON object, not {type(data).__name__}")
     known = _known(kind)  # type: ignore[arg-type]
     return {k: v for k, v in data.items() if k in known}
 
 
 def request(text: bytes) -> Request:
     """request.json. Raises ValueError, TypeError or KeyError for what is none; so do the others here."""
-    data = _fields(Request, json.loads(text))
+    data = _fields(Request, _read(text))
     data["instruments"] = tuple(data.get("instruments", ()))
     return Request(**data)
 
 
 def condition(text: bytes) -> Condition:
     """state.json."""
-    data = _fields(Condition, json.loads(text))
+    data = _fields(Condition, _read(text))
     data["state"] = State(data["state"])
     for name, kind in (("runner", Identity), ("stopping", Stopping)):
         if data.get(name) is not None:
@@ -50,15 +59,15 @@ def condition(text: bytes) -> Condition:
 
 def end(text: bytes) -> End:
     """end.json."""
-    data = _fields(End, json.loads(text))
+    data = _fields(End, _read(text))
     data["outcome"] = State(data["outcome"])
     return End(**data)
 
 
 def progress(text: bytes) -> Progress:
     """progress.json."""
-    data = _fields(Progress, json.loads(text))
+    data = _fields(Progress, _read(text))
     if data.get("picture") is not None:
         data["picture"] = Picture(**_fields(Picture, data["picture"]))
-    data["replies"] = {int(number): reply for number, reply in data.get("replies", {}).items()}
+    data["replies"] = {int(number): reply for number, reply in dict(data.get("replies", {})).items()}
     return Progress(**data)

@@ -33,7 +33,7 @@ RECORD_MAX = 64_000_000  # bytes of one of our own files: outputs may be large t
 OWN_PAGE_MAX = 2_000_000  # bytes read of a program's status.html: over the page's bound, so that it can say so
 PICTURE_MAX = 1_000_001
 LOG_TAIL = 8_000  # bytes
-_STATUS = re.compile(rb"\s*([0-9]{1,3}(?:\.[0-9]{0,6})?)\s*%?\s*")
+_STATUS = re.compile(rb"\s*([0-9]{1,3}(?:\.[0-9]*)?)\s*%?\s*")
 
 
 @dataclass(frozen=True)
@@ -266,11 +266,18 @@ class Folder:
         folder = self.path(name)
         content = json.dumps({"service": service, "removed": now}).encode()
         write_whole(folder / "tombstone.json", content, durable=True)
+        # first the request: with one and without a state the job would be run again. Last the state: by
+        # that the next call finds what it has to finish
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(folder / "request.json")
+        sync_folder(folder)
         for entry in list(os.scandir(folder)):
-            if entry.name == "tombstone.json":
+            if entry.name in ("tombstone.json", "state.json"):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path, ignore_errors=True)
             else:
                 with contextlib.suppress(OSError):
                     os.unlink(entry.path)
+        with contextlib.suppress(OSError):
+            os.unlink(folder / "state.json")

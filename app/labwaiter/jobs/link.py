@@ -71,7 +71,9 @@ def wake(settings: Settings, name: str) -> bool:
 
 
 def may_be_written(settings: Settings) -> None:
-    """Have the jobs folder there. Raises Misconfigured where it can't be made or written."""
+    """Have the jobs and the files folder there. Raises Misconfigured where that of the jobs can't be written."""
+    with contextlib.suppress(OSError):  # users put files there; without it there are none
+        settings.files_folder.mkdir(parents=True, exist_ok=True)
     try:
         Folder(settings.jobs_folder).make()
         touch(settings.jobs_folder / OURS / "start.lock")

@@ -26,6 +26,7 @@ from .watch import until
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 MESSAGES_SHOWN = 10
+TRY_AGAIN = 60.0  # s after a supervisor could not be started
 SETTLE_SECONDS = 1.5  # a supervisor settles in milliseconds; one that has yet to start, in a tenth of a second
 
 
@@ -35,6 +36,7 @@ class Look:
     def __init__(self, settings: Settings, folder: Folder, exchange: Exchange) -> None:
         self.settings, self.folder, self.exchange = settings, folder, exchange
         self._lab, self._leases = lab.Kept(settings.lab), Leases(settings.jobs_folder)
+        self._not_before = 0.0  # monotonic s
 
     def record(self, name: str) -> Record:
         """One job as everybody sees it.
@@ -84,9 +86,13 @@ class Look:
 
     def have_supervisor(self) -> None:
         """Have a supervisor there, unless it was stopped on purpose."""
+        if time.monotonic() < self._not_before:
+            return
         try:
             link.ensure(self.settings)
         except OSError:
+            # the try takes 10 s, and polls come one after the other: not each of them can make one
+            self._not_before = time.monotonic() + TRY_AGAIN
             log.exception("no supervisor could be started")
 
     def view(self, record: Record, service: Service | None) -> View:

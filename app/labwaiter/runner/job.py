@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -160,20 +161,18 @@ class Job:
     def _write(self) -> None:
         self._pending = False
         self._written = time.monotonic()
-        self._store.write_progress(self._name, self._progress)
+        with contextlib.suppress(OSError):  # a full disk costs the page, not the work
+            self._store.write_progress(self._name, self._progress)
 
     def is_pending(self) -> bool:
         """Whether something was said that isn't on disk yet."""
         return self._pending
 
     def flush(self) -> None:
-        """Write what was said but isn't on disk yet. A full disk costs the page, not the work."""
+        """Write what was said but isn't on disk yet."""
         with self._turn:
             if self._pending:
-                try:
-                    self._write()
-                except OSError:
-                    self._pending = False
+                self._write()
 
     # -- having others work ---------------------------------------------------------------------
 
