@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from .. import lab
+from .. import lab, simulation
 from .. import settings as settings_module
 from ..errors import UnknownInstrument
 from ..jobs import link
@@ -29,6 +29,11 @@ def instruments() -> None:
 def _all() -> tuple[Settings, Lab, Leases]:
     settings = settings_module.load()
     return settings, lab.load(settings.lab), Leases(settings.jobs_folder)
+
+
+def _runs(settings: Settings) -> bool:
+    """Whether simulated instruments are those of a simulated lab, now or in a moment."""
+    return link.alive(settings) is not None or simulation.alive(settings.jobs_folder) is not None
 
 
 def _one(whole: Lab, name: str) -> Entry:
@@ -86,6 +91,7 @@ def check(names: tuple[str, ...]) -> None:
 
     settings, whole, leases = _all()
     sys.path.append(str(settings.services))
+    jobs = settings.jobs_folder if _runs(settings) else None
     wrong = 0
     for name in names or tuple(whole.entries):
         entry, lease = _one(whole, name), leases.of(name)
@@ -93,7 +99,7 @@ def check(names: tuple[str, ...]) -> None:
             click.echo(f"{name}: {lease.how} by the execution {say.plain(lease.job)}; not touched")
             continue
         try:
-            opened = Opened(entry, settings.jobs_folder)
+            opened = Opened(entry, jobs)
             said = opened.device.identify() if entry.safe == lab.ITSELF else ""
             opened.close()
             click.echo(f"{name}: answers{': ' + say.plain(said) if said else ''}")
@@ -135,7 +141,8 @@ def safe(name: str) -> None:
     lease = leases.of(name)
     if lease is not None and lease.how in (Held.BY_JOB, Held.MAKING_SAFE):
         raise click.ClickException(f"{name} is {_state(lease)}: abort that execution instead.")
-    command = [sys.executable, "-m", "labwaiter.instruments.safety", name]
+    alone = [] if _runs(settings) else ["--alone"]
+    command = [sys.executable, "-m", "labwaiter.instruments.safety", *alone, name]
     done = subprocess.run(command, env=link.environment(settings), stdout=subprocess.PIPE, text=True, check=False)
     said = json.loads(done.stdout or "{}")
     if said.get("safe"):
@@ -151,26 +158,27 @@ def safe(name: str) -> None:
 def simulate() -> None:
     """Serve lab.toml's simulators (sim://…) on ptys, until Ctrl-C: other programs open them as they open any port.
 
-    While this runs, executions use them, too.
+    A deployment that runs serves them itself: then this tells where.
     """
-    from ..instruments.simulators import KINDS
-    from ..instruments.simulators.host import Host
+    from ..supervisor import simlab
 
     settings, whole, _ = _all()
-    folder: Path = settings.jobs_folder / ".labwaiter" / "sim"
-    folder.mkdir(parents=True, exist_ok=True)
-    host = Host()
-    for name, entry in whole.entries.items():
-        kind = entry.port.removeprefix("sim://").partition("?")[0]
-        if entry.port.startswith("sim://") and kind in KINDS:
-            host.plug(folder / name, KINDS[kind](folder / f"{name}.record"))
-            click.echo(f"{name}: {folder / name}")
-    click.echo("Ctrl-C ends it.")
+    if not any(entry.simulated for entry in whole.entries.values()):
+        click.echo("lab.toml lists no simulated instrument (sim://…).")
+        return
+
+    def begun(served: dict[str, Path]) -> None:
+        for name, port in served.items():
+            click.echo(f"{name}: {port}")
+        click.echo("Ctrl-C ends it.")
+
     try:
-        while True:
-            time.sleep(3600)
-    except KeyboardInterrupt:
-        host.close()
+        simlab.serve(settings, begun)
+    except simlab.Taken:
+        click.echo("They are served already, by this deployment or another call:")
+        for name, entry in whole.entries.items():
+            if entry.simulated:
+                click.echo(f"{name}: {simulation.folder(settings.jobs_folder) / name}")
 
 
 @click.command()

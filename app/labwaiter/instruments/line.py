@@ -104,7 +104,7 @@ class Line:
         number = getattr(error, "errno", None)
         if number is None and isinstance(error.__context__, OSError):
             number = error.__context__.errno
-        where = f"{self.name}: the port {self.url}"
+        where = f"{self.name}: the port {_port(self.url)}"
         if number == errno.ENOENT:
             return Lost(f"{where} is not there: is it plugged in and switched on?")
         if number in (errno.EACCES, errno.EPERM):
@@ -190,7 +190,7 @@ class Line:
     def _lost(self, error: Exception) -> Lost:
         self._note(f"-- lost: {error}")
         self.close()
-        return Lost(f"{self.name} was lost: its line {self.url} has gone.")
+        return Lost(f"{self.name} was lost: its line {_port(self.url)} has gone.")
 
     def _note(self, text: str) -> None:
         if self._transcript is None:
@@ -204,7 +204,7 @@ class Line:
 
 def hold(url: str, name: str) -> int | None:
     """The machine-wide lock of a device: a descriptor that holds it until it is closed. Raises Busy."""
-    if url.startswith(("sim://", "loop://")):
+    if url.startswith(("sim://", "loop://")) and not url.startswith("sim:///"):
         return None  # each opening is a device of its own
     path = LOCKS / f"labwaiter-{hashlib.sha256(_device(url).encode()).hexdigest()[:16]}.lock"
     with contextlib.suppress(PermissionError):  # of another user's making: reading is enough for a lock
@@ -221,7 +221,7 @@ def hold(url: str, name: str) -> int | None:
 def _device(url: str) -> str:
     """One text for one real device, under whatever name it is opened."""
     path = url
-    for scheme in ("spy://", "alt://"):
+    for scheme in ("spy://", "alt://", "sim://"):
         path = path.removeprefix(scheme)
     path = path.partition("?")[0]
     if "://" in path:
@@ -231,6 +231,11 @@ def _device(url: str) -> str:
         if found.st_rdev:
             return f"device {os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
     return os.path.realpath(path)
+
+
+def _port(url: str) -> str:
+    """A port in words for everybody: of one in the simulated lab not where that keeps its links."""
+    return f"sim://{os.path.basename(url)}" if url.startswith("sim:///") else url
 
 
 def _group(path: str) -> str:

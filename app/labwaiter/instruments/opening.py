@@ -9,12 +9,15 @@ from typing import Any
 
 import serial
 
+from .. import simulation
 from ..lab import ITSELF, NOTHING_TO_DO, Entry, resolve
+from ..watch import until
 from .instrument import Instrument
-from .line import InstrumentError, hold
+from .line import InstrumentError, Lost, hold
 
 if "labwaiter.instruments.simulators" not in serial.protocol_handler_packages:
     serial.protocol_handler_packages.append("labwaiter.instruments.simulators")
+SERVED_WITHIN = 10.0  # s that the simulated lab may take to serve an instrument
 
 
 class Opened:
@@ -30,7 +33,7 @@ class Opened:
         """Open the line, see who answers.
 
         Args:
-            jobs: the jobs folder, where this deployment's simulators have their ports.
+            jobs: the jobs folder of the deployment whose simulated lab serves the simulated ones; None: without one.
             transcript, check: see `Line`.
 
         Raises:
@@ -38,7 +41,9 @@ class Opened:
         """
         self.entry = entry
         self._lock: int | None = None
-        port = port_of(entry, jobs)
+        port = entry.port
+        if jobs is not None and port.startswith(simulation.SCHEME):
+            port = served_port(entry, jobs, check)
         driver = resolve(entry.driver)
         if isinstance(driver, type) and issubclass(driver, Instrument):
             self.device: Any = driver(
@@ -51,6 +56,8 @@ class Opened:
                 **entry.options,
             )
             return
+        if port.startswith("sim:///"):  # a foreign driver may know devices only
+            port = simulation.served(Path(port.removeprefix("sim://"))) or port
         self._lock = hold(port, entry.name)
         try:
             self.device = driver(port, **entry.line, **entry.options)
@@ -87,10 +94,17 @@ class Opened:
             self._lock = None
 
 
-def port_of(entry: Entry, jobs: Path | None) -> str:
-    """Its port; a simulator's is the pty on which this deployment serves it, where it does."""
-    if entry.port.startswith("sim://") and jobs is not None:
-        served = jobs / ".labwaiter" / "sim" / entry.name
-        if served.exists():
-            return str(served)
-    return entry.port
+def served_port(entry: Entry, jobs: Path, check: Callable[[], None] = lambda: None) -> str:
+    """The URL of a simulated instrument in the simulated lab, which has a moment to come. Raises Lost."""
+    link = simulation.folder(jobs) / entry.name
+
+    def look() -> str | None:
+        check()
+        return simulation.served(link)
+
+    if until(link.parent, look, SERVED_WITHIN) is None:
+        raise Lost(
+            f"{entry.name} is a simulated instrument, and the simulated lab that serves it did not come"
+            f" within {SERVED_WITHIN:g} s: the supervisor's log says why."
+        )
+    return f"sim://{link}"

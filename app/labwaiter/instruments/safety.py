@@ -1,7 +1,8 @@
-"""Make instruments safe, from outside of whatever used them: `python -m labwaiter.instruments.safety NAME …`.
+"""Make instruments safe, from outside of whatever used them: `python -m labwaiter.instruments.safety [--alone] NAME …`.
 
 The supervisor's guard runs this in a process of its own, with a time limit: an instrument may keep anybody
 waiting. Each one's result is a line of JSON: its name, whether it was read back safe, and the words to it.
+`--alone` is for where no deployment runs: then there is no simulated lab to wait for.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .opening import Opened
 PAUSE = 0.5  # s between two tries
 
 
-def make_safe(entry: Entry, whole: Lab, jobs: Path) -> tuple[bool, str]:
+def make_safe(entry: Entry, whole: Lab, jobs: Path | None) -> tuple[bool, str]:
     """Make one instrument safe and ask it, within its `safe_seconds`: whether it is, and the words to it."""
     until = time.monotonic() + entry.safe_seconds
     why = ""
@@ -47,7 +48,7 @@ def make_safe(entry: Entry, whole: Lab, jobs: Path) -> tuple[bool, str]:
     return _cut_off(entry, whole, jobs, why) if entry.power else (False, why)
 
 
-def _cut_off(entry: Entry, whole: Lab, jobs: Path, why: str) -> tuple[bool, str]:
+def _cut_off(entry: Entry, whole: Lab, jobs: Path | None, why: str) -> tuple[bool, str]:
     """The second way, below the driver: its relay."""
     assert entry.power is not None
     board, number = entry.power
@@ -69,6 +70,8 @@ def main() -> None:
     found = settings.load()
     sys.path.append(str(found.services))  # drivers of this lab's own lie beside its services
     whole = lab.load(found.lab)
+    alone = sys.argv[1:2] == ["--alone"]
+    jobs = None if alone else found.jobs_folder
     turn = threading.Lock()
 
     def one(name: str) -> None:
@@ -76,11 +79,11 @@ def main() -> None:
         if entry is None:
             told = (False, f"{name} is no longer in lab.toml, so nobody knows how it is made safe.")
         else:
-            told = make_safe(entry, whole, found.jobs_folder)
+            told = make_safe(entry, whole, jobs)
         with turn:
             print(json.dumps({"name": name, "safe": told[0], "why": told[1]}), flush=True)
 
-    threads = [threading.Thread(target=one, args=(name,), daemon=True) for name in sys.argv[1:]]
+    threads = [threading.Thread(target=one, args=(name,), daemon=True) for name in sys.argv[2 if alone else 1 :]]
     for thread in threads:
         thread.start()
     for thread in threads:

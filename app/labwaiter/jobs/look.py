@@ -15,11 +15,11 @@ from ..process import lives
 from ..record import ACTIVE, ENDED, Condition, Record, State, View, derive
 from ..service import Service
 from ..settings import Settings
+from ..watch import until
 from . import link, messages
 from .exchange import Exchange
 from .folder import Folder
 from .leases import Leases
-from .watch import until
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -27,9 +27,9 @@ class Heater:
         self.temperature, self.target = AMBIENT, 0.0
 
     def tick(self, seconds: float) -> None:
-        """Full power below the target, none above it."""
-        gain = self.power if self.temperature < self.target else 0.0
-        self.temperature += seconds * (gain - self.loss * (self.temperature - AMBIENT))
+        """Full power below the target, none above it: towards where it would end, as exp(-t) does."""
+        end = AMBIENT + (self.power / self.loss if self.temperature < self.target else 0.0)
+        self.temperature = end + (self.temperature - end) * math.exp(-self.loss * seconds)
 
     @property
     def reached(self) -> bool:
@@ -38,11 +38,10 @@ class Heater:
 
 
 class Marlin(Simulator):
-    """The printer. `speed` makes its time pass faster than ours."""
+    """The printer."""
 
-    def __init__(self, *args: object, speed: float = 1.0, **more: object) -> None:
+    def __init__(self, *args: object, **more: object) -> None:
         super().__init__(*args, **more)  # type: ignore[arg-type]
-        self.speed = speed
         self.firmware = "FIRMWARE_NAME:Marlin 2.1.2 (simulated) MACHINE_TYPE:Labwaiter Sim EXTRUDER_COUNT:1"
         self.hotend, self.bed = Heater(8.0, 0.012), Heater(2.0, 0.008)
         self.position = {"X": 0.0, "Y": 0.0, "Z": 0.0, "E": 0.0}
@@ -64,9 +63,10 @@ class Marlin(Simulator):
 
     # -- time ---------------------------------------------------------------------------------
 
-    def advance(self, seconds: float) -> None:
-        """Time passes, faster if `speed` says so."""
-        super().advance(seconds * self.speed)
+    def due(self) -> float:
+        """Small steps while it heats, reports or is waited for."""
+        at_work = self._waiting or self._report or self.hotend.target or self.bed.target
+        return self.period if at_work else math.inf
 
     def tick(self, seconds: float) -> None:
         """Heat, move, report, and say ok to what was waited for."""
