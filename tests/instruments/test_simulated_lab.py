@@ -147,6 +147,31 @@ def test_it_outlives_the_supervisor_and_serves_the_next_one(one: Lab) -> None:
     assert happened(one, "smu").count("switched on") == 1
 
 
+def test_it_is_nobodys_zombie_and_holds_nothing_of_the_supervisors(one: Lab) -> None:
+    pid = pid_of(one)
+    held = [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    assert not [what for what in held if what.startswith("socket:") or "supervisor.lock" in what or "wake" in what]
+    os.kill(pid, signal.SIGKILL)
+    wait_gone(pid)
+    eventually(lambda: not Path(f"/proc/{pid}").exists())  # the supervisor is its parent, and buries it
+    again = pid_of(one)
+    assert link.stop(one.settings, 30)
+    assert gone(again)
+
+
+def test_a_container_that_stops_leaves_none(deploy: Callable[..., Lab]) -> None:
+    lab = deploy()
+    command = [sys.executable, "-m", "labwaiter", "up", "--only", "supervisor"]
+    with subprocess.Popen(command, env=lab.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as up:
+        pid = pid_of(lab)
+        lab.start("UsesSmu", "one")
+        energised(lab, "one")
+        up.terminate()
+        assert up.wait(PATIENCE) == 0
+    assert gone(pid) and in_order(happened(lab, "smu"), "output on", "output off")
+    assert "made safe and read back" in lab.file("one", "log.txt")
+
+
 def test_a_stop_ends_it_and_leaves_no_link(one: Lab) -> None:
     pid = pid_of(one)
     one.start("UsesSmu", "one")
