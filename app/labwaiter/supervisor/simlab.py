@@ -21,7 +21,7 @@ from ..instruments.simulators import KINDS
 from ..instruments.simulators.host import Host
 from ..instruments.simulators.relays import Relays
 from ..instruments.simulators.sba5 import Sba5
-from ..jobs.leases import Leases
+from ..jobs.leases import Held, Leases
 from ..settings import Settings, load
 from .nursery import stamp
 
@@ -74,7 +74,8 @@ class SimulatedLab:
         self._read = self._seen = stamp(self.settings.lab)
         listed = {n: e.port for n, e in lab.load(self.settings.lab).entries.items() if e.simulated}
         for name in [n for n, port in self.ports.items() if listed.get(n) != port]:
-            if self._leases.of(name) is not None:
+            lease = self._leases.of(name)
+            if lease is not None and lease.how is not Held.UNSAFE:  # an unsafe one may be replaced
                 self._read = []  # later
                 continue
             self._host.unplug(self.folder / name)

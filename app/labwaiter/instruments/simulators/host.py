@@ -6,7 +6,6 @@ A link with a name stands for the device that a lab has plugged in; `unplug` and
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import pty
 import select
@@ -19,6 +18,7 @@ from pathlib import Path
 from .base import Simulator
 
 SHORTEST = 0.01  # s between two looks at what is due
+LONGEST = 0.25  # s: for what is done to a simulator from elsewhere than its line
 
 
 class Host:
@@ -68,20 +68,19 @@ class Host:
         os.close(self._wake)
 
     def _serve(self) -> None:
-        then = time.monotonic()
+        then, spoke = time.monotonic(), False
         while not self._over.is_set():
             with self._turn:
                 ours = [fd for _, fd, _ in self._plugged.values()]
-                wait = min((simulator.wait() for simulator, _, _ in self._plugged.values()), default=math.inf)
+                wait = min((simulator.wait() for simulator, _, _ in self._plugged.values()), default=LONGEST)
+            wait = SHORTEST if spoke else max(SHORTEST, min(LONGEST, wait))  # who speaks may have more to say
             try:
-                ready = select.select([*ours, self._awake], [], [], None if math.isinf(wait) else max(SHORTEST, wait))[
-                    0
-                ]
+                ready = select.select([*ours, self._awake], [], [], wait)[0]
             except OSError:  # one was unplugged between the two looks
                 continue
             if self._awake in ready:
                 os.read(self._awake, 4096)
-            now = time.monotonic()
+            now, spoke = time.monotonic(), False
             with self._turn:
                 for simulator, _, _ in self._plugged.values():
                     simulator.advance(now - then)  # all of them first: one's state is another one's air
@@ -90,5 +89,6 @@ class Host:
                         if fd in ready:
                             simulator.receive(os.read(fd, 65536))
                         if data := simulator.take():
+                            spoke = True
                             os.write(fd, data)  # where nobody reads, a serial line's bytes are lost, as these are
             then = now
