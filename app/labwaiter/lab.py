@@ -2,7 +2,7 @@
 
 [instruments.sourcemeter]
 driver = "labwaiter.instruments.drivers:SourceMeter"      # module:callable, ours or any library's
-port = "/dev/serial/by-id/usb-…"                          # or any URL of pyserial's
+port = "/dev/serial/by-id/usb-…"                          # or any URL of pyserial's, or sim://KIND (see simulation)
 baudrate = 9600                                           # and bytesize, parity, stopbits, xonxoff, rtscts, dtr, rts
 note = "bench 2; ask Ada"
 unpolled = 120            # abort when its workflow manager is silent for so many seconds; "continue" is the default
@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from . import simulation
 from .errors import Misconfigured, MissingParameter, UnknownInstrument
 from .parameter import Parameter, shown
 
@@ -46,6 +47,11 @@ class Entry:
     power: tuple[str, int] | None = None  # a relay board and the number of a relay on it
     safe: str = ITSELF  # "module:function" for a foreign driver, or NOTHING_TO_DO
     options: dict[str, Any] = field(default_factory=dict)  # more keyword arguments of the driver
+
+    @property
+    def simulated(self) -> simulation.Simulated | None:
+        """What it simulates; None for a real one."""
+        return simulation.read(self.port) if self.port.startswith(simulation.SCHEME) else None
 
     @property
     def ours(self) -> bool:
@@ -163,6 +169,10 @@ def load(file: Path) -> Lab:
     for name, entry in entries.items():
         if entry.power is not None and (entry.power[0] not in entries or entry.power[0] == name):
             raise reader.wrong(name, "power", f"there is no relay board {entry.power[0]} among the instruments")
+        fan = entry.simulated.fan if entry.simulated else None
+        board = entries[fan[0]].simulated if fan and fan[0] in entries else None
+        if fan and (board is None or board.kind != "relays"):
+            raise reader.wrong(name, "port", f"there is no simulated relay board {fan[0]} (sim://relays) for its fan")
     return Lab(entries)
 
 
@@ -226,6 +236,11 @@ class _Reader:
             raise self.wrong(
                 name, "driver", "a driver is module:callable, e.g. labwaiter.instruments.drivers:SourceMeter"
             )
+        if said["port"].startswith(simulation.SCHEME):
+            try:
+                simulation.read(said["port"])
+            except ValueError as error:
+                raise self.wrong(name, "port", str(error)) from None
         unpolled = said.get("unpolled", "continue")
         if unpolled == "continue":
             unpolled = None

@@ -92,6 +92,9 @@ class End:
     ended: float = 0.0  # Unix time, s
 
 
+PLOT = "plot.png"  # the picture of what a job records: dark on white, so that a dark page may turn it round
+
+
 @dataclass(frozen=True)
 class Picture:
     """A picture the job wants on its page: a file in data/."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from .. import lab
+from .. import lab, simulation
 from .. import settings as settings_module
 from ..errors import Misconfigured, UnknownInstrument
 from ..jobs import link
@@ -35,6 +35,11 @@ def instruments() -> None:
 def _all() -> tuple[Settings, Lab, Leases]:
     settings = settings_module.load()
     return settings, lab.load(settings.lab), Leases(settings.jobs_folder)
+
+
+def _runs(settings: Settings) -> bool:
+    """Whether simulated instruments are those of a simulated lab, now or in a moment."""
+    return link.alive(settings) is not None or simulation.alive(settings.jobs_folder) is not None
 
 
 def _one(whole: Lab, leases: Leases, name: str) -> Entry:
@@ -143,7 +148,7 @@ def _asked(settings: Settings, entry: Entry) -> tuple[bool, str]:
     from ..instruments.opening import Opened
 
     try:
-        opened = Opened(entry, settings.jobs_folder)
+        opened = Opened(entry, settings.jobs_folder if _runs(settings) else None)
         try:
             said = opened.device.identify() if entry.safe == lab.ITSELF else ""
         finally:
@@ -203,7 +208,8 @@ def safe(name: str, json_: bool) -> None:
         raise click.ClickException(f"{name} is {_state(settings, lease)}: abort that execution instead.")
     if lease is None:  # no job shall begin with it meanwhile
         leases.reserve(name, BEING_MADE_SAFE, 2 * entry.safe_seconds + 30)
-    command = [sys.executable, "-m", "labwaiter.instruments.safety", name]
+    alone = [] if _runs(settings) else ["--alone"]
+    command = [sys.executable, "-m", "labwaiter.instruments.safety", *alone, name]
     done = subprocess.run(command, env=link.environment(settings), stdout=subprocess.PIPE, text=True, check=False)
     said = json.loads(done.stdout or '{"safe": false, "why": "the program that asks it broke; see above"}')
     with leases.turn():
@@ -235,26 +241,27 @@ def _goes_on(settings: Settings, job: str) -> bool:
 def simulate() -> None:
     """Serve lab.toml's simulators (sim://…) on ptys, until Ctrl-C: other programs open them as they open any port.
 
-    While this runs, executions use them, too.
+    A deployment that runs serves them itself: then this tells where.
     """
-    from ..instruments.simulators import KINDS
-    from ..instruments.simulators.host import Host
+    from ..supervisor import simlab
 
     settings, whole, _ = _all()
-    folder: Path = settings.jobs_folder / ".labwaiter" / "sim"
-    folder.mkdir(parents=True, exist_ok=True)
-    host = Host()
-    for name, entry in whole.entries.items():
-        kind = entry.port.removeprefix("sim://").partition("?")[0]
-        if entry.port.startswith("sim://") and kind in KINDS:
-            host.plug(folder / name, KINDS[kind](folder / f"{name}.record"))
-            click.echo(f"{name}: {folder / name}")
-    click.echo("Ctrl-C ends it.")
+    if not any(entry.simulated for entry in whole.entries.values()):
+        click.echo("lab.toml lists no simulated instrument (sim://…).")
+        return
+
+    def begun(served: dict[str, Path]) -> None:
+        for name, port in served.items():
+            click.echo(f"{name}: {port}")
+        click.echo("Ctrl-C ends it.")
+
     try:
-        while True:
-            time.sleep(3600)
-    except KeyboardInterrupt:
-        host.close()
+        simlab.serve(settings, begun)
+    except simlab.Taken:
+        click.echo("They are served already, by this deployment or another call:")
+        for name, entry in whole.entries.items():
+            if entry.simulated:
+                click.echo(f"{name}: {simulation.folder(settings.jobs_folder) / name}")
 
 
 @click.command()

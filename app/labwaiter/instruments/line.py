@@ -230,7 +230,7 @@ def open_port(url: str, settings: dict[str, Any]) -> Any:
 
 def hold(url: str, name: str) -> int | None:
     """The machine-wide lock of a device: a descriptor that holds it until it is closed. Raises Busy."""
-    if url.startswith(("sim://", "loop://")):
+    if url.startswith(("sim://", "loop://")) and not url.startswith("sim:///"):
         return None  # each opening is a device of its own
     path = LOCKS / f"labwaiter-{hashlib.sha256(_device(url).encode()).hexdigest()[:16]}.lock"
     flags = os.O_CLOEXEC | os.O_NOFOLLOW  # anybody may make files in that folder
@@ -250,7 +250,7 @@ def hold(url: str, name: str) -> int | None:
 def _device(url: str) -> str:
     """One text for one real device, under whatever name it is opened."""
     path = url
-    for scheme in ("spy://", "alt://"):  # pyserial's wrappers around a device's own name
+    for scheme in ("spy://", "alt://", "sim://"):  # wrappers around a device's own name
         path = path.removeprefix(scheme)
     path = path.partition("?")[0]
     if "://" in path:

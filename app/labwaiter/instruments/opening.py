@@ -11,12 +11,15 @@ from typing import Any
 
 import serial
 
+from .. import simulation
 from ..lab import ITSELF, NOTHING_TO_DO, Entry, resolve
+from ..watch import until
 from .instrument import Instrument
-from .line import InstrumentError, hold, open_port
+from .line import InstrumentError, Lost, hold, open_port
 
 if "labwaiter.instruments.simulators" not in serial.protocol_handler_packages:
     serial.protocol_handler_packages.append("labwaiter.instruments.simulators")
+SERVED_WITHIN = 10.0  # s that the simulated lab may take to serve an instrument
 
 
 class Opened:
@@ -33,7 +36,7 @@ class Opened:
         """Open the line, see who answers.
 
         Args:
-            jobs: the jobs folder, where this deployment's simulators have their ports.
+            jobs: the jobs folder of the deployment whose simulated lab serves the simulated ones; None: without one.
             transcript, check: see `Line`. rescue: see `Instrument`.
 
         Raises:
@@ -42,7 +45,9 @@ class Opened:
         self.entry = entry
         self._lock: int | None = None
         self._port: Any = None  # pyserial's, where it is opened here for another library's driver
-        port = port_of(entry, jobs)
+        port = entry.port
+        if jobs is not None and port.startswith(simulation.SCHEME):
+            port = served_port(entry, jobs, check)
         driver = resolve(entry.driver)
         if isinstance(driver, type) and issubclass(driver, Instrument):
             self.device: Any = driver(
@@ -56,6 +61,8 @@ class Opened:
                 **entry.options,
             )
             return
+        if port.startswith("sim:///"):  # a foreign driver may know devices only
+            port = simulation.served(Path(port.removeprefix("sim://"))) or port
         self._lock = hold(port, entry.name)
         try:
             if _of_pymeasure(driver) and (port.startswith("/") or "://" in port):
@@ -112,10 +119,17 @@ def _of_pymeasure(driver: Any) -> bool:
     return any(one.__module__.startswith("pymeasure.") for one in getattr(driver, "__mro__", ()))
 
 
-def port_of(entry: Entry, jobs: Path | None) -> str:
-    """Its port; a simulator's is the pty on which this deployment serves it, where it does."""
-    if entry.port.startswith("sim://") and jobs is not None:
-        served = jobs / ".labwaiter" / "sim" / entry.name
-        if served.exists():
-            return str(served)
-    return entry.port
+def served_port(entry: Entry, jobs: Path, check: Callable[[], None] = lambda: None) -> str:
+    """The URL of a simulated instrument in the simulated lab, which has a moment to come. Raises Lost."""
+    link = simulation.folder(jobs) / entry.name
+
+    def look() -> str | None:
+        check()
+        return simulation.served(link)
+
+    if until(link.parent, look, SERVED_WITHIN) is None:
+        raise Lost(
+            f"{entry.name} is a simulated instrument, and the simulated lab that serves it did not come"
+            f" within {SERVED_WITHIN:g} s: the supervisor's log says why."
+        )
+    return f"sim://{link}"

@@ -1,8 +1,9 @@
-"""Make instruments safe, from outside of whatever used them: `python -m labwaiter.instruments.safety NAME …`.
+"""Make instruments safe, from outside of whatever used them: `python -m labwaiter.instruments.safety [--alone] NAME …`.
 
 The supervisor's guard runs this in a process of its own, with a time limit: an instrument may keep anybody
 waiting. Each one's result is a line of JSON: its name, whether it was read back safe, and the words to it.
 It comes within twice its `safe_seconds` and a little more, whatever a driver does.
+`--alone` is for where no deployment runs: then there is no simulated lab to wait for.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class OutOfTime(InstrumentError):
     """Its `safe_seconds` are over; this ends a driver's wait."""
 
 
-def make_safe(entry: Entry, whole: Lab, jobs: Path) -> Told:
+def make_safe(entry: Entry, whole: Lab, jobs: Path | None) -> Told:
     """Make one instrument safe and ask it, within its `safe_seconds`; where that fails, cut it off by its relay."""
     until = time.monotonic() + entry.safe_seconds
 
@@ -98,6 +99,8 @@ def main() -> None:
     os.dup2(2, 1)  # a driver that prints is not taken for us
     found = settings.load()
     sys.path.append(str(found.services))  # drivers of this lab's own lie beside its services
+    alone = sys.argv[1:2] == ["--alone"]
+    jobs = None if alone else found.jobs_folder
     whole, wrong = Lab({}), ""
     try:
         whole = lab.load(found.lab)
@@ -109,11 +112,11 @@ def main() -> None:
         entry = whole.entries.get(name)
         told = (False, wrong or f"{name} is no longer in lab.toml, so nobody knows how it is made safe.")
         if entry is not None:
-            told = make_safe(entry, whole, found.jobs_folder)
+            told = make_safe(entry, whole, jobs)
         with turn:
             print(json.dumps({"name": name, "safe": told[0], "why": told[1]}), file=out, flush=True)
 
-    threads = [threading.Thread(target=one, args=(name,)) for name in sys.argv[1:]]
+    threads = [threading.Thread(target=one, args=(name,)) for name in sys.argv[2 if alone else 1 :]]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -16,12 +16,12 @@ from ..process import lives
 from ..record import ACTIVE, ENDED, Condition, Record, Silence, State, View, derive
 from ..service import Service
 from ..settings import Settings
+from ..watch import until
 from . import link, messages
 from .exchange import Exchange
 from .folder import Folder
 from .leases import Held, Leases
 from .presence import QUIET, silence
-from .watch import until
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

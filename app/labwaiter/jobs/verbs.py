@@ -16,13 +16,13 @@ from ..lab import Lab
 from ..record import Record, Request, State, View, derive
 from ..service import Service
 from ..settings import Settings
+from ..watch import until
 from . import link, messages
 from .exchange import Exchange
 from .folder import Folder
 from .leases import Leases
 from .look import Look
 from .names import folder_name
-from .watch import until
 
 log = logging.getLogger(__name__)
 TOLD_SECONDS = 20.0  # portals show no fault texts: so long everybody gets the page that says why

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import quote
 
-from ..record import State, View
+from ..record import PLOT, State, View
 from ..service import Service
 from .words import (
     CUT,
@@ -96,6 +96,7 @@ def render(view: View, service: Service, files_at: str = "") -> str:
             for name, value in list(said.values.items())[: CUT["values"]]
         ],
         picture=picture,
+        plot=said.picture is not None and said.picture.file == PLOT,
         caption=cut(said.picture.caption, 200) if said.picture else "",
         left_out=left_out,
         note=note,

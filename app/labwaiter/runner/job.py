@@ -19,8 +19,8 @@ from ..jobs.exchange import Exchange
 from ..jobs.files import write_whole
 from ..jobs.folder import Folder
 from ..program import Program
-from ..record import Picture, Progress, Request
-from .recorder import PLOT, Recorder
+from ..record import PLOT, Picture, Progress, Request
+from .recorder import Recorder
 
 WRITE_EVERY = 0.1  # s between two writes of progress.json: pages are looked at every 6 s
 

@@ -19,11 +19,14 @@ from typing import Any
 
 from ..jobs.files import write_whole
 from ..jobs.names import OURS
+from ..record import PLOT
 
 POINTS_MAX = 2000  # of a curve
 DRAW_EVERY = 5.0  # s: portals look every 6
 STALE = 10.0  # s: an older reading is no measurement of now
-FILE, PLOT = "record.csv", "plot.png"
+FILE = "record.csv"
+_LABEL_MAX = 30  # characters beside a panel
+_TIMES = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 
 
 class Curve:
@@ -143,6 +146,10 @@ def picture(curves: dict[str, list[tuple[float, float]]], units: dict[str, str],
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    each = 1.0  # the seconds of a unit of the time's axis
+    if against == "time":
+        last = max((points[-1][0] for points in curves.values() if points), default=0.0)
+        each, units = time_unit(last)[0], {**units, "time": time_unit(last)[1]}
     groups: dict[str, list[str]] = {}
     for name in curves:
         groups.setdefault(units.get(name, ""), []).append(name)
@@ -150,16 +157,25 @@ def picture(curves: dict[str, list[tuple[float, float]]], units: dict[str, str],
     panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
     for panel, (unit, names) in zip(panels, groups.items(), strict=True):
         for name in names:
-            x, y = zip(*curves[name], strict=True) if curves[name] else ((), ())
+            x, y = [point[0] / each for point in curves[name]], [point[1] for point in curves[name]]
             panel.plot(x, y, marker="." if len(x) < 60 else "", label=name)
-        panel.set_ylabel((names[0] if len(names) == 1 else "") + (f" / {unit}" if unit else ""))
+        shown = ", ".join(names)
+        shown = shown if len(shown) <= _LABEL_MAX else "values"  # the legend names them
+        panel.set_ylabel(shown + (f" / {unit}" if unit else ""))
         panel.grid(True, alpha=0.3)
         if len(names) > 1:
             panel.legend(loc="best", fontsize="small")
+    if against == "time":
+        panels[-1].set_xlim(left=0)
     panels[-1].set_xlabel(against + (f" / {units[against]}" if units.get(against) else ""))
     out = io.BytesIO()
     FigureCanvasAgg(figure).print_figure(out, format="png")
     return out.getvalue()
+
+
+def time_unit(last: float) -> tuple[float, str]:
+    """The unit of a time axis that ends at `last` s: its seconds and its name."""
+    return next(((size, word) for size, word in _TIMES if last >= 3 * size), (1.0, "s"))
 
 
 def _number(value: Any) -> Any:

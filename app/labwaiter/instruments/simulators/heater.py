@@ -1,5 +1,7 @@
 """A heater that takes its time."""
 
+import math
+
 AMBIENT = 22.0  # °C
 
 
@@ -11,9 +13,9 @@ class Heater:
         self.temperature, self.target = AMBIENT, 0.0
 
     def tick(self, seconds: float) -> None:
-        """Full power below the target, none above it."""
-        gain = self.power if self.temperature < self.target else 0.0
-        self.temperature += seconds * (gain - self.loss * (self.temperature - AMBIENT))
+        """Full power below the target, none above it: towards where it would end, as exp(-t) does."""
+        end = AMBIENT + (self.power / self.loss if self.temperature < self.target else 0.0)
+        self.temperature = end + (self.temperature - end) * math.exp(-self.loss * seconds)
 
     @property
     def reached(self) -> bool:

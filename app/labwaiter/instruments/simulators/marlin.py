@@ -22,15 +22,14 @@ LIMITS = {"hotend": 275.0, "bed": 120.0}  # °C: above, the firmware refuses
 
 
 class Marlin(Simulator):
-    """The printer. `speed` makes its time pass faster than ours.
+    """The printer.
 
     Its own moods: "busy" (no wait ends, and it says so for ever), "hung" (the same, and M108 and M410 change nothing),
     "advanced" (ok tells the line and the room).
     """
 
-    def __init__(self, *args: object, speed: float = 1.0, **more: object) -> None:
+    def __init__(self, *args: object, **more: object) -> None:
         super().__init__(*args, **more)  # type: ignore[arg-type]
-        self.speed = speed
         self.firmware = "FIRMWARE_NAME:Marlin 2.1.2 (simulated) MACHINE_TYPE:Labwaiter Sim EXTRUDER_COUNT:1"
         self.hotend, self.bed = Heater(8.0, 0.012), Heater(2.0, 0.008)
         self.position = {"X": 0.0, "Y": 0.0, "Z": 0.0, "E": 0.0}
@@ -57,9 +56,10 @@ class Marlin(Simulator):
 
     # -- time ---------------------------------------------------------------------------------
 
-    def advance(self, seconds: float) -> None:
-        """Time passes, faster if `speed` says so."""
-        super().advance(seconds * self.speed)
+    def due(self) -> float:
+        """Small steps while it heats, reports or is waited for."""
+        at_work = self._waiting or self._report or self.hotend.target or self.bed.target
+        return self.period if at_work else math.inf
 
     def tick(self, seconds: float) -> None:
         """Heat, move, report, and say ok to what was waited for."""

@@ -15,6 +15,7 @@ from .base import Simulator
 
 INTERVAL = 1.0  # s between two of its lines
 AIR = 420.0  # ppm outside
+RANGE = 5000.0  # ppm that it can measure: left alone for a night it shows no more
 SINGLE = "MZ!@?"
 ZERO_STEPS = 25
 
@@ -66,12 +67,16 @@ class Sba5(Simulator):
             self.say(text)
             self.say("OK")
 
+    def due(self) -> float:
+        """Until its next line."""
+        return self._due
+
     def tick(self, seconds: float) -> None:
         """The chamber breathes, the cell warms, a line is due."""
         if self.ventilated():
             self.ppm = AIR + (self.ppm - AIR) * math.exp(-seconds / 8.0)
         else:
-            self.ppm += self.rise * seconds
+            self.ppm = min(RANGE, self.ppm + self.rise * seconds)
         self.temperature += (55.0 - self.temperature) * (1 - math.exp(-seconds / 20.0))
         self._due -= seconds
         if self._due <= 0:
