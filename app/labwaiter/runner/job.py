@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -19,7 +20,7 @@ from ..jobs.files import write_whole
 from ..jobs.folder import Folder
 from ..program import Program
 from ..record import Picture, Progress, Request
-from .recorder import PLOT, Recorder
+from .recorder import PLOT, Recorder, current
 
 WRITE_EVERY = 0.1  # s between two writes of progress.json: pages are looked at every 6 s
 
@@ -114,8 +115,9 @@ class Job:
         A reading of an instrument that is older than 10 s is left out: it says nothing of now.
         """
         self.check()
-        self.recorder.record(values, self._progress.units)
-        shown = {n: v.real if isinstance(v, float) else v for n, v in values.items()}
+        known = {name: current(value) for name, value in values.items()}
+        self.recorder.record(known, self._progress.units)
+        shown = {n: "—" if isinstance(v, float) and not math.isfinite(v) else v for n, v in known.items()}
         self._say(values={**self._progress.values, **shown})
 
     def plot(self, *names: str, against: str = "time") -> None:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
+from ..gcode import Machine
 from ..instrument import Instrument, Reading
 from ..line import InstrumentError, Lost, Silent
 
 _TEMPERATURES = re.compile(r"(T|B):\s*(-?\d+(?:\.\d+)?)\s*/\s*(-?\d+(?:\.\d+)?)")
-HOTEND_MAX, BED_MAX = 275.0, 120.0  # °C
 RESENDS_MAX = 10  # of one line
+LOOK_EVERY = 0.2  # s between two calls of `meanwhile`
 
 
 class MarlinPrinter(Instrument):
@@ -26,10 +28,24 @@ class MarlinPrinter(Instrument):
     busy_timeout = 30.0  # s without any sign of life while something takes long
     may_resume = False  # a board that was lost has forgotten where it was
 
+    machine = Machine()  # what it can take
+    meanwhile: Callable[[], None] = staticmethod(
+        lambda: None
+    )  # called while it heats or moves; what it raises ends that
+
     _number = 0
     _hotend: Reading | None = None
     _bed: Reading | None = None
     _targets: tuple[float, float] = (0.0, 0.0)
+
+    def __init__(self, port: str, *, machine: dict[str, Any] | None = None, name: str = "", **more: Any) -> None:
+        """As `Instrument`.
+
+        Args:
+            machine: the limits of this very printer, as `gcode.Machine` has them.
+        """
+        self.machine = Machine.of(name or type(self).__name__, machine or {})
+        super().__init__(port, name=name, **more)
 
     def begin(self) -> None:
         """Identify it, and begin to count its lines anew."""
@@ -86,7 +102,11 @@ class MarlinPrinter(Instrument):
         until = time.monotonic() + self.timeout
         asked = False
         while True:
-            got = self.line.read_line(max(0.0, until - time.monotonic()))
+            left = until - time.monotonic()
+            got = self.line.read_line(min(LOOK_EVERY, max(0.0, left)))
+            self.meanwhile()
+            if got is None and left > LOOK_EVERY:
+                continue
             if got is None:
                 if not asked:
                     # an ok may have been lost: whoever is alive answers this; numbered lines stay as they are
@@ -142,7 +162,7 @@ class MarlinPrinter(Instrument):
     @property
     def bed(self) -> Reading:
         """The bed's last temperature in °C, with its age."""
-        if self._bed is None:
+        if self._bed is None and self._hotend is None:  # they are told together, where there is a heated bed
             self.ask_temperatures()
         return self._bed if self._bed is not None else Reading(float("nan"), "°C")
 
@@ -155,8 +175,9 @@ class MarlinPrinter(Instrument):
 
     def make_safe(self) -> None:
         """Drop what is planned, heaters and fan off, motors off."""
+        self.meanwhile = lambda: None  # nothing stops this
         self.line.drop()
-        for command in ("M410", "M104 S0", "M140 S0", "M107", "M84"):
+        for command in ("M410", "M104 S0", "M140 S0", "M107", "M84", "M155 S0"):
             self._plain(command)
 
     def is_safe(self) -> bool:
