@@ -37,7 +37,8 @@ def startVentilation(
             trace: dict[float, float] = {}  # when → ppm: a reading counts once, however often it is looked at
             for elapsed in job.every(min(LOOK_EVERY, seconds / 4), lasting=seconds):
                 co2 = analyser.co2
-                trace[co2.taken] = float(co2)
+                if elapsed:  # the first one may have been measured before the fan was switched
+                    trace[co2.taken] = float(co2)
                 job.record(co2=co2, fan=on, cycle=cycle + 1)
                 done = (cycle * (ventilate + measure) + (0.0 if on else ventilate) + elapsed) / (
                     cycles * (ventilate + measure)
@@ -45,7 +46,7 @@ def startVentilation(
                 what = "ventilating" if on else "measuring"
                 job.progress(done, f"cycle {cycle + 1} of {cycles}: {what}, {co2:.0f} ppm")
         if len(trace) < 2:
-            raise JobFailed(f"The analyser sent one measurement in {measure:g} s, too few for a slope: measure longer.")
+            raise JobFailed(f"The analyser sent too few measurements for a slope in {measure:g} s: measure longer.")
         slopes.append(statistics.linear_regression(list(trace), list(trace.values())).slope)
         job.record(cycle=cycle + 1, slope=round(slopes[-1], 4))
     return Breathed(

@@ -62,10 +62,14 @@ def test_every_layer_is_drawn_and_afterwards_all_is_off(shop: Lab, bench: Plugge
     assert printer.layers == [pytest.approx(0.3 * n) for n in range(1, 13)]
     assert printer.extruded == pytest.approx(48) and off(printer)
     told = [what for _, what in printer.happened]
-    assert told.index("hotend to 200 °C") < told.index("layer at 0.3 mm") < len(told) - told[::-1].index("hotend to 0 °C")
+    assert (
+        told.index("hotend to 200 °C") < told.index("layer at 0.3 mm") < len(told) - told[::-1].index("hotend to 0 °C")
+    )
     folder = shop.folder("one") / "data"
-    assert folder.joinpath("record.csv").read_text().startswith(
-        "time / s,hotend / °C,hotendTarget / °C,bed / °C,bedTarget / °C\n"
+    assert (
+        folder.joinpath("record.csv")
+        .read_text()
+        .startswith("time / s,hotend / °C,hotendTarget / °C,bed / °C,bedTarget / °C\n")
     )
     assert folder.joinpath("plot.png").read_bytes().startswith(b"\x89PNG")
     assert "M105" not in folder.joinpath("printer.line.txt").read_text().partition("M155")[2].partition("M104 S0")[0]
@@ -138,7 +142,11 @@ def test_other_endings_leave_it_off_too(shop: Lab, bench: Plugged, ending: str) 
                 file.write(b"\nM999\n")
     record = shop.ended("one")
     assert record.state is State.FAILED and off(printer)
-    words = {"killed": "SIGKILL", "a file that is cut off": "was cut off while", "a file that changes": "was changed while"}
+    words = {
+        "killed": "SIGKILL",
+        "a file that is cut off": "was cut off while",
+        "a file that changes": "was changed while",
+    }
     assert words[ending] in record.why
 
 
