@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import math
 import os
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from ..jobs.files import write_whole
-from ..jobs.names import OURS
 from .plot import Curve, picture
 
 DRAW_EVERY = 5.0  # s: portals look every 6
@@ -46,14 +46,12 @@ class Table:
         assert self._out is not None
         line = _line([_text(row.get(name)) for name in self._heads]).encode()
         try:
-            whole = os.write(self._out, line) == len(line)
+            if os.write(self._out, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
-            os.ftruncate(self._out, self._size)
+            os.ftruncate(self._out, self._size)  # half a row would spoil the next one
             raise
-        if whole:
-            self._size += len(line)
-        else:  # the disk is full: half a row would spoil the next one
-            os.ftruncate(self._out, self._size)
+        self._size += len(line)
 
     def _widen(self, new: dict[str, str]) -> None:
         """Put the file in place anew with more columns: a row is a line, and gets so many empty cells behind."""
@@ -134,8 +132,6 @@ class Recorder:
             self._changed = False
             curves = {name: list(curve.points) for name, curve in self._curves.items()}
             units, against = dict(self._units), self._against
-        # its list of fonts takes a second to make: all jobs of a deployment share one
-        os.environ.setdefault("MPLCONFIGDIR", os.fspath(self._data.parent.parent / OURS / "matplotlib"))
         with contextlib.suppress(OSError):
             write_whole(self._data / PLOT, picture(curves, units, against))
 
