@@ -22,6 +22,7 @@ from ..jobs.files import write_whole
 from .plot import Curve, picture
 
 DRAW_EVERY = 5.0  # s: portals look every 6
+DRAW_SHARE = 0.05  # of a core that drawing may take: on a slow machine it is done less often
 STALE = 10.0  # s: an older reading is no measurement of now
 COLUMNS_MAX = 200
 FILE, PLOT = "record.csv", "plot.png"
@@ -114,8 +115,12 @@ class Recorder:
     # -- drawing ------------------------------------------------------------------------------
 
     def _draw_on(self) -> None:
-        while not self._over.wait(1.0 if not (self._data / PLOT).exists() else DRAW_EVERY):
+        pause = 1.0
+        while not self._over.wait(pause):
+            first, began = pause < DRAW_EVERY, time.thread_time()
             self.draw()
+            # the first one has imported matplotlib, too
+            pause = DRAW_EVERY if first else max(DRAW_EVERY, (time.thread_time() - began) / DRAW_SHARE)
 
     def close(self) -> None:
         """Draw the last of it."""
