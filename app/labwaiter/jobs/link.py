@@ -71,7 +71,7 @@ def wake(settings: Settings, name: str) -> bool:
 
 
 def may_be_written(settings: Settings) -> None:
-    """Have the jobs folder there. Raises Misconfigured where it can't be made or written."""
+    """Have the jobs folder there, and the files folder. Raises Misconfigured where the first can't be written."""
     try:
         Folder(settings.jobs_folder).make()
         touch(settings.jobs_folder / OURS / "start.lock")
@@ -81,6 +81,8 @@ def may_be_written(settings: Settings) -> None:
             f"WAITER_LOG_FOLDER {settings.jobs_folder} can't be written by {who} ({error.strerror}):"
             f" give it to that user (chown {os.geteuid()}), or name another folder."
         ) from error
+    with contextlib.suppress(OSError):  # it may be another's, and only read
+        settings.files_folder.mkdir(parents=True, exist_ok=True)
 
 
 def stopped(settings: Settings) -> bool:

@@ -79,12 +79,12 @@ def picture(curves: dict[str, list[Point]], units: dict[str, str], against: str)
             panel.plot(x, y, marker="." if len(x) <= MARKED_MAX else "", linewidth=1.2, label=name)
         panel.set_ylabel(" / ".join(part for part in (names[0] if len(names) == 1 else "", unit) if part))
         if unit in SI:
-            panel.yaxis.set_major_formatter(EngFormatter())
+            panel.yaxis.set_major_formatter(EngFormatter(unit))
         panel.grid(True, alpha=0.3)
         if len(names) > 1:
             panel.legend(loc="best", fontsize="small")
     if unit_x in SI:
-        panels[-1].xaxis.set_major_formatter(EngFormatter())
+        panels[-1].xaxis.set_major_formatter(EngFormatter(unit_x))
     panels[-1].set_xlabel(against + (f" / {unit_x}" if unit_x else ""))
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
