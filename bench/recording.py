@@ -36,7 +36,7 @@ def rates(server: Labwaiter, quick: bool) -> Iterator[tuple[str, float]]:
     """Name and value of each figure that a running deployment gives."""
     from measure import polls
 
-    seconds = 6 if quick else 15
+    seconds = 6 if quick else 10
     yield "samples per second, CSV and plot", recorded(server, seconds, 0)["samples"] / seconds
     yield "latest of 10 samples a second, ms", 1000 * recorded(server, seconds, 0.1)["latest"]
     still = polls(server, 2 if quick else 4)[0]

@@ -37,7 +37,7 @@ class Bench:
         for parameter in parameters:
             entry = whole.entries[inputs[parameter.name]]
             transcript: Path = self._job.data / f"{entry.name}.line.txt"
-            opened = Opened(entry, self._settings.jobs_folder, transcript, self._job.check)
+            opened = Opened(entry, self._settings.jobs_folder, transcript, self._job.check_while_waiting)
             self._opened.append(opened)
             found[parameter.name] = opened.device
         return found

@@ -12,6 +12,7 @@ from typing import Any
 
 POINTS_MAX = 2000  # of a curve
 COLOURS = 32
+LABEL_MAX = 30  # characters beside a panel; the legend names more
 MARKED_MAX = 60  # points of a curve that are few enough to be marked each
 SI = {"A", "F", "Hz", "J", "N", "Pa", "V", "W", "Ω"}  # units that take a prefix: 20 mA
 SPANS = ((3 * 3600.0, 3600.0, "h"), (180.0, 60.0, "min"), (0.0, 1.0, "s"))  # from how many s on, s in one, its name
@@ -77,12 +78,15 @@ def picture(curves: dict[str, list[Point]], units: dict[str, str], against: str)
         for name in names:
             x, y = [point[0] / scale for point in curves[name]], [point[1] for point in curves[name]]
             panel.plot(x, y, marker="." if len(x) <= MARKED_MAX else "", linewidth=1.2, label=name)
-        panel.set_ylabel(" / ".join(part for part in (names[0] if len(names) == 1 else "", unit) if part))
+        shown = ", ".join(names)
+        panel.set_ylabel(" / ".join(part for part in (shown if len(shown) <= LABEL_MAX else "", unit) if part))
         if unit in SI:
             panel.yaxis.set_major_formatter(EngFormatter(unit))
         panel.grid(True, alpha=0.3)
         if len(names) > 1:
             panel.legend(loc="best", fontsize="small")
+    if against == "time":
+        panels[-1].set_xlim(left=0)
     if unit_x in SI:
         panels[-1].xaxis.set_major_formatter(EngFormatter(unit_x))
     panels[-1].set_xlabel(against + (f" / {unit_x}" if unit_x else ""))

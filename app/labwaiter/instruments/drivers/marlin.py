@@ -17,7 +17,6 @@ from ..line import InstrumentError, Lost, Silent
 
 _TEMPERATURES = re.compile(r"(T|B):\s*(-?\d+(?:\.\d+)?)\s*/\s*(-?\d+(?:\.\d+)?)")
 RESENDS_MAX = 10  # of one line
-LOOK_EVERY = 0.2  # s between two calls of `meanwhile`
 
 
 class MarlinPrinter(Instrument):
@@ -29,9 +28,6 @@ class MarlinPrinter(Instrument):
     may_resume = False  # a board that was lost has forgotten where it was
 
     machine = Machine()  # what it can take
-    meanwhile: Callable[[], None] = staticmethod(
-        lambda: None
-    )  # called while it heats or moves; what it raises ends that
 
     _number = 0
     _hotend: Reading | None = None
@@ -102,11 +98,7 @@ class MarlinPrinter(Instrument):
         until = time.monotonic() + self.timeout
         asked = False
         while True:
-            left = until - time.monotonic()
-            got = self.line.read_line(min(LOOK_EVERY, max(0.0, left)))
-            self.meanwhile()
-            if got is None and left > LOOK_EVERY:
-                continue
+            got = self.line.read_line(max(0.0, until - time.monotonic()))
             if got is None:
                 if not asked:
                     # an ok may have been lost: whoever is alive answers this; numbered lines stay as they are
@@ -162,7 +154,7 @@ class MarlinPrinter(Instrument):
     @property
     def bed(self) -> Reading:
         """The bed's last temperature in °C, with its age."""
-        if self._bed is None and self._hotend is None:  # they are told together, where there is a heated bed
+        if self._bed is None:
             self.ask_temperatures()
         return self._bed if self._bed is not None else Reading(float("nan"), "°C")
 
@@ -175,9 +167,8 @@ class MarlinPrinter(Instrument):
 
     def make_safe(self) -> None:
         """Drop what is planned, heaters and fan off, motors off."""
-        self.meanwhile = lambda: None  # nothing stops this
         self.line.drop()
-        for command in ("M410", "M104 S0", "M140 S0", "M107", "M84", "M155 S0"):
+        for command in ("M410", "M104 S0", "M140 S0", "M107", "M84"):
             self._plain(command)
 
     def is_safe(self) -> bool:
