@@ -46,8 +46,6 @@ def rates(server: Labwaiter, quick: bool) -> Iterator[tuple[str, float]]:
 
 def day(folder: Path, samples: int) -> dict[str, float]:
     """Record so many samples as a job does, and make its page; in a process of its own, whose memory is told."""
-    import resource
-
     from labwaiter import catalogue
     from labwaiter.page import render
     from labwaiter.record import Picture, Progress, Record, Request, State, View
@@ -91,8 +89,14 @@ def day(folder: Path, samples: int) -> dict[str, float]:
         "page, kB": len(page.encode()) / 1000,
         "page, ms": 1000 * (time.perf_counter() - began) / 20,
         "CSV, MB": (folder / recorder.FILE).stat().st_size / 1e6,
-        "memory of the process, MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "memory of the process, MB": _peak(),
     }
+
+
+def _peak() -> float:
+    """The most memory that this process has had, in MB."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def a_day(quick: bool) -> dict[str, float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import errno
+import gc
 import io
 import math
 import os
@@ -139,6 +140,7 @@ class Recorder:
             units, against = dict(self._units), self._against
         with contextlib.suppress(OSError):
             write_whole(self._data / PLOT, picture(curves, units, against))
+        gc.collect(1)  # a figure is a knot of 5 MB, and ten of them would lie about before Python looks
 
 
 def current(value: Any) -> Any:
