@@ -1,6 +1,9 @@
 """Services that record."""
 
+import time
+
 from labwaiter import Job, Outputs, service
+from labwaiter.instruments import Reading
 
 NS = "http://samples.example/"
 
@@ -15,6 +18,6 @@ def startRecords(job: Job, step: float = 0.002) -> Result:
     job.units(height="mm", width="mm")
     job.plot("height")
     for elapsed in job.every(step):
-        job.record(height=elapsed, width=2 * elapsed, note="a, “b”\nc")
+        job.record(height=elapsed, width=2 * elapsed, note="a, “b”\nc", old=Reading(20.5, "", time.monotonic() - 60))
         job.progress(elapsed % 1)
     return Result(result="never")

@@ -58,10 +58,11 @@ def test_however_it_ends_no_relay_stays_on(shop: Lab, bench: Plugged, board: Rel
         bench.simulators["analyser"].moods.add("silent")
     else:
         board.stuck.add(3)
-        eventually(lambda: any("welded" in what for _, what in board.happened))
-        eventually(lambda: not shop.record("one").active)
+        shop.jobs.wait("one", 60)
+        assert any("welded" in what for _, what in board.happened)
         assert shop.record("one").why == "relays: relay 3 does not switch off."
         return
+    shop.jobs.wait("one", 60)  # silence has its time-outs
     record = shop.ended("one")
     assert record.state is (State.ABORTED if ending == "abort" else State.FAILED) and board.is_safe()
     if ending == "a silent analyser":

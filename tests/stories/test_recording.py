@@ -53,9 +53,10 @@ def test_after_a_kill_9_the_file_is_readable_to_its_last_full_line(recording: La
     os.kill(recording.running("one"), signal.SIGKILL)
     assert recording.ended("one").state is State.FAILED
     head, *body = rows(file)
-    assert head == ["time / s", "height / mm", "width / mm", "note"] and file.read_bytes().endswith(b"\n")
-    assert all(len(row) == 4 and float(row[2]) == pytest.approx(2 * float(row[1])) for row in body)
-    assert body[-1][3] == "a, “b” c"
+    assert head == ["time / s", "height / mm", "width / mm", "note", "old"] and file.read_bytes().endswith(b"\n")
+    assert all(len(row) == 5 and float(row[2]) == pytest.approx(2 * float(row[1])) for row in body)
+    assert body[-1][3:] == ["a, “b” c", ""]
+    assert recording.status_progress("one").values["old"] == "—"  # a reading of a minute ago says nothing of now
 
 
 def test_a_quantity_that_comes_later_gets_a_column_and_the_rows_before_it_an_empty_cell(tmp_path: Path) -> None:
@@ -103,7 +104,7 @@ def test_a_full_disk_costs_rows_but_never_half_a_row(tmp_path: Path) -> None:
         subprocess.run(["umount", "-l", str(small)], check=True)
 
 
-def test_a_stale_reading_is_nothing_in_the_file_a_gap_in_the_plot_and_a_dash_on_the_page(tmp_path: Path) -> None:
+def test_a_stale_reading_is_nothing_in_the_file_and_a_gap_in_the_plot(tmp_path: Path) -> None:
     fresh, stale = Reading(20.5, "°C"), Reading(20.5, "°C", time.monotonic() - STALE - 1)
     assert current(fresh) == 20.5 and math.isnan(current(stale)) and current("text") == "text"
     one = Recorder(tmp_path)
@@ -156,7 +157,7 @@ def test_long_runs_are_told_in_minutes_and_hours(seconds: float, word: str) -> N
 def test_each_unit_has_a_panel_of_its_own() -> None:
     line = [(0.0, 1.0), (1.0, 2.0)]
     units = {"hotend": "°C", "bed": "°C", "fan": "", "x": "V"}
-    assert axes({"hotend": line, "bed": line, "fan": line}, units, "x") == ["°C", "fan", "x / V"]
+    assert axes({"hotend": line, "bed": line, "fan": line}, units, "x") == ["hotend, bed / °C", "fan", "x / V"]
 
 
 def test_odd_values_harm_nothing(tmp_path: Path) -> None:
