@@ -61,8 +61,6 @@ def wake(settings: Settings, name: str) -> bool:
 
 def may_be_written(settings: Settings) -> None:
     """Have the jobs and the files folder there. Raises Misconfigured where that of the jobs can't be written."""
-    with contextlib.suppress(OSError):  # users put files there; without it there are none
-        settings.files_folder.mkdir(parents=True, exist_ok=True)
     try:
         Folder(settings.jobs_folder).make()
         touch(settings.jobs_folder / OURS / "start.lock")
@@ -72,6 +70,8 @@ def may_be_written(settings: Settings) -> None:
             f"WAITER_LOG_FOLDER {settings.jobs_folder} can't be written by {who} ({error.strerror}):"
             f" give it to that user (chown {os.geteuid()}), or name another folder."
         ) from error
+    with contextlib.suppress(OSError):  # it may be another's, and only read
+        settings.files_folder.mkdir(parents=True, exist_ok=True)
 
 
 def stopped(settings: Settings) -> bool:

@@ -42,7 +42,7 @@ class Bench:
                 raise JobFailed(f"The instrument {name} is no longer in lab.toml.")
             entry = whole.entries[name]
             transcript: Path = self._job.data / f"{entry.name}.line.txt"
-            opened = Opened(entry, self._settings.jobs_folder, transcript, self._job.check)
+            opened = Opened(entry, self._settings.jobs_folder, transcript, self._job.check_while_waiting)
             self._opened.append(opened)
             found[parameter.name] = opened.device
         return found

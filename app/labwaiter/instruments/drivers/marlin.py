@@ -14,7 +14,9 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
+from ..gcode import Machine
 from ..instrument import Instrument
 from ..line import InstrumentError, Lost, Silent, WrongDevice
 from ..quantity import Reading, clean
@@ -23,7 +25,6 @@ _TEMPERATURES = re.compile(r"(?<![A-Z@])(T\d*|B|C):\s*(-?\d+(?:\.\d+)?)\s*/\s*(-
 _RESEND = re.compile(r"(?:Resend|rs)[: ]\s*N?(\d+)")
 _OK = re.compile(r"ok(?:\s+N(\d+))?(?:\s|$)(.*)")  # "ok", "ok N12 P15 B3", "ok T:208.1 /210.0 …"
 _OF_THE_LINE = ("checksum", "line number", "no checksum", "last line")  # errors that a Resend follows
-HOTEND_MAX, BED_MAX = 275.0, 120.0  # °C
 RESENDS_MAX = 10  # for one line
 KEPT = 50  # lines that can be sent again
 
@@ -36,6 +37,8 @@ class MarlinPrinter(Instrument):
     busy_timeout = 30.0  # s without any sign of life while something takes long
     boot_seconds = 10.0  # opening the line may have reset the board
     may_resume = False  # a board that was lost has forgotten where it was
+
+    machine = Machine()  # what it can take
 
     _number = 0
     _probes = 0  # so many M105 are asked and not answered
@@ -52,6 +55,15 @@ class MarlinPrinter(Instrument):
         """End its waiting and its moves, so that it listens again. If it doesn't, it gets the emergency stop."""
         self._halts = True
         self.line.write(b"\nM108\nM410\n", urgent=True)  # the first line's end is that of a line cut short
+
+    def __init__(self, port: str, *, machine: dict[str, Any] | None = None, name: str = "", **more: Any) -> None:
+        """As `Instrument`.
+
+        Args:
+            machine: the limits of this very printer, as `gcode.Machine` has them.
+        """
+        self.machine = Machine.of(name or type(self).__name__, machine or {})
+        super().__init__(port, name=name, **more)
 
     def begin(self) -> None:
         """Wait until it has booted, identify it, and begin to count its lines anew."""
