@@ -15,3 +15,5 @@ if not os.environ.get("LABWAITER_QUIET"):
 
 _settings = settings.load()
 application = Application(_settings, catalogue.load(_settings.services))
+if os.environ.get("LABWAITER_WEB"):  # a worker of the web side, not somebody's own WSGI server
+    application.keep_signing()

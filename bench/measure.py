@@ -15,7 +15,8 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "app")]
 
-from labwaiter.jobs.watch import until  # noqa: E402
+from labwaiter.watch import until  # noqa: E402
+from recording import a_day, rates  # noqa: E402
 from servers import Labwaiter, Reference, Server, envelope  # noqa: E402
 
 AIMS = {
@@ -129,22 +130,25 @@ def memory_per_job(server: Server, count: int, service: str, operation: str) -> 
     return each
 
 
-def polls(server: Server, seconds: float) -> tuple[float, float]:
-    """Polls a second over eight connections, and microseconds of CPU for each."""
+def polls(server: Server, seconds: float, service: str = "Waiter", sign: str = "status.txt") -> tuple[float, float]:
+    """Polls a second over eight connections, and microseconds of CPU for each; begun when the job has made a file."""
     service_id = f"poll-{time.time_ns()}"
-    Line(server).post(start(service_id, 600))
-    until(server.jobs / service_id, server.status_file(service_id).exists, 20)
+    Line(server, service).post(start(service_id, 600, f"start{service}"))
+    folder = server.jobs / service_id
+    until(folder, (folder / sign).exists, 20)
     time.sleep(0.3)
     counts, cpu, stop = [0] * 8, server.cpu(), time.perf_counter() + seconds
 
     def work(number: int) -> None:
-        line, body = Line(server), poll(service_id)
+        line, body = Line(server, service), poll(service_id)
         while time.perf_counter() < stop:
             line.post(body)
             counts[number] += 1
 
     _in_threads(8, [lambda n=n: work(n) for n in range(8)])
     total = sum(counts)
+    if isinstance(server, Labwaiter):
+        Line(server, service).post(envelope("abortService", serviceID=service_id, sessionToken="t"))
     return total / seconds, 1e6 * (server.cpu() - cpu) / total
 
 
@@ -161,8 +165,8 @@ def measure(quick: bool, only: str) -> dict[str, dict[str, float]]:
         return only in name
 
     for _ in range(rounds):
-        for kind in (Reference, Labwaiter):
-            server = kind()
+        for kind in (Labwaiter,) if only == "recording" else (Reference, Labwaiter):  # the tutorial's records nothing
+            server: Server = kind()
             try:
                 note("cold start to the first WSDL, s", server, server.cold_start)
                 time.sleep(1)
@@ -182,8 +186,14 @@ def measure(quick: bool, only: str) -> dict[str, dict[str, float]]:
                     for word, service in kinds if kind is Labwaiter else kinds[:1]:
                         each = memory_per_job(server, 100, service, f"start{service}")
                         note(f"memory per job, {word}, MB", server, each)
+                if wanted("recording") and kind is Labwaiter:
+                    for name, value in rates(server, quick):
+                        note(f"recording: {name}", server, value)
             finally:
                 server.close()
+    if wanted("recording"):
+        for name, value in a_day(quick).items():
+            note(f"recording for a day: {name}", server, value)
     return {name: {who: statistics.median(values) for who, values in by.items()} for name, by in found.items()}
 
 

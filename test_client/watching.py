@@ -48,7 +48,7 @@ class Watch:
         if word:
             click.echo(word)
         if self.page.exists():
-            click.echo(f"The last page: {self.page.resolve()}")
+            click.echo(f"The last page: {self.page}")  # as it was named: a container's own path helps nobody
 
 
 def _element(page: str, css_class: str) -> str:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
+from engine import free_port
 from lab import Lab, eventually
 from labwaiter import catalogue
 from labwaiter.settings import load
@@ -117,3 +118,15 @@ class Web:
         """End it."""
         self.process.terminate()
         self.process.wait(20)
+
+
+class Up(Web):
+    """A deployment started by `labwaiter up`."""
+
+    def __init__(self, lab: Lab, *words: str) -> None:
+        self.lab, self.port = lab, free_port()
+        self.url = f"http://127.0.0.1:{self.port}{lab.settings.context_root}"
+        self.log = lab.root.parent / "up.log"
+        command = [sys.executable, "-m", "labwaiter", "up", "--port", str(self.port), *words]
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(command, env=lab.environment, stdout=log, stderr=log)

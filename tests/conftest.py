@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -74,3 +75,15 @@ def make_web() -> Iterator[Callable[..., Web]]:
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 4 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True)
+    if done.returncode:
+        pytest.skip("a small disk takes the right to mount one")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)

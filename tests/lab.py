@@ -16,10 +16,10 @@ from labwaiter import catalogue
 from labwaiter.jobs import Jobs, Status, link
 from labwaiter.jobs.folder import Folder
 from labwaiter.jobs.names import folder_name
-from labwaiter.jobs.watch import until
 from labwaiter.process import identify, mark_of, marked, open_pidfd
 from labwaiter.record import Progress, Record
 from labwaiter.settings import ROOT, Settings, load
+from labwaiter.watch import until
 
 SAMPLES = Path(__file__).parent / "samples"
 PATIENCE = 20.0  # s: how long a test waits for what must happen; never a measure of speed

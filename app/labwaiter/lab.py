@@ -2,7 +2,7 @@
 
 [instruments.sourcemeter]
 driver = "labwaiter.instruments.drivers:SourceMeter"      # module:callable, ours or any library's
-port = "/dev/serial/by-id/usb-…"                          # or any URL of pyserial's
+port = "/dev/serial/by-id/usb-…"                          # or any URL of pyserial's, or sim://KIND (see simulation)
 baudrate = 9600                                           # and bytesize, parity, stopbits, xonxoff, rtscts, dtr, rts
 note = "bench 2; ask Ada"
 unpolled = 120            # abort when its workflow manager is silent for so many seconds; "continue" is the default
@@ -19,7 +19,6 @@ services = ["Sweep"]      # which services it offers; without this line all of t
 from __future__ import annotations
 
 import importlib
-import re
 import sys
 import tomllib
 from collections.abc import Iterable
@@ -27,55 +26,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .entry import ITSELF, NOTHING_TO_DO, Entry, Machine
 from .errors import Misconfigured, MissingParameter, UnknownInstrument
+from .labfile import Reader
 from .parameter import Parameter, shown
-
-_LINE_KEYS = {"baudrate", "bytesize", "parity", "stopbits", "xonxoff", "rtscts", "dtr", "rts"}
-_KEYS = _LINE_KEYS | {
-    "driver",
-    "port",
-    "note",
-    "unpolled",
-    "safe_seconds",
-    "reconnect",
-    "power",
-    "safe",
-    "options",
-    "machine",
-}
-NOTHING_TO_DO, ITSELF = "nothing to do", "itself"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One instrument of lab.toml."""
-
-    name: str
-    driver: str  # "module:callable"
-    port: str
-    line: dict[str, Any] = field(default_factory=dict)  # pyserial's settings
-    note: str = ""
-    unpolled: float | None = None  # s of its workflow manager's silence after which its job is aborted
-    safe_seconds: float = 20.0
-    reconnect: float = 10.0  # s
-    power: tuple[str, int] | None = None  # a relay board and the number of a relay on it
-    safe: str = ITSELF  # "module:function" for a foreign driver, or NOTHING_TO_DO
-    options: dict[str, Any] = field(default_factory=dict)  # more keyword arguments of the driver
-    machine: str = ""  # on which one it is, of many; "": on this one
-
-    @property
-    def ours(self) -> bool:
-        """Whether the driver comes with labwaiter."""
-        return self.driver.startswith("labwaiter.")
-
-
-@dataclass(frozen=True)
-class Machine:
-    """One machine of lab.toml."""
-
-    name: str
-    services: tuple[str, ...] | None = None  # which it offers; None: all
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,6 +38,19 @@ class Lab:
 
     entries: dict[str, Entry]
     machines: dict[str, Machine] = field(default_factory=dict)
+
+    def on(self, machine: str) -> Lab:
+        """What is on one machine, of many."""
+        return Lab({n: e for n, e in self.entries.items() if e.machine in ("", machine)}, self.machines)
+
+    def unpolled(self, instruments: Iterable[str]) -> float | None:
+        """How long (s) the workflow manager of a job with these may be silent; None: as long as it likes."""
+        found = (self.entries[name].unpolled for name in instruments if name in self.entries)
+        return min((seconds for seconds in found if seconds is not None), default=None)
+
+    def safe_seconds(self, instruments: Iterable[str]) -> float:
+        """How long (s) making these safe may take, the slowest of them; 0 for none."""
+        return max((self.entries[name].safe_seconds for name in instruments if name in self.entries), default=0.0)
 
     def fitting(self, drivers: Iterable[str]) -> list[str]:
         """The names of the instruments that one of these drivers, or a class of theirs, is for."""
@@ -164,12 +131,16 @@ def load(file: Path) -> Lab:
         raise Misconfigured(f"{file.name} can't be read: {error}.") from error
     except tomllib.TOMLDecodeError as error:
         raise Misconfigured(f"{file.name} is no TOML: {error}.") from error
-    reader = _Reader(file.name, text)
+    reader = Reader(file.name, text)
     for key in said:
         if key not in ("instruments", "machines"):
             raise reader.wrong(key, "", f"“{key}” is not known; write [instruments.NAME] or [machines.NAME]")
-    machines = {name: reader.machine(name, one) for name, one in said.get("machines", {}).items()}
-    entries = {name: reader.entry(name, one) for name, one in said.get("instruments", {}).items()}
+    tables = {kind: said.get(kind, {}) for kind in ("instruments", "machines")}
+    for kind, found in tables.items():
+        if not isinstance(found, dict):
+            raise reader.wrong(kind, "", f"write [{kind}.NAME]")
+    machines = {name: reader.machine(name, one) for name, one in tables["machines"].items()}
+    entries = {name: reader.entry(name, one) for name, one in tables["instruments"].items()}
     for name, entry in entries.items():
         if machines and entry.machine not in machines:
             known = ", ".join(machines)
@@ -180,103 +151,35 @@ def load(file: Path) -> Lab:
             raise reader.wrong(name, "power", f"there is no relay board {entry.power[0]} among the instruments")
         if entry.power is not None and entries[entry.power[0]].machine != entry.machine:
             raise reader.wrong(name, "power", f"the relay board {entry.power[0]} is on another machine")
+        fan = entry.simulated.fan if entry.simulated else None
+        board = entries[fan[0]].simulated if fan and fan[0] in entries else None
+        if fan and (board is None or board.kind != "relays"):
+            raise reader.wrong(name, "port", f"there is no simulated relay board {fan[0]} (sim://relays) for its fan")
     return Lab(entries, machines)
 
 
-class _Reader:
-    """Reads one file's tables, and says where a mistake is."""
+class Kept:
+    """The lab as its file says it, read again whenever that has changed."""
 
-    def __init__(self, file: str, text: str) -> None:
-        self.file, self.lines = file, text.splitlines()
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._stamp: object = ()
+        self._lab: Lab | None = None
 
-    def wrong(self, name: str, key: str, what: str) -> Misconfigured:
-        """The mistake with its line."""
-        at, inside = 0, not key
-        for number, line in enumerate(self.lines, 1):
-            if re.match(rf"\s*\[+\s*((instruments|machines)\.)?[\"']?{re.escape(name)}[\"']?\s*\]", line):
-                at, inside = number, True
-                if not key:
-                    break
-            elif inside and key and re.match(rf"\s*{re.escape(key)}\s*=", line):
-                at = number
-                break
-        where = f", line {at}" if at else ""
-        return Misconfigured(f"{self.file}{where}: {name}: {what}.")
-
-    def machine(self, name: str, said: Any) -> Machine:
-        """One machine's table."""
-        if not isinstance(said, dict):
-            raise self.wrong(name, "", f"write [machines.{name}]")
-        if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name):
-            raise self.wrong(name, "", "a machine's name is letters, digits, dots, _ and -")
-        for key in said:
-            if key not in ("services", "note"):
-                raise self.wrong(name, key, f"“{key}” is not known; there are: note, services")
-        services = said.get("services")
-        if services is not None and not (isinstance(services, list) and all(isinstance(s, str) for s in services)):
-            raise self.wrong(name, "services", 'services is a list of names: ["Sweep", "Printer"]')
-        return Machine(name, None if services is None else tuple(services), str(said.get("note", "")))
-
-    def entry(self, name: str, said: Any) -> Entry:
-        """One instrument's table."""
-        if not isinstance(said, dict):
-            raise self.wrong(name, "", f"write [instruments.{name}]")
-        if not re.fullmatch(r"[A-Za-z][\w-]{0,63}", name):
-            raise self.wrong(name, "", "a name is letters, digits, _ and -, and begins with a letter")
-        for key in said:
-            if key not in _KEYS:
-                raise self.wrong(name, key, f"“{key}” is not known; there are: {', '.join(sorted(_KEYS))}")
-        for key in ("driver", "port"):
-            if not isinstance(said.get(key), str) or not said[key].strip():
-                raise self.wrong(name, key, f'it needs {key} = "…"')
-        if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", said["driver"]):
-            raise self.wrong(
-                name, "driver", "a driver is module:callable, e.g. labwaiter.instruments.drivers:SourceMeter"
-            )
-        unpolled = said.get("unpolled", "continue")
-        if unpolled == "continue":
-            unpolled = None
-        elif not _number(unpolled, 60, 86400 * 7):
-            raise self.wrong(name, "unpolled", 'unpolled is "continue", or a number of seconds, 60 at least')
-        for key, low, high in (("safe_seconds", 1, 600), ("reconnect", 0, 3600)):
-            if key in said and not _number(said[key], low, high):
-                raise self.wrong(name, key, f"{key} is a number of seconds from {low} to {high}")
-        for key in ("dtr", "rts", "xonxoff", "rtscts"):
-            if key in said and not isinstance(said[key], bool):
-                raise self.wrong(name, key, f"{key} is true or false")
-        if "baudrate" in said and not _number(said["baudrate"], 50, 10_000_000):
-            raise self.wrong(name, "baudrate", "the baud rate is a whole number, e.g. 9600")
-        if "options" in said and not isinstance(said["options"], dict):
-            raise self.wrong(name, "options", "options is a table: { name = value }")
-        power = said.get("power")
-        if power is not None:
-            found = re.fullmatch(r"([A-Za-z][\w-]*)\.(\d+)", str(power))
-            if found is None:
-                raise self.wrong(name, "power", "power is a relay board and a relay's number, e.g. relays.2")
-            power = (found[1], int(found[2]))
-        safe = said.get("safe", "")
-        if not safe and not said["driver"].startswith("labwaiter."):
-            raise self.wrong(
-                name,
-                "driver",
-                'it must say how it is made safe: safe = "itself" for a driver with make_safe and is_safe,'
-                ' safe = "module:function" for another library\'s, or safe = "nothing to do"',
-            )
-        return Entry(
-            name=name,
-            driver=said["driver"],
-            port=said["port"],
-            line={key: value for key, value in said.items() if key in _LINE_KEYS},
-            note=str(said.get("note", "")),
-            unpolled=unpolled,
-            safe_seconds=float(said.get("safe_seconds", 20.0)),
-            reconnect=float(said.get("reconnect", 10.0)),
-            power=power,
-            safe=safe or ITSELF,
-            options=dict(said.get("options", {})),
-            machine=str(said.get("machine", "")),
-        )
+    def now(self) -> Lab | None:
+        """The lab; None while the file has a mistake."""
+        try:
+            found = self._file.stat()
+            stamp: object = (found.st_mtime_ns, found.st_size, found.st_ino)
+        except OSError:
+            stamp = None
+        if stamp != self._stamp:
+            try:
+                self._lab = load(self._file)
+            except Misconfigured:
+                self._lab = None
+            self._stamp = stamp
+        return self._lab
 
 
-def _number(value: Any, low: float, high: float) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+__all__ = ["ITSELF", "NOTHING_TO_DO", "Entry", "Kept", "Lab", "Machine", "load", "resolve"]

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from .errors import InvalidParameter, MissingParameter
 
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1  # xs:int, as workflow editors know it
+INT_DIGITS = 1000  # what is longer is no number: Python reads 4300 digits, and slower the more there are
 TEXT_MAX = 1_000_000  # characters; longer inputs belong in a file
 UNSET = "UNSET"  # the tutorial's placeholder for a text that isn't there yet
 
@@ -171,9 +172,10 @@ class Parameter:
                 raise wrong
             if self.kind == "boolean":
                 return value in ("true", "1")
-            # thirty digits are an integer to Python; far beyond any limit they are none to us
             if self.kind == "int":
-                return int(value) if len(value) <= 20 else (INT_MAX + 1 if value[0] != "-" else INT_MIN - 1)
+                if len(value) > INT_DIGITS:
+                    raise wrong
+                return int(value)
             value = float(value)
         if self.kind == "boolean":
             if isinstance(value, bool):

@@ -8,9 +8,11 @@ Sources: proc_pid_stat(5), proc_pid_environ(5), pidfd_open(2), prctl(2).
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import hashlib
 import os
 import signal
+import struct
 import time
 from functools import cache
 from pathlib import Path
@@ -20,6 +22,7 @@ from .record import Identity
 MARKER = "LABWAITER_JOB"  # NAME=64 hex digits in the environment of everything that a job starts
 NO_MARK = "0" * 64  # what a nursery carries: room for its runners' marks
 _PR_SET_CHILD_SUBREAPER = 36
+_FLOCK = "hhqqi"  # struct flock on 64-bit Linux, padded as C does
 
 
 @cache
@@ -144,6 +147,26 @@ def marked(mark: str, name: str = MARKER) -> list[Identity]:
         if who is not None and wanted in environ.split(b"\0"):
             found.append(who)
     return found
+
+
+def lock_holder(file: str | Path, byte: int | None = None) -> int | None:
+    """The pid that holds a POSIX record lock on a file (0: in another container); None where nobody does.
+
+    It ends with its process and no child inherits it: asking it is asking for a life (fcntl(2), F_GETLK).
+
+    Args:
+        byte: the one that is asked for; None: any.
+    """
+    try:
+        fd = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, byte or 0, 0 if byte is None else 1, 0)
+        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_GETLK, asked))
+        return None if kind == fcntl.F_UNLCK else max(pid, 0)
+    finally:
+        os.close(fd)
 
 
 def kill(who: Identity, with_signal: int = signal.SIGKILL) -> bool:

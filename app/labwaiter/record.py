@@ -64,7 +64,7 @@ class Identity:
 class Stopping:
     """Somebody or something wants the job stopped."""
 
-    reason: str  # "abort", "limit", "stall", "shutdown"
+    reason: str  # "abort", "limit", "stall", "abandoned", "shutdown"
     why: str  # the sentence for the user
     stage: str  # "asked", "told to stop", "killed"
 
@@ -91,6 +91,9 @@ class End:
     why: str = ""
     outputs: dict[str, Any] = field(default_factory=dict)
     ended: float = 0.0  # Unix time, s
+
+
+PLOT = "plot.png"  # the picture of what a job records: dark on white, so that a dark page may turn it round
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,14 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Silence:
+    """For how long a job's workflow manager has asked nothing, while it could have."""
+
+    seconds: float
+    most: float  # s: then the job is abandoned
+
+
+@dataclass(frozen=True)
 class View:
     """All that a page shows of one execution, read at one moment. Bounded, not yet escaped."""
 
@@ -152,6 +163,8 @@ class View:
     own_page: str | None = None  # the program's own status.html
     picture: bytes | None = None  # the file of progress.picture
     files: tuple[tuple[str, int], ...] = ()  # what it made, by name, with sizes in bytes
+    silence: Silence | None = None  # of its workflow manager, where that counts and polls were left out
+    hardware: tuple[str, ...] = ()  # what is to be said of its instruments at its end, a sentence each
     note: str = ""  # what the looker has to say of this look
 
 

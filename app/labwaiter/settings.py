@@ -52,7 +52,11 @@ TABLE = (
     Setting(
         "SUPERVISOR", "here", "here: started where there is none; elsewhere: another container or systemd starts it"
     ),
-    Setting("STOP_SECONDS", "10", "seconds that `labwaiter up` may take to stop: the container's stop time-out"),
+    Setting(
+        "STOP_SECONDS",
+        "10",
+        "seconds in which `labwaiter up` stops: the container's stop time-out; instruments: safe_seconds and 6 more",
+    ),
     Setting("KEEP_DAYS", "30", "days an ended job's folder is kept; then only a small tombstone stays"),
     Setting(
         "REDIS_URL",

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import logging
+import os
 import threading
+import time
 from collections.abc import Iterable
 from typing import Any
 
 from . import public
 from .catalogue import Catalogue
 from .fleet import open_jobs
+from .jobs import presence
 from .settings import Settings
 from .soap.app import Soap, StartResponse
 
 DRAINED = 200_000_000  # bytes of a refused body that are read to their end; a caller of more is not waited for
 CHUNK = 1_000_000
+ALIVE = "/alive"  # answered by every worker; whoever answers it is there to be polled
+BODY_SECONDS = float(os.environ.get("LABWAITER_BODY_SECONDS", "60"))  # a body that isn't there by then doesn't come
+LOST_MAX = 8  # threads of a worker, of 16, that may wait for such ones
+
+log = logging.getLogger("labwaiter.web")
 
 
 class Application:
@@ -25,10 +36,18 @@ class Application:
         self._soap = Soap(settings, catalogue, self._jobs)
         self._turn = threading.Lock()
         self._web: Any = None
+        self._awaited: dict[int, float] = {}
+        threading.Thread(target=leave_when_lost, args=(self._awaited,), name="bodies", daemon=True).start()
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
+        environ["wsgi.input"] = Body(environ["wsgi.input"], self._awaited)
         path = public.path_of(environ, self.settings)
+        if path == ALIVE:
+            with contextlib.suppress(OSError):
+                self._jobs.records.signed()
+            start_response("204 No Content", [])
+            return []
         answer: Iterable[bytes]
         if self._soap.serves(path):
             answer = self._soap(environ, start_response)
@@ -38,6 +57,21 @@ class Application:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             drain(environ["wsgi.input"])
         return answer
+
+    def keep_signing(self) -> None:
+        """Knock at this deployment's own door from now on: see `jobs.presence`. For the web side's workers."""
+        threading.Thread(target=self._knock, name="presence", daemon=True).start()
+
+    def _knock(self) -> None:
+        with contextlib.suppress(OSError):
+            self._jobs.records.signed(anew=True)
+        while True:
+            time.sleep(presence.EVERY)
+            line = http.client.HTTPConnection(self.settings.host, self.settings.port, timeout=presence.EVERY)
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                line.request("GET", self.settings.context_root + ALIVE)
+                line.getresponse().read()
+            line.close()
 
     def _pages(self) -> Any:
         """Made when first asked for: workflow managers never ask, and Flask's import takes its time."""
@@ -54,3 +88,35 @@ def drain(body: Any) -> None:
     left = DRAINED
     while left > 0 and (piece := body.read(CHUNK)):
         left -= len(piece)
+
+
+class Body:
+    """A request's body, and since when somebody waits for it."""
+
+    def __init__(self, body: Any, awaited: dict[int, float]) -> None:
+        self._body, self._awaited = body, awaited
+
+    def read(self, size: int = -1) -> bytes:
+        """As wsgi.input's."""
+        self._awaited[id(self)] = time.monotonic()
+        try:
+            read: bytes = self._body.read(size)
+            return read
+        finally:
+            del self._awaited[id(self)]
+
+
+def leave_when_lost(awaited: dict[int, float]) -> None:
+    """End this worker once too many of its threads wait for bodies that never come; granian starts the next.
+
+    granian waits for them for ever (its issue 728): callers that were switched off in the middle of a call would take
+    thread after thread, until nobody is served any more. A thread can't be called back from there, but a
+    worker holds nothing that would be lost.
+    """
+    while True:
+        time.sleep(BODY_SECONDS / 4)
+        late = time.monotonic() - BODY_SECONDS
+        lost = sum(since < late for since in list(awaited.values()))
+        if lost >= LOST_MAX:
+            log.error("%d callers never sent the calls that they had begun: this worker is replaced", lost)
+            os._exit(1)

@@ -1,102 +1,176 @@
 """Printer: a G-code file on a 3-D printer with Marlin firmware, heaters and motors off however it ends."""
 
-import re
+import math
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from labwaiter import InvalidParameter, Job, JobFailed, Outputs, Suffix, Unit, service
+from labwaiter import InvalidParameter, Job, JobFailed, Outputs, Suffix, Unit, hours, service
 from labwaiter.instruments.drivers import MarlinPrinter
-from labwaiter.instruments.drivers.marlin import BED_MAX, HOTEND_MAX
+from labwaiter.instruments.gcode import BadLine, GCode, Step
 
-KNOWN = re.compile(
-    r"(G(0|1|2|3|4|20|21|28|29|90|91|92)|M(17|18|73|82|83|84|104|105|106|107|109|114|117|140|155|190|201|203|204|205|220|221|400)|T0)$"
-)
-WORD = re.compile(r"[A-Z](-?\d*\.?\d+)?$")
-LOOK_EVERY = 2.0  # s between two looks at the temperatures
-LONGEST = 5_000_000  # lines
+REPORT_EVERY = 2.0  # s between two temperatures, told by the printer itself
+LOOK_EVERY = 0.2  # s between two looks for messages
+LIFT = 10.0  # mm that the nozzle rises off the part in a pause
 
 
 class Printed(Outputs):
     lines: Annotated[int, Unit("lines")]
+    layers: int
     filament: Annotated[float, Unit("mm")]
 
 
-@service("Printer", namespace="http://labwaiter.example/printer/", limit=86400, stall=600, grace=10)
+@service("Printer", namespace="http://labwaiter.example/printer/", limit=hours(72), stall=600, grace=10)
 def startPrint(job: Job, printer: MarlinPrinter, gcode: Annotated[Path, Suffix(".gcode", ".gco", ".g")]) -> Printed:
     """Print a G-code file. Messages: PAUSE, RESUME, STOP."""
-    commands, filament = judged(gcode)  # refused as a whole, before anything is sent
-    job.units(hotend="°C", bed="°C")
-    job.plot("hotend", "bed")
-    looked = -LOOK_EVERY
-    for number, command in enumerate(commands, 1):
-        obey(job, printer)
-        printer.send(command)
-        if printer.hotend.age > LOOK_EVERY or number == 1:
-            printer.ask_temperatures()
-        if printer.hotend.taken - looked >= LOOK_EVERY:
-            looked = printer.hotend.taken
-            job.record(hotend=printer.hotend, bed=printer.bed)
-        job.progress(number / len(commands), f"line {number} of {len(commands)}")
+    job.units(hotend="°C", hotendTarget="°C", bed="°C", bedTarget="°C")
+    printer.ask_temperatures()
+    watch = Watch(job, printer)
+    whole = watch.whole = judged(job, gcode, printer, watch)  # refused as a whole, before anything is sent
+    reader = watch.reader = GCode(gcode, printer.machine)
+    job.plot(*watch.curves)
+    printer.send(f"M155 S{REPORT_EVERY:g}")
+    job.meanwhile = watch.look
+    try:
+        for step in reader:  # judged again as it goes: nothing is sent that wasn't
+            watch.begin(step)
+            printer.send(step.command)
+            watch.look()
+            watch.rest()
+    except BadLine as bad:
+        raise JobFailed(f"The G-code was changed while it was printed: {bad}.") from None
+    if watch.lines < whole.lines:
+        raise JobFailed("The G-code was cut off while it was printed.")
     printer.send("M400")
-    return Printed(lines=len(commands), filament=filament)
+    watch.look(now=True)
+    printer.send("M155 S0")
+    return Printed(lines=whole.lines, layers=whole.layers, filament=round(whole.filament, 2))
 
 
-def obey(job: Job, printer: MarlinPrinter) -> None:
-    """What messages ask for: while it is paused nothing is sent, and the heaters keep their temperature."""
-    paused = False
-    while True:
-        for message in job.messages():
+@dataclass(frozen=True)
+class Whole:
+    """What a file comes to."""
+
+    lines: int
+    layers: int
+    filament: float  # mm
+    seconds: float  # about
+
+
+def judged(job: Job, file: Path, printer: MarlinPrinter, watch: "Watch") -> Whole:
+    """Read all of a file before any of it is sent. Raises InvalidParameter: the first line that may not be sent."""
+    reader, lines, seconds = GCode(file, printer.machine), 0, 0.0
+    try:
+        for step in reader:
+            lines, seconds = lines + 1, seconds + step.seconds
+            if lines % 5000 == 0:
+                job.progress(None, f"reading the G-code, line {step.number}")
+                watch.hear()
+    except BadLine as bad:
+        raise InvalidParameter(f"The G-code is refused: {bad}. Nothing of it was sent.") from None
+    return Whole(lines, reader.layer, reader.filament, max(seconds, 1e-3))
+
+
+class Watch:
+    """What goes on beside the sending, also while the printer heats or moves: messages, temperatures, progress."""
+
+    whole: Whole
+    reader: GCode
+
+    def __init__(self, job: Job, printer: MarlinPrinter) -> None:
+        self.job, self.printer = job, printer
+        self.paused = False
+        bed = ("bed", "bedTarget") if math.isfinite(printer.bed) else ()  # not all have a heated one
+        self.curves = ("hotend", "hotendTarget", *bed)
+        self._step = Step(0, "", 0.0, 0)
+        self.lines, self._done = 0, 0.0  # lines and s before this step
+        self._began, self._warm = 0.0, 0.0  # when the step began, and with what temperature
+        self._looked = self._recorded = 0.0
+
+    def begin(self, step: Step) -> None:
+        """This line is the next one."""
+        self.lines, self._done = self.lines + 1, self._done + self._step.seconds
+        self._step, self._began, self._warm = step, time.monotonic(), self._heater(step)[0]
+
+    def look(self, now: bool = False) -> None:
+        """Hear messages, record temperatures, say how far it is. Raises JobFailed when it is told to STOP."""
+        if not now and time.monotonic() - self._looked < LOOK_EVERY:
+            return
+        self._looked = time.monotonic()
+        self.hear()
+        hotend = self.printer.hotend
+        if hotend.taken - self._recorded >= 0.9 * REPORT_EVERY:
+            self._recorded = hotend.taken
+            self.job.record(**self._temperatures())
+        self.job.progress((self._done + self._part()) / self.whole.seconds, self._stage())
+
+    def hear(self) -> None:
+        """Do what messages say. Raises JobFailed at STOP."""
+        for message in self.job.messages():
             word = message.strip().upper()
             if word == "STOP":
-                job.reply(message, "stopping")
+                self.job.reply(message, "stopping")
                 raise JobFailed("The print was stopped by a message.")
-            if word in ("PAUSE", "RESUME"):
-                paused = word == "PAUSE"
-                job.reply(message, "paused" if paused else "going on")
+            if word == "PAUSE":
+                self.paused = True
+                self.job.reply(message, "pausing: what has begun is finished, the temperatures stay")
+            elif word == "RESUME":
+                self.job.reply(message, "going on" if self.paused else "it is not paused")
+                self.paused = False
             else:
-                job.reply(message, "I understand PAUSE, RESUME and STOP")
-        if not paused:
+                self.job.reply(message, "I understand PAUSE, RESUME and STOP")
+
+    def _temperatures(self) -> dict[str, float]:
+        """What heaters have and shall have, as last told: this asks for nothing."""
+        told: dict[str, float] = {"hotend": self.printer.hotend, "hotendTarget": self.printer.targets[0]}
+        if "bed" in self.curves:
+            told |= {"bed": self.printer.bed, "bedTarget": self.printer.targets[1]}
+        return told
+
+    def rest(self) -> None:
+        """While it is paused: stand still off the part, heated as it is; else ask for temperatures that don't come."""
+        if self.printer.hotend.age > 2 * REPORT_EVERY:
+            self.printer.ask_temperatures()  # a firmware that doesn't know M155
+        if not self.paused:
             return
-        printer.ask_temperatures()
-        job.record(hotend=printer.hotend, bed=printer.bed)
-        job.sleep(0.5)
+        height = min(LIFT, self.printer.machine.z[1] - self.reader.at["Z"]) if self.reader.layer else 0.0
+        self._raise(height)
+        while self.paused:
+            self.job.sleep(LOOK_EVERY)
+            if self.printer.hotend.age > REPORT_EVERY:
+                self.printer.ask_temperatures()
+            self.look()
+        self._raise(-height)
 
+    def _raise(self, height: float) -> None:
+        """Move the nozzle up by so many mm, and leave feed rate and modes as the file has them."""
+        if not height:
+            return
+        modes = ("G91" if self.reader.relative else "G90", "M83" if self.reader.relative_e else "M82")
+        for command in ("G91", f"G1 Z{height:.3f} F600", *modes, f"G1 F{self.reader.feed:g}"):
+            self.printer.send(command)
 
-def judged(file: Path) -> tuple[list[str], float]:
-    """The commands of a G-code file without comments, and its filament in mm.
+    def _heater(self, step: Step) -> tuple[float, float]:
+        """Temperature and target of what a step heats, in °C."""
+        told = self._temperatures()
+        return float(told.get(step.heats, 0.0)), told.get(f"{step.heats}Target", 0.0)
 
-    Raises:
-        InvalidParameter: the first line that is unknown, malformed or over a limit.
-    """
-    commands, filament, position, relative = [], 0.0, 0.0, False
-    with open(file, encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines, 1):
-            words = line.split(";")[0].upper().split()
-            if not words:
-                continue
-            if number > LONGEST:
-                raise InvalidParameter(f"The G-code has more than {LONGEST} lines.")
-            if not KNOWN.match(words[0]):
-                raise refused(number, line, "its command is not known here")
-            if words[0] != "M117" and not all(WORD.match(word) for word in words[1:]):
-                raise refused(number, line, "it is malformed")
-            values = {word[0]: float(word[1:] or 0) for word in words[1:]} if words[0] != "M117" else {}
-            heat = {"M104": HOTEND_MAX, "M109": HOTEND_MAX, "M140": BED_MAX, "M190": BED_MAX}.get(words[0])
-            if heat is not None and max(values.get("S", 0), values.get("R", 0)) > heat:
-                raise refused(number, line, f"it heats above {heat:g} °C")
-            if words[0] in ("M82", "M83"):
-                relative = words[0] == "M83"
-            elif words[0] == "G92" and "E" in values:
-                position = values["E"]
-            elif "E" in values and words[0] in ("G0", "G1", "G2", "G3"):
-                filament += values["E"] if relative else values["E"] - position
-                position = values["E"] if not relative else position
-            commands.append(" ".join(words))
-    if not commands:
-        raise InvalidParameter("The G-code has no command in it.")
-    return commands, round(filament, 2)
+    def _part(self) -> float:
+        """The seconds of this step that are over, about: of a heating by its temperature, of a move by the clock."""
+        if not self._step.heats:
+            return min(time.monotonic() - self._began, self._step.seconds)
+        warm, target = self._heater(self._step)
+        way = target - self._warm
+        return self._step.seconds * (min(1.0, max(0.0, (warm - self._warm) / way)) if way else 0.0)
 
-
-def refused(number: int, line: str, why: str) -> InvalidParameter:
-    """The sentence about one line."""
-    return InvalidParameter(f"The G-code is refused: line {number}, “{line.strip()[:60]}”: {why}. Nothing was sent.")
+    def _stage(self) -> str:
+        line = f"line {self.lines} of {self.whole.lines}"
+        if self.paused:
+            return f"paused, {line}"
+        if self._step.heats:
+            warm, target = self._heater(self._step)
+            return f"heating the {self._step.heats}" + (f": {warm:.0f} of {target:.0f} °C, {line}" if target else "")
+        if not self._step.layer:
+            return f"getting ready, {line}"
+        return f"printing, layer {self._step.layer} of {self.whole.layers}, {line}"

@@ -1,58 +1,71 @@
 """Sweep: an I–V curve by a source-measure unit, and the resistance that fits it."""
 
-import math
+import statistics
+from pathlib import Path
 from typing import Annotated
 
 from labwaiter import Job, JobFailed, Outputs, Range, Unit, service
 from labwaiter.instruments.drivers import SourceMeter
 
 SETTLE = 0.02  # s between a new voltage and its measurement
+Volts = Annotated[float, Range(SourceMeter.volts.low, SourceMeter.volts.high, "V")]
+Amps = Annotated[float, Range(SourceMeter.compliance.low, SourceMeter.compliance.high, "A")]
 
 
 class Swept(Outputs):
-    resistance: Annotated[float, Unit("Ω")]
-    offset: Annotated[float, Unit("A")]
+    resistance: Annotated[float, Unit("Ω")]  # the line's through all points that the compliance doesn't limit
+    offset: Annotated[float, Unit("A")]  # its current at 0 V
+    straightness: float  # R² of that line: well below 1, the part is no resistor
+    limited: Annotated[int, Unit("points")]
+    curve: Path
 
 
-@service("Sweep", namespace="http://labwaiter.example/sweep/", limit=3600, stall=60)
+def sensible(startVolts: float, stopVolts: float, **_: object) -> str | None:
+    """Why such a sweep is refused; None if it isn't."""
+    if startVolts == stopVolts:
+        return f"The inputs startVolts and stopVolts are both {startVolts:g} V: a curve needs two ends."
+    return None
+
+
+@service("Sweep", namespace="http://labwaiter.example/sweep/", limit=3600, stall=60, check=sensible)
 def startSweep(
     job: Job,
     sourceMeter: SourceMeter,
-    startVolts: Annotated[float, Range(-210, 210, "V")] = -1.0,
-    stopVolts: Annotated[float, Range(-210, 210, "V")] = 1.0,
+    startVolts: Volts = -1.0,
+    stopVolts: Volts = 1.0,
     points: Annotated[int, Range(2, 10_000)] = 21,
-    compliance: Annotated[float, Range(1e-9, 1.05, "A")] = 0.1,
+    compliance: Amps = 0.1,
 ) -> Swept:
-    """Measure current against voltage; the curve is in data/record.csv."""
-    job.units(volts="V", amps="A")
-    job.plot("amps", against="volts")
+    """Measure the current through a part while the voltage goes from startVolts to stopVolts."""
+    job.units(voltage="V", current="A")
+    job.plot("current", against="voltage")
     sourceMeter.compliance = compliance
     sourceMeter.volts = startVolts
     sourceMeter.output(True)
-    measured = []
+    free: list[tuple[float, float]] = []
+    limited = 0
     for number in range(points):
         volts = startVolts + (stopVolts - startVolts) * number / (points - 1)
         sourceMeter.volts = volts
         job.sleep(SETTLE)
-        amps = sourceMeter.current
-        measured.append((volts, float(amps)))
-        job.record(volts=round(volts, 9), amps=amps)
-        job.progress((number + 1) / points, f"{volts:.3g} V")
+        amps, tripped = sourceMeter.current, sourceMeter.tripped
+        if tripped:
+            limited += 1
+        else:
+            free.append((volts, float(amps)))
+        job.record(voltage=round(volts, 9), current=amps, limited=tripped)
+        words = f", {limited} points limited by the compliance of {compliance:g} A" if limited else ""
+        job.progress((number + 1) / points, f"{volts:.3g} V, point {number + 1} of {points}{words}")
     sourceMeter.output(False)
-    free = [(v, a) for v, a in measured if abs(a) < 0.99 * compliance]
-    slope, offset = line_through(free)
+    if len(free) < 2:
+        raise JobFailed(
+            f"No resistance fits: {limited} of {points} points were limited by the compliance of {compliance:g} A."
+            " Raise it, or sweep a smaller voltage. The curve is in record.csv."
+        )
+    slope, offset = statistics.linear_regression(*zip(*free, strict=True))
     if not slope:
-        raise JobFailed("No resistance fits: the current is limited by the compliance, or doesn't change.")
-    return Swept(resistance=1 / slope, offset=offset)
-
-
-def line_through(points: list[tuple[float, float]]) -> tuple[float, float]:
-    """Slope and intercept of the least-squares line; (0, 0) where there is none."""
-    count = len(points)
-    mean_x = math.fsum(x for x, _ in points) / max(count, 1)
-    mean_y = math.fsum(y for _, y in points) / max(count, 1)
-    spread = math.fsum((x - mean_x) ** 2 for x, _ in points)
-    if count < 2 or spread == 0:
-        return 0.0, 0.0
-    slope = math.fsum((x - mean_x) * (y - mean_y) for x, y in points) / spread
-    return slope, mean_y - slope * mean_x
+        raise JobFailed("No resistance fits: the current does not change at all. Is a part connected?")
+    straightness = statistics.correlation(*zip(*free, strict=True)) ** 2
+    return Swept(
+        resistance=1 / slope, offset=offset, straightness=straightness, limited=limited, curve=job.data / "record.csv"
+    )

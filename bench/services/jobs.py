@@ -1,7 +1,9 @@
 """What the bench starts: the same waiting as a function, as a Script and as a Command."""
 
+import math
 import os
 import sys
+import time
 from pathlib import Path
 
 from labwaiter import Command, Job, Outputs, Script, service
@@ -33,3 +35,25 @@ def startChild(job: Job, secondsToWait: int = 300) -> Waited:
     """A Command."""
     python = os.path.realpath(sys.executable)
     return Command(python, PROGRAM, secondsToWait, job.status_file, job.result_file)
+
+
+class Recorded(Outputs):
+    samples: int
+    latest: float  # s that the latest one came after its time
+
+
+@service("Recording", namespace=NS)
+def startRecording(job: Job, secondsToWait: int = 300, step: float = 0.1) -> Recorded:
+    """A sample each step, or (0) as many as it can; CSV and plot."""
+    job.units(one="V", two="°C")
+    job.plot("one", "two")
+    until, samples, latest = time.monotonic() + secondsToWait, 0, 0.0
+    due = time.monotonic()
+    while time.monotonic() < until:
+        job.record(one=math.sin(samples / 100), two=samples % 50)
+        samples += 1
+        if step:
+            due += step
+            job.sleep(due - time.monotonic())
+            latest = max(latest, time.monotonic() - due)
+    return Recorded(samples=samples, latest=latest)

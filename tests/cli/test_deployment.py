@@ -62,6 +62,7 @@ def test_start_serves_the_wsdl_and_says_where_everything_is(shell, port):
     assert "Every sessionToken is accepted" in done.stdout
     assert b"startCount" in wsdl(port)
     assert f"http://localhost:{port}/lab/count/Count" in shell("services").stdout
+    assert settings_of(shell).files_folder.is_dir()  # to put files for inputs into
 
 
 def test_a_second_start_replaces_the_web_side_and_leaves_running_jobs_alone(shell, port):
@@ -145,6 +146,13 @@ def test_stop_settles_running_jobs_and_leaves_nothing_behind(shell, port):
     assert refused(port) and not lives(runner)
     assert web.processes(settings_of(shell)) == [] and link.alive(settings_of(shell)) is None
     assert shell.call("stop").stdout == "Nothing was running.\n"
+
+
+def test_after_a_stop_run_says_what_to_do_first(shell):
+    assert shell("run", "Count", "seconds=0").exit_code == 0
+    assert shell("stop").exit_code == 0
+    refused_run = shell("run", "Count", "seconds=0")
+    assert refused_run.exit_code == 3 and "labwaiter start" in refused_run.output
 
 
 def test_after_a_stop_start_takes_jobs_again(shell, port):

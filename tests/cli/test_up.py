@@ -12,25 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from callers import Web
-from engine import free_port
+from callers import Up
 from lab import Lab, eventually, wait_gone
 from labwaiter.errors import Misconfigured
 from labwaiter.jobs import link
 from labwaiter.record import State
 from labwaiter.settings import ROOT, load
-
-
-class Up(Web):
-    """A deployment started by `labwaiter up`."""
-
-    def __init__(self, lab: Lab, *words: str) -> None:
-        self.lab, self.port = lab, free_port()
-        self.url = f"http://127.0.0.1:{self.port}{lab.settings.context_root}"
-        self.log = lab.root.parent / "up.log"
-        command = [sys.executable, "-m", "labwaiter", "up", "--port", str(self.port), *words]
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(command, env=lab.environment, stdout=log, stderr=log)
 
 
 @pytest.fixture

@@ -55,6 +55,7 @@ def test_watch_polls_to_the_end_saves_the_page_and_gives_the_outputs(typed: Type
     assert "COMPLETED" in watched.stdout and "result = counted" in watched.stdout
     assert re.search(r"\d+ %  at \d", watched.stdout)
     assert "<html" in (tmp_path / "status.html").read_text()
+    assert "The last page: status.html" in watched.stdout  # where it runs may be a container: it knows no other path
     again = typed("watch", "--service", "Steps", "--every", "0.1")
     assert again.returncode == 0 and "result = counted" in again.stdout
 

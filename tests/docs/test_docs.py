@@ -7,6 +7,7 @@ import pytest
 
 from labwaiter import __version__, errors
 from labwaiter.settings import ROOT, TABLE, load, read_env_file
+from labwaiter.soap.door import LARGEST
 
 README = (ROOT / "README.md").read_text()
 
@@ -32,6 +33,10 @@ def test_every_error_code_is_in_the_readme() -> None:
         if isinstance(error, type) and issubclass(error, errors.ServiceError) and "code" in vars(error):
             later = ("TokenValidationFailed", "NotPermitted", "UnknownInstrument")  # not raised yet
             assert f"`{error.code}`" in README or error.code in later
+
+
+def test_the_largest_request_is_told_as_it_is() -> None:
+    assert f"labwaiter\nrefuses over {LARGEST // 2**20} MB" in (ROOT / "docs" / "operating.md").read_text()
 
 
 def test_links_between_documents_lead_somewhere() -> None:

@@ -98,10 +98,10 @@ def test_an_instrument_s_machine_gets_the_execution_and_two_machines_instruments
     fleet.start()
     for home in ("north", "south", "north"):
         name = f"{home} {len(list(fleet.labs[home].store.names()))}"
-        fleet.jobs.start(fleet.services["UsesSmu"], name, {"device": f"smu_{home}"})
+        fleet.jobs.start(fleet.services["Uses"], name, {"device": f"smu_{home}"})
         eventually(lambda name=name: fleet.jobs.view(name).progress.stage == "energised")
         assert fleet.home_of(name) == home and name.replace(" ", "%20") in set(fleet.labs[home].store.names())
-        assert fleet.jobs.abort(fleet.services["UsesSmu"], name, wait=15) is True
+        assert fleet.jobs.abort(fleet.services["Uses"], name, wait=15) is True
     with pytest.raises(UnknownInstrument, match="on several machines"):
         fleet.jobs.start(fleet.services["UsesTwo"], "both", {"first": "smu_north", "second": "board_south"})
 

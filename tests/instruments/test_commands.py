@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from benchlab import Plugged, plugged
+from benchlab import Plugged
 from lab import Lab, eventually
 from labwaiter.jobs.leases import Held, Lease, Leases
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Plugged]:
-    with plugged(tmp_path / "bench") as one:
-        yield one
 
 
 @pytest.fixture
@@ -46,17 +40,48 @@ def test_check_says_who_answers_and_what_is_wrong_with_the_others(shell: Shell, 
     said = dict(line.split(": ", 1) for line in done.stdout.splitlines())
     assert "is not there: is it plugged in" in said["relays"]
     assert "expected a device that answers *IDN?" in said["smu"] and "TOASTER" in said["smu"]
-    assert "did not say ok to M115" in said["printer"]
+    assert "did not answer M105" in said["printer"] and str(bench.folder / "printer") in said["printer"]
     assert said["analyser"].startswith("answers: SBA-5")
     assert "lab.toml has no instrument oven" in shell("instruments", "check", "oven").stderr
+
+
+def test_busy_says_by_whom(shell: Shell, bench: Plugged) -> None:
+    import serial
+
+    with serial.Serial(str(bench.folder / "smu"), exclusive=True):
+        done = shell("instruments", "check", "smu", "--json")
+        told = json.loads(done.stdout)[0]
+        assert done.returncode == 3 and told["ok"] is False and f"(process {os.getpid()})" in told["said"]
+        assert f"(process {os.getpid()})" in shell("instruments", "safe", "smu").stderr
+    assert json.loads(shell("instruments", "safe", "smu", "--json").stdout)["safe"] is True
+
+
+def test_a_name_that_is_none_touches_no_file(shell: Shell) -> None:
+    for words in (("reserve", "../smu"), ("reserve", "../smu", "--free"), ("safe", "../smu"), ("check", "../smu")):
+        done = shell("instruments", *words)
+        assert done.returncode == 2 and "lab.toml has no instrument ../smu; there are: smu, relays" in done.stderr
+    leases = shell.lab.root / ".labwaiter" / "leases"  # type: ignore[attr-defined]
+    assert not leases.exists() or not [one for one in leases.iterdir() if one.suffix == ".json"]
+
+
+def test_an_instrument_that_is_asked_by_hand_is_given_to_no_job_meanwhile(shell: Shell, bench: Plugged) -> None:
+    lab: Lab = shell.lab  # type: ignore[attr-defined]
+    bench.simulators["smu"].moods.add("silent")
+    command = [sys.executable, "-m", "labwaiter", "instruments", "safe", "smu"]
+    with subprocess.Popen(command, env=lab.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as asking:
+        leases = Leases(lab.settings.jobs_folder)
+        assert eventually(lambda: leases.of("smu")).how is Held.RESERVED  # type: ignore[union-attr]
+        bench.simulators["smu"].moods.clear()
+        assert asking.wait(30) == 0
+    assert leases.of("smu") is None
 
 
 def test_a_reserved_instrument_is_passed_by(shell: Shell) -> None:
     assert "is reserved until" in shell("instruments", "reserve", "smu", "--by", "Ada").stdout
     told = json.loads(shell("instruments", "list", "--json").stdout)
     assert [one["state"] for one in told if one["name"] == "smu"] == ["reserved"]
-    assert "reserved Ada until" in shell("instruments", "list").stdout
-    assert shell("instruments", "reserve", "smu", "--free").stdout == "smu is free.\n"
+    assert "reserved by Ada until" in shell("instruments", "list").stdout
+    assert shell("instruments", "reserve", "smu", "--free").stdout.startswith("smu is free.")
 
 
 def test_an_operator_frees_what_was_unsafe_once_it_is_safe(shell: Shell, bench: Plugged) -> None:

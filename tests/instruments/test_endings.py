@@ -1,147 +1,220 @@
 """However a job ends: afterwards its instrument is safe, its lease free, and the story in its log.
 
-What is believed is the simulator's own record, not ours.
+What is believed is the simulator's own record, not ours: energised, then made safe, and nothing after that.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from benchlab import SERVICES, Plugged, energised, leases, plugged
-from lab import SAMPLES, Lab, eventually, wait_gone
+from benchlab import DRIVERS, Plugged, bench_lab, energised, leases, let_go, plugged, silent
+from lab import Lab, eventually, wait_gone
+from labwaiter.jobs import link
 from labwaiter.jobs.leases import Held
 from labwaiter.record import State
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Plugged]:
-    with plugged(tmp_path / "bench") as one:
-        yield one
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Plugged]]:
+    """A deployment for the endings that leave it as it is."""
+    folder = tmp_path_factory.mktemp("shared")
+    with plugged(folder / "bench") as bench:
+        bench.write(**dict.fromkeys(DRIVERS, "unpolled = 60"))
+        lab = bench_lab(folder / "jobs", bench)
+        lab.supervise()
+        yield lab, bench
+        lab.close()
 
 
-@pytest.fixture
-def using(make_lab: Callable[..., Lab], tmp_path: Path, bench: Plugged) -> Lab:
-    """A lab whose services use the plugged instruments."""
-    folder = tmp_path / "own"
-    folder.mkdir()
-    shutil.copy(SAMPLES / "benches.py", folder)
-    lab = make_lab(services_folder=folder, LAB=str(bench.toml))
-    lab.supervise()
-    return lab
+def told_safe(lab: Lab, service_id: str, name: str) -> None:
+    """The lease is free and the job's log says why."""
+    eventually(lambda: leases(lab).of(name) is None)
+    assert f"{name}: made safe and read back" in lab.file(service_id, "log.txt")
 
 
-def let_go(lab: Lab) -> None:
-    (lab.folder("one") / "data" / "go").touch()
+# -- endings of one job ---------------------------------------------------------------------------
 
 
-def end_it(lab: Lab, how: str, pid: int) -> tuple[State, str]:
-    """Have the job end so; the state and a word of the reason that must come."""
-    if how in ("end", "raise", "fail", "exit"):
-        let_go(lab)
-        return {
-            "end": (State.COMPLETED, ""),
-            "raise": (State.FAILED, "the sample broke"),
-            "fail": (State.FAILED, "The door is open."),
-            "exit": (State.FAILED, "exit status 3"),
-        }[how]
-    if how == "abort":
-        service = lab.record("one").request.service
-        assert lab.jobs.abort(lab.services[service], "one", wait=15) is True
-        return State.ABORTED, "aborted"
-    if how == "stall":
-        return State.FAILED, "no progress"
-    if how == "kill the job":
-        os.kill(pid, signal.SIGKILL)
-        return State.FAILED, "SIGKILL"
-    if how == "kill the supervisor":
-        supervisor = lab.supervisor
-        os.kill(supervisor, signal.SIGKILL)
-        wait_gone(supervisor)
-        let_go(lab)
-        return State.COMPLETED, ""
-    assert how == "kill both"
+def go(lab: Lab, service_id: str) -> None:
+    let_go(lab, service_id)
+
+
+def abort(lab: Lab, service_id: str) -> None:
+    assert lab.jobs.abort(lab.services["Uses"], service_id, wait=20) is True
+    assert leases(lab).of_job(service_id) == []  # true means: read back safe already
+
+
+def abandon(lab: Lab, service_id: str) -> None:
+    silent(lab, service_id)
+
+
+def kill(lab: Lab, service_id: str) -> None:
+    os.kill(lab.running(service_id), signal.SIGKILL)
+
+
+ENDINGS: dict[str, tuple[Callable[[Lab, str], None], State, str]] = {
+    "done": (go, State.COMPLETED, ""),
+    "raise": (go, State.FAILED, "the sample broke"),
+    "fail": (go, State.FAILED, "The door is open."),
+    "exit": (go, State.FAILED, "exit status 3"),
+    "abort": (abort, State.ABORTED, "aborted"),
+    "abandoned": (abandon, State.ABORTED, "abandoned by its workflow manager: that asked nothing for 60 s"),
+    "kill": (kill, State.FAILED, "SIGKILL"),
+}
+
+
+@pytest.mark.parametrize("how", list(ENDINGS))
+@pytest.mark.parametrize("name", list(DRIVERS))
+def test_however_it_ends_the_instrument_is_safe(shared: tuple[Lab, Plugged], name: str, how: str) -> None:
+    lab, bench = shared
+    end_it, state, why = ENDINGS[how]
+    service_id, begun = f"{name}-{how}", bench.count(name)
+    address = "http://lab.example" if how == "abandoned" else ""  # as if it came over the web
+    lab.jobs.start(lab.services["Uses"], service_id, {"device": name, "how": how}, address=address)
+    energised(lab, service_id)
+    assert name == "analyser" or not bench.simulators[name].is_safe()
+    end_it(lab, service_id)
+    record = lab.ended(service_id)
+    assert record.state is state and why in record.why, record.why
+    bench.assert_made_safe(name, begun)
+    told_safe(lab, service_id, name)
+
+
+@pytest.mark.parametrize(
+    ("service", "why"), [("Stalls", "made no progress for 2 s"), ("Limited", "longer than its limit of 4 s")]
+)
+def test_who_takes_too_long_leaves_every_instrument_safe(shared: tuple[Lab, Plugged], service: str, why: str) -> None:
+    lab, bench = shared
+    begun = {name: bench.count(name) for name in DRIVERS}
+    for name in DRIVERS:
+        lab.start(service, f"{service}-{name}", device=name)
+    for name in DRIVERS:
+        record = lab.ended(f"{service}-{name}")
+        assert record.state is State.FAILED and why in record.why
+        bench.assert_made_safe(name, begun[name])
+        told_safe(lab, f"{service}-{name}", name)
+
+
+# -- what takes more than the job with it ---------------------------------------------------------
+
+
+def kill_all(lab: Lab, *more: int) -> None:
     supervisor, nursery = lab.supervisor, lab.nursery
-    for one in (supervisor, nursery, pid):
+    os.kill(nursery, signal.SIGSTOP)  # it would start the next supervisor
+    for one in (supervisor, nursery, *more):
         os.kill(one, signal.SIGKILL)
+    for one in (supervisor, nursery, *more):
         wait_gone(one)
+
+
+def supervisor_dies(lab: Lab, pids: list[int]) -> tuple[State, str]:
+    supervisor = lab.supervisor
+    os.kill(supervisor, signal.SIGKILL)
+    wait_gone(supervisor)
+    for name in DRIVERS:
+        let_go(lab, name)
+    return State.COMPLETED, ""
+
+
+def nursery_dies(lab: Lab, pids: list[int]) -> tuple[State, str]:
+    nursery = lab.nursery
+    os.kill(nursery, signal.SIGKILL)
+    wait_gone(nursery)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    return State.FAILED, "SIGKILL"
+
+
+def all_but_the_jobs_die(lab: Lab, pids: list[int]) -> tuple[State, str]:
+    kill_all(lab)
+    for name in DRIVERS:
+        let_go(lab, name)
+    for pid in pids:
+        wait_gone(pid)
+    lab.supervise()
+    return State.COMPLETED, ""
+
+
+def everything_dies(lab: Lab, pids: list[int]) -> tuple[State, str]:
+    kill_all(lab, *pids)
+    assert all(lease.how is Held.BY_JOB for lease in leases(lab).all().values())  # a dead holder is not "free"
     lab.supervise()
     return State.FAILED, "interrupted"
 
 
-ENDINGS = ["end", "raise", "fail", "exit", "abort", "stall", "kill the job", "kill the supervisor", "kill both"]
+def everything_dies_and_a_poll_comes(lab: Lab, pids: list[int]) -> tuple[State, str]:
+    kill_all(lab, *pids)
+    lab.record("smu")
+    return State.FAILED, "interrupted"
 
 
-@pytest.mark.parametrize("how", ENDINGS)
-@pytest.mark.parametrize("name", list(SERVICES))
-def test_however_it_ends_the_instrument_is_safe(using: Lab, bench: Plugged, name: str, how: str) -> None:
-    simulator = bench.simulators[name]
-    using.start(SERVICES[name], "one", how="stall" if how == "stall" else how if how in ENDINGS[:4] else "end")
-    pid = energised(using, "one")
-    assert name == "analyser" or not simulator.is_safe()
-    state, why = end_it(using, how, pid)
-    record = using.ended("one")
-    assert record.state is state and why in record.why, record.why
-    assert simulator.is_safe()
-    eventually(lambda: leases(using).all() == {})
-    assert f"{name}: made safe and read back" in using.file("one", "log.txt")
+def it_is_stopped(lab: Lab, pids: list[int]) -> tuple[State, str]:
+    assert link.stop(lab.settings, 30)
+    return State.ABORTED, "this deployment was stopped"
 
 
-def test_a_stop_of_the_deployment_leaves_it_safe(using: Lab, bench: Plugged) -> None:
-    from labwaiter.jobs import link
-
-    using.start("UsesSmu", "one")
-    energised(using, "one")
-    assert link.stop(using.settings, 30)
-    assert bench.simulators["smu"].is_safe() and leases(using).all() == {}
-
-
-def test_a_deadline_leaves_it_safe(using: Lab, bench: Plugged) -> None:
-    using.start("Limited", "one")
-    assert "longer than its limit" in using.ended("one").why
-    assert bench.simulators["smu"].is_safe() and leases(using).all() == {}
-
-
-@pytest.mark.parametrize("mood", ["silent", "garbage", "drip"])
-def test_an_instrument_that_cannot_be_read_back_stays_unsafe_until_an_operator_frees_it(
-    using: Lab, bench: Plugged, mood: str
+@pytest.mark.parametrize(
+    "end_it",
+    [
+        supervisor_dies,
+        nursery_dies,
+        all_but_the_jobs_die,
+        everything_dies,
+        everything_dies_and_a_poll_comes,
+        it_is_stopped,
+    ],
+)
+def test_whatever_dies_with_it_every_instrument_is_safe(
+    using: Lab, bench: Plugged, end_it: Callable[[Lab, list[int]], tuple[State, str]]
 ) -> None:
-    using.start("UsesSmu", "one")
-    energised(using, "one")
-    bench.simulators["smu"].moods.add(mood)
-    using.ended("one")
-    lease = leases(using).of("smu")
-    assert lease is not None and lease.how is Held.UNSAFE and "smu" in lease.why
-    assert "smu is UNSAFE" in using.file("one", "log.txt")
-    using.start("UsesSmu", "two")
-    eventually(lambda: using.record("two").state is State.QUEUED)
+    for name in DRIVERS:
+        using.start("Uses", name, device=name)
+    pids = [energised(using, name) for name in DRIVERS]
+    state, why = end_it(using, pids)
+    for name in DRIVERS:
+        record = using.ended(name)
+        assert record.state is state and why in record.why, record.why
+        bench.assert_made_safe(name)
+        told_safe(using, name, name)
 
 
-def test_a_board_whose_relay_is_welded_is_not_called_safe(using: Lab, bench: Plugged) -> None:
-    relays = bench.simulators["relays"]
-    relays.stuck.add(3)  # type: ignore[attr-defined]
-    using.start("UsesRelays", "one")
-    energised(using, "one")
-    let_go(using)
-    assert using.ended("one").state is State.COMPLETED
-    lease = leases(using).of("relays")
-    assert lease is not None and lease.how is Held.UNSAFE and "says that it is not" in lease.why
+def test_a_supervisor_that_dies_while_its_guard_works_leaves_it_safe(using: Lab, bench: Plugged) -> None:
+    begun = bench.simulators["smu"]
+    using.start("Uses", "one", device="smu")
+    pid = energised(using, "one")
+    begun.moods.add("silent")  # the guard goes on trying
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: (lease := leases(using).of("smu")) and lease.how is Held.MAKING_SAFE)
+    supervisor = using.supervisor
+    os.kill(supervisor, signal.SIGKILL)
+    wait_gone(supervisor)
+    using.start("Uses", "two", device="smu")
+    begun.moods.clear()
+    assert using.ended("one").state is State.FAILED
+    energised(using, "two")  # nobody made safe what the next one had by then
+    assert (lease := leases(using).of("smu")) and lease.job == "two" and lease.how is Held.BY_JOB
+    let_go(using, "two")
+    assert using.ended("two").state is State.COMPLETED
+    bench.assert_made_safe("smu")
 
 
-def test_what_cannot_be_made_safe_is_cut_off_by_its_relay(using: Lab, bench: Plugged) -> None:
-    bench.write(smu='power = "relays.2"')
-    relays = bench.simulators["relays"]
-    relays.closed[1] = True  # type: ignore[attr-defined]
-    using.start("UsesSmu", "one")
-    energised(using, "one")
+def test_a_guard_that_is_killed_has_made_nothing_safe(using: Lab, bench: Plugged) -> None:
+    using.start("Uses", "one", device="smu")
+    pid = energised(using, "one")
     bench.simulators["smu"].moods.add("silent")
-    using.ended("one")
-    assert relays.is_safe() and leases(using).all() == {}
-    assert "cut off by relay 2 of relays" in using.file("one", "log.txt")
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: (one := leases(using).of("smu")) and one.how is Held.MAKING_SAFE)
+    asking = eventually(lambda: using.left_of("one"))[0]
+    guard = int(Path(f"/proc/{asking}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(guard, signal.SIGKILL)
+    assert "could not be made safe" in using.ended("one").why
+    lease = leases(using).of("smu")
+    assert lease is not None and lease.how is Held.UNSAFE and "in the time that it has" in lease.why
+    eventually(lambda: not using.left_of("one"))

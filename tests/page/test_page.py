@@ -127,3 +127,9 @@ def test_a_picture_that_cannot_be_shown_is_named() -> None:
 )
 def test_time_spans_are_read_at_a_glance(seconds: float, words: str) -> None:
     assert span(seconds) == words
+
+
+def test_a_dark_page_turns_the_plot_round_and_no_photograph() -> None:
+    for file, turned in (("plot.png", True), ("photo.png", False)):
+        page = render(view(progress=Progress(picture=Picture(file)), picture=b"x"), SERVICE)
+        assert ('<img class="plot" src="data:' in page) is turned

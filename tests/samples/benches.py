@@ -2,8 +2,10 @@
 
 import os
 import time
+from collections.abc import Callable
 
 from labwaiter import Job, JobFailed, Outputs, service
+from labwaiter.instruments import Instrument
 from labwaiter.instruments.drivers import CO2Analyser, MarlinPrinter, RelayBoard, SourceMeter
 
 NS = "http://samples.example/"
@@ -13,14 +15,32 @@ class Result(Outputs):
     result: str
 
 
-def hold(job: Job, how: str, busy: object) -> Result:
+def energise(device: Instrument) -> Callable[[], object]:
+    """Bring it into a state in which it may not be left: what keeps it busy."""
+    if isinstance(device, SourceMeter):
+        device.compliance = 0.01
+        device.volts = 5
+        device.output(True)
+        return lambda: device.current
+    if isinstance(device, RelayBoard):
+        device.switch(3, True)
+        return device.states
+    if isinstance(device, MarlinPrinter):
+        device.send("M104 S200")
+        device.send("G28")
+        return device.ask_temperatures
+    assert isinstance(device, CO2Analyser)
+    return lambda: device.co2
+
+
+def hold(job: Job, how: str, *devices: Instrument) -> Result:
     """Go on until the test lets go, then end as it says."""
+    busy = [energise(device) for device in devices]
     job.progress(0.5, "energised")
     while not (job.data / "go").exists():
-        busy()
+        for one in busy:
+            one()
         time.sleep(0.01)
-        if how != "stall":
-            job.progress(0.5 + time.time() % 0.1, "energised")
     if how == "raise":
         raise RuntimeError("the sample broke")
     if how == "fail":
@@ -30,44 +50,31 @@ def hold(job: Job, how: str, busy: object) -> Result:
     return Result(result="done")
 
 
-@service("UsesSmu", namespace=NS, limit=60, stall=3, grace=1.0)
-def startUsesSmu(job: Job, device: SourceMeter, how: str = "end") -> Result:
-    """Output on."""
-    device.compliance = 0.01
-    device.volts = 5
-    device.output(True)
-    return hold(job, how, lambda: device.current)
+@service("Uses", namespace=NS, grace=1.0)
+def startUses(job: Job, device: Instrument, how: str = "done") -> Result:
+    """Any instrument."""
+    return hold(job, how, device)
 
 
-@service("UsesRelays", namespace=NS, limit=60, stall=3, grace=1.0)
-def startUsesRelays(job: Job, device: RelayBoard, how: str = "end") -> Result:
-    """Relay 3 on."""
-    device.switch(3, True)
-    return hold(job, how, device.states)
+@service("Stalls", namespace=NS, stall=2, grace=1.0)
+def startStalls(job: Job, device: Instrument) -> Result:
+    """It says nothing more of its progress."""
+    return hold(job, "done", device)
 
 
-@service("UsesPrinter", namespace=NS, limit=60, stall=3, grace=1.0)
-def startUsesPrinter(job: Job, device: MarlinPrinter, how: str = "end") -> Result:
-    """Heater on."""
-    device.send("M104 S200")
-    device.send("G28")
-    return hold(job, how, device.ask_temperatures)
+@service("Limited", namespace=NS, limit=4, grace=1.0)
+def startLimited(job: Job, device: Instrument) -> Result:
+    """Longer than it may."""
+    return hold(job, "done", device)
 
 
-@service("UsesAnalyser", namespace=NS, limit=60, stall=3, grace=1.0)
-def startUsesAnalyser(job: Job, device: CO2Analyser, how: str = "end") -> Result:
-    """It measures."""
-    return hold(job, how, lambda: device.co2)
-
-
-@service("UsesTwo", namespace=NS)
+@service("UsesTwo", namespace=NS, grace=1.0)
 def startUsesTwo(job: Job, first: SourceMeter, second: RelayBoard) -> Result:
     """Needs both at once."""
-    return hold(job, "end", lambda: None)
+    return hold(job, "done", first, second)
 
 
-@service("Limited", namespace=NS, limit=0.5, grace=0.5)
-def startLimited(job: Job, device: SourceMeter) -> Result:
-    """Longer than it may."""
-    device.output(True)
-    return hold(job, "end", lambda: None)
+@service("UsesNone", namespace=NS, limit=0.3, grace=0.5)
+def startUsesNone(job: Job) -> Result:
+    """No instrument, and a short limit."""
+    return hold(job, "done")

@@ -202,3 +202,26 @@ def startLink(job: Job) -> Result:
     """Make a file and tell where it can be had."""
     job.write("a b.txt", "made")
     return Result(result=job.link("a b.txt"))
+
+
+def fill_the_disk() -> None:
+    """Leave no room on the job's disk, until data/big is removed."""
+    try:
+        with open("big", "wb", buffering=0) as big:
+            while True:
+                big.write(b"x" * 4096)
+    except OSError:
+        pass
+
+
+@service("FullDisk", namespace=NS)
+def startFullDisk(job: Job, by_program: bool) -> None:
+    """Say how far it is while the disk is full."""
+    fill_the_disk()
+    if by_program:
+        code = "import os; print('50 %', flush=True); print('x' * 200_000, flush=True); os.unlink('big')"
+        return Command(sys.executable, "-c", code, progress=r"(?P<percent>\d+) %")
+    job.progress(0.5, "half")
+    job.reply("said while there was no room")
+    os.unlink("big")
+    return None

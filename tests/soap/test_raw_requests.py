@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zlib
 
 import pytest
 
@@ -67,6 +68,12 @@ def test_other_spellings_of_a_good_call_are_understood(caller: Caller, body: byt
     ("body", "environ", "status", "words"),
     [
         (GOOD, {"CONTENT_TYPE": "text/xml; charset=klingon"}, "500", "charset “klingon”"),
+        (GOOD, {"CONTENT_TYPE": "text/xml; charset=hex"}, "500", "charset “hex”"),
+        (GOOD, {"CONTENT_TYPE": "text/xml; charset=bz2"}, "500", "charset “bz2”"),
+        (zlib.compress(GOOD), {"CONTENT_TYPE": "text/xml; charset=zlib"}, "500", "charset “zlib”"),
+        (GOOD, {"CONTENT_TYPE": "text/xml; charset=punycode"}, "500", "charset “punycode”"),
+        (GOOD, {"CONTENT_TYPE": "text/xml; charset=Unicode_Escape"}, "500", "charset “unicode_escape”"),
+        (GOOD, {"CONTENT_TYPE": "text/xml; charset=a\0b"}, "500", "is not known"),
         (GOOD, {"HTTP_CONTENT_ENCODING": "br"}, "415", "content encoding"),
         (b"no gzip", {"HTTP_CONTENT_ENCODING": "gzip"}, "500", "damaged"),
         (gzip.compress(b" " * 5_000_000), {"HTTP_CONTENT_ENCODING": "gzip"}, "413", "larger than"),
@@ -87,8 +94,10 @@ def test_soap_1_2_is_a_version_mismatch_and_a_header_that_must_be_understood_is_
     assert caller("/Echo", twelve)["faultcode"] == "soap11env:VersionMismatch"
     header = b'<s:Header><x:secret xmlns:x="urn:x" s:mustUnderstand="1"/></s:Header><s:Body>'
     assert caller("/Echo", GOOD.replace(b"<s:Body>", header))["faultcode"] == "soap11env:MustUnderstand"
-    harmless = GOOD.replace(b"<s:Body>", header.replace(b'"1"', b'"0"'))
-    assert caller("/Echo", harmless)["errorCode"] == "UnknownServiceID"
+    for harmless in (header.replace(b'"1"', b'"0"'), header.replace(b" s:must", b' s:actor="urn:a-proxy" s:must')):
+        assert caller("/Echo", GOOD.replace(b"<s:Body>", harmless))["errorCode"] == "UnknownServiceID"
+    ours = header.replace(b" s:must", b' s:actor="http://schemas.xmlsoap.org/soap/actor/next" s:must')
+    assert caller("/Echo", GOOD.replace(b"<s:Body>", ours))["faultcode"] == "soap11env:MustUnderstand"
 
 
 @pytest.mark.parametrize(("method", "status"), [("PUT", "405"), ("DELETE", "405"), ("GET", "405"), ("OPTIONS", "204")])

@@ -57,6 +57,18 @@ def test_nonsense_in_the_status_file_means_only_that_the_progress_is_not_known(l
     assert lab.ended("one").state is State.COMPLETED
 
 
+@pytest.mark.parametrize(
+    ("said", "fraction"),
+    [("33.333333333333336", 1 / 3), ("7 %\n", 0.07), ("0.1000000000000000055511151231257827", 0.001)],
+)
+def test_a_percent_is_read_with_as_many_decimals_as_programs_write(lab: Lab, said: str, fraction: float) -> None:
+    lab.start("Unruly", "one", word=f"says:{said}")
+    lab.file("one", "status.txt")
+    assert lab.status("Unruly", "one").view.progress.fraction == pytest.approx(fraction)
+    (lab.folder("one") / "go").touch()
+    assert lab.ended("one").state is State.COMPLETED
+
+
 def test_the_waiter_of_the_tutorial_finishes_and_an_abort_message_ends_it_early(lab: Lab, make_lab: object) -> None:
     from labwaiter.settings import ROOT
 
@@ -143,7 +155,8 @@ def test_the_same_start_again_is_the_same_execution_and_other_inputs_are_refused
         ({"text": "  "}, MissingParameter, "text is empty"),
         ({"text": "x", "number": "1_0"}, InvalidParameter, "whole number"),
         ({"text": "x", "number": "٣"}, InvalidParameter, "whole number"),
-        ({"text": "x", "number": "9" * 30}, InvalidParameter, "between -5 and 1000"),
+        ({"text": "x", "number": "9" * 30}, InvalidParameter, f"between -5 and 1000, not “{'9' * 30}”"),
+        ({"text": "x", "number": "-" + "9" * 5000}, InvalidParameter, "whole number, not “-9999"),
         ({"text": "x", "number": ""}, InvalidParameter, "default 7"),
         ({"text": "x", "number": "1001"}, InvalidParameter, "between -5 and 1000"),
         ({"text": "x", "fraction": "nan"}, InvalidParameter, "a number"),

@@ -1,14 +1,17 @@
 """kill -9 of each of ours, of several, of all: no job stays running, nothing written is lost."""
 
+import contextlib
 import os
 import signal
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from lab import SAMPLES, Lab, eventually, wait_gone
-from labwaiter.jobs import link
+from labwaiter.errors import Unavailable
+from labwaiter.jobs import Jobs, link
 from labwaiter.record import State
 
 
@@ -204,3 +207,60 @@ def test_a_service_removed_since_its_start_is_a_failed_job(make_lab: Callable[..
     record = lab.ended("one")
     assert record.state is State.FAILED
     assert "Echo is not available" in record.why
+
+
+@pytest.mark.parametrize("file", ["request.json", "state.json", "end.json", "progress.json"])
+@pytest.mark.parametrize("text", ["[]", '{"state":"running","runner":3,"replies":[]}', "[" * 100_000])
+def test_a_record_that_is_none_ends_no_supervisor(lab: Lab, file: str, text: str) -> None:
+    supervisor = lab.supervisor
+    lab.start("Stalled", "one")  # for its stall limit its progress is read
+    lab.running("one")
+    (lab.folder("one") / file).write_text(text)
+    eventually(lambda: not lab.store.active_names())
+    (lab.folder("one") / file).write_text(text)
+    lab.store.mark_active("one")
+    link.wake(lab.settings, "one")
+    lab.start("Echo", "after", text="x")
+    assert lab.ended("after").state is State.COMPLETED
+    with contextlib.suppress(Unavailable):
+        lab.status("Stalled", "one")
+    assert lab.supervisor == supervisor
+
+
+def test_a_supervisor_killed_while_its_nursery_imports_is_replaced_too(
+    make_lab: Callable[..., Lab], services: Path, tmp_path: Path
+) -> None:
+    go, begun = tmp_path / "go", tmp_path / "begun"
+    go.touch()
+    slow = f"""
+import os, time
+open({str(begun)!r}, "w").close()
+while not os.path.exists({str(go)!r}):
+    time.sleep(0.01)
+"""
+    (services / "a_slow_one.py").write_text(slow)
+    lab = make_lab()
+    go.unlink()
+    begun.unlink()
+    lab.supervise()
+    eventually(begun.exists)
+    before = lab.supervisor
+    kill(before)
+    go.touch()
+    assert eventually(lambda: link.alive(lab.settings)) != before
+
+
+def test_a_supervisor_that_can_t_be_started_does_not_hold_up_every_poll(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab()
+    lab.store.make()
+    lock, log = lab.store.ours / "supervisor.lock", lab.store.ours / "supervisor.log"
+    lock.mkdir()
+    lab.start("Echo", "one", text="x")
+    tried = log.read_text()
+    assert "supervisor.lock" in tried
+    for _ in range(3):
+        assert lab.status("Echo", "one").view.record.state is State.QUEUED
+    assert log.read_text() == tried
+    lock.rmdir()
+    Jobs(lab.settings).status(lab.services["Echo"], "one")  # another process, or a minute later
+    assert lab.ended("one").state is State.COMPLETED

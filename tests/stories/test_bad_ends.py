@@ -2,8 +2,7 @@
 
 import os
 import re
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -185,18 +184,6 @@ def test_no_zombie_and_no_descriptor_of_ours_is_in_a_job(lab: Lab) -> None:
             eventually(lambda child=child: not Path(f"/proc/{child}/stat").exists() or not gone(int(child)))
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 4 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True)
-    if done.returncode:
-        pytest.skip("a small disk takes the right to mount one")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 def test_a_job_that_fills_the_disk_fails_and_the_truth_is_told(make_lab: Callable[..., Lab], small_disk: Path) -> None:
     lab = make_lab(small_disk / "jobs")
     lab.supervise()
@@ -211,3 +198,14 @@ def test_a_job_that_fills_the_disk_fails_and_the_truth_is_told(make_lab: Callabl
     (lab.folder("greedy") / "data" / "big").unlink()
     lab.start("Echo", "after", text="room again")
     assert lab.ended("after").state is State.COMPLETED
+
+
+@pytest.mark.parametrize("by_program", ["true", "false"])
+def test_progress_that_a_full_disk_refuses_costs_the_page_not_the_work(
+    make_lab: Callable[..., Lab], small_disk: Path, by_program: str
+) -> None:
+    lab = make_lab(small_disk / "jobs")
+    lab.supervise()
+    lab.start("FullDisk", "one", by_program=by_program)
+    record = lab.ended("one")
+    assert record.state is State.COMPLETED, record.why

@@ -1,8 +1,10 @@
 """Waiting, stopping the deployment, and what is kept."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -10,6 +12,7 @@ from lab import Lab, eventually, wait_gone
 from labwaiter.errors import ServiceIDInUse, TooManyJobs, Unavailable, UnknownServiceID
 from labwaiter.jobs import link
 from labwaiter.record import State
+from labwaiter.supervisor import retention
 
 
 def test_jobs_beyond_the_limit_wait_and_know_their_place(make_lab: Callable[..., Lab]) -> None:
@@ -134,6 +137,36 @@ def test_a_job_is_removed_by_hand_only_after_its_end(lab: Lab) -> None:
     assert os.listdir(lab.folder("one")) == ["tombstone.json"]
 
 
+@pytest.mark.parametrize("after", range(1, 7))
+def test_a_removal_that_dies_half_way_runs_no_job_again_and_is_finished_later(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    lab.start("UnrulyScript", "one", word="result-without-status")
+    lab.ended("one")
+    folder, left = lab.folder("one"), after
+    whole = sorted(os.listdir(folder))
+
+    def dies(real: Callable[..., None], *what: object, **how: object) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        real(*what, **how)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "unlink", partial(dies, os.unlink))
+        patch.setattr(shutil, "rmtree", partial(dies, shutil.rmtree))
+        lab.store.bury("one", "UnrulyScript", time.time())
+    assert "tombstone.json" in os.listdir(folder) and os.listdir(folder) != whole
+    with pytest.raises(UnknownServiceID, match="removed"):
+        lab.status("UnrulyScript", "one")
+    assert lab.store.active_names() == []
+    retention.bury_old(lab.store, 0, time.time() + 10)
+    assert os.listdir(folder) == ["tombstone.json"]
+    with pytest.raises(ServiceIDInUse, match="used before"):
+        lab.start("UnrulyScript", "one", word="result-without-status")
+
+
 def test_progress_stages_and_values_are_seen_while_a_function_works(lab: Lab) -> None:
     lab.start("Steps", "one", count="200", step="0.05")
     seen = lab.when("one", lambda: (p := lab.store.progress("one")).fraction and p)
@@ -148,15 +181,11 @@ def test_a_claim_that_was_never_finished_is_no_job(lab: Lab) -> None:
     (half / "data").mkdir(parents=True)
     os.utime(half, (time.time() - 7200,) * 2)
     assert lab.jobs.list() == []
-    from labwaiter.supervisor import retention
-
     retention.bury_old(lab.store, 3600, time.time())
     assert not half.exists()
 
 
 def test_a_supervisor_whose_jobs_folder_was_removed_leaves(make_lab: Callable[..., Lab]) -> None:
-    import shutil
-
     lab = make_lab()
     supervisor = lab.supervise()
     while lab.root.exists():  # it may just be writing

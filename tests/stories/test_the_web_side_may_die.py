@@ -1,8 +1,11 @@
 """kill -9 of a web worker, of granian's main process, of everything at once."""
 
 import base64
+import contextlib
+import http.client
 import os
 import signal
+import socket
 from collections.abc import Callable
 
 from lxml import etree
@@ -80,3 +83,29 @@ def test_with_supervisor_nursery_and_job_killed_the_next_poll_tells_the_truth(la
     page = base64.b64decode(etree.fromstring(poll(web, "Unruly", "one")).findtext(".//{*}status_base64") or "")
     assert b"Failed" in page and b"interrupted" in page
     assert lab.record("one").state is State.FAILED
+
+
+def test_callers_that_never_finish_their_calls_do_not_take_the_web_side_with_them(
+    make_lab: Callable[..., Lab], make_web: Callable[..., Web]
+) -> None:
+    lab = make_lab(LABWAITER_BODY_SECONDS="0.5")
+    lab.supervise()
+    web = make_web(lab)
+    lab.start("Unruly", "one", word="sleep")
+    half = b"POST /Unruly HTTP/1.1\r\nHost: a\r\nContent-Type: text/xml\r\nContent-Length: 100\r\n\r\n<half"
+    with contextlib.ExitStack() as callers:
+        for _ in range(2 * processes.THREADS):
+            callers.enter_context(socket.create_connection(("127.0.0.1", web.port))).sendall(half)
+        eventually(lambda: "this worker is replaced" in web.log.read_text())
+        eventually(lambda: answered(web, "one"))
+
+
+def test_connections_that_callers_keep_open_keep_nobody_else_out(lab: Lab, web: Web) -> None:
+    lab.start("Unruly", "one", word="sleep")
+    with contextlib.ExitStack() as kept:
+        for _ in range(200):
+            line = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)
+            kept.callback(line.close)
+            line.request("GET", "/health")
+            assert line.getresponse().read()
+        assert answered(web, "one")

@@ -35,6 +35,8 @@ class Words(click.Group):
             raise _exit(error.message, 3) from error
         except TimeoutError as error:
             raise _exit(str(error), 3) from error
+        except BlockingIOError as error:
+            raise _exit("Another program is changing the leases and does not end; try again.", 3) from error
         except PermissionError as error:
             raise _exit(f"{error.filename} can't be used: {error.strerror}. Is it another user's?", 3) from error
 

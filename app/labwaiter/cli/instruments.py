@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import getpass
 import json
 import subprocess
 import sys
@@ -10,15 +12,19 @@ from pathlib import Path
 
 import click
 
-from .. import lab
+from .. import lab, simulation
 from .. import settings as settings_module
-from ..errors import UnknownInstrument
+from ..errors import Misconfigured, UnknownInstrument
 from ..jobs import link
+from ..jobs.folder import Folder
 from ..jobs.leases import Held, Lease, Leases
 from ..lab import Entry, Lab
+from ..record import ENDED
 from ..settings import Settings
 from . import say
 from .jobs import as_json
+
+BEING_MADE_SAFE = "labwaiter instruments safe"  # who has an instrument while that asks it
 
 
 @click.group()
@@ -28,149 +34,234 @@ def instruments() -> None:
 
 def _all() -> tuple[Settings, Lab, Leases]:
     settings = settings_module.load()
-    return settings, lab.load(settings.lab), Leases(settings.jobs_folder)
+    return settings, lab.load(settings.lab).on(settings.machine), Leases(settings.jobs_folder)
 
 
-def _one(whole: Lab, name: str) -> Entry:
-    if name not in whole.entries:
-        known = ", ".join(whole.entries) or "none"
-        raise UnknownInstrument(f"lab.toml has no instrument {say.plain(name, 60)}; there are: {known}.")
-    return whole.entries[name]
+def _runs(settings: Settings) -> bool:
+    """Whether simulated instruments are those of a simulated lab, now or in a moment."""
+    return link.alive(settings) is not None or simulation.alive(settings.jobs_folder) is not None
 
 
-def _state(lease: Lease | None) -> str:
+def _one(whole: Lab, leases: Leases, name: str) -> Entry:
+    if name in whole.entries:
+        return whole.entries[name]
+    shown = say.plain(name, 60)
+    if name in leases.all():
+        raise UnknownInstrument(
+            f"{shown} is no longer in lab.toml, so nobody knows how it is spoken to; put it back there, then free it."
+        )
+    raise UnknownInstrument(f"lab.toml has no instrument {shown}; there are: {', '.join(whole.entries) or 'none'}.")
+
+
+def _none(settings: Settings) -> str:
+    there = "lists no instrument" if settings.lab.exists() else "is not there, so there is no instrument"
+    return f"{settings.lab} {there}. LAB names another file."
+
+
+def _service_id(settings: Settings, job: str) -> str:
+    """The serviceID of a job, by which an operator can ask for it or abort it."""
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        request = Folder(settings.jobs_folder).request(job)
+        return request.service_id if request else job
+    return job
+
+
+def _state(settings: Settings, lease: Lease | None) -> str:
     if lease is None:
         return "free"
-    told = f"{lease.how} ({lease.job})" if lease.job else f"{lease.how} {lease.why}".rstrip()
-    return told + (f" until {say.moment(lease.until)}" if lease.until else "")
+    until = f" until {say.moment(lease.until)}" if lease.until else ""
+    who = say.plain(_service_id(settings, lease.job) if lease.job else lease.why, 60)
+    return {
+        Held.BY_JOB: f"held by the execution {who}",
+        Held.MAKING_SAFE: f"being made safe after the execution {who}",
+        Held.UNSAFE: "unsafe" + (f" since the execution {who}" if lease.job else ""),
+        Held.RESERVED: "reserved" + (f" by {who}" if who else ""),
+    }[lease.how] + until
+
+
+def _as_data(settings: Settings, name: str, entry: Entry | None, lease: Lease | None) -> dict[str, object]:
+    return {
+        "name": name,
+        "driver": entry.driver if entry else "",
+        "port": entry.port if entry else "",
+        "note": entry.note if entry else "not in lab.toml",
+        "state": str(lease.how) if lease else "free",
+        "serviceID": _service_id(settings, lease.job) if lease and lease.job else "",
+        "why": lease.why if lease else "",
+        "since": lease.since if lease else None,
+        "until": lease.until if lease else None,
+    }
 
 
 @instruments.command("list")
 @as_json
 def list_(json_: bool) -> None:
     """Which there are, and who has them."""
-    _, whole, leases = _all()
+    settings, whole, leases = _all()
     held = leases.all()
+    every: dict[str, Entry | None] = dict.fromkeys([*whole.entries, *held]) | whole.entries
     if json_:
-        say.as_json(
-            [
-                {
-                    "name": entry.name,
-                    "driver": entry.driver,
-                    "port": entry.port,
-                    "note": entry.note,
-                    "state": str(held[name].how) if name in held else "free",
-                    "job": held[name].job if name in held else "",
-                    "why": held[name].why if name in held else "",
-                }
-                for name, entry in whole.entries.items()
-            ]
-        )
+        say.as_json([_as_data(settings, name, entry, held.get(name)) for name, entry in every.items()])
         return
-    if not whole.entries:
-        click.echo("lab.toml lists no instrument.")
+    if not every:
+        click.echo(_none(settings))
         return
-    rows = [(e.name, _state(held.get(n)), e.port, say.plain(e.note)) for n, e in whole.entries.items()]
+    rows = [
+        (n, _state(settings, held.get(n)), e.port if e else "-", say.plain(e.note if e else "not in lab.toml"))
+        for n, e in every.items()
+    ]
     say.table(("NAME", "STATE", "PORT", "NOTE"), rows)
     for name, lease in held.items():
         if lease.how is Held.UNSAFE:
-            click.echo(f"{name} is unsafe: {say.plain(lease.why, 500)}")
+            click.echo(
+                f"{name} is unsafe: {say.plain(lease.why, 500)} `labwaiter instruments safe {name}` tries again."
+            )
 
 
 @instruments.command()
 @click.argument("names", nargs=-1)
-def check(names: tuple[str, ...]) -> None:
+@as_json
+def check(names: tuple[str, ...], json_: bool) -> None:
     """Open, identify and close them, and say what is wrong. Exit status: 0 all answer, 3 one doesn't."""
+    settings, whole, leases = _all()
+    sys.path.append(str(settings.services))
+    told = []
+    for entry in [_one(whole, leases, name) for name in names or tuple(whole.entries)]:
+        lease = leases.of(entry.name)
+        if lease is not None and lease.how in (Held.BY_JOB, Held.MAKING_SAFE):
+            found, said = True, f"{_state(settings, lease)}; not touched"
+        else:
+            found, said = _asked(settings, entry)
+        told.append({"name": entry.name, "ok": found, "said": said})
+        if not json_:
+            click.echo(f"{entry.name}: {say.plain(said, 500)}")
+    if json_:
+        say.as_json(told)
+    elif not told:
+        click.echo(_none(settings))
+    sys.exit(0 if all(one["ok"] for one in told) else 3)
+
+
+def _asked(settings: Settings, entry: Entry) -> tuple[bool, str]:
+    """Whether an instrument answers, and what it says or what is wrong."""
     from ..instruments.line import InstrumentError
     from ..instruments.opening import Opened
 
-    settings, whole, leases = _all()
-    sys.path.append(str(settings.services))
-    wrong = 0
-    for name in names or tuple(whole.entries):
-        entry, lease = _one(whole, name), leases.of(name)
-        if lease is not None and lease.how in (Held.BY_JOB, Held.MAKING_SAFE):
-            click.echo(f"{name}: {lease.how} by the execution {say.plain(lease.job)}; not touched")
-            continue
+    try:
+        opened = Opened(entry, settings.jobs_folder if _runs(settings) else None)
         try:
-            opened = Opened(entry, settings.jobs_folder)
             said = opened.device.identify() if entry.safe == lab.ITSELF else ""
+        finally:
             opened.close()
-            click.echo(f"{name}: answers{': ' + say.plain(said) if said else ''}")
-        except InstrumentError as error:
-            wrong += 1
-            click.echo(f"{name}: {say.plain(error.message, 500)}")
-    sys.exit(3 if wrong else 0)
+        return True, f"answers{': ' + said if said else ''}"
+    except InstrumentError as error:
+        return False, f"{_without_name(entry, error.message)} ({entry.port})"
+    except Misconfigured as error:  # its driver can't be had
+        return False, str(error)
+
+
+def _without_name(entry: Entry, text: str) -> str:
+    """What is said of an instrument, where its name stands in front already."""
+    return text.removeprefix(f"{entry.name}: ")
 
 
 @instruments.command()
 @click.argument("name")
 @click.option("--minutes", type=click.FloatRange(0.1, 60 * 24 * 30), default=60.0, show_default=True)
-@click.option("--by", default="", help="Who has it, for those who wait.")
+@click.option("--by", help="Who has it, for those who wait; default: your user name.")
 @click.option("--free", is_flag=True, help="Give it back.")
-def reserve(name: str, minutes: float, by: str, free: bool) -> None:
-    """Reserve an instrument for work by hand: the queue passes it by."""
-    _, whole, leases = _all()
-    _one(whole, name)
-    lease = leases.of(name)
+def reserve(name: str, minutes: float, by: str | None, free: bool) -> None:
+    """Reserve an instrument for work by hand: the queue passes it by.
+
+    Reserved again by the same person, it is so from now on for so many minutes.
+    """
+    settings, whole, leases = _all()
     if free:
-        if lease is not None and lease.how is not Held.RESERVED:
-            raise click.ClickException(f"{name} isn't reserved: it is {_state(lease)}.")
-        leases.free(name)
-        click.echo(f"{name} is free.")
+        if name not in leases.all():
+            _one(whole, leases, name)
+        with leases.turn():
+            lease = leases.of(name)
+            if lease is not None and lease.how is not Held.RESERVED:
+                raise click.ClickException(f"{name} isn't reserved: it is {_state(settings, lease)}.")
+            leases.free(name)
+        link.wake(settings, "")  # somebody may wait for it
+        was = "It was not reserved." if lease is None else f"It was {_state(settings, lease)}."
+        click.echo(f"{name} is free. {was}")
         return
-    if lease is not None and lease.how is not Held.RESERVED:
-        raise click.ClickException(f"{name} can't be reserved now: it is {_state(lease)}.")
-    now = time.time()
-    leases.write(Lease(name, Held.RESERVED, why=by[:100], since=now, until=now + 60 * minutes), durable=True)
-    click.echo(f"{name} is reserved until {say.moment(now + 60 * minutes)}; --free gives it back.")
+    _one(whole, leases, name)
+    who = (by if by is not None else getpass.getuser())[:100]
+    lease = leases.reserve(name, who, 60 * minutes)
+    if lease is not None:
+        raise click.ClickException(f"{name} can't be reserved now: it is {_state(settings, lease)}.")
+    click.echo(f"{name} is reserved until {say.moment(time.time() + 60 * minutes)}; --free gives it back.")
 
 
 @instruments.command()
 @click.argument("name")
-def safe(name: str) -> None:
+@as_json
+def safe(name: str, json_: bool) -> None:
     """Make an unsafe instrument safe, ask it, and free it. Exit status: 0 it is safe, 3 it isn't."""
     settings, whole, leases = _all()
-    _one(whole, name)
+    entry = _one(whole, leases, name)
     lease = leases.of(name)
-    if lease is not None and lease.how in (Held.BY_JOB, Held.MAKING_SAFE):
-        raise click.ClickException(f"{name} is {_state(lease)}: abort that execution instead.")
-    command = [sys.executable, "-m", "labwaiter.instruments.safety", name]
+    if lease is not None and lease.how in (Held.BY_JOB, Held.MAKING_SAFE) and _goes_on(settings, lease.job):
+        raise click.ClickException(f"{name} is {_state(settings, lease)}: abort that execution instead.")
+    if lease is None:  # no job shall begin with it meanwhile
+        leases.reserve(name, BEING_MADE_SAFE, 2 * entry.safe_seconds + 30)
+    alone = [] if _runs(settings) else ["--alone"]
+    command = [sys.executable, "-m", "labwaiter.instruments.safety", *alone, name]
     done = subprocess.run(command, env=link.environment(settings), stdout=subprocess.PIPE, text=True, check=False)
-    said = json.loads(done.stdout or "{}")
-    if said.get("safe"):
-        if lease is not None and lease.how is Held.UNSAFE:
+    said = json.loads(done.stdout or '{"safe": false, "why": "the program that asks it broke; see above"}')
+    with leases.turn():
+        now = leases.of(name)
+        ours = lease is None and now is not None and now.why == BEING_MADE_SAFE
+        if now is not None and (ours or (now == lease and said["safe"] and now.how is not Held.RESERVED)):
             leases.free(name)
-        click.echo(f"{name}: {said['why']}.")
-        return
-    click.echo(f"{name} is not safe: {say.plain(said.get('why', 'nothing was told'), 500)}", err=True)
-    sys.exit(3)
+    link.wake(settings, "")  # somebody may wait for it
+    if json_:
+        say.as_json({"name": name, "safe": said["safe"], "why": said["why"]})
+    elif said["safe"]:
+        click.echo(f"{name}: {say.plain(said['why'], 500)}.")
+    else:
+        why = say.plain(_without_name(entry, said["why"]), 500)
+        click.echo(f"{name} is not safe: {why}", err=True)
+    sys.exit(0 if said["safe"] else 3)
+
+
+def _goes_on(settings: Settings, job: str) -> bool:
+    """Whether that execution, or what clears up after it, is still to be waited for."""
+    try:
+        condition = Folder(settings.jobs_folder).condition(job) if job else None
+    except (ValueError, TypeError, KeyError):
+        return False
+    return condition is not None and condition.state not in ENDED
 
 
 @instruments.command()
 def simulate() -> None:
     """Serve lab.toml's simulators (sim://…) on ptys, until Ctrl-C: other programs open them as they open any port.
 
-    While this runs, executions use them, too.
+    A deployment that runs serves them itself: then this tells where.
     """
-    from ..instruments.simulators import KINDS
-    from ..instruments.simulators.host import Host
+    from ..supervisor import simlab
 
     settings, whole, _ = _all()
-    folder: Path = settings.jobs_folder / ".labwaiter" / "sim"
-    folder.mkdir(parents=True, exist_ok=True)
-    host = Host()
-    for name, entry in whole.entries.items():
-        kind = entry.port.removeprefix("sim://").partition("?")[0]
-        if entry.port.startswith("sim://") and kind in KINDS:
-            host.plug(folder / name, KINDS[kind](folder / f"{name}.record"))
-            click.echo(f"{name}: {folder / name}")
-    click.echo("Ctrl-C ends it.")
+    if not any(entry.simulated for entry in whole.entries.values()):
+        click.echo("lab.toml lists no simulated instrument (sim://…).")
+        return
+
+    def begun(served: dict[str, Path]) -> None:
+        for name, port in served.items():
+            click.echo(f"{name}: {port}")
+        click.echo("Ctrl-C ends it.")
+
     try:
-        while True:
-            time.sleep(3600)
-    except KeyboardInterrupt:
-        host.close()
+        simlab.serve(settings, begun)
+    except simlab.Taken:
+        click.echo("They are served already, by this deployment or another call:")
+        for name, entry in whole.entries.items():
+            if entry.simulated:
+                click.echo(f"{name}: {simulation.folder(settings.jobs_folder) / name}")
 
 
 @click.command()

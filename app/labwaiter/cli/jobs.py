@@ -13,7 +13,7 @@ from .. import settings as settings_module
 from ..fleet import open_jobs
 from ..page import words
 from ..parameter import text_of
-from ..record import Record, State
+from ..record import Record, Silence, State
 from ..service import Service
 from ..settings import Settings
 from . import say
@@ -96,7 +96,8 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
             "stage": view.progress.stage,
             "values": view.progress.values,
         }
-        extra = {"progress": progress, "folder": str(folder), "files": dict(files), "log": view.log}
+        told = {"silence": view.silence and view.silence.seconds, "hardware": list(view.hardware)}
+        extra = {"progress": progress, **told, "folder": str(folder), "files": dict(files), "log": view.log}
         say.as_json(say.of_record(record) | extra)
         return
     rows = [
@@ -104,6 +105,8 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
         ("service", record.request.service),
         ("state", str(record.state) + (f", place {view.place} in the queue" if view.place else "")),
         ("why", record.why),
+        ("silence", _silence(view.silence)),
+        *(("instrument", one) for one in view.hardware),
         ("stopping", f"{record.stopping.why} ({record.stopping.stage})" if record.stopping else ""),
         ("progress", _progress(view.progress.fraction, view.progress.stage) if record.active else ""),
         ("asked for", say.moment(record.request.created)),
@@ -192,6 +195,14 @@ def _lasted(record: Record) -> float | None:
     if record.started is None:
         return None
     return (record.ended or time.time()) - record.started
+
+
+def _silence(found: Silence | None) -> str:
+    """What is told of a workflow manager that might abandon the execution."""
+    if found is None:
+        return ""
+    left = say.span(found.most - found.seconds)
+    return f"its workflow manager asked {say.span(found.seconds)} ago; it is aborted if none asks for {left} more"
 
 
 def _progress(fraction: float | None, stage: str) -> str:

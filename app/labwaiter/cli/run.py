@@ -13,7 +13,7 @@ from .. import settings as settings_module
 from ..catalogue import Broken
 from ..errors import InvalidParameter, Unavailable, UnknownServiceID
 from ..fleet import open_jobs
-from ..jobs import Jobs
+from ..jobs import Jobs, link
 from ..record import Record, View
 from ..service import Service
 from ..settings import Settings
@@ -39,6 +39,8 @@ def run(service_name: str, inputs: tuple[str, ...], service_id: str | None, json
     given = _given(inputs)
     service_id = service_id or f"shell-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     verbs = open_jobs(settings)
+    if not settings.redis_url and link.stopped(settings) and link.alive(settings) is None:
+        raise Unavailable("This deployment was stopped: start it again first (./rebuildandrun.sh, or labwaiter start).")
     try:
         at = settings.public_url + settings.context_root if settings.public_url else web.address(settings).rstrip("/")
         verbs.start(service, service_id, given, user="shell", address=at)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import click
 
+from .. import lab
 from ..errors import Misconfigured
 from ..jobs import link
 from ..settings import ROOT, Settings
@@ -21,7 +22,7 @@ from . import web
 from .deploy import PORT, chosen, clear_stopped
 
 LONGEST_PAUSE = 10.0  # s between two tries to start what ends again and again
-KILL_BEFORE = 3.0  # s before the end of STOP_SECONDS: what hasn't stopped by then is killed
+KILL_BEFORE = 3.0  # s before the end of STOP_SECONDS: what hasn't stopped by then is killed; earlier for instruments
 
 
 class Part:
@@ -66,6 +67,7 @@ def up(only: str | None, host: str | None, port: int | None) -> None:
     parts = []
     if only != "web":
         clear_stopped(settings)
+        _warn_of_short_stop(settings)
         parts.append(
             Part("the supervisor", lambda: _spawn(["labwaiter.supervisor"], link.environment(settings) | ours))
         )
@@ -84,6 +86,31 @@ def up(only: str | None, host: str | None, port: int | None) -> None:
             if signal.SIGTERM in numbers or signal.SIGINT in numbers:
                 break
     sys.exit(_stop(settings, only))
+
+
+def _safe_seconds(settings: Settings) -> float:
+    """How long (s) making an instrument of lab.toml safe may take; 0 where nothing real is plugged in."""
+    found = lab.Kept(settings.lab).now()
+    return found.safe_seconds(name for name, one in found.entries.items() if one.real) if found else 0.0
+
+
+def _kill_before(settings: Settings) -> float:
+    """How long (s) before the end of STOP_SECONDS jobs are killed: their instruments are made safe after that."""
+    return max(KILL_BEFORE, min(_safe_seconds(settings) + KILL_BEFORE, 0.7 * settings.stop_seconds))
+
+
+def _warn_of_short_stop(settings: Settings) -> None:
+    """Say it at the start where a stop may be too short for instruments to be made safe."""
+    seconds = _safe_seconds(settings)
+    needed = seconds + 2 * KILL_BEFORE
+    if seconds and settings.stop_seconds < needed:
+        print(
+            f"STOP_SECONDS={settings.stop_seconds:g} may be too short: by lab.toml (safe_seconds) it may take"
+            f" {seconds:g} s until an instrument is safe. Set STOP_SECONDS={needed:g} at least, and the container's"
+            " stop time-out, too; what isn't done by then is done when labwaiter starts again.",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _spawn(module: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -108,7 +135,7 @@ def _stop(settings: Settings, only: str | None) -> int:
     until = time.monotonic() + settings.stop_seconds
     settled = True
     if only != "web":
-        settled = link.stop(settings, max(0.5, settings.stop_seconds - KILL_BEFORE))
+        settled = link.stop(settings, max(0.5, settings.stop_seconds - _kill_before(settings)))
         if not settled:
             print("not every job has stopped by itself: the rest is killed", file=sys.stderr, flush=True)
             settled = link.stop(settings, max(0.5, until - time.monotonic() - 1.0))

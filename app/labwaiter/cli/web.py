@@ -34,6 +34,9 @@ from ..settings import ROOT, Settings
 MARKER = "LABWAITER_WEB"
 LOG_MAX = 5_000_000  # bytes of web.log, before a new one is begun
 THREADS = 16  # a worker's: an abort holds one for up to 8 s, a message for 1 s
+# a worker's, below the 1024 descriptors that a process commonly may have. granian calls it backpressure, but it is no
+# limit of calls: callers keep their connections open between two polls
+CONNECTIONS = 800
 KILL_AFTER = 12  # s a worker has to finish its calls: longer than the longest, an abort
 
 
@@ -49,7 +52,7 @@ def command(settings: Settings) -> list[str]:
         *("--interface", "wsgi", "--http", "1", "--no-ws"),
         *("--host", settings.host, "--port", str(settings.port)),
         *("--workers", str(settings.web_concurrency), "--blocking-threads", str(THREADS)),
-        *("--backpressure", str(4 * THREADS), "--respawn-failed-workers"),
+        *("--backpressure", str(CONNECTIONS), "--respawn-failed-workers"),
         *("--workers-kill-timeout", str(KILL_AFTER)),
         "main:application",
     ]

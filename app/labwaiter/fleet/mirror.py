@@ -20,11 +20,11 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import ServiceError
-from ..jobs import codec
+from ..jobs import codec, presence
 from ..jobs.here import Here
 from ..jobs.leases import Leases
-from ..jobs.watch import Watch
 from ..settings import Settings
+from ..watch import Watch
 from .store import FAULTS, Store
 
 log = logging.getLogger(__name__)
@@ -45,8 +45,10 @@ class Mirror:
         self.in_touch = threading.Event()
         self.drains = False
         self._offset = 0.0  # s: Redis' clock minus ours
+        self._leases = Leases(settings.jobs_folder)
         self._told: dict[str, tuple[float, bytes, object]] = {}  # name → when (monotonic s), digest, trace of files
         self._asked: set[str] = set()  # to be told now
+        self._held: set[str] = set()  # ended, with an instrument that is not safe: an operator will free it
         self._synced = False
         self._stop = threading.Event()
         self._quiet = False  # that Redis is away was said already
@@ -110,7 +112,9 @@ class Mirror:
         watched.update(active)
         changed = {path.name for path in watch.wait(0.25)} & active
         asked, self._asked = self._asked, set()
-        due = {n for n in self._told if n in active and self._trace(n) != self._told[n][2]} if self._anyway() else set()
+        due: set[str] = set()
+        if self._anyway():
+            due = {n for n in active & self._told.keys() if self._trace(n) != self._told[n][2]} | self._held
         for name in fresh | gone | asked | changed | due:
             when = self._told.get(name, (0.0,))[0]
             if name in changed and name not in asked and time.monotonic() - when < TELL_EVERY:
@@ -155,7 +159,8 @@ class Mirror:
             return
         picture, page = view.picture, view.own_page
         text = codec.dump(replace(view, picture=None, own_page=None))
-        held = [lease.instrument for lease in Leases(self.settings.jobs_folder).of_job(name)]
+        held = [lease.instrument for lease in self._leases.of_job(name)]
+        (self._held.add if held and not record.active else self._held.discard)(name)
         now = repr(view.now).encode()
         said = hashlib.sha256(text.replace(now, b"") + (picture or b"") + (page or "").encode() + repr(held).encode())
         before = self._told.get(name)
@@ -198,7 +203,7 @@ class Mirror:
     def _all(self) -> None:
         """Everything that Redis doesn't know: all that runs or waits, and the ends and tombstones that it lacks."""
         active = set(self.here.folder.active_names())
-        for name in active:
+        for name in active | {lease.job for lease in self._leases.all().values() if lease.job}:
             self._tell(name)
         ended = [name for name in self.here.folder.names() if name not in active]
         for start in range(0, len(ended), BATCH):
@@ -243,10 +248,17 @@ class Mirror:
         self._beat = time.monotonic()
 
     def _polled(self) -> None:
-        """Hand on that executions were asked for: their folders' marks."""
-        names = self.store.redis.spop(self.store.key("polled", self.store.machine), 1000)
+        """Hand on that executions were asked for, and that there are faces: what `presence` needs."""
+        with self.store.redis.pipeline() as asked:
+            asked.spop(self.store.key("polled", self.store.machine), 1000)
+            asked.zrevrange(self.store.key("faces"), 0, 0, withscores=True)
+            asked.time()
+            names, faces, now = asked.execute()
         for name in {n.decode() for n in names or ()} & set(self._told):
             self.here.polled(name)
+        if faces and float(now[0]) - faces[0][1] < presence.FRESH:  # silence counts only while there is a face to ask
+            with contextlib.suppress(OSError):
+                self.here.signed()
 
 
 def _active(view: bytes) -> bool:

@@ -122,6 +122,13 @@ class There:
                 tell.sadd(self.store.key("polled", known.machine), name)
                 tell.execute()
 
+    def signed(self, anew: bool = False) -> None:
+        """Tell the machines that this face is there to be asked."""
+        with contextlib.suppress(*FAULTS):
+            now = self.store.now()
+            self.store.redis.zadd(self.store.key("faces"), {self.settings.machine: now})
+            self.store.redis.zremrangebyscore(self.store.key("faces"), 0, now - 86400)
+
     def told(self, name: str) -> float | None:
         """By Redis' clock, whichever face told it first."""
         try:
@@ -189,8 +196,8 @@ class There:
         """Have its machine stop it; what no machine has taken yet is withdrawn."""
         name, machine = record.name, record.machine
         try:
-            if not record.active:
-                return not self.store.redis.hexists(self.store.key("job", name), "held")
+            if not record.active and not self.store.redis.hexists(self.store.key("job", name), "held"):
+                return True
             self.store.redis.hset(self.store.key("job", name), "abort", 1)
             known = self.look(name)
             if known is not None and known.view is None and self._withdraw(name, known):

@@ -126,6 +126,8 @@ class Worker:
             except Exception:
                 log.exception("%s: a file that it is given could not be taken over", name)  # its runner says so
             self.here.claim(name, request)
+            if request.address:
+                self.here.polled(name)  # its start was the first poll
         if abort is not None:
             record = self.here.record(name)
             if record.active:

@@ -16,8 +16,9 @@ Nothing here knows of jobs: a driver is as good in a notebook.
         oven.setpoint = 80
 """
 
-from .instrument import Instrument, Reading, control, reading
+from .instrument import Instrument
 from .line import Garbled, InstrumentError, Lost, Silent, WrongDevice
+from .quantity import Reading, control, reading
 
 __all__ = [
     "Garbled",

@@ -6,100 +6,13 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar, overload
+from typing import Any, ClassVar, Self, TypeVar
 
-from .line import Garbled, InstrumentError, Line, Lost, Silent, WrongDevice
+from .line import InstrumentError, Line, Lost, Silent, WrongDevice
+from .quantity import Quantity, clean
 
 T = TypeVar("T")
 BACK_OFF = (0.2, 0.5, 1.0, 2.0)  # s between tries to reconnect; the last one repeats
-
-
-class Reading(float):
-    """A number that was read off an instrument: it knows its unit and how old it is."""
-
-    unit: str
-    taken: float  # monotonic s
-
-    def __new__(cls, value: float, unit: str = "", taken: float | None = None) -> Reading:
-        made = super().__new__(cls, value)
-        made.unit = unit
-        made.taken = time.monotonic() if taken is None else taken
-        return made
-
-    @property
-    def age(self) -> float:
-        """Seconds since it was read."""
-        return time.monotonic() - self.taken
-
-
-class Quantity(Generic[T]):
-    """What can be read, and perhaps set. Made by `reading` and `control`."""
-
-    def __init__(
-        self,
-        get: str,
-        kind: Callable[[str], T],
-        put: str | None = None,
-        unit: str = "",
-        low: float | None = None,
-        high: float | None = None,
-        doc: str = "",
-    ) -> None:
-        self.get, self.put, self.kind = get, put, kind
-        self.unit, self.low, self.high = unit, low, high
-        self.__doc__ = doc
-        self.name = ""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    @overload
-    def __get__(self, of: None, owner: type) -> Quantity[T]: ...
-    @overload
-    def __get__(self, of: Instrument, owner: type) -> T: ...
-    def __get__(self, of: Instrument | None, owner: type) -> Any:
-        if of is None:
-            return self
-        text = of.ask(self.get)
-        try:
-            value = self.kind(text)
-        except (ValueError, TypeError) as error:
-            raise Garbled(
-                f"{of.name}: asked {self.get}, it answered “{text[:80]}”, which is no {self.name}."
-            ) from error
-        return Reading(value, self.unit) if isinstance(value, float) else value
-
-    def __set__(self, of: Instrument, value: T) -> None:
-        if self.put is None:
-            raise InstrumentError(f"{of.name}: {self.name} can only be read.")
-        of.tell(self.put.format(self.within(of.name, value)))
-
-    def within(self, who: str, value: Any) -> Any:
-        """The value, if it may be set. Raises InstrumentError: nothing was sent then."""
-        low, high = self.low, self.high
-        number = isinstance(value, (int, float))
-        if number and (value != value or (low is not None and value < low) or (high is not None and value > high)):
-            limits = f"between {low:g} and {high:g}" if low is not None and high is not None else "a number"
-            raise InstrumentError(f"{who}: {self.name} must be {limits} {self.unit}, not {value:g}.")
-        return value
-
-
-def reading(get: str, kind: Callable[[str], T], unit: str = "", doc: str = "") -> Quantity[T]:
-    """A quantity that is asked for: what is sent, how the answer is understood, its unit."""
-    return Quantity(get, kind, None, unit, doc=doc)
-
-
-def control(
-    get: str,
-    put: str,
-    kind: Callable[[str], T],
-    unit: str = "",
-    low: float | None = None,
-    high: float | None = None,
-    doc: str = "",
-) -> Quantity[T]:
-    """A quantity that can be set, too: `put` is a format of what is sent, "SET {:.1f}". Limits are inclusive."""
-    return Quantity(get, kind, put, unit, low, high, doc)
 
 
 class Instrument:
@@ -125,6 +38,7 @@ class Instrument:
         transcript: Path | None = None,
         check: Callable[[], None] = lambda: None,
         reconnect: float = 10.0,
+        rescue: bool = False,
         **settings: Any,
     ) -> None:
         """Open the line and see who answers.
@@ -133,6 +47,7 @@ class Instrument:
             port: a device or any URL of pyserial's.
             check: called in every wait; what it raises ends the wait.
             reconnect: seconds in which a lost line must be back.
+            rescue: it is opened to be made safe, so it is interrupted in whatever it does.
             settings: pyserial's, and dtr and rts.
 
         Raises:
@@ -141,12 +56,18 @@ class Instrument:
         name = name or type(self).__name__
         line = Line(port, name, {**self.line_settings, **settings}, transcript, check)
         self.__dict__.update(name=name, line=line, reconnect=reconnect, check=check)
+        self._told: dict[str, Any] = {}  # what it was set to
+        self._beginning = True
+        self._owed = ""  # what it was asked and did not answer in time
         self.line.open()
         try:
+            if rescue:
+                self.interrupt()
             self.begin()
         except BaseException:
             self.line.close()
             raise
+        self._beginning = False
 
     def __setattr__(self, name: str, value: Any) -> None:
         # a misspelt set point must not be lost in silence
@@ -164,17 +85,38 @@ class Instrument:
         self.identify()
 
     def identify(self) -> str:
-        """Who answers. Raises WrongDevice or Silent."""
+        """Who answers. Other lines are passed over until its time is up. Raises WrongDevice or Silent."""
         if self.identity is None:
             return ""
         asked, expected = self.identity
-        self._send(asked)
-        said = self._answer(asked)
-        if not re.search(expected, said):
+        self.line.write((asked + self.terminator).encode())
+        until, said = time.monotonic() + self.timeout, ""
+        while (got := self._line(until)) is not None:
+            if re.search(expected, got):
+                return got
+            said = got or said
+        if said:
             raise WrongDevice(
-                f"{self.name}: expected a device that answers {asked} with {expected}, got “{said[:80]}”."
+                f"{self.name}: expected a device that answers {asked} with {expected}, got “{clean(said)}”."
             )
-        return said
+        raise self._silent(asked)
+
+    def interrupt(self) -> None:
+        """Before `begin`, where it is opened to be made safe: end what keeps it from listening. Mostly nothing."""
+
+    def resume(self) -> None:
+        """It was away and is back: is it as it was left? Raises Lost if it isn't, e.g. because it was switched off.
+
+        All `control`s that were set are asked; a driver that keeps more in its device asks for that, too.
+        """
+        for name, wanted in self._told.items():
+            quantity = getattr(type(self), name)
+            said = quantity.__get__(self, type(self))
+            if not quantity.agrees(said, wanted):
+                raise Lost(
+                    f"{self.name} is back, but its {name} is {said} instead of {wanted}: was it switched off? The work"
+                    " can't go on."
+                )
 
     def ask(self, text: str) -> str:
         """Send a line and have its answer. A lost line is reconnected, and asked again.
@@ -194,41 +136,68 @@ class Instrument:
         self._persist(lambda: self._send(text))
 
     def _send(self, text: str) -> None:
+        if self._owed:
+            # an answer is late and must not be taken for this question's. Devices answer in order, so what
+            # comes before the identity is late; without one, or where it is owed itself, a silence must do
+            barrier = self.identity is not None and self._owed != self.identity[0]
+            self.identify()
+            self.line.drop(0.05 if barrier else self.timeout)
+            self._owed = ""
         self.line.write((text + self.terminator).encode())
 
     def _answer(self, asked: str) -> str:
-        got = self.line.read_line(self.timeout, self.terminator.encode())
+        got = self._line(time.monotonic() + self.timeout)
         if got is None:
-            self.line.drop()  # a late answer must not be taken for the next one's
-            raise Silent(f"{self.name} did not answer {asked} within {self.timeout:g} s.")
-        return got.decode("utf-8", "replace").strip()
+            raise self._silent(asked)
+        return got
+
+    def _line(self, until: float) -> str | None:
+        got = self.line.read_line(max(0.0, until - time.monotonic()), self.terminator.encode())
+        return None if got is None else got.decode("utf-8", "replace").strip()
+
+    def _silent(self, asked: str) -> Silent:
+        self._owed = self._owed or asked
+        part = self.line.drop()
+        told = f"; it only sent “{clean(part.decode('utf-8', 'replace'))}”" if part.strip() else ""
+        return Silent(f"{self.name} did not answer {asked} within {self.timeout:g} s{told}.")
 
     def _persist(self, work: Callable[[], T]) -> T:
         try:
             return work()
         except Lost as lost:
-            if not self.may_resume or not self.reconnect:
+            if self._beginning or not self.may_resume or not self.reconnect:
                 raise
             self._come_back(lost)
             return work()
 
     def _come_back(self, lost: Lost) -> None:
-        """Reconnect with back-off, and identify. Raises Lost when it isn't back in time."""
-        until, turn = time.monotonic() + self.reconnect, 0
-        while True:
-            pause = BACK_OFF[min(turn, len(BACK_OFF) - 1)]
-            if time.monotonic() + pause > until:
-                raise Lost(f"{self.name} was lost and did not come back within {self.reconnect:g} s.") from lost
-            self.pause(pause)
-            turn += 1
-            try:
-                self.line.open()
-                self.begin()
+        """Reconnect with back-off, identify, and see that it is as it was left. Raises Lost, WrongDevice."""
+        until, turn, why = time.monotonic() + self.reconnect, 0, ""
+        self._beginning = True
+        try:
+            while True:
+                pause = BACK_OFF[min(turn, len(BACK_OFF) - 1)]
+                if time.monotonic() + pause > until:
+                    raise Lost(
+                        f"{self.name} was lost and did not come back within {self.reconnect:g} s. {why}".strip()
+                    ) from lost
+                self.pause(pause)
+                turn += 1
+                try:
+                    self.line.open()
+                    self._owed = ""
+                    self.begin()
+                except WrongDevice:
+                    self.line.close()
+                    raise
+                except InstrumentError as error:
+                    why = error.message
+                    self.line.close()
+                    continue
+                self.resume()
                 return
-            except WrongDevice:
-                raise
-            except InstrumentError:
-                self.line.close()
+        finally:
+            self._beginning = False
 
     def pause(self, seconds: float) -> None:
         """Wait; what `check` raises ends it."""
@@ -240,7 +209,10 @@ class Instrument:
     # -- safety -------------------------------------------------------------------------------
 
     def make_safe(self) -> None:
-        """Bring it into the state in which it may be left alone. Each driver says how."""
+        """Bring it into the state in which it may be left alone. Each driver says how.
+
+        What can't be done raises, and is tried again from outside.
+        """
         raise NotImplementedError
 
     def is_safe(self) -> bool:
@@ -259,6 +231,8 @@ class Instrument:
     def __exit__(self, *_: object) -> None:
         try:
             self.make_safe()
+            if not self.is_safe():
+                raise InstrumentError(f"{self.name} was told to be safe, but says that it is not.")
         finally:
             self.close()
 

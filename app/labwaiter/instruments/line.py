@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import grp
 import hashlib
 import os
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +25,7 @@ from ..errors import JobFailed
 
 SLICE = 0.05  # s: how often a wait looks whether it is to stop
 LINE_MAX = 65536  # bytes: a longer one is garbage
-TRANSCRIPT_MAX = 2_000_000  # bytes
+TRANSCRIPT_MAX = 1_000_000  # bytes
 LOCKS = Path("/var/lock") if os.access("/var/lock", os.W_OK) else Path("/tmp")
 
 
@@ -66,7 +68,8 @@ class Line:
         Args:
             settings: pyserial's: baudrate, bytesize, parity, stopbits, xonxoff, rtscts; and dtr, rts: the level at
                 opening, True or False; None leaves it to the operating system.
-            transcript: a file to which all that is said is appended, up to 2 MB.
+            transcript: a file to which all that is said is appended. After 1 MB it goes on in a new one, and the last
+                one is kept beside it as "….before.txt", so the end of a long day is there, too.
             check: called in every wait; what it raises ends the wait.
         """
         self.url, self.name = url, name
@@ -80,17 +83,10 @@ class Line:
 
     def open(self) -> None:
         """Have the line. Raises Busy or Lost."""
-        settings = dict(self._settings)
-        levels = {which: settings.pop(which, None) for which in ("dtr", "rts")}
-        self._take_lock()
+        self.close()
+        self._lock = hold(self.url, self.name)
         try:
-            port = serial.serial_for_url(self.url, do_not_open=True, timeout=SLICE, write_timeout=2.0, **settings)
-            for which, level in levels.items():
-                if level is not None:
-                    setattr(port, which, level)
-            with contextlib.suppress(ValueError, AttributeError, NotImplementedError):
-                port.exclusive = True
-            port.open()
+            port = open_port(self.url, {"timeout": SLICE, **self._settings})
         except (OSError, serial.SerialException, ValueError) as error:
             self._release_lock()
             raise self._why_not(error) from error
@@ -102,21 +98,21 @@ class Line:
 
     def _why_not(self, error: Exception) -> Lost:
         number = getattr(error, "errno", None)
-        if number is None and isinstance(error.__context__, OSError):
-            number = error.__context__.errno
-        where = f"{self.name}: the port {self.url}"
+        if number is None and isinstance(error.__context__, (OSError, termios.error)):
+            number = error.__context__.args[0]  # termios.error is no OSError, but is made like one
+        self._note(f"-- can't be opened: {error}")
+        where = f"{self.name}: its port"
         if number == errno.ENOENT:
             return Lost(f"{where} is not there: is it plugged in and switched on?")
         if number in (errno.EACCES, errno.EPERM):
             return Lost(f"{where} may not be opened: add this user to the group {_group(self.url)}.")
         if number in (errno.EBUSY, errno.EAGAIN):
-            return Busy(f"{where} is used by another program.")
+            return Busy(f"{where} is used by another program{_users(self.url)}.")
+        if number == errno.ENOTTY:
+            return Lost(f"{where} is no serial line: is it the right one?")
         if isinstance(error, ValueError):
-            return Lost(f"{where} can't be opened with these settings: {error}.")
-        return Lost(f"{where} can't be opened: {os.strerror(number) if number else error}.")
-
-    def _take_lock(self) -> None:
-        self._lock = hold(self.url, self.name)
+            return Lost(f"{where} can't be opened with the settings that lab.toml gives it: {error}.")
+        return Lost(f"{where} can't be opened: {os.strerror(number) if isinstance(number, int) else error}.")
 
     def _release_lock(self) -> None:
         if self._lock is not None:
@@ -132,11 +128,19 @@ class Line:
             self._port = None
         self._release_lock()
 
+    def __del__(self) -> None:
+        self.close()  # a notebook that forgets one can open it again
+
     # -- speaking -----------------------------------------------------------------------------
 
-    def write(self, data: bytes) -> None:
-        """Send all of it. Raises Lost, or Silent where the other side doesn't take it."""
-        self._check()
+    def write(self, data: bytes, urgent: bool = False) -> None:
+        """Send all of it. Raises Lost, or Silent where the other side doesn't take it.
+
+        Args:
+            urgent: send it even if `check` would end the work: the last word to a device that may be dangerous.
+        """
+        if not urgent:
+            self._check()
         try:
             self._open_port().write(data)
         except serial.SerialTimeoutException as error:
@@ -166,18 +170,23 @@ class Line:
     def _read(self, seconds: float) -> bytes:
         port = self._open_port()
         try:
-            port.timeout = seconds
-            got: bytes = port.read(max(1, port.in_waiting))
+            waiting = port.in_waiting
+            if not waiting and seconds <= 0:
+                return b""
+            got: bytes = port.read(max(1, waiting))  # waits SLICE; to set that anew costs rfc2217:// a negotiation
             return got
         except (OSError, serial.SerialException, TypeError) as error:  # TypeError: closed under a read
             raise self._lost(error) from error
 
-    def drop(self) -> bytes:
-        """Resynchronise: what came unasked is thrown away, and returned."""
+    def drop(self, quiet: float = 0.02) -> bytes:
+        """Throw away, and return, what came unasked, until nothing comes for `quiet` seconds, or for 1 s longer."""
         stray, self._buffer = self._buffer, b""
-        until = time.monotonic() + 1.0
-        while (more := self._read(0.02)) and time.monotonic() < until:
-            stray += more
+        heard = time.monotonic()
+        until = heard + quiet + 1.0
+        while (now := time.monotonic()) < min(until, heard + quiet):
+            self._check()
+            if more := self._read(min(SLICE, heard + quiet - now)):
+                stray, heard = (stray + more)[-LINE_MAX:], time.monotonic()
         if stray:
             self._note("x " + _shown(stray[-200:]))
         return stray
@@ -190,42 +199,62 @@ class Line:
     def _lost(self, error: Exception) -> Lost:
         self._note(f"-- lost: {error}")
         self.close()
-        return Lost(f"{self.name} was lost: its line {self.url} has gone.")
+        return Lost(f"{self.name} was lost: its line has gone. Is it unplugged, or switched off?")
 
     def _note(self, text: str) -> None:
         if self._transcript is None:
             return
-        with contextlib.suppress(OSError), open(self._transcript, "a", encoding="utf-8", errors="replace") as out:
-            if out.tell() < TRANSCRIPT_MAX:
+        with contextlib.suppress(OSError):
+            with open(self._transcript, "a", encoding="utf-8", errors="replace") as out:
                 out.write(f"{time.time():.3f} {text}\n")
-                if out.tell() >= TRANSCRIPT_MAX:
-                    out.write("-- the transcript ends here: it is as long as it may be\n")
+                full = out.tell() >= TRANSCRIPT_MAX
+            if full:
+                os.replace(self._transcript, self._transcript.with_suffix(f".before{self._transcript.suffix}"))
+
+
+def open_port(url: str, settings: dict[str, Any]) -> Any:
+    """A port of pyserial's, open, with its time-outs and the levels of DTR and RTS. Raises what pyserial raises."""
+    settings = dict(settings)
+    levels = {which: settings.pop(which, None) for which in ("dtr", "rts")}
+    if not url.startswith("rfc2217://"):  # it knows no time-out for writing, but its socket has one of 5 s
+        settings.setdefault("write_timeout", 2.0)
+    port = serial.serial_for_url(url, do_not_open=True, **settings)
+    for which, level in levels.items():
+        if level is not None:
+            setattr(port, which, level)
+    with contextlib.suppress(ValueError, AttributeError, NotImplementedError):
+        port.exclusive = True
+    port.open()
+    return port
 
 
 def hold(url: str, name: str) -> int | None:
     """The machine-wide lock of a device: a descriptor that holds it until it is closed. Raises Busy."""
-    if url.startswith(("sim://", "loop://")):
+    if url.startswith(("sim://", "loop://")) and not url.startswith("sim:///"):
         return None  # each opening is a device of its own
     path = LOCKS / f"labwaiter-{hashlib.sha256(_device(url).encode()).hexdigest()[:16]}.lock"
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW  # anybody may make files in that folder
     with contextlib.suppress(PermissionError):  # of another user's making: reading is enough for a lock
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
-    lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666))
+    lock = os.open(path, os.O_RDONLY | flags)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return lock
     except OSError as error:
         os.close(lock)
-        raise Busy(f"{name}: the device at {url} is held by another execution or program.") from error
+        raise Busy(
+            f"{name}: its device is held by another execution, or by another deployment on this machine{_users(url)}."
+        ) from error
 
 
 def _device(url: str) -> str:
     """One text for one real device, under whatever name it is opened."""
     path = url
-    for scheme in ("spy://", "alt://"):
+    for scheme in ("spy://", "alt://", "sim://"):  # wrappers around a device's own name
         path = path.removeprefix(scheme)
     path = path.partition("?")[0]
     if "://" in path:
-        return path
+        return path.lower().rstrip("/")
     with contextlib.suppress(OSError):
         found = os.stat(path)
         if found.st_rdev:
@@ -233,9 +262,22 @@ def _device(url: str) -> str:
     return os.path.realpath(path)
 
 
-def _group(path: str) -> str:
-    import grp
+def _users(url: str) -> str:
+    """Who has a device open, as far as this user may know it: ": screen (process 4711)"."""
+    wanted = os.path.realpath(url)
+    if not wanted.startswith("/dev/"):
+        return ""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if any(os.readlink(fd) == wanted for fd in (process / "fd").iterdir()):
+                itself = int(process.name) == os.getpid()
+                comm = "this very program" if itself else (process / "comm").read_text().strip()
+                found.append(f"{comm} (process {process.name})")
+    return ": " + ", ".join(found) if found else ""
 
+
+def _group(path: str) -> str:
     with contextlib.suppress(OSError, KeyError):
         return grp.getgrgid(os.stat(path).st_gid).gr_name
     return "dialout"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +11,15 @@ from typing import Any
 
 import serial
 
+from .. import simulation
 from ..lab import ITSELF, NOTHING_TO_DO, Entry, resolve
+from ..watch import until
 from .instrument import Instrument
-from .line import InstrumentError, hold
+from .line import InstrumentError, Lost, hold, open_port
 
 if "labwaiter.instruments.simulators" not in serial.protocol_handler_packages:
     serial.protocol_handler_packages.append("labwaiter.instruments.simulators")
+SERVED_WITHIN = 10.0  # s that the simulated lab may take to serve an instrument
 
 
 class Opened:
@@ -26,19 +31,23 @@ class Opened:
         jobs: Path | None = None,
         transcript: Path | None = None,
         check: Callable[[], None] = lambda: None,
+        rescue: bool = False,
     ) -> None:
         """Open the line, see who answers.
 
         Args:
-            jobs: the jobs folder, where this deployment's simulators have their ports.
-            transcript, check: see `Line`.
+            jobs: the jobs folder of the deployment whose simulated lab serves the simulated ones; None: without one.
+            transcript, check: see `Line`. rescue: see `Instrument`.
 
         Raises:
             InstrumentError: it can't be opened, or another device answers.
         """
         self.entry = entry
         self._lock: int | None = None
-        port = port_of(entry, jobs)
+        self._port: Any = None  # pyserial's, where it is opened here for another library's driver
+        port = entry.port
+        if jobs is not None and port.startswith(simulation.SCHEME):
+            port = served_port(entry, jobs, check)
         driver = resolve(entry.driver)
         if isinstance(driver, type) and issubclass(driver, Instrument):
             self.device: Any = driver(
@@ -47,13 +56,19 @@ class Opened:
                 transcript=transcript,
                 check=check,
                 reconnect=entry.reconnect,
+                rescue=rescue,
                 **entry.line,
                 **entry.options,
             )
             return
+        if port.startswith("sim:///"):  # a foreign driver may know devices only
+            port = simulation.served(Path(port.removeprefix("sim://"))) or port
         self._lock = hold(port, entry.name)
         try:
-            self.device = driver(port, **entry.line, **entry.options)
+            if _of_pymeasure(driver) and (port.startswith("/") or "://" in port):
+                self.device = driver(self._adapter(port))
+            else:
+                self.device = driver(port, **entry.line, **entry.options)
         except InstrumentError:
             self.close()
             raise
@@ -61,6 +76,18 @@ class Opened:
             self.close()
             words = " ".join(str(error).split())[:300]
             raise InstrumentError(f"{entry.name} can't be opened by {entry.driver}: {words}.") from error
+
+    def _adapter(self, port: str) -> Any:
+        """pymeasure's serial adapter on a port of pyserial's: its drivers need no VISA library then.
+
+        lab.toml's options write_termination, read_termination (both a line feed) and timeout (2 s) are for it.
+        """
+        adapters = importlib.import_module("pymeasure.adapters")
+        options = {"timeout": 2.0, **self.entry.line, **self.entry.options}
+        ends = {name: options.pop(name, "\n") for name in ("write_termination", "read_termination")}
+        self._port = open_port(port, options)
+        self._port.reset_input_buffer()
+        return adapters.SerialAdapter(self._port, **ends)
 
     def make_safe(self) -> None:
         """Make it safe, as its driver or lab.toml says. Raises whatever goes wrong."""
@@ -78,19 +105,31 @@ class Opened:
     def close(self) -> None:
         """Give it up."""
         device = getattr(self, "device", None)
-        for name in ("close", "shutdown", "disconnect"):
-            if device is not None and callable(getattr(device, name, None)) and name == "close":
-                device.close()
+        for one in (device, getattr(device, "adapter", None), self._port):  # pymeasure's have it on their adapter
+            if callable(close := getattr(one, "close", None)):
+                with contextlib.suppress(Exception):
+                    close()
                 break
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
 
-def port_of(entry: Entry, jobs: Path | None) -> str:
-    """Its port; a simulator's is the pty on which this deployment serves it, where it does."""
-    if entry.port.startswith("sim://") and jobs is not None:
-        served = jobs / ".labwaiter" / "sim" / entry.name
-        if served.exists():
-            return str(served)
-    return entry.port
+def _of_pymeasure(driver: Any) -> bool:
+    return any(one.__module__.startswith("pymeasure.") for one in getattr(driver, "__mro__", ()))
+
+
+def served_port(entry: Entry, jobs: Path, check: Callable[[], None] = lambda: None) -> str:
+    """The URL of a simulated instrument in the simulated lab, which has a moment to come. Raises Lost."""
+    link = simulation.folder(jobs) / entry.name
+
+    def look() -> str | None:
+        check()
+        return simulation.served(link)
+
+    if until(link.parent, look, SERVED_WITHIN) is None:
+        raise Lost(
+            f"{entry.name} is a simulated instrument, and the simulated lab that serves it did not come"
+            f" within {SERVED_WITHIN:g} s: the supervisor's log says why."
+        )
+    return f"sim://{link}"

@@ -11,7 +11,7 @@ import json
 from functools import cache
 from typing import Any, TypeVar
 
-from ..record import Condition, End, Identity, Picture, Progress, Record, Request, State, Stopping, View
+from ..record import Condition, End, Identity, Picture, Progress, Record, Request, Silence, State, Stopping, View
 
 T = TypeVar("T")
 
@@ -26,17 +26,26 @@ def _known(kind: type[Any]) -> frozenset[str]:
     return frozenset(f.name for f in dataclasses.fields(kind))
 
 
-def _fields(kind: type[T], data: dict[str, Any]) -> dict[str, Any]:
+def _read(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError as error:  # one damaged record may end no supervisor
+        raise ValueError("nested too deeply for a record") from error
+
+
+def _fields(kind: type[T], data: Any) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise ValueError(f"a {kind.__name__} is a JSON object, not {type(data).__name__}")
     known = _known(kind)  # type: ignore[arg-type]
     return {k: v for k, v in data.items() if k in known}
 
 
 def request(text: bytes) -> Request:
     """request.json. Raises ValueError, TypeError or KeyError for what is none; so do the others here."""
-    return request_of(json.loads(text))
+    return request_of(_read(text))
 
 
-def request_of(said: dict[str, Any]) -> Request:
+def request_of(said: Any) -> Request:
     """A request, of its JSON object."""
     data = _fields(Request, said)
     for name in ("instruments", "files"):
@@ -46,7 +55,7 @@ def request_of(said: dict[str, Any]) -> Request:
 
 def condition(text: bytes) -> Condition:
     """state.json."""
-    return Condition(**_with_process(_fields(Condition, json.loads(text))))
+    return Condition(**_with_process(_fields(Condition, _read(text))))
 
 
 def _with_process(data: dict[str, Any]) -> dict[str, Any]:
@@ -60,30 +69,33 @@ def _with_process(data: dict[str, Any]) -> dict[str, Any]:
 
 def end(text: bytes) -> End:
     """end.json."""
-    data = _fields(End, json.loads(text))
+    data = _fields(End, _read(text))
     data["outcome"] = State(data["outcome"])
     return End(**data)
 
 
 def progress(text: bytes) -> Progress:
     """progress.json."""
-    return _progress(json.loads(text))
+    return _progress(_read(text))
 
 
-def _progress(said: dict[str, Any]) -> Progress:
+def _progress(said: Any) -> Progress:
     data = _fields(Progress, said)
     if data.get("picture") is not None:
         data["picture"] = Picture(**_fields(Picture, data["picture"]))
-    data["replies"] = {int(number): reply for number, reply in data.get("replies", {}).items()}
+    data["replies"] = {int(number): reply for number, reply in dict(data.get("replies", {})).items()}
     return Progress(**data)
 
 
 def view(text: bytes) -> View:
     """A view that another machine has told; its picture and its own page come beside it."""
-    data = _fields(View, json.loads(text))
+    data = _fields(View, _read(text))
     record = _with_process(_fields(Record, data["record"]))
     data["record"] = Record(**record | {"request": request_of(record["request"])})
     data["progress"] = _progress(data["progress"])
-    data["messages"] = tuple(data["messages"])
+    for name in ("messages", "hardware"):
+        data[name] = tuple(data.get(name, ()))
+    if data.get("silence") is not None:
+        data["silence"] = Silence(**_fields(Silence, data["silence"]))
     data["files"] = tuple((name, size) for name, size in data["files"])
     return View(**data)

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..process import boot_clock
 from ..record import Condition, End, Progress, Request
 from . import codec
 from .files import read_bounded, sync_folder, touch, write_whole
@@ -32,7 +33,7 @@ RECORD_MAX = 64_000_000  # bytes of one of our own files: outputs may be large t
 OWN_PAGE_MAX = 2_000_000  # bytes read of a program's status.html: over the page's bound, so that it can say so
 PICTURE_MAX = 1_000_001
 LOG_TAIL = 8_000  # bytes
-_STATUS = re.compile(rb"\s*([0-9]{1,3}(?:\.[0-9]{0,6})?)\s*%?\s*")
+_STATUS = re.compile(rb"\s*([0-9]{1,3}(?:\.[0-9]*)?)\s*%?\s*")
 
 
 @dataclass(frozen=True)
@@ -105,16 +106,20 @@ class Folder:
         return os.path.exists(f"{self._at}/{name}/{mark}")
 
     def marked_at(self, name: str, mark: str) -> float | None:
-        """When it was set, as Unix time in s; None where it isn't."""
+        """When it was set, as Unix time in s (`polled`: boot clock); None where it isn't."""
         try:
             return os.stat(f"{self._at}/{name}/{mark}").st_mtime
         except OSError:
             return None
 
     def polled(self, name: str) -> None:
-        """A caller has asked for this job."""
+        """A workflow manager has asked for this job. The mark's time is the boot clock's, which nobody can set."""
         with contextlib.suppress(OSError):
-            touch(f"{self._at}/{name}/polled")
+            touch(f"{self._at}/{name}/polled", boot_clock())
+
+    def polled_at(self, name: str) -> float | None:
+        """When one last did, boot clock, s; None where none ever did."""
+        return self.marked_at(name, "polled")
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -208,7 +213,10 @@ class Folder:
             return 0
 
     def queue(self) -> dict[str, object]:
-        """queue.json: {"running": n, "max_running": n, "queued": [name, …]}; {} before the first."""
+        """queue.json, {} before the first.
+
+        {"running": n, "max_running": n, "queued": [name, …], "needs": {name: [instrument, …]}}
+        """
         text = read_bounded(self.ours / "queue.json", RECORD_MAX)
         try:
             return dict(json.loads(text)) if text else {}
@@ -233,9 +241,9 @@ class Folder:
         """progress.json."""
         write_whole(f"{self._at}/{name}/progress.json", codec.dump(progress))
 
-    def write_queue(self, running: int, max_running: int, queued: list[str]) -> None:
+    def write_queue(self, running: int, max_running: int, queued: list[str], needs: dict[str, tuple[str, ...]]) -> None:
         """queue.json."""
-        content = {"running": running, "max_running": max_running, "queued": queued}
+        content = {"running": running, "max_running": max_running, "queued": queued, "needs": needs}
         write_whole(self.ours / "queue.json", json.dumps(content).encode())
 
     def forget_active(self, name: str) -> None:
@@ -258,11 +266,18 @@ class Folder:
         folder = self.path(name)
         content = json.dumps({"service": service, "removed": now}).encode()
         write_whole(folder / "tombstone.json", content, durable=True)
+        # first the request: with one and without a state the job would be run again. Last the state: by
+        # that the next call finds what it has to finish
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(folder / "request.json")
+        sync_folder(folder)
         for entry in list(os.scandir(folder)):
-            if entry.name == "tombstone.json":
+            if entry.name in ("tombstone.json", "state.json"):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path, ignore_errors=True)
             else:
                 with contextlib.suppress(OSError):
                     os.unlink(entry.path)
+        with contextlib.suppress(OSError):
+            os.unlink(folder / "state.json")

@@ -12,12 +12,12 @@ from ..errors import TooManyJobs, Unavailable
 from ..record import Record, Request, State, View
 from ..service import Service
 from ..settings import Settings
-from . import link, messages
+from ..watch import until
+from . import link, messages, presence
 from .exchange import Exchange
 from .folder import Folder
 from .leases import Leases
 from .look import Look
-from .watch import until
 
 log = logging.getLogger(__name__)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -103,18 +103,23 @@ class Here:
         found = until(self.folder.path(name), lambda: self._look.settled(name), wait)
         return self._look.record(name) if found else None
 
+    def signed(self, anew: bool = False) -> None:
+        """Sign for the web side of this machine."""
+        presence.sign(self.folder.ours, anew)
+
     # -- speaking to it -----------------------------------------------------------------------
 
     def abort(self, record: Record, wait: float) -> bool:
         """Set the mark, wake the supervisor, wait for the end."""
         name = record.name
+        if not record.active and not record.request.instruments:
+            return True
         if record.active:
             with contextlib.suppress(FileExistsError):
                 self.folder.mark(name, "abort")
             self._look.wake(name)
-            if self.ended(name, wait) is None:
-                return False
-        return not self._leases.of_job(name)  # an instrument that could not be read back safe keeps its lease
+        # what has written its end may still be made safe; what could not be read back safe keeps its lease
+        return self.ended(name, wait) is not None and not self._leases.of_job(name)
 
     def notify(self, record: Record, message: str, wait: float) -> str:
         """Append it to notifications.txt."""

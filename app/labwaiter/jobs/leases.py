@@ -2,21 +2,27 @@
 
 ``.labwaiter/leases/<instrument>.json``: held by a job, being made safe after it, unsafe, or reserved by a
 person. No file: free. A holder that has died means "making safe", never "free".
+
+Whoever changes a lease holds ``.labwaiter/leases/.turn`` (flock(2)) from the look to the write, so that one that
+was free has one taker. The supervisor waits for nobody: where it isn't its turn, it tries again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from .files import read_bounded, write_whole
 from .names import OURS
+
+PATIENCE = 3.0  # s for a turn
 
 
 class Held(StrEnum):
@@ -51,10 +57,12 @@ class Lease:
 
 
 class Leases:
-    """The leases of one deployment."""
+    """The leases of one deployment. The names of instruments are those of lab.toml, or of a folder made from it."""
 
     def __init__(self, jobs: Path) -> None:
         self._folder = jobs / OURS / "leases"
+
+    # -- looking ------------------------------------------------------------------------------
 
     def all(self) -> dict[str, Lease]:
         """Every instrument that isn't free; a reservation that has run out is none."""
@@ -67,32 +75,118 @@ class Leases:
 
     def of(self, instrument: str) -> Lease | None:
         """The lease of one instrument; None where it is free. A damaged one counts as unsafe."""
-        text = read_bounded(self._folder / f"{instrument}.json", 100_000)
-        if text is None:
+        path = self._folder / f"{instrument}.json"
+        text = read_bounded(path, 100_000)
+        if text is None and not os.path.lexists(path):
             return None
         try:
-            said = json.loads(text)
-            lease = Lease(**{**said, "how": Held(said["how"])})
+            said = json.loads(text or b"")
+            lease = Lease(**{**said, "instrument": instrument, "how": Held(said["how"])})
+            over = lease.until is not None and lease.until < time.time()
         except (ValueError, TypeError, KeyError):
             return Lease(instrument, Held.UNSAFE, why="Its lease is damaged, so nobody knows what was with it.")
-        return None if lease.until is not None and lease.until < time.time() else lease
+        return None if over else lease
+
+    def of_job(self, job: str) -> list[Lease]:
+        """What a job holds, or held when it ended."""
+        return [lease for lease in self.all().values() if lease.job == job and lease.how is not Held.RESERVED]
+
+    # -- changing -----------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def turn(self, wait: float = PATIENCE) -> Iterator[None]:
+        """The turn to change leases. Raises BlockingIOError where it is another's for longer than `wait` s."""
+        until = time.monotonic() + wait
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / ".turn"
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # enough for a lock, and root's file is no obstacle
+        try:
+            while True:
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > until:
+                        raise
+                    time.sleep(0.005)  # it is had for a few milliseconds, unless its holder is stopped
+            yield
+        finally:
+            os.close(fd)
 
     def write(self, lease: Lease, durable: bool = False) -> None:
-        """Write a lease. Raises OSError."""
+        """Write a lease, whatever there was. Raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True)
         write_whole(self._folder / f"{lease.instrument}.json", json.dumps(asdict(lease)).encode(), durable=durable)
 
-    def take(self, job: str, instruments: Iterable[str]) -> None:
-        """Have a job hold these. Raises OSError, with none held."""
-        taken: list[str] = []
+    def take(self, job: str, instruments: Iterable[str]) -> bool:
+        """Have a job hold all of these, or none: False where one isn't free (any more). Doesn't wait.
+
+        Raises:
+            OSError: the disk refuses; none is held then.
+        """
+        wanted = tuple(instruments)
+        if not wanted:
+            return True
         try:
-            for name in instruments:
-                self.write(Lease(name, Held.BY_JOB, job, since=time.time()))
-                taken.append(name)
-        except OSError:
-            for name in taken:
-                self.free(name)
-            raise
+            with self.turn(wait=0):
+                if any(self.of(name) for name in wanted):
+                    return False
+                try:
+                    for name in wanted:
+                        self.write(Lease(name, Held.BY_JOB, job, since=time.time()))
+                except OSError:
+                    for name in wanted:
+                        self.free(name)
+                    raise
+        except BlockingIOError:
+            return False
+        return True
+
+    def reserve(self, instrument: str, who: str, seconds: float) -> Lease | None:
+        """Reserve an instrument for a person, or prolong that: the lease in the way, None where there was none.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        with self.turn():
+            there = self.of(instrument)
+            if there is not None and (there.how is not Held.RESERVED or there.why != who):
+                return there
+            now = time.time()
+            self.write(Lease(instrument, Held.RESERVED, why=who, since=now, until=now + seconds), durable=True)
+            return None
+
+    def hand_on(self, lease: Lease, durable: bool = False) -> bool:
+        """Change the lease of a job that is over; False, and nothing done, where somebody else has it by now.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        with self.turn():
+            if not self._still(lease.instrument, lease.job):
+                return False
+            self.write(lease, durable=durable)
+            return True
+
+    def give_back(self, instrument: str, job: str) -> bool:
+        """Free what a job had, now that it is safe; False where somebody else has it by now."""
+        with self.turn():
+            if not self._still(instrument, job):
+                return False
+            self.free(instrument)
+            return True
+
+    def _still(self, instrument: str, job: str) -> bool:
+        """Whether it is with this job, or with nobody; what a damaged lease says counts for nothing."""
+        there = self.of(instrument)
+        return there is None or there.job == job or (there.how is Held.UNSAFE and not there.job)
+
+    def free(self, instrument: str) -> None:
+        """Nobody has it any more, and it is safe."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._folder / f"{instrument}.json")
 
     def sync(self, instruments: Iterable[str]) -> None:
         """Have these leases on the disk, not only in its cache."""
@@ -102,12 +196,3 @@ class Leases:
                 os.fsync(fd)
             finally:
                 os.close(fd)
-
-    def free(self, instrument: str) -> None:
-        """Nobody has it any more, and it is safe."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._folder / f"{instrument}.json")
-
-    def of_job(self, job: str) -> list[Lease]:
-        """What a job holds, or held when it ended."""
-        return [lease for lease in self.all().values() if lease.job == job and lease.how is not Held.RESERVED]

@@ -1,7 +1,6 @@
 """The way to the supervisor: is it there, wake it, start it, replace it, stop it.
 
-It holds a POSIX record lock on supervisor.lock: that dies with its process and no child inherits
-it, so asking the lock is asking whether a supervisor lives (fcntl(2), F_GETLK).
+It holds a POSIX record lock on supervisor.lock: asking the lock is asking whether a supervisor lives.
 """
 
 from __future__ import annotations
@@ -12,35 +11,25 @@ import os
 import select
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from .. import simulation
 from ..errors import Misconfigured
-from ..process import MARKER, identify, open_pidfd
+from ..process import MARKER, identify, lock_holder, open_pidfd
 from ..settings import ROOT, Settings
 from .files import touch
 from .folder import Folder
 from .names import OURS
 
-_FLOCK = "hhqqi"  # struct flock on 64-bit Linux, padded as C does
 LOG_MAX = 5_000_000  # bytes of supervisor.log, before a new one is begun
 
 
 def alive(settings: Settings) -> int | None:
     """The pid of the supervisor of this jobs folder (0: in another container); None without one."""
-    try:
-        fd = os.open(f"{settings.jobs_folder}/{OURS}/supervisor.lock", os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_GETLK, asked))
-        return None if kind == fcntl.F_UNLCK else max(pid, 0)
-    finally:
-        os.close(fd)
+    return lock_holder(f"{settings.jobs_folder}/{OURS}/supervisor.lock")
 
 
 def take_lock(file: Path) -> int | None:
@@ -82,7 +71,7 @@ def wake(settings: Settings, name: str) -> bool:
 
 
 def may_be_written(settings: Settings) -> None:
-    """Have the jobs folder there. Raises Misconfigured where it can't be made or written."""
+    """Have the jobs and the files folder there. Raises Misconfigured where that of the jobs can't be written."""
     try:
         Folder(settings.jobs_folder).make()
         touch(settings.jobs_folder / OURS / "start.lock")
@@ -92,6 +81,8 @@ def may_be_written(settings: Settings) -> None:
             f"WAITER_LOG_FOLDER {settings.jobs_folder} can't be written by {who} ({error.strerror}):"
             f" give it to that user (chown {os.geteuid()}), or name another folder."
         ) from error
+    with contextlib.suppress(OSError):  # it may be another's, and only read
+        settings.files_folder.mkdir(parents=True, exist_ok=True)
 
 
 def stopped(settings: Settings) -> bool:
@@ -187,9 +178,10 @@ def stop(settings: Settings, wait: float = 60.0) -> bool:
     while True:
         pid = alive(settings)
         if pid is None:
-            if not folder.active_names() or settings.supervisor_elsewhere:
+            left = folder.active_names() or simulation.alive(settings.jobs_folder)
+            if not left or settings.supervisor_elsewhere:
                 return True
-            ensure(settings, even_if_stopped=True)  # jobs without a supervisor are settled by a new one
+            ensure(settings, even_if_stopped=True)  # what is left without a supervisor is dealt with by a new one
             pid = alive(settings)
         who = identify(pid) if pid else None
         fd = open_pidfd(who) if who else None

@@ -10,20 +10,23 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from .. import lab
 from ..errors import Unavailable, UnknownServiceID
 from ..process import lives
-from ..record import ACTIVE, ENDED, Condition, Record, State, View, derive
+from ..record import ACTIVE, ENDED, Condition, Record, Silence, State, View, derive
 from ..service import Service
 from ..settings import Settings
+from ..watch import until
 from . import link, messages
 from .exchange import Exchange
 from .folder import Folder
-from .leases import Leases
-from .watch import until
+from .leases import Held, Leases
+from .presence import QUIET, silence
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 MESSAGES_SHOWN = 10
+TRY_AGAIN = 60.0  # s after a supervisor could not be started
 SETTLE_SECONDS = 1.5  # a supervisor settles in milliseconds; one that has yet to start, in a tenth of a second
 
 
@@ -32,6 +35,8 @@ class Look:
 
     def __init__(self, settings: Settings, folder: Folder, exchange: Exchange) -> None:
         self.settings, self.folder, self.exchange = settings, folder, exchange
+        self._lab, self._leases = lab.Kept(settings.lab), Leases(settings.jobs_folder)
+        self._not_before = 0.0  # monotonic s
 
     def record(self, name: str) -> Record:
         """One job as everybody sees it.
@@ -81,20 +86,20 @@ class Look:
 
     def have_supervisor(self) -> None:
         """Have a supervisor there, unless it was stopped on purpose."""
+        if time.monotonic() < self._not_before:
+            return
         try:
             link.ensure(self.settings)
         except OSError:
+            # the try takes 10 s, and polls come one after the other: not each of them can make one
+            self._not_before = time.monotonic() + TRY_AGAIN
             log.exception("no supervisor could be started")
 
     def view(self, record: Record, service: Service | None) -> View:
         """All that a page shows of a job."""
         name = record.name
         progress = self.folder.progress(name)
-        place, ahead = self._place(name) if record.state is State.QUEUED else (None, "")
-        if place is not None and record.request.instruments:
-            leases = Leases(self.settings.jobs_folder).all()
-            busy = [leases[n].in_words for n in record.request.instruments if n in leases]
-            ahead = ", ".join(busy) or ahead
+        place, ahead = self._place(record) if record.state is State.QUEUED else (None, "")
         said = messages.read(self.folder.path(name))
         return View(
             record=record,
@@ -109,11 +114,47 @@ class Look:
             own_page=self.folder.own_page(name) if record.active else None,
             picture=self.folder.picture(name, progress.picture.file) if progress.picture else None,
             files=self.exchange.listing(name),
+            silence=self._silence(record),
+            hardware=self._hardware(record),
         )
 
-    def _place(self, name: str) -> tuple[int | None, str]:
+    def _silence(self, record: Record) -> Silence | None:
+        needs = record.request.instruments
+        if record.state is not State.RUNNING or record.stopping or not needs:
+            return None
+        found = silence(self.folder, self._lab.now(), record.name, needs)
+        return found if found is not None and found.seconds >= QUIET else None
+
+    def _hardware(self, record: Record) -> tuple[str, ...]:
+        """What is to be said of the instruments of a job that ends or has ended."""
+        told = []
+        for name in record.request.instruments:
+            lease = self._leases.of(name)
+            if lease is None or lease.job != record.name:
+                continue
+            if lease.how is Held.UNSAFE:
+                told.append(f"{name} is UNSAFE and waits for an operator: {lease.why}")
+            elif lease.how is Held.MAKING_SAFE or not record.active:
+                told.append(f"{name} is being made safe.")
+        return tuple(told)
+
+    def _place(self, record: Record) -> tuple[int | None, str]:
+        """Its place, and for what it waits: among all, or among those who wait for an instrument of its own."""
         queue = self.folder.queue()
-        queued = queue.get("queued")
-        if not isinstance(queued, list) or name not in queued:
+        queued, needs = queue.get("queued"), queue.get("needs")
+        if not isinstance(queued, list) or record.name not in queued:
             return None, ""
-        return queued.index(name) + 1, f"{queue.get('running')} of {queue.get('max_running')} jobs are running"
+        before = queued[: queued.index(record.name)]
+        own = record.request.instruments
+        if own and isinstance(needs, dict):
+            rivals = [name for name in before if set(needs.get(name, ())) & set(own)]
+            busy = [lease.in_words for name in own if (lease := self._leases.of(name))]
+            if busy or rivals:
+                return len(rivals) + 1, ", ".join([*busy, *_before(own, [needs[rival] for rival in rivals])])
+        return len(before) + 1, f"{queue.get('running')} of {queue.get('max_running')} jobs are running"
+
+
+def _before(own: tuple[str, ...], others: list[list[str]]) -> list[str]:
+    """For which of its instruments others wait before it, in words."""
+    counts = {name: sum(name in other for other in others) for name in own}
+    return [f"{n} {'waits' if n == 1 else 'wait'} for {name} before it" for name, n in counts.items() if n]

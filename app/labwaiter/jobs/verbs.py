@@ -57,7 +57,8 @@ class Jobs:
 
         Args:
             given: input name → value or text as the caller wrote it; None or absent: its default.
-            address: this deployment's public address with its context root, for links.
+            address: this deployment's public address with its context root, for links; whoever starts without one, as
+                a shell does, is not expected to poll.
 
         Raises:
             MissingParameter, InvalidParameter: an input (or a blank serviceID) is refused.
@@ -71,7 +72,7 @@ class Jobs:
         if service.instruments:
             inputs = self._lab(service).choose(service.inputs, inputs)
         if self._same(name, service, inputs):
-            return self.status(service, service_id)
+            return self.status(service, service_id, polled=bool(address))
         instruments = tuple(inputs[p.name] for p in service.instruments)
         files = tuple(str(inputs[p.name]) for p in service.inputs if p.kind == "file" and inputs[p.name] is not None)
         now = time.time()
@@ -81,7 +82,9 @@ class Jobs:
         if not self.records.claim(name, request):
             if not self._same(name, service, inputs):
                 raise Unavailable("The jobs folder changes under this start; try again.")
-            return self.status(service, service_id)
+            return self.status(service, service_id, polled=bool(address))
+        if address:
+            self.records.polled(name)  # from now on somebody is expected to ask for it
         view = View(record=derive(name, request, None, None), now=time.time(), limit=service.limit)
         return Status(view, False, service.placeholders)
 
@@ -108,15 +111,19 @@ class Jobs:
             raise ServiceIDInUse("This serviceID belongs to an execution with other inputs: use a new one.")
         return True
 
-    def status(self, service: Service, service_id: str) -> Status:
+    def status(self, service: Service, service_id: str, polled: bool = True) -> Status:
         """How an execution is going.
+
+        Args:
+            polled: it is a workflow manager that asks; what waits to be abandoned begins to wait anew.
 
         Raises:
             UnknownServiceID: nothing of this service was started under it.
             JobFailed, JobAborted: it came to a bad end, and its page has been shown for 20 s.
         """
         record = self._record(service, service_id)
-        self.records.polled(record.name)
+        if polled:
+            self.records.polled(record.name)
         if record.state is State.COMPLETED:
             return Status(View(record=record, now=time.time()), True, self._outputs(service, record))
         if record.state in (State.FAILED, State.ABORTED):

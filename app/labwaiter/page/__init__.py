@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import quote
 
-from ..record import State, View
+from ..record import PLOT, State, View
 from ..service import Service
 from .words import (
     CUT,
@@ -81,6 +81,8 @@ def render(view: View, service: Service, files_at: str = "") -> str:
         advice=_advice(record.state),
         running=record.state is State.RUNNING,
         stopping=_STAGES.get(record.stopping.stage, "") if record.stopping else "",
+        silence=_silence(view),
+        hardware=[cut(one, 500) for one in view.hardware],
         abort_asked=record.abort_asked and record.active and not record.stopping,
         percent=percent,
         stage=cut(said.stage, CUT["stage"]),
@@ -94,6 +96,7 @@ def render(view: View, service: Service, files_at: str = "") -> str:
             for name, value in list(said.values.items())[: CUT["values"]]
         ],
         picture=picture,
+        plot=said.picture is not None and said.picture.file == PLOT,
         caption=cut(said.picture.caption, 200) if said.picture else "",
         left_out=left_out,
         note=note,
@@ -117,6 +120,17 @@ def _advice(state: State) -> str:
     if state is State.ABORTED:
         return "The workflow ends in a moment. What was done so far is kept."
     return ""
+
+
+def _silence(view: View) -> str:
+    """The countdown to an abandonment."""
+    if view.silence is None:
+        return ""
+    left = view.silence.most - view.silence.seconds
+    return (
+        f"The workflow manager has asked nothing for {span(view.silence.seconds)}."
+        f" If that goes on, this is aborted in {span(max(0.0, left))}."
+    )
 
 
 def _elapsed(view: View) -> str:

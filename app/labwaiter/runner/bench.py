@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import Any
 
 from .. import lab
+from ..errors import JobFailed
 from ..parameter import Parameter
 from ..settings import Settings
 from .job import Job
@@ -26,7 +28,7 @@ class Bench:
 
         Raises:
             InstrumentError: one can't be opened or is another device; those before it are put away by the caller.
-            Misconfigured: lab.toml has changed since the start, and not for the better.
+            JobFailed, Misconfigured: lab.toml has changed since the start, and not for the better.
         """
         if not parameters:
             return inputs
@@ -35,21 +37,32 @@ class Bench:
         whole = lab.load(self._settings.lab)
         found = dict(inputs)
         for parameter in parameters:
-            entry = whole.entries[inputs[parameter.name]]
+            name = inputs[parameter.name]
+            if name not in whole.entries:
+                raise JobFailed(f"The instrument {name} is no longer in lab.toml.")
+            entry = whole.entries[name]
             transcript: Path = self._job.data / f"{entry.name}.line.txt"
-            opened = Opened(entry, self._settings.jobs_folder, transcript, self._job.check)
+            opened = Opened(entry, self._settings.jobs_folder, transcript, self._job.check_while_waiting)
             self._opened.append(opened)
             found[parameter.name] = opened.device
         return found
 
     def put_away(self) -> None:
-        """Make safe and close. What fails here is tried again from outside, by the guard."""
+        """Make safe and close. What fails here, or hangs, is tried again from outside, by the guard."""
         for opened in reversed(self._opened):
-            try:
-                opened.make_safe()
-            except Exception:
-                print(f"{opened.entry.name} could not be made safe from within the job:", file=sys.stderr)
-                traceback.print_exc()
-            with contextlib.suppress(Exception):
-                opened.close()
+            # a thread, because nobody can tell what another library's driver waits for; it ends with this process
+            work = threading.Thread(target=self._put_away, args=(opened,), daemon=True)
+            work.start()
+            work.join(opened.entry.safe_seconds)
+            if work.is_alive():
+                print(f"{opened.entry.name} is not safe after {opened.entry.safe_seconds:g} s.", file=sys.stderr)
         self._opened.clear()
+
+    def _put_away(self, opened: Any) -> None:
+        try:
+            opened.make_safe()
+        except Exception:
+            print(f"{opened.entry.name} could not be made safe from within the job:", file=sys.stderr)
+            traceback.print_exc()
+        with contextlib.suppress(Exception):
+            opened.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import signal
 import threading
@@ -18,9 +20,10 @@ from ..jobs.exchange import Exchange
 from ..jobs.files import write_whole
 from ..jobs.folder import Folder
 from ..program import Program
-from ..record import Picture, Progress, Request
-from .recorder import PLOT, Recorder
+from ..record import PLOT, Picture, Progress, Request
+from .recorder import Recorder, current
 
+LOOK_EVERY = 0.2  # s between two calls of `Job.meanwhile`
 WRITE_EVERY = 0.1  # s between two writes of progress.json: pages are looked at every 6 s
 
 
@@ -70,6 +73,8 @@ class Job:
         status_file, result_file, notifications_file: for a wrapped program: its progress in percent
             and its result go into the first two, messages to it come in the third, a line each.
         extra_parameters: the caller's extraParameters, or None.
+        meanwhile: a function of yours that is called some times a second while an instrument is waited for: it may
+            hear messages and say how it goes, but not speak with that instrument. What it raises ends the wait.
     """
 
     def __init__(self, store: Folder, name: str, request: Request, stop: Stop, exchange: Exchange) -> None:
@@ -89,6 +94,8 @@ class Job:
         self._progress = Progress()
         self._written = 0.0  # monotonic s
         self.recorder = Recorder(self.data)
+        self.meanwhile: Callable[[], None] | None = None
+        self._looked = 0.0  # monotonic s: when that was last called
         self._pending = False
         self.on_pending: Callable[[], None] = lambda: None
         self.on_run: Callable[[Program], str]
@@ -114,8 +121,9 @@ class Job:
         A reading of an instrument that is older than 10 s is left out: it says nothing of now.
         """
         self.check()
-        self.recorder.record(values, self._progress.units)
-        shown = {n: v.real if isinstance(v, float) else v for n, v in values.items()}
+        known = {name: current(value) for name, value in values.items()}
+        self.recorder.record(known, self._progress.units)
+        shown = {n: "—" if isinstance(v, float) and not math.isfinite(v) else v for n, v in known.items()}
         self._say(values={**self._progress.values, **shown})
 
     def plot(self, *names: str, against: str = "time") -> None:
@@ -160,20 +168,18 @@ class Job:
     def _write(self) -> None:
         self._pending = False
         self._written = time.monotonic()
-        self._store.write_progress(self._name, self._progress)
+        with contextlib.suppress(OSError):  # a full disk costs the page, not the work
+            self._store.write_progress(self._name, self._progress)
 
     def is_pending(self) -> bool:
         """Whether something was said that isn't on disk yet."""
         return self._pending
 
     def flush(self) -> None:
-        """Write what was said but isn't on disk yet. A full disk costs the page, not the work."""
+        """Write what was said but isn't on disk yet."""
         with self._turn:
             if self._pending:
-                try:
-                    self._write()
-                except OSError:
-                    self._pending = False
+                self._write()
 
     # -- having others work ---------------------------------------------------------------------
 
@@ -221,6 +227,18 @@ class Job:
     def check(self) -> None:
         """Raises Aborted when the job was asked to stop."""
         self._stop.check()
+
+    def check_while_waiting(self) -> None:
+        """As `check`, for the instruments: `meanwhile` has its turn, too, unless the work is over."""
+        self.check()
+        look = self.meanwhile
+        if look is None or not self._stop.armed or time.monotonic() - self._looked < LOOK_EVERY:
+            return
+        self.meanwhile = None  # not while it has its turn
+        try:
+            look()
+        finally:
+            self.meanwhile, self._looked = look, time.monotonic()
 
     def sleep(self, seconds: float) -> None:
         """Wait; an abort ends it."""

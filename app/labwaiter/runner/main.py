@@ -118,6 +118,8 @@ def _prepare(order: Order) -> tuple[Log, int | None]:
     job = order.job
     reserve = _reserve(f"{order.folder}/.end")
     os.chdir(f"{order.folder}/data")
+    # matplotlib's list of fonts takes a second to make: all jobs of a deployment share one, and need no home for it
+    os.environ.setdefault("MPLCONFIGDIR", os.fspath(order.store.ours / "matplotlib"))
     log = Log(f"{order.folder}/log.txt", order.log_limit, job.flush, job.is_pending)
     job.on_pending = log.nudge
     faulthandler.enable(log.descriptor)

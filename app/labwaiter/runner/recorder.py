@@ -8,51 +8,71 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
+import gc
 import io
-import logging
 import math
 import os
+import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from ..jobs.files import write_whole
-from ..jobs.names import OURS
+from ..record import PLOT
+from .plot import Curve, picture
 
-POINTS_MAX = 2000  # of a curve
 DRAW_EVERY = 5.0  # s: portals look every 6
+DRAW_SHARE = 0.05  # of a core that drawing may take: on a slow machine it is done less often
 STALE = 10.0  # s: an older reading is no measurement of now
-FILE, PLOT = "record.csv", "plot.png"
+COLUMNS_MAX = 200
+FILE = "record.csv"
 
 
-class Curve:
-    """One quantity against another: bounded, with its extremes kept."""
+class Table:
+    """A CSV file that rows are appended to; a quantity that comes later gets a column behind the others."""
 
-    def __init__(self) -> None:
-        self.points: list[tuple[float, float]] = []
-        self._every = 1
-        self._held: list[tuple[float, float]] = []
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._heads: dict[str, str] = {}  # name → what stands above its column
+        self._out: int | None = None
+        self._size = 0  # bytes that are whole rows
 
-    def add(self, x: float, y: float) -> None:
-        """Take a point; of each group that stands for one place on the paper the lowest and the highest stay."""
-        self._held.append((x, y))
-        if len(self._held) < self._every:
-            return
-        self.points += self._extremes(self._held)
-        self._held = []
-        if len(self.points) > POINTS_MAX:
-            self.points = [p for i in range(0, len(self.points), 4) for p in self._extremes(self.points[i : i + 4])]
-            self._every *= 2
+    def add(self, row: dict[str, Any], units: dict[str, str]) -> None:
+        """Write a row. Raises OSError: nothing of it is in the file then."""
+        new = [name for name in row if name not in self._heads][: COLUMNS_MAX - len(self._heads)]
+        if new:
+            self._widen({name: f"{name} / {units[name]}" if units.get(name) else name for name in new})
+            if len(self._heads) == COLUMNS_MAX:
+                print(f"{self._path.name} has {COLUMNS_MAX} columns; it takes no more.", file=sys.stderr)
+        assert self._out is not None
+        line = _line([_text(row.get(name)) for name in self._heads]).encode()
+        try:
+            if os.write(self._out, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            os.ftruncate(self._out, self._size)  # half a row would spoil the next one
+            raise
+        self._size += len(line)
 
-    @staticmethod
-    def _extremes(group: list[tuple[float, float]]) -> list[tuple[float, float]]:
-        if len(group) < 3:
-            return list(group)
-        known = [p for p in group if not math.isnan(p[1])]
-        if not known:
-            return group[:1]
-        return sorted({min(known, key=lambda p: p[1]), max(known, key=lambda p: p[1])})
+    def _widen(self, new: dict[str, str]) -> None:
+        """Put the file in place anew with more columns: a row is a line, and gets so many empty cells behind."""
+        beside = self._path.with_name(f".{self._path.name}")
+        heads = {**self._heads, **new}
+        with open(beside, "wb") as out:
+            out.write(_line(list(heads.values())).encode())
+            if self._out is not None:
+                with open(self._path, "rb") as rows:
+                    rows.readline()
+                    for row in rows:
+                        out.write(row.removesuffix(b"\n") + b"," * len(new) + b"\n")
+            size = out.tell()
+        opened = os.open(beside, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        os.rename(beside, self._path)
+        if self._out is not None:
+            os.close(self._out)
+        self._out, self._size, self._heads = opened, size, heads
 
 
 class Recorder:
@@ -61,64 +81,52 @@ class Recorder:
     def __init__(self, data: Path) -> None:
         self._data = data
         self._began = time.monotonic()
-        self._names: list[str] = []
-        self._out: Any = None
-        self._files = 0
+        self._table = Table(data / FILE)
         self._against = "time"
-        self._shown: tuple[str, ...] = ()
         self._curves: dict[str, Curve] = {}
         self._units: dict[str, str] = {}
         self._turn = threading.Lock()
-        self._drawn = threading.Event()
+        self._over = threading.Event()
         self._changed = False
         self._thread: threading.Thread | None = None
 
     def plot(self, names: tuple[str, ...], against: str) -> None:
         """Have these drawn from now on."""
-        self._shown, self._against = names, against
-        self._curves = {name: Curve() for name in names}
+        with self._turn:
+            self._against, self._curves = against, {name: Curve() for name in names}
 
     def record(self, values: dict[str, Any], units: dict[str, str]) -> None:
         """Write a row; a full disk costs the row, not the work."""
-        elapsed = time.monotonic() - self._began
-        known = {name: _number(value) for name, value in values.items()}
+        row = {"time": round(time.monotonic() - self._began, 4), **values}
+        units = {"time": "s", **units}
         with contextlib.suppress(OSError):
-            self._write({"time": round(elapsed, 4), **known}, {"time": "s", **units})
-        if not self._shown:
+            self._table.add(row, units)
+        if not self._curves:
             return
         with self._turn:
-            self._units = {"time": "s", **units}
-            x = {"time": elapsed, **known}.get(self._against)
-            for name in self._shown:
-                y = known.get(name)
-                if isinstance(x, (int, float)) and isinstance(y, (int, float)):
-                    self._curves[name].add(float(x), float(y))
+            self._units = units
+            x = _place(row.get(self._against))
+            for name, curve in self._curves.items():
+                if name in row and x == x:
+                    curve.add(x, _place(row[name]))
             self._changed = True
         if self._thread is None:
             self._thread = threading.Thread(target=self._draw_on, name="plot", daemon=True)
             self._thread.start()
 
-    def _write(self, row: dict[str, Any], units: dict[str, str]) -> None:
-        new = [name for name in row if name not in self._names]
-        if self._out is None or new:
-            # a quantity more: the rows so far stay as they are, those from now on go into a file of their own
-            self._names += new
-            self._files += 1
-            name = FILE if self._files == 1 else FILE.replace(".", f"-{self._files}.")
-            self._out = open(self._data / name, "a", encoding="utf-8", newline="", buffering=1)  # noqa: SIM115
-            heads = [f"{n} / {units[n]}" if units.get(n) else n for n in self._names]
-            self._out.write(_line(heads))
-        self._out.write(_line([_text(row.get(name)) for name in self._names]))
-
     # -- drawing ------------------------------------------------------------------------------
 
     def _draw_on(self) -> None:
-        while not self._drawn.wait(1.0 if not (self._data / PLOT).exists() else DRAW_EVERY):
+        pause = 1.0
+        while not self._over.wait(pause):
+            first, began = pause < DRAW_EVERY, time.thread_time()
             self.draw()
+            # the first one has imported matplotlib, too
+            pause = DRAW_EVERY if first else max(DRAW_EVERY, (time.thread_time() - began) / DRAW_SHARE)
 
     def close(self) -> None:
         """Draw the last of it."""
-        self._drawn.set()
+        self._over.set()
         if self._thread is not None:
             self._thread.join()
             self.draw()
@@ -130,48 +138,36 @@ class Recorder:
                 return
             self._changed = False
             curves = {name: list(curve.points) for name, curve in self._curves.items()}
-            units = dict(self._units)
-        # its list of fonts takes a second to make: all jobs of a deployment share one
-        os.environ.setdefault("MPLCONFIGDIR", os.fspath(self._data.parent.parent / OURS / "matplotlib"))
-        logging.getLogger("matplotlib").setLevel(logging.WARNING)
+            units, against = dict(self._units), self._against
         with contextlib.suppress(OSError):
-            write_whole(self._data / PLOT, picture(curves, units, self._against))
+            write_whole(self._data / PLOT, picture(curves, units, against))
+        gc.collect(1)  # a figure is a knot of 5 MB, and ten of them would lie about before Python looks
 
 
-def picture(curves: dict[str, list[tuple[float, float]]], units: dict[str, str], against: str) -> bytes:
-    """A PNG of curves with their axes and units, one panel below the other for each unit."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    groups: dict[str, list[str]] = {}
-    for name in curves:
-        groups.setdefault(units.get(name, ""), []).append(name)
-    figure = Figure(figsize=(7.2, 1.2 + 2.4 * len(groups)), dpi=100, layout="constrained")
-    panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
-    for panel, (unit, names) in zip(panels, groups.items(), strict=True):
-        for name in names:
-            x, y = zip(*curves[name], strict=True) if curves[name] else ((), ())
-            panel.plot(x, y, marker="." if len(x) < 60 else "", label=name)
-        panel.set_ylabel((names[0] if len(names) == 1 else "") + (f" / {unit}" if unit else ""))
-        panel.grid(True, alpha=0.3)
-        if len(names) > 1:
-            panel.legend(loc="best", fontsize="small")
-    panels[-1].set_xlabel(against + (f" / {units[against]}" if units.get(against) else ""))
-    out = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(out, format="png")
-    return out.getvalue()
-
-
-def _number(value: Any) -> Any:
-    """The value, or nothing where a reading is too old to be one of now."""
+def current(value: Any) -> Any:
+    """A recorded value, or NaN for a reading that is too old to be one of now."""
     age = getattr(value, "age", None)
-    return math.nan if isinstance(age, float) and age > STALE else value
+    if isinstance(age, float) and age > STALE:
+        return math.nan
+    return value.real if isinstance(value, float) else value
+
+
+def _place(value: Any) -> float:
+    """Where a value stands on an axis; NaN, a gap, for what is no number."""
+    try:
+        place = float(value) if isinstance(value, (int, float)) else math.nan
+    except OverflowError:
+        return math.nan
+    return place if math.isfinite(place) else math.nan
 
 
 def _text(value: Any) -> str:
+    """A cell: empty for nothing and NaN, 1 and 0 for true and false; a row stays one line."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    return repr(float(value)) if isinstance(value, float) else str(value)
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    return repr(float(value)) if isinstance(value, float) else " ".join(str(value).splitlines())
 
 
 def _line(cells: list[str]) -> str:

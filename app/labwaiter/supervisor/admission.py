@@ -8,6 +8,7 @@ import os
 import time
 from dataclasses import dataclass
 
+from ..jobs.leases import Held
 from ..process import boot_clock, boot_id, identify, open_pidfd
 from ..record import Condition, Identity, State, move
 from .brood import Brood
@@ -18,7 +19,9 @@ from .queue import Queue, Waiting
 
 log = logging.getLogger("labwaiter.supervisor")
 UNREADABLE = "The execution could not be started: its record is damaged."
-DISK_FULL = "The execution could not be started: the disk is full."
+VANISHED_SECONDS = 2.0  # an editor may empty the file before it writes it
+VANISHED = "The execution could not be started: the instrument {} is no longer in lab.toml."
+DISK_FULL = "The execution could not be started: the disk is full or can't be written."
 
 
 @dataclass
@@ -34,8 +37,11 @@ class Admission:
 
     def __init__(self, queue: Queue, care: Care, nurseries: Nurseries) -> None:
         self.queue, self.care, self.nurseries = queue, care, nurseries
-        self.leases = care.leases
+        self.leases, self.store = care.leases, care.store
         self.forking: dict[str, Forking] = {}
+        self.vanished: dict[
+            str, float
+        ] = {}  # instruments that are no longer in lab.toml, and since when, boot clock, s
 
     @property
     def _running(self) -> list[str]:
@@ -45,13 +51,15 @@ class Admission:
 
     def admit(self) -> None:
         """Have all forked that may begin. Their leases are written first."""
+        self._refuse_vanished()
+        contested: set[str] = set()  # somebody was faster, or is just at it: the next tick looks again
         while self.queue:
             brood = self.nurseries.ready()
             if brood is None:
                 return
             limits = {name: rules.at_once for name, rules in brood.offers.items()}
-            taken = self.leases.all() if self.queue.needs_instruments else ()
-            one = self.queue.next(self._running, limits, taken)
+            taken, shut = self._not_free()
+            one = self.queue.next(self._running, limits, taken | contested, shut)
             if one is None:
                 return
             self.queue.remove(one.name)
@@ -61,7 +69,10 @@ class Admission:
                 self.care.write_end(one.name, Condition(), State.FAILED, why)
                 continue
             try:
-                self.leases.take(one.name, one.instruments)
+                if not self.leases.take(one.name, one.instruments):
+                    self.queue.add(one)
+                    contested.update(one.instruments)
+                    continue
             except OSError:
                 log.exception("%s can't be started: its leases can't be written", one.name)
                 self.care.write_end(one.name, Condition(), State.FAILED, DISK_FULL)
@@ -72,6 +83,31 @@ class Admission:
                 self._give_back(one)
                 return
             self.forking[one.name] = Forking(one, brood.pid)
+
+    def _not_free(self) -> tuple[set[str], set[str]]:
+        """The instruments that a job or what clears up after it has, and those that only a person frees."""
+        taken = self.care.instruments
+        shut: set[str] = set()
+        if self.queue.needs:
+            for name, lease in self.leases.all().items():
+                (shut if lease.how in (Held.UNSAFE, Held.RESERVED) else taken).add(name)
+        return taken, shut
+
+    def _refuse_vanished(self) -> None:
+        """Whoever waits for an instrument that is no longer in lab.toml would wait for ever."""
+        needs = self.queue.needs
+        lab = self.care.lab.now() if needs else None
+        if lab is None:
+            self.vanished.clear()
+            return
+        now = boot_clock()
+        gone = {one for instruments in needs.values() for one in instruments if one not in lab.entries}
+        self.vanished = {one: self.vanished.get(one, now) for one in gone}
+        for name, instruments in needs.items():
+            over = [one for one in instruments if now - self.vanished.get(one, now) > VANISHED_SECONDS]
+            if over:
+                self.queue.remove(name)
+                self.care.write_end(name, Condition(), State.FAILED, VANISHED.format(over[0]))
 
     def _give_back(self, one: Waiting) -> None:
         """It did not begin: it waits again, and holds nothing."""
@@ -118,6 +154,8 @@ class Admission:
             self._free(charge.instruments)
             self.care.write_end(name, Condition(), State.FAILED, DISK_FULL)
             return None
+        if charge.instruments and self.store.polled_at(name) is not None:
+            self.store.polled(name)  # nobody is abandoned for the time in the queue
         charge.pidfd = open_pidfd(runner)
         self.care.take(charge)
         with contextlib.suppress(BrokenPipeError):  # it died before it began: its exit is told

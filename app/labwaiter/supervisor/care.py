@@ -17,14 +17,18 @@ from pathlib import Path
 
 from ..jobs.folder import Folder
 from ..jobs.leases import Held, Leases
+from ..jobs.presence import silence
+from ..lab import Kept
 from ..process import boot_clock, tell_group
 from ..record import Condition, State, move, settle
 from . import guard
-from .charge import Charge
+from .charge import Charge, duration
+from .guard import Duty
 from .hearth import Hearth
 
 log = logging.getLogger("labwaiter.supervisor")
 ABORTED = "The execution was aborted."
+ABANDONED = "The execution was abandoned by its workflow manager: that asked nothing for {}."
 PARENT_SECONDS = 1.0  # how long a parent may take to tell how its child ended
 DAMAGED = (ValueError, TypeError, KeyError)  # what a record raises that can't be read
 
@@ -45,10 +49,21 @@ class Care:
             only_ours: the descriptors that no child of the supervisor may keep.
         """
         self.store, self.hearth, self.selector, self._only_ours = store, hearth, selector, only_ours
-        self.leases, self.lab_file = Leases(store.root), lab_file
+        self.leases, self.lab = Leases(store.root), Kept(lab_file)
         self.charges: dict[str, Charge] = {}
-        self.guards: dict[int, Charge | None] = {}  # a guard's pid → whom it clears up after
+        self.guards: dict[int, Duty] = {}  # a guard's pid → what it is at
         self.unwritten: dict[str, Condition] = {}  # ends that a full disk refused so far
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is left to be done before this process may leave."""
+        return bool(self.charges or self.unwritten or any(duty.instruments for duty in self.guards.values()))
+
+    @property
+    def instruments(self) -> set[str]:
+        """Those that a running job has, or a guard is at."""
+        held = [charge.instruments for charge in self.charges.values()]
+        return set().union(*held, *(duty.instruments for duty in self.guards.values()))
 
     # -- watching ---------------------------------------------------------------------------------
 
@@ -92,7 +107,7 @@ class Care:
             if charge.condition.stopping is None:
                 if self.store.marked(charge.name, "abort"):
                     self.stop(charge, "abort", ABORTED)
-                elif due := charge.overdue(self.store, now):
+                elif due := charge.overdue(self.store, now) or self._abandoned(charge):
                     self.stop(charge, *due)
             elif charge.kill_at is not None and now >= charge.kill_at:
                 self.kill(charge)
@@ -104,6 +119,13 @@ class Care:
                 self.store.forget_active(name)
                 del self.unwritten[name]
                 self.hearth.keep_reserve()
+
+    def _abandoned(self, charge: Charge) -> tuple[str, str] | None:
+        """The reason and the sentence, once its workflow manager has been silent for too long."""
+        found = silence(self.store, self.lab.now(), charge.name, charge.instruments)
+        if found is None or found.seconds < found.most:
+            return None
+        return "abandoned", ABANDONED.format(duration(found.most))
 
     # -- stopping ---------------------------------------------------------------------------------
 
@@ -130,10 +152,16 @@ class Care:
 
     def clear_up(self, charge: Charge) -> None:
         """Have a child end what the job left behind; then the job is settled."""
-        if charge not in self.guards.values():
-            seconds = guard.seconds_for(self.lab_file, charge.instruments)
-            pid = guard.in_a_child(lambda: guard.clear_up(self.store, charge), self._only_ours(), seconds)
-            self.guards[pid] = charge
+        if any(duty.charge is charge for duty in self.guards.values()):
+            return
+        seconds = self._seconds_for(charge.instruments)
+        pid = guard.in_a_child(lambda: guard.clear_up(self.store, charge), self._only_ours(), seconds)
+        self.guards[pid] = Duty(charge.name, charge.instruments, charge)
+
+    def _seconds_for(self, instruments: tuple[str, ...]) -> float:
+        """How long clearing up may take: what lab.toml gives the instruments, and as much for a second way."""
+        lab = self.lab.now()
+        return guard.SECONDS + (2 * lab.safe_seconds(instruments) if lab else 0.0)
 
     def free_orphans(self) -> None:
         """Make safe what jobs held that nobody runs any more: their supervisor died with them."""
@@ -143,13 +171,24 @@ class Care:
                 orphans.setdefault(lease.job, []).append(lease.instrument)
         for job, names in orphans.items():
             log.warning("%s had %s and is gone: it is made safe", job, ", ".join(names))
-            seconds = guard.seconds_for(self.lab_file, names)
-            work = partial(guard.make_safe, self.store, job, tuple(names))
-            self.guards[guard.in_a_child(work, self._only_ours(), seconds)] = None
+            duty = Duty(job, tuple(names))
+            work = partial(guard.after_orphan, self.store, job, duty.instruments)
+            pid = guard.in_a_child(work, self._only_ours(), self._seconds_for(duty.instruments))
+            self.guards[pid] = duty
 
     def in_a_child(self, work: Callable[[], None]) -> None:
         """Have something done that may take its time."""
-        self.guards[guard.in_a_child(work, self._only_ours())] = None
+        self.guards[guard.in_a_child(work, self._only_ours())] = Duty()
+
+    def _judge(self, duty: Duty) -> None:
+        """After a guard: what it did not get to is unsafe, on a full disk, too."""
+        for _ in range(2):
+            try:
+                guard.judge(self.store, duty.job)
+                return
+            except OSError:
+                log.exception("%s: its leases can't be written", duty.job)
+                self.hearth.use_reserve()
 
     def _end_is_there(self, charge: Charge) -> bool:
         try:
@@ -164,6 +203,9 @@ class Care:
             log.exception("%s: its end is damaged", charge.name)
             end = None
         state, why = settle(charge.condition, end)
+        if state is not State.COMPLETED and charge.instruments:
+            unsafe = [one.instrument for one in self.leases.of_job(charge.name) if one.how is Held.UNSAFE]
+            why += f" Afterwards {' and '.join(unsafe)} could not be made safe." if unsafe else ""
         del self.charges[charge.name]
         self.write_end(charge.name, charge.condition, state, why)
 
@@ -209,10 +251,11 @@ class Care:
                 return
             status = os.waitstatus_to_exitcode(raw)
             if pid in self.guards:
-                charge = self.guards.pop(pid)
-                if charge is not None and charge.name in self.charges:
-                    guard.judge(self.store, charge)
-                    self._settle(charge)
+                duty = self.guards.pop(pid)
+                if duty.instruments:
+                    self._judge(duty)
+                if duty.charge is not None and duty.job in self.charges:
+                    self._settle(duty.charge)
                 continue
             for charge in list(self.charges.values()):
                 if charge.runner.pid == pid:

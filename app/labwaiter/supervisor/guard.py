@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from .. import lab
-from ..errors import Misconfigured
 from ..jobs.exchange import name_of
 from ..jobs.folder import Folder
 from ..jobs.leases import Held, Lease, Leases
@@ -27,7 +28,17 @@ from ..process import MARKER, NO_MARK, children, identify, kill, kill_marked, li
 from ..runner import ending
 from .charge import Charge
 
+log = logging.getLogger("labwaiter.supervisor")
 SECONDS = 20.0  # a guard that isn't done by then is ended, and what it found so far stands
+
+
+@dataclass(frozen=True)
+class Duty:
+    """What a guard is at."""
+
+    job: str = ""
+    instruments: tuple[str, ...] = ()  # that it makes safe
+    charge: Charge | None = None  # the job that is settled afterwards
 
 
 def in_a_child(work: Callable[[], None], close: list[int], seconds: float = SECONDS) -> int:
@@ -51,8 +62,6 @@ def in_a_child(work: Callable[[], None], close: list[int], seconds: float = SECO
         work()
         status = 0
     except BaseException:
-        import traceback
-
         traceback.print_exc()
     finally:
         os._exit(status)
@@ -68,53 +77,71 @@ def clear_up(store: Folder, charge: Charge) -> None:
         tell_group(charge.runner.pid, signal.SIGKILL)
     left = kill_marked(mark)
     if left:
-        print(f"{charge.name}: {left} processes could not be ended", flush=True)
+        log.warning("%s: %d processes could not be ended", charge.name, left)
     if charge.status is not None and charge.condition.stopping is None and store.end(charge.name) is None:
         result = store.path(charge.name) / "result.txt"
         hand_on = partial(name_of, store.root, charge.name)
-        store.write_end(charge.name, ending.of_program(charge.status, result, charge.rules.outputs, hand_on))
+        end = ending.of_program(charge.status, result, charge.rules.outputs, hand_on)
+        try:
+            store.write_end(charge.name, end)
+        except OSError:  # a full disk keeps no heater on
+            log.exception("%s: its end can't be written", charge.name)
     if charge.instruments:
         make_safe(store, charge.name, charge.instruments)
 
 
-def seconds_for(lab_file: Path, instruments: Iterable[str]) -> float:
-    """How long clearing up after a job may take: what lab.toml gives its instruments, and a second way's time."""
-    try:
-        entries = lab.load(lab_file).entries
-    except Misconfigured:
-        entries = {}
-    longest = max((entries[n].safe_seconds for n in instruments if n in entries), default=0.0)
-    return SECONDS + 2 * longest
+def after_orphan(store: Folder, job: str, instruments: tuple[str, ...]) -> None:
+    """End what is left of a job whose supervisor died with it, then make safe what it had."""
+    kill_marked(mark_of(store.root, job))
+    make_safe(store, job, instruments)
 
 
 def make_safe(store: Folder, job: str, instruments: tuple[str, ...]) -> None:
-    """Have a process of its own make them safe and ask them; free those that are, and tell the job's log."""
+    """Have a process of its own make them safe and ask them; free those that are, and tell the job's log.
+
+    It carries the job's mark: a guard that comes after one that died ends what that one had begun.
+    """
     leases = Leases(store.root)
-    for name in instruments:
-        leases.write(Lease(name, Held.MAKING_SAFE, job, since=time.time()))
-    command = [sys.executable, "-m", "labwaiter.instruments.safety", *instruments]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, cwd="/")
+    ours = [name for name in instruments if _begin(leases, name, job)]
+    if not ours:
+        return
+    command = [sys.executable, "-m", "labwaiter.instruments.safety", *ours]
+    environment = {**os.environ, MARKER: mark_of(store.root, job)}
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, cwd="/", env=environment
+    )
     assert process.stdout is not None
     for line in process.stdout:
         said = json.loads(line)
-        if said["safe"]:
-            leases.free(said["name"])
-        else:
-            leases.write(Lease(said["name"], Held.UNSAFE, job, said["why"], time.time()), durable=True)
-        tell(
-            store, job, f"{said['name']}: {said['why']}" if said["safe"] else f"{said['name']} is UNSAFE: {said['why']}"
-        )
+        name, why = said["name"], said["why"]
+        tell(store, job, f"{name}: {why}" if said["safe"] else f"{name} is UNSAFE: {why}")
+        with contextlib.suppress(
+            OSError
+        ):  # then it stays closed, and the supervisor has room even on a full disk: `judge`
+            if said["safe"]:
+                leases.give_back(name, job)
+            else:
+                leases.hand_on(Lease(name, Held.UNSAFE, job, why, time.time()), durable=True)
     process.wait()
 
 
-def judge(store: Folder, charge: Charge) -> None:
-    """After the guard: what it did not get to is unsafe. We don't guess that a heater is off."""
+def _begin(leases: Leases, name: str, job: str) -> bool:
+    """Note that it is being made safe; False where somebody else has it by now."""
+    try:
+        return leases.hand_on(Lease(name, Held.MAKING_SAFE, job, since=time.time()))
+    except OSError:
+        log.exception("%s: its lease can't be written", name)  # it stays held, which is not free either
+        return True
+
+
+def judge(store: Folder, job: str) -> None:
+    """After the guard: what it did not get to is unsafe. We don't guess that a heater is off. Raises OSError."""
     leases = Leases(store.root)
-    for lease in leases.of_job(charge.name):
+    for lease in leases.of_job(job):
         if lease.how in (Held.BY_JOB, Held.MAKING_SAFE):
             why = f"{lease.instrument} could not be made safe in the time that it has for that."
-            leases.write(Lease(lease.instrument, Held.UNSAFE, charge.name, why, time.time()))
-            tell(store, charge.name, f"{lease.instrument} is UNSAFE: {why}")
+            leases.write(Lease(lease.instrument, Held.UNSAFE, job, why, time.time()))
+            tell(store, job, f"{lease.instrument} is UNSAFE: {why}")
 
 
 def tell(store: Folder, job: str, text: str) -> None:

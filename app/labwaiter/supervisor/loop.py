@@ -22,6 +22,7 @@ from .charge import Charge
 from .hearth import Hearth
 from .nurseries import Nurseries
 from .queue import Notice, Queue, Waiting
+from .simulated import Simulated
 
 log = logging.getLogger("labwaiter.supervisor")
 TICK = 0.5  # s: how late a deadline may be noticed
@@ -41,6 +42,7 @@ class Supervisor:
         self.care = Care(
             self.store, hearth, self.selector, lambda: [*hearth.mine, *self.nurseries.descriptors], settings.lab
         )
+        self.simulated = Simulated(settings)
         self.queue = Queue(settings.max_running)
         self.admission = Admission(self.queue, self.care, self.nurseries)
         self.forking = self.admission.forking
@@ -57,12 +59,13 @@ class Supervisor:
         become_subreaper()
         self.selector.register(self.hearth.wake, selectors.EVENT_READ, self._on_wake)
         self.selector.register(self.hearth.signals, selectors.EVENT_READ, self._on_signals)
+        self.simulated.look(boot_clock())
         self.nurseries.start()
         for name in self.store.active_names():
             self._look(name)
         self.care.free_orphans()
         notify.tell("READY=1")
-        while not (self.leaving and not (self.care.charges or self.forking or self.care.unwritten)):
+        while not (self.leaving and not (self.care.busy or self.forking)):
             due = min(self._next_tick, self.notice.due)
             for key, _ in self.selector.select(max(0.0, due - boot_clock())):
                 key.data()
@@ -70,8 +73,10 @@ class Supervisor:
                 self._tick()
             if not self.leaving:
                 self.admission.admit()
-            self.notice.post(boot_clock(), len(self.care.charges) + len(self.forking), self.queue.names())
+            self.notice.post(boot_clock(), len(self.care.charges) + len(self.forking), self.queue)
         self.nurseries.retire()
+        self.simulated.end()
+        self.care.reap()
 
     def _on_wake(self) -> None:
         for name in self.hearth.names():
@@ -109,6 +114,7 @@ class Supervisor:
             if self.store.marked(name, "abort"):
                 self._look(name)
         self.care.check(now)
+        self.simulated.look(now)
         if not self.forking:  # a fork that wasn't told yet is no stray
             self.care.end_strays(self.nurseries.pids)
         if not self.leaving:

@@ -62,14 +62,11 @@ class Nursery:
             path = getattr(sys.modules[name], "__file__", None)
             if path and self.settings.services in Path(path).parents:
                 stamps[path] = stamp(Path(path))
-        self.wire.send(
-            {
-                "event": "ready",
-                "offers": self.offers,
-                "broken": self.broken,
-                "files": stamps,
-            }
-        )
+        ready = {"event": "ready", "offers": self.offers, "broken": self.broken, "files": stamps}
+        try:
+            self.wire.send(ready)
+        except OSError:
+            self._left_alone()
         runner.make_ready()
         gc.collect()
         gc.freeze()  # what is shared stays shared: no collection touches it in a runner
@@ -110,16 +107,20 @@ class Nursery:
     def _obey(self) -> None:
         received = self.wire.receive()
         if received is None:
-            self.orphaned = True
-            if not self.retired:
-                log.warning("the supervisor is gone; the next one is started")
-                link.ensure(self.settings)
+            self._left_alone()
             return
         message, _ = received
         if message["do"] == "retire":
             self.retired = True
         elif message["do"] == "fork":
             self._fork(message["name"], message["service"])
+
+    def _left_alone(self) -> None:
+        """The supervisor is gone: the next one is started, unless it is for another nursery to do that."""
+        self.orphaned = True
+        if not self.retired:
+            log.warning("the supervisor is gone; the next one is started")
+            link.ensure(self.settings)
 
     def _fork(self, name: str, service_name: str) -> None:
         try:

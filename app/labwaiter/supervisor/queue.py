@@ -6,7 +6,7 @@ import bisect
 import contextlib
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from ..jobs.folder import Folder
@@ -50,31 +50,41 @@ class Queue:
         if one is not None:
             del self._waiting[bisect.bisect_left(self._waiting, one)]
 
-    @property
-    def needs_instruments(self) -> bool:
-        """Whether any of them does."""
-        return any(one.instruments for one in self._waiting)
-
     def names(self) -> list[str]:
         """The queued jobs, first come first."""
         return [one.name for one in self._waiting]
 
-    def next(self, running: Iterable[str], at_once: dict[str, int | None], taken: Iterable[str] = ()) -> Waiting | None:
+    @property
+    def needs(self) -> dict[str, tuple[str, ...]]:
+        """What those need that need instruments."""
+        return {one.name: one.instruments for one in self._waiting if one.instruments}
+
+    def next(
+        self,
+        running: Iterable[str],
+        at_once: dict[str, int | None],
+        taken: Collection[str] = (),
+        shut: Collection[str] = (),
+    ) -> Waiting | None:
         """The first job that may run now; None if none may.
 
         A job gets all of its instruments or waits, so nobody waits in a circle; and those that come
-        after it don't take one that it waits for, so nobody waits for ever.
+        after it don't take one that it waits for, so nobody waits for ever. Only where it waits for a
+        person do they go first: its place is the same when that is over.
 
         Args:
             running: the services of the running jobs.
             at_once: how many jobs of a service may run at a time.
-            taken: the instruments that aren't free.
+            taken: the instruments that a job has; its end frees them.
+            shut: those that only a person frees: unsafe or reserved ones.
         """
         spoken_for = set(taken)
         counts = Counter(running)
         if counts.total() >= self.max_running:
             return None
         for one in self._waiting:
+            if not set(shut).isdisjoint(one.instruments):
+                continue
             most = at_once.get(one.service)
             free = spoken_for.isdisjoint(one.instruments)
             if free and (most is None or counts[one.service] < most):
@@ -88,13 +98,13 @@ class Notice:
 
     def __init__(self, store: Folder, max_running: int) -> None:
         self._store, self._max_running = store, max_running
-        self._posted: tuple[int, list[str]] | None = None
+        self._posted: tuple[int, list[str]] | None = None  # needs follow from the names
         self._at = -NOTICE_EVERY  # boot clock, s
         self.due = math.inf  # when a held back one is to be posted, boot clock, s
 
-    def post(self, now: float, running: int, queued: list[str]) -> None:
+    def post(self, now: float, running: int, queue: Queue) -> None:
         """Write it if it differs from the last one, and not too often (`now`: boot clock, s)."""
-        content = (running, queued)
+        content = (running, queue.names())
         self.due = math.inf
         if content == self._posted:
             return
@@ -103,5 +113,5 @@ class Notice:
             return
         self._at = now
         with contextlib.suppress(OSError):
-            self._store.write_queue(running, self._max_running, queued)
+            self._store.write_queue(running, self._max_running, content[1], queue.needs)
             self._posted = content

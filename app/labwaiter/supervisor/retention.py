@@ -24,11 +24,12 @@ def bury_old(store: Folder, keep_seconds: float, now: float) -> int:
             # cheap first: the state was last written when the job ended
             if now - os.stat(folder / "state.json").st_mtime < keep_seconds:
                 continue
-            condition, request = store.condition(name), store.request(name)
+            # of one that was half buried the request is gone, and the tombstone knows the service
+            condition, known = store.condition(name), store.request(name) or store.tombstone(name)
         except (OSError, ValueError, TypeError, KeyError):
             continue
-        if condition is not None and condition.state in ENDED and request is not None:
-            store.bury(name, request.service, now)
+        if condition is not None and condition.state in ENDED and known is not None:
+            store.bury(name, known.service, now)
             count += 1
     _forget_unfinished_claims(store, now)
     return count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..instrument import Instrument
-from ..line import Garbled, InstrumentError
+from ..line import Garbled, InstrumentError, Lost
 
 
 class RelayBoard(Instrument):
@@ -12,6 +12,8 @@ class RelayBoard(Instrument):
     identity = ("ID", r"RELAY8")
     line_settings = {"baudrate": 9600}
     count = 8
+
+    _switched: tuple[bool, ...] | None = None  # as they were when they were last told or asked
 
     def switch(self, number: int, on: bool) -> None:
         """Switch a relay, and see that it did. Raises InstrumentError."""
@@ -26,15 +28,23 @@ class RelayBoard(Instrument):
         said = self.ask("STATE")
         if len(said) != self.count or set(said) - {"0", "1"}:
             raise Garbled(f"{self.name}: asked STATE, it answered “{said[:80]}” instead of {self.count} digits.")
-        return tuple(digit == "1" for digit in said)
+        self._switched = tuple(digit == "1" for digit in said)
+        return self._switched
 
     def _order(self, text: str) -> None:
         said = self.ask(text)
         if said != "OK":
             raise Garbled(f"{self.name}: told {text}, it answered “{said[:80]}” instead of OK.")
 
+    def resume(self) -> None:
+        """The relays must be as they were. Raises Lost."""
+        before = self._switched
+        if before is not None and self.states() != before:
+            raise Lost(f"{self.name} is back, but its relays aren't as they were: was it switched off?")
+
     def make_safe(self) -> None:
         """All off."""
+        self._switched = None
         self._order("ALL OFF")
 
     def is_safe(self) -> bool:

@@ -1,9 +1,31 @@
-"""A SCPI source-measure unit: request and answer (SCPI-1999; the commands of Keithley's 2400 manual)."""
+"""A SCPI source-measure unit: request and answer (SCPI-1999; the commands of Keithley's 2400 manual).
+
+What it is told: ``*IDN?``, ``FORM:ELEM``, ``*CLS``, ``SOUR:VOLT``, ``SENS:CURR:PROT``, ``OUTP``, ``READ?``,
+``SYST:ERR?``. ``MEAS:CURR?`` is not used: on a 2400 it sets the compliance back to its default.
+"""
 
 from __future__ import annotations
 
-from ..instrument import Instrument, control, reading
-from ..line import InstrumentError
+from collections.abc import Callable
+
+from ..instrument import Instrument
+from ..line import InstrumentError, Lost
+from ..quantity import control, reading
+
+OVERFLOW = 9.9e37  # SCPI-1999, 7.2.1.4 and 7.2.1.5: this is infinity, a little more is "no number"
+
+
+def _field(which: int) -> Callable[[str], float]:
+    """One number of READ?'s answer, "volts,amps"; of an instrument that gives one only, that."""
+
+    def understood(text: str) -> float:
+        values = [float(word) for word in text.split(",")]
+        value = values[min(which, len(values) - 1)]
+        if abs(value) >= OVERFLOW:
+            raise ValueError("out of the instrument's range")
+        return value
+
+    return understood
 
 
 class SourceMeter(Instrument):
@@ -14,13 +36,22 @@ class SourceMeter(Instrument):
 
     volts = control("SOUR:VOLT?", "SOUR:VOLT {:.6f}", float, "V", -210, 210, "The voltage that is sourced.")
     compliance = control("SENS:CURR:PROT?", "SENS:CURR:PROT {:.9f}", float, "A", 1e-9, 1.05, "The current's limit.")
-    current = reading("MEAS:CURR?", float, "A", "The current that is measured.")
-    measured_volts = reading("MEAS:VOLT?", float, "V", "The voltage that is measured.")
+    current = reading("READ?", _field(1), "A", "The current that is measured; the output must be on.")
+    measured_volts = reading("READ?", _field(0), "V", "The voltage that is measured; the output must be on.")
     tripped = reading("SENS:CURR:PROT:TRIP?", lambda text: text == "1", doc="Whether the compliance limits it.")
+
+    _on = False
+
+    def begin(self) -> None:
+        """Identify it; a reading is volts and amps; errors of the time before are nobody's."""
+        super().begin()
+        self._send("FORM:ELEM VOLT,CURR")
+        self._send("*CLS")
 
     def output(self, on: bool) -> None:
         """Switch the output. Raises InstrumentError if the instrument reports an error."""
         self.tell(f"OUTP {'ON' if on else 'OFF'}")
+        self._on = on
         self.raise_errors()
 
     def raise_errors(self) -> None:
@@ -29,11 +60,18 @@ class SourceMeter(Instrument):
         if not said.startswith(("0,", "+0,")):
             raise InstrumentError(f"{self.name} reports the error {said[:100]}.")
 
+    def resume(self) -> None:
+        """An output that was on must still be on, at the same voltage and compliance. Raises Lost."""
+        super().resume()
+        if self._on and self.is_safe():
+            raise Lost(f"{self.name} is back, but its output is off: was it switched off? The work can't go on.")
+
     def make_safe(self) -> None:
         """Output off, 0 V."""
+        self._on = False
         self.tell("OUTP OFF")
         self.tell("SOUR:VOLT 0")
 
     def is_safe(self) -> bool:
         """The output says that it is off."""
-        return self.ask("OUTP?") == "0"
+        return self.ask("OUTP?").upper() in ("0", "OFF")

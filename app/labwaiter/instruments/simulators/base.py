@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+import os
 import random
 import time
+from collections import deque
 from pathlib import Path
+
+RECORD_MAX = 1_000_000  # bytes of a record; then a new one is begun, and the one before it stays as ….1
+REMEMBERED = 10_000  # entries of it that are kept in memory
 
 
 class Simulator:
     """One device.
 
     `moods` are the faults that it can be told to have: "silent" (hears, says nothing), "garbage" (says noise),
-    "late" (answers after `lateness` s), "drip" (a byte every 0.4 s), and what a kind adds.
+    "late" (answers after `lateness` s), "drip" (a byte every 0.4 s), "flood" (sends without end, and no line's end),
+    and what a kind adds.
     """
 
     period = 0.02  # s between two ticks
     terminator = b"\n"
 
-    def __init__(self, record: Path | None = None, seed: int | None = None) -> None:
+    def __init__(self, record: Path | None = None, seed: int | None = None, speed: float = 1.0) -> None:
+        """
+        Args:
+            record: a file for its record.
+            speed: makes its time pass faster than ours.
+        """
+        self.speed = speed
         self.random = random.Random(seed)
         self.moods: set[str] = set()
         self.lateness = 3.0  # s
-        self.happened: list[tuple[float, str]] = []  # its record: Unix time in s, what
+        self.happened: deque[tuple[float, str]] = deque(maxlen=REMEMBERED)  # its record: Unix time in s, what
         self._file = record
         self._in = b""
         self._out: list[tuple[float, bytes]] = []  # when it may leave, what
@@ -42,15 +56,22 @@ class Simulator:
             self.line(line.decode("utf-8", "replace").strip())
 
     def advance(self, seconds: float) -> None:
-        """Time passes, in steps of `period`."""
-        self._owed += seconds
+        """Time passes, in steps of `period`; where nothing is due for longer, in one stride."""
+        self._owed += seconds * self.speed
         while self._owed >= self.period:
-            self._owed -= self.period
-            self.clock += self.period
-            self.tick(self.period)
+            step = max(self.period, min(self._owed, self.due()))
+            self._owed -= step
+            self.clock += step
+            self.tick(step)
+
+    def wait(self) -> float:
+        """How many of our seconds a host may leave it alone, unless it is spoken to."""
+        return max(0.0, min(self.due(), *(when - self.clock for when, _ in self._out[:1]), math.inf)) / self.speed
 
     def take(self) -> bytes:
         """What leaves the device now."""
+        if "flood" in self.moods:
+            return b"U" * 2048
         out = b""
         while self._out and self._out[0][0] <= self.clock:
             when, data = self._out.pop(0)
@@ -69,6 +90,10 @@ class Simulator:
     def tick(self, seconds: float) -> None:
         """Time passed."""
 
+    def due(self) -> float:
+        """Seconds of its time until it does something by itself; infinite for one that only answers."""
+        return math.inf
+
     def say(self, text: str) -> None:
         """Send a line."""
         if "silent" in self.moods:
@@ -81,9 +106,14 @@ class Simulator:
     def note(self, what: str) -> None:
         """Write down what happened to it."""
         self.happened.append((time.time(), what))
-        if self._file is not None:
+        if self._file is None:
+            return
+        with contextlib.suppress(OSError):  # a full disk is nothing to a device
             with open(self._file, "a", encoding="utf-8") as out:
-                out.write(json.dumps([time.time(), what]) + "\n")
+                out.write(json.dumps([time.time(), what], ensure_ascii=False) + "\n")
+                size = out.tell()
+            if size > RECORD_MAX:
+                os.replace(self._file, f"{self._file}.1")
 
     def is_safe(self) -> bool:
         """Whether it could be left alone now: the truth, not what it says."""

@@ -17,6 +17,9 @@ from pathlib import Path
 
 from .base import Simulator
 
+SHORTEST = 0.01  # s between two looks at what is due
+LONGEST = 0.25  # s: for what is done to a simulator from elsewhere than its line
+
 
 class Host:
     """Serves simulators on ptys, in a thread."""
@@ -25,6 +28,7 @@ class Host:
         self._plugged: dict[Path, tuple[Simulator, int, int]] = {}  # link → simulator, our end, its end
         self._turn = threading.Lock()
         self._over = threading.Event()
+        self._awake, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)  # something was plugged or unplugged
         self._thread = threading.Thread(target=self._serve, name="simulators", daemon=True)
         self._thread.start()
 
@@ -40,10 +44,12 @@ class Host:
         with self._turn:
             os.replace(beside, link)
             self._plugged[link] = (simulator, ours, its)
+        os.write(self._wake, b"+")
         return link
 
     def unplug(self, link: Path) -> Simulator:
         """Pull it out: whoever has it open sees a hang-up. It stays switched on."""
+        os.write(self._wake, b"-")
         with self._turn:
             simulator, ours, its = self._plugged.pop(link)
             link.unlink(missing_ok=True)
@@ -54,25 +60,35 @@ class Host:
     def close(self) -> None:
         """Pull out all."""
         self._over.set()
+        os.write(self._wake, b"x")
         self._thread.join()
         for link in list(self._plugged):
             self.unplug(link)
+        os.close(self._awake)
+        os.close(self._wake)
 
     def _serve(self) -> None:
-        then = time.monotonic()
+        then, spoke = time.monotonic(), False
         while not self._over.is_set():
             with self._turn:
-                ours = {entry[1]: entry[0] for entry in self._plugged.values()}
-            ready = select.select(list(ours), [], [], 0.01)[0] if ours else []
-            if not ours:
-                self._over.wait(0.01)
-            now = time.monotonic()
+                ours = [fd for _, fd, _ in self._plugged.values()]
+                wait = min((simulator.wait() for simulator, _, _ in self._plugged.values()), default=LONGEST)
+            wait = SHORTEST if spoke else max(SHORTEST, min(LONGEST, wait))  # who speaks may have more to say
+            try:
+                ready = select.select([*ours, self._awake], [], [], wait)[0]
+            except OSError:  # one was unplugged between the two looks
+                continue
+            if self._awake in ready:
+                os.read(self._awake, 4096)
+            now, spoke = time.monotonic(), False
             with self._turn:
-                for simulator, fd, _ in list(self._plugged.values()):
+                for simulator, _, _ in self._plugged.values():
+                    simulator.advance(now - then)  # all of them first: one's state is another one's air
+                for simulator, fd, _ in self._plugged.values():
                     with contextlib.suppress(OSError):
                         if fd in ready:
                             simulator.receive(os.read(fd, 65536))
-                        simulator.advance(now - then)
                         if data := simulator.take():
+                            spoke = True
                             os.write(fd, data)  # where nobody reads, a serial line's bytes are lost, as these are
             then = now

@@ -1,8 +1,9 @@
 """A 3-D printer with Marlin firmware: G-code in lines, answered by ok; heaters that take their time; moves, too.
 
 From Marlin 2's documentation: ``N12 G1 X5*47`` with line number and checksum (XOR of all before the *);
-a wrong one is answered by Error:, Resend: n and ok; ``echo:busy: processing`` while something takes
-long; M105 and M155 tell temperatures as ``T:208.1 /210.0 B:59.8 /60.0``.
+a wrong one is answered by Error:, Resend: n and, in older versions, ok; ``echo:busy: processing`` while
+something takes long; M105 and M155 tell temperatures as ``T:208.1 /210.0 B:59.8 /60.0``. Lines that come while it
+is busy wait in a queue, but M108, M112 and M410 without a line number act as they come in.
 """
 
 from __future__ import annotations
@@ -12,37 +13,23 @@ import re
 from collections import deque
 
 from .base import Simulator
+from .heater import Heater
 
-AMBIENT = 22.0  # °C
 BUFFER = 16  # moves that are planned ahead
 BUSY_EVERY = 2.0  # s
+OTHERS = {"", "G20", "G21", "M108", "M110", "M117", "M201", "M203", "M204", "M205", "M220", "M221", "M410", "M73"}
 LIMITS = {"hotend": 275.0, "bed": 120.0}  # °C: above, the firmware refuses
 
 
-class Heater:
-    """A first-order heater with hysteresis."""
-
-    def __init__(self, power: float, loss: float) -> None:
-        self.power, self.loss = power, loss  # °C/s at full power; 1/s
-        self.temperature, self.target = AMBIENT, 0.0
-
-    def tick(self, seconds: float) -> None:
-        """Full power below the target, none above it."""
-        gain = self.power if self.temperature < self.target else 0.0
-        self.temperature += seconds * (gain - self.loss * (self.temperature - AMBIENT))
-
-    @property
-    def reached(self) -> bool:
-        """Within 2 °C of its target."""
-        return abs(self.temperature - self.target) < 2.0
-
-
 class Marlin(Simulator):
-    """The printer. `speed` makes its time pass faster than ours."""
+    """The printer.
 
-    def __init__(self, *args: object, speed: float = 1.0, **more: object) -> None:
+    Its own moods: "busy" (no wait ends, and it says so for ever), "hung" (the same, and M108 and M410 change nothing),
+    "advanced" (ok tells the line and the room).
+    """
+
+    def __init__(self, *args: object, **more: object) -> None:
         super().__init__(*args, **more)  # type: ignore[arg-type]
-        self.speed = speed
         self.firmware = "FIRMWARE_NAME:Marlin 2.1.2 (simulated) MACHINE_TYPE:Labwaiter Sim EXTRUDER_COUNT:1"
         self.hotend, self.bed = Heater(8.0, 0.012), Heater(2.0, 0.008)
         self.position = {"X": 0.0, "Y": 0.0, "Z": 0.0, "E": 0.0}
@@ -52,6 +39,11 @@ class Marlin(Simulator):
         self.layers: list[float] = []  # the heights at which something was extruded
         self.extruded = 0.0  # mm of filament
         self.lost_ok = 0  # so many oks are swallowed
+        self.lost_lines = 0  # so many lines never arrive
+        self.corrupt = 0  # so many lines arrive with a wrong letter
+        self.ok_after_resend = True  # as it was before Marlin 2.0.9
+        self._queue: deque[tuple[int | None, str]] = deque()
+        self._at: int | None = None  # the number of the line that it obeys
         self._relative = {"XYZ": False, "E": False}
         self._feed = 1500.0  # mm/min
         self._moves: deque[float] = deque()  # seconds that each planned move takes
@@ -64,9 +56,10 @@ class Marlin(Simulator):
 
     # -- time ---------------------------------------------------------------------------------
 
-    def advance(self, seconds: float) -> None:
-        """Time passes, faster if `speed` says so."""
-        super().advance(seconds * self.speed)
+    def due(self) -> float:
+        """Small steps while it heats, reports or is waited for."""
+        at_work = self._waiting or self._report or self.hotend.target or self.bed.target
+        return self.period if at_work else math.inf
 
     def tick(self, seconds: float) -> None:
         """Heat, move, report, and say ok to what was waited for."""
@@ -79,6 +72,8 @@ class Marlin(Simulator):
             left -= done
             if self._moves[0] <= 1e-9:
                 self._moves.popleft()
+        if self.killed:
+            return
         if self._report:
             self._reported += seconds
             if self._reported >= self._report:
@@ -86,12 +81,20 @@ class Marlin(Simulator):
                 self.say(" " + self._temperatures())
         if self._waiting:
             self._busy += seconds
-            if self._reached():
-                self._waiting = None
-                self._ok()
+            if self._reached() and not self.moods & {"busy", "hung"}:
+                self._go_on()
             elif self._busy >= BUSY_EVERY:
                 self._busy = 0.0
-                self.say("echo:busy: processing" if self._waiting in ("moves", "room") else self._temperatures())
+                heats = self._waiting in ("hotend", "bed") and not self.moods & {"busy", "hung"}
+                self.say(self._temperatures() + " W:?" if heats else "echo:busy: processing")
+
+    def _go_on(self) -> None:
+        """What was waited for is over."""
+        self._waiting = None
+        self._ok()
+        while self._queue and not self._waiting:
+            self._at, command = self._queue.popleft()
+            self._obey(command)
 
     def _reached(self) -> bool:
         return {
@@ -107,9 +110,18 @@ class Marlin(Simulator):
         """A line, checked as the firmware does."""
         if self.killed or not text:
             return
+        if self.lost_lines and text.startswith("N"):
+            self.lost_lines -= 1
+            self.note(f"a line was lost: {text}")
+            return
+        if self.corrupt and text.startswith("N"):
+            self.corrupt -= 1
+            text = text.replace(" ", "!", 1)
         if text == "M112":
             self._stop()
             return
+        if text in ("M108", "M410") and "hung" not in self.moods:
+            self._interrupted(text)
         body, star, checksum = text.partition("*")
         numbered = re.match(r"N(\d+)\s*(.*)", body)
         if numbered:
@@ -129,18 +141,46 @@ class Marlin(Simulator):
             self._last_line = number
         else:
             command = body.strip()
-        self._obey(command)
+        at = int(numbered[1]) if numbered else None
+        if self._waiting:
+            self._queue.append((at, command))
+        else:
+            self._at = at
+            self._obey(command)
+
+    def _interrupted(self, code: str) -> None:
+        """M108 ends the wait for a temperature, M410 drops the moves; both are acknowledged in their turn."""
+        if code == "M410":
+            self._moves.clear()
+            self.note("moves dropped")
+        if self._waiting and (code == "M410") == (self._waiting in ("moves", "room")):
+            self.note("no longer waiting")
+            self._go_on()
+
+    def restart(self) -> None:
+        """As after a reset: it has forgotten all, and its heaters are off."""
+        self.note("restarted")
+        self.hotend.target = self.bed.target = 0.0
+        self.killed = self.motors = False
+        self._moves.clear()
+        self._queue.clear()
+        self._waiting, self._last_line, self._in, self._report = None, 0, b"", 0.0
+        self.say("start")
+        self.say("echo:Marlin 2.1.2")
 
     def _resend(self, why: str) -> None:
         self.say(f"Error:{why}")
         self.say(f"Resend: {self._last_line + 1}")
-        self._ok()
+        if self.ok_after_resend:
+            self._ok()
 
     def _ok(self, more: str = "") -> None:
         if self.lost_ok:
             self.lost_ok -= 1
             self.note("an ok was lost")
             return
+        if "advanced" in self.moods and not more and self._at is not None:
+            more = f"N{self._at} P{BUFFER - len(self._moves)} B3"
         self.say("ok" + (" " + more if more else ""))
 
     def _obey(self, command: str) -> None:
@@ -201,10 +241,7 @@ class Marlin(Simulator):
             self.fan = 0
         elif code == "M155":
             self._report = values.get("S", 0.0)
-        elif code == "M410":
-            self._moves.clear()
-            self.note("moves dropped")
-        elif code not in ("G20", "G21", "M110", "M117", "M201", "M203", "M204", "M205", "M220", "M221", "M73", ""):
+        elif code not in OTHERS:
             self.say(f'echo:Unknown command: "{command}"')
         self._ok()
 

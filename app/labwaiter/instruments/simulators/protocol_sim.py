@@ -1,33 +1,61 @@
-"""pyserial's handler for sim://KIND?option=value: a simulator inside this process, without a thread.
+"""pyserial's handler for sim:// URLs, which it finds by this module's name (`serial.protocol_handler_packages`).
 
-Time passes in it whenever it is spoken or listened to. pyserial finds this module by its name:
-see `serial.protocol_handler_packages`.
+``sim://KIND?option=value`` is a simulator inside this process, without a thread: time passes in it whenever it is
+spoken or listened to. ``sim:///path/of/a/link`` is the pty on which this deployment's simulated lab serves one;
+each opening, also one after the line was lost, asks anew whether that lives.
 """
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
+import serial
 from serial import PortNotOpenError, SerialBase, SerialException
+
+from ... import simulation
+
+NOT_THERE = "the simulated lab that serves it is not there"
+
+
+def serial_class_for_url(url: str) -> tuple[str, type[SerialBase]]:
+    """Which of the two it is, as pyserial asks."""
+    return url, Served if url.startswith("sim:///") else Serial
+
+
+class Served(serial.Serial):  # type: ignore[misc]
+    """The pty of a simulator that the simulated lab serves."""
+
+    def open(self) -> None:
+        """Open it. Raises SerialException where the simulated lab isn't there."""
+        url: str = self.port
+        link = Path(url.removeprefix("sim://"))
+        device = simulation.served(link)
+        if device is None:
+            raise SerialException(NOT_THERE)
+        self.portstr = device
+        try:
+            super().open()
+        finally:
+            self.portstr = url
+        if simulation.served(link) != device:  # it died meanwhile: the number may be somebody else's pty by now
+            self.close()
+            raise SerialException(NOT_THERE)
 
 
 class Serial(SerialBase):  # type: ignore[misc]
     """A port behind which a simulator sits."""
 
     def open(self) -> None:
-        """Switch it on. Raises SerialException for a kind that there isn't."""
+        """Switch it on. Raises SerialException for a kind or an option that there isn't."""
         from . import KINDS
 
-        parts = urlsplit(self.portstr)
-        kind = KINDS.get(parts.netloc)
-        if kind is None:
-            raise SerialException(f"there is no simulator {parts.netloc}; there are: {', '.join(KINDS)}")
-        options: dict[str, Any] = {}
-        for name, value in parse_qsl(parts.query):
-            options[name] = float(value) if value.replace(".", "", 1).isdigit() else value
-        self.simulator = kind(**options)
+        try:
+            what = simulation.read(self.portstr)
+        except ValueError as error:
+            raise SerialException(str(error)) from None
+        self.simulator = KINDS[what.kind](**what.options)  # alone it has no relay board: no fan turns
         self._then, self._ready = time.monotonic(), b""
         self.is_open = True
 

@@ -15,6 +15,7 @@ from .base import Simulator
 
 INTERVAL = 1.0  # s between two of its lines
 AIR = 420.0  # ppm outside
+RANGE = 5000.0  # ppm that it can measure: left alone for a night it shows no more
 SINGLE = "MZ!@?"
 ZERO_STEPS = 25
 
@@ -32,6 +33,7 @@ class Sba5(Simulator):
         self.rise = 2.0  # ppm/s of what breathes in the chamber
         self.ventilated: Callable[[], bool] = lambda: False
         self.streams = True  # ! and @ turn it off and on
+        self.disturbed = 0  # so many of its own lines arrive damaged
         self._due = interval
         self._zeroing = 0
 
@@ -56,6 +58,7 @@ class Sba5(Simulator):
             self.streams = letter == "@"
         else:
             self.say("SBA-5 CO2 Version 1.06")
+            self.say("Zpup=1 Zdir=0")
 
     def line(self, text: str) -> None:
         """A longer command: echoed and accepted."""
@@ -64,12 +67,16 @@ class Sba5(Simulator):
             self.say(text)
             self.say("OK")
 
+    def due(self) -> float:
+        """Until its next line."""
+        return self._due
+
     def tick(self, seconds: float) -> None:
         """The chamber breathes, the cell warms, a line is due."""
         if self.ventilated():
             self.ppm = AIR + (self.ppm - AIR) * math.exp(-seconds / 8.0)
         else:
-            self.ppm += self.rise * seconds
+            self.ppm = min(RANGE, self.ppm + self.rise * seconds)
         self.temperature += (55.0 - self.temperature) * (1 - math.exp(-seconds / 20.0))
         self._due -= seconds
         if self._due <= 0:
@@ -83,6 +90,9 @@ class Sba5(Simulator):
                 self.say(self._measured())
 
     def _measured(self) -> str:
+        if self.disturbed:
+            self.disturbed -= 1
+            return "M 50885 4809@ 42"
         ppm = self.random.gauss(self.ppm, 0.4)
         return f"M 50885 48094 {ppm:.2f} {self.temperature:.1f} 0.0 0.0 1013 55.0 55.0 00"
 

@@ -41,12 +41,15 @@ class Smu(Simulator):
     def _obey(self, command: str, value: str) -> None:
         if command == "*IDN?":
             self.say(self.identity)
-        elif command in ("MEAS:CURR?", "MEAS:VOLT?"):
+        elif command in ("READ?", "MEAS:CURR?", "MEAS:VOLT?"):
             amps = self.current()
             limited = self.on and abs(amps) >= self.compliance
             volts = 0.0 if not self.on else (amps * RESISTANCE if limited and self.part == "resistor" else self.volts)
-            exact, noise = (amps, 2e-8 + 1e-4 * abs(amps)) if "CURR" in command else (volts, 5e-5)
-            self.say(f"{self.random.gauss(exact, noise):.8E}")
+            said = {
+                "VOLT": f"{self.random.gauss(volts, 5e-5):.8E}",
+                "CURR": f"{self.random.gauss(amps, 2e-8 + 1e-4 * abs(amps)):.8E}",
+            }
+            self.say(",".join(said.values()) if command == "READ?" else said[command[5:9]])
         elif command == "SOUR:VOLT?":
             self.say(f"{self.volts:.6E}")
         elif command == "SENS:CURR:PROT?":
@@ -57,6 +60,8 @@ class Smu(Simulator):
             self.say("1" if self.on else "0")
         elif command == "SYST:ERR?":
             self.say(self._errors.pop(0) if self._errors else '0,"No error"')
+        elif command in ("*CLS", "FORM:ELEM"):
+            self._errors.clear()
         elif command == "*RST":
             self.volts, self.on, self.compliance = 0.0, False, 0.1
             self.note("reset")

@@ -1,0 +1,128 @@
+"""Who has a device, and why a port can't be opened: in words that say what to do."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labwaiter.instruments import InstrumentError, Lost
+from labwaiter.instruments.drivers import SourceMeter
+from labwaiter.instruments.line import Busy
+from labwaiter.instruments.simulators import Smu
+from labwaiter.instruments.simulators.host import Host
+from labwaiter.settings import ROOT
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[Path]:
+    host = Host()
+    yield host.plug(tmp_path / "port", Smu(seed=1))
+    host.close()
+
+
+def test_one_that_another_program_holds_is_busy_and_that_program_is_named(port: Path) -> None:
+    code = f"import serial; s = serial.Serial({str(port)!r}, exclusive=True); print(1, flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"1\n"
+        with pytest.raises(Busy, match=rf"smu: its port is used by another program: .*\(process {other.pid}\)"):
+            SourceMeter(str(port), name="smu")
+        other.communicate(b"\n")
+    SourceMeter(str(port), name="smu").close()
+
+
+@pytest.mark.parametrize("alias", ["link", "spy://", "real name"])
+def test_one_device_has_one_holder_on_this_machine_under_whatever_name(port: Path, alias: str) -> None:
+    name = {
+        "link": str(port) + ".too",
+        "spy://": f"spy://{port}?file={os.devnull}",
+        "real name": os.path.realpath(port),
+    }
+    os.symlink(os.readlink(port), str(port) + ".too")
+    code = (
+        "from labwaiter.instruments.drivers import SourceMeter\n"
+        f"meter = SourceMeter({name[alias]!r}); print(1, flush=True); input()"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "app")}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    ) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"1\n"
+        with pytest.raises(Busy, match="held by another execution, or by another deployment on this machine"):
+            SourceMeter(str(port), name="smu")
+        other.communicate(b"\n")
+    SourceMeter(str(port), name="smu").close()
+
+
+def test_a_lock_ends_with_its_process(port: Path) -> None:
+    code = f"from labwaiter.instruments.line import hold; hold({str(port)!r}, 'x'); print(1, flush=True); input()"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "app")}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    ) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"1\n"
+        with pytest.raises(Busy):
+            SourceMeter(str(port), name="smu")
+        other.kill()
+    SourceMeter(str(port), name="smu").close()
+
+
+def test_without_permission_the_group_to_join_is_named(tmp_path: Path, port: Path) -> None:
+    device = os.path.realpath(port)
+    os.chmod(device, 0o600)
+    if os.geteuid():
+        os.chmod(device, 0o000)  # the owner may be refused, too
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:  # what root may do is no test
+        try:
+            if not os.geteuid():
+                os.setegid(65534)
+                os.seteuid(65534)
+            SourceMeter(device, name="smu")
+        except InstrumentError as error:
+            os.write(write, error.message.encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    os.waitpid(pid, 0)
+    with os.fdopen(read) as said:
+        assert re.fullmatch(r"smu: its port may not be opened: add this user to the group \w+\.", said.read())
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("/dev/ttyNOTHING", "its port is not there: is it plugged in and switched on?"),
+        ("socket://127.0.0.1:1", "its port can't be opened: Connection refused"),
+        ("sim://toaster", "there is no simulator toaster; there are: smu, marlin, sba5, relays"),
+        ("/dev/null", "its port is no serial line: is it the right one?"),
+    ],
+)
+def test_a_port_that_cannot_be_opened_is_told_in_words(url: str, words: str) -> None:
+    import labwaiter.instruments.opening  # noqa: F401  (pyserial learns of sim:// there)
+
+    with pytest.raises(Lost, match=re.escape(words)):
+        SourceMeter(url, name="smu")
+
+
+def test_no_lock_can_be_laid_on_another_s_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from labwaiter.instruments import line
+
+    monkeypatch.setattr(line, "LOCKS", tmp_path)
+    lock = line.hold("/dev/some", "x")
+    assert lock is not None
+    (made,) = tmp_path.iterdir()
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    os.close(lock)
+    made.unlink()
+    made.symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError):
+        line.hold("/dev/some", "x")
+    assert not (tmp_path / "victim").exists()
