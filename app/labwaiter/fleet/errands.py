@@ -74,7 +74,7 @@ class Errands:
         except UnknownServiceID:
             return {"gone": False}  # its order is on its way; the mark in Redis stops it when it is taken
         gone = self.here.abort(record, ABORT_WAIT)
-        self.mirror.ask(record.name)
+        self.mirror.tell(record.name)  # before the answer: who is told that it is gone sees it gone
         return {"gone": gone}
 
     def _notify(self, errand: dict[str, Any]) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class Errands:
         if record.active:
             return {"refused": f"This execution is {record.state}; abort it first.", "side": "Client"}
         self.here.bury(record)
-        self.mirror.ask(record.name)
+        self.mirror.tell(record.name)
         return {}
 
     def _files(self, errand: dict[str, Any]) -> dict[str, Any]:

@@ -50,6 +50,7 @@ class Mirror:
         self._asked: set[str] = set()  # to be told now
         self._held: set[str] = set()  # ended, with an instrument that is not safe: an operator will free it
         self._synced = False
+        self._turn = threading.Lock()
         self._stop = threading.Event()
         self._quiet = False  # that Redis is away was said already
         self._beat, self._looked, self._swept = 0.0, 0.0, time.monotonic()
@@ -69,8 +70,13 @@ class Mirror:
             self.beat(left=True)
 
     def ask(self, name: str) -> None:
-        """Have this one told now."""
+        """Have this one told in a moment."""
         self._asked.add(name)
+
+    def tell(self, name: str) -> None:
+        """Tell this one now, where Redis is there."""
+        with contextlib.suppress(*FAULTS):
+            self._tell(name)
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -114,7 +120,7 @@ class Mirror:
         asked, self._asked = self._asked, set()
         due: set[str] = set()
         if self._anyway():
-            due = {n for n in active & self._told.keys() if self._trace(n) != self._told[n][2]} | self._held
+            due = {n for n in active & set(self._told) if self._trace(n) != self._told[n][2]} | self._held
         for name in fresh | gone | asked | changed | due:
             when = self._told.get(name, (0.0,))[0]
             if name in changed and name not in asked and time.monotonic() - when < TELL_EVERY:
@@ -149,6 +155,10 @@ class Mirror:
 
     def _tell(self, name: str) -> None:
         """One execution, if there is something new of it. Raises what Redis raises."""
+        with self._turn:  # an errand tells, too
+            self._tell_in_turn(name)
+
+    def _tell_in_turn(self, name: str) -> None:
         trace = self._trace(name)
         try:
             record = self.here.record(name)
