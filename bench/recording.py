@@ -14,7 +14,6 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "app")]
 
 from labwaiter.watch import until  # noqa: E402
-
 from servers import Labwaiter, envelope  # noqa: E402
 
 DAY = 864_000  # samples: ten a second

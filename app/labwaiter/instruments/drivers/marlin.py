@@ -13,7 +13,9 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import reduce
+from operator import xor
 from typing import Any
 
 from ..gcode import Machine
@@ -24,7 +26,7 @@ from ..quantity import Reading, clean
 _TEMPERATURES = re.compile(r"(?<![A-Z@])(T\d*|B|C):\s*(-?\d+(?:\.\d+)?)\s*/\s*(-?\d+(?:\.\d+)?)")
 _RESEND = re.compile(r"(?:Resend|rs)[: ]\s*N?(\d+)")
 _OK = re.compile(r"ok(?:\s+N(\d+))?(?:\s|$)(.*)")  # "ok", "ok N12 P15 B3", "ok T:208.1 /210.0 …"
-_OF_THE_LINE = ("checksum", "line number", "no checksum", "last line")  # errors that a Resend follows
+_OF_THE_LINE = ("checksum", "line number", "last line")  # errors that a Resend follows
 RESENDS_MAX = 10  # for one line
 KEPT = 50  # lines that can be sent again
 
@@ -156,10 +158,7 @@ class MarlinPrinter(Instrument):
         while True:
             command = self._sent[number]
             body = f"N{number} {command}"
-            checksum = 0
-            for byte in body.encode():
-                checksum ^= byte
-            self.line.write(f"{body}*{checksum}\n".encode())
+            self.line.write(f"{body}*{reduce(xor, body.encode())}\n".encode())
             self._probes += command.startswith("M105")
             answers, again, lost = self._until_ok(command, number)
             said += answers
@@ -180,9 +179,8 @@ class MarlinPrinter(Instrument):
             if number not in self._sent:
                 raise Lost(f"{self.name} asks for line {number}, which was over long ago: did it restart?")
             if resends >= RESENDS_MAX:
-                raise InstrumentError(
-                    f"{self.name} asks for line {number} ({command}) again and again: the line is disturbed."
-                )
+                asked = f"{self.name} asks for line {number} ({command})"
+                raise InstrumentError(f"{asked} again and again: the line is disturbed.")
 
     def _until_ok(self, command: str, number: int | None) -> tuple[list[str], int | None, bool]:
         """What it said before its ok, the line that it wants again instead, and whether no ok came."""
@@ -246,11 +244,10 @@ class MarlinPrinter(Instrument):
         if text.startswith("Error:") and not any(words in text.lower() for words in _OF_THE_LINE):
             raise InstrumentError(f"{self.name} reports an error: {clean(text.removeprefix('Error:'))}")
 
-    def stream(self, lines: Iterable[str], each: Callable[[int], None] = lambda number: None) -> None:
-        """Send many lines; `each` is called with the number of those that are acknowledged."""
-        for number, line in enumerate(lines, 1):
+    def stream(self, lines: Iterable[str]) -> None:
+        """Send many lines, each once the one before it is acknowledged."""
+        for line in lines:
             self.send(line)
-            each(number)
 
     # -- asking -------------------------------------------------------------------------------
 
