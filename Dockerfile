@@ -34,6 +34,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* /tmp/packages.txt
 COPY --from=built /venv /venv
 COPY app /app
+COPY lab.toml /lab.toml
 COPY test_client /test_client
 # A fixed user, so that folders of the host can be given to it. Named volumes are its own from the start.
 RUN python -m compileall -q /app /test_client \

