@@ -15,7 +15,12 @@ from rq.serializers import JSONSerializer
 from fleetlab import Fleet
 from lab import eventually, wait_gone
 from labwaiter.errors import Unavailable
+from labwaiter.fleet.mirror import Mirror
+from labwaiter.fleet.store import Store
+from labwaiter.jobs.here import Here
 from labwaiter.record import State
+from labwaiter.settings import load
+from labwaiter.watch import Watch
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -71,6 +76,25 @@ def test_running_jobs_reappear_when_redis_is_flushed(fleet: Fleet) -> None:
     other = fleet.face("other")  # it knows nothing but what Redis tells
     assert other.record(name).state is State.RUNNING
     assert fleet.jobs.notify(fleet.services["Talk"], name, "still there?", wait=5) == "you said still there?"
+
+
+def test_an_end_that_comes_between_two_looks_of_the_mirror_is_told(make_fleet: Callable[..., Fleet]) -> None:
+    fleet = make_fleet("north")  # its worker isn't there: its mirror looks when the test says so
+    lab, settings = fleet.labs["north"], load(fleet.machines["north"].environment)
+    mirror, talk = Mirror(settings, Store(settings), Here(settings), ()), lab.services["Talk"]
+    lab.supervise()
+    with Watch(lab.store.active) as watch:
+        seen: set[str] = set()
+        mirror.look(watch, seen)
+        lab.jobs.start(talk, "short", {})
+        eventually(lambda: lab.jobs.record("short").state is State.RUNNING)
+        mirror.tell("short")
+        assert fleet.state("short") == "running" and not seen
+        lab.jobs.notify(talk, "short", "bye", wait=5)
+        lab.ended("short")
+        eventually(lambda: "short" not in lab.store.active_names())
+        mirror.look(watch, seen)
+    assert fleet.state("short") == "completed"
 
 
 def test_an_order_that_redis_lost_is_ordered_again_when_its_caller_asks(make_fleet: Callable[..., Fleet]) -> None:

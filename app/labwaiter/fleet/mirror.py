@@ -30,6 +30,7 @@ from .store import FAULTS, Store
 log = logging.getLogger(__name__)
 BEAT_EVERY = 2.0  # s
 TELL_EVERY = 0.3  # s between two tellings of one execution's progress
+AT_ONCE = 1.0  # s that an execution has run while its changes are told at once: somebody waits for its first status
 LOOK_EVERY = 1.0  # s: for what no event tells of, such as a log that grows
 SWEEP_EVERY = 600.0  # s between two looks for what retention has removed
 BATCH = 500
@@ -46,8 +47,11 @@ class Mirror:
         self.drains = False
         self._offset = 0.0  # s: Redis' clock minus ours
         self._leases = Leases(settings.jobs_folder)
-        self._told: dict[str, tuple[float, bytes, object]] = {}  # name → when (monotonic s), digest, trace of files
+        # name → when (monotonic s), digest, trace of files, digest of its picture
+        self._told: dict[str, tuple[float, bytes, object, bytes]] = {}
         self._asked: set[str] = set()  # to be told now
+        self._later: set[str] = set()  # that changed, and were told a moment ago
+        self._open: set[str] = set()  # told as active
         self._held: set[str] = set()  # ended, with an instrument that is not safe: an operator will free it
         self._synced = False
         self._turn = threading.Lock()
@@ -85,7 +89,7 @@ class Mirror:
             watched: set[str] = set()
             while not self._stop.is_set():
                 try:
-                    self._round(watch, watched)
+                    self.look(watch, watched)
                     if self._quiet:
                         log.warning("Redis is back; it is told everything anew")
                         self._quiet = False
@@ -99,7 +103,12 @@ class Mirror:
                     log.exception("the mirror stumbled; it goes on")
                     self._stop.wait(1.0)
 
-    def _round(self, watch: Watch, watched: set[str]) -> None:
+    def look(self, watch: Watch, watched: set[str]) -> None:
+        """Tell what is new since the last look, waiting a moment for it. Raises what Redis raises.
+
+        Args:
+            watched: what the last look found active; this one's, afterwards.
+        """
         now = time.monotonic()
         if now - self._beat >= BEAT_EVERY:
             self.beat()
@@ -113,22 +122,24 @@ class Mirror:
             watch.add(self.here.folder.path(name))
         for name in watched - active:
             watch.remove(self.here.folder.path(name))
-        gone, fresh = watched - active, active - watched
+        # one that began and ended between two looks was never watched
+        gone, fresh = (watched | self._open) - active, active - watched
         watched.clear()
         watched.update(active)
-        changed = {path.name for path in watch.wait(0.25)} & active
-        asked, self._asked = self._asked, set()
+        changed = {path.name for path in watch.wait(0.0 if gone or fresh else 0.25)} & active
+        asked = self._asked.copy()
+        self._asked -= asked  # others add to it meanwhile
         due: set[str] = set()
         if self._anyway():
             due = {n for n in active & set(self._told) if self._trace(n) != self._told[n][2]} | self._held
-        for name in fresh | gone | asked | changed | due:
-            when = self._told.get(name, (0.0,))[0]
-            if name in changed and name not in asked and time.monotonic() - when < TELL_EVERY:
-                self._asked.add(name)  # its turn comes in a moment
-                continue
+        self._later = (self._later | changed) & active
+        turn = {n for n in self._later if time.monotonic() - self._told.get(n, (0.0,))[0] >= TELL_EVERY}
+        self._later -= turn
+        for name in fresh | gone | asked | turn | due:
             self._tell(name)
             if name in gone:
                 self._told.pop(name, None)
+                self._open.discard(name)
         if now - self._swept > SWEEP_EVERY:
             self._swept = now
             self._all()
@@ -169,13 +180,15 @@ class Mirror:
             return
         picture, page = view.picture, view.own_page
         text = codec.dump(replace(view, picture=None, own_page=None))
-        held = [lease.instrument for lease in self._leases.of_job(name)]
+        held = [lease.instrument for lease in self._leases.of_job(name)] if record.request.instruments else []
         (self._held.add if held and not record.active else self._held.discard)(name)
-        now = repr(view.now).encode()
-        said = hashlib.sha256(text.replace(now, b"") + (picture or b"") + (page or "").encode() + repr(held).encode())
-        before = self._told.get(name)
-        if before is not None and before[1] == said.digest():
-            self._told[name] = (before[0], before[1], trace)
+        shown = hashlib.sha256(picture or b"").digest()
+        said = hashlib.sha256(
+            text.replace(repr(view.now).encode(), b"") + shown + (page or "").encode() + repr(held).encode()
+        )
+        before = self._told.get(name, (0.0, b"", None, b""))
+        if before[1] == said.digest():
+            self._told[name] = (before[0], before[1], trace, before[3])
             return
         key = self.store.key("job", name)
         fields: dict[str, object] = {
@@ -184,7 +197,9 @@ class Mirror:
             "view": text,
             "at": view.now + self._offset,
         }
-        more = {"picture": picture, "page": page.encode() if page else None, "held": json.dumps(held) if held else None}
+        more: dict[str, object] = {"page": page.encode() if page else None, "held": json.dumps(held) if held else None}
+        if before[3] != shown:  # most of the bytes, and it changes seldom
+            more["picture"] = picture
         with self.store.redis.pipeline() as tell:
             tell.hset(key, mapping=fields | {name: value for name, value in more.items() if value is not None})
             if gone := [name for name, value in more.items() if value is None]:
@@ -197,7 +212,9 @@ class Mirror:
                 tell.srem(active, name)
                 tell.publish(self.store.key("ended", name), "1")
             tell.execute()
-        self._told[name] = (time.monotonic(), said.digest(), trace)
+        (self._open.add if record.active else self._open.discard)(name)
+        settled = record.started is not None and view.now - record.started > AT_ONCE
+        self._told[name] = (time.monotonic() if settled else 0.0, said.digest(), trace, shown)
 
     def _bury(self, name: str) -> None:
         stone = self.here.folder.tombstone(name)
@@ -209,6 +226,7 @@ class Mirror:
             tell.zrem(self.store.key("jobs"), name)
             tell.srem(self.store.key("active", self.store.machine), name)
             tell.execute()
+        self._open.discard(name)
 
     def _all(self) -> None:
         """Everything that Redis doesn't know: all that runs or waits, and the ends and tombstones that it lacks."""

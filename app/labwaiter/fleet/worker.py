@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import threading
 import time
 from typing import Any
 
+from rq import Queue
 from rq.exceptions import DequeueTimeout
+from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.timeouts import TimerDeathPenalty
+from rq.utils import now as rq_now
 from rq.worker import SimpleWorker
 
 from .. import catalogue
@@ -175,6 +179,7 @@ class Taker(SimpleWorker):
             log_job_description=False,
         )
         self._worker = worker
+        self._beat = -math.inf  # when RQ was told last that this one lives (monotonic s)
         self.disturbed = True
 
     def _install_signal_handlers(self) -> None:
@@ -186,11 +191,49 @@ class Taker(SimpleWorker):
     def unsubscribe(self) -> None:
         """As little."""
 
+    def check_for_suspension(self, burst: bool) -> None:
+        """As `rq suspend` asks, within a second; RQ would ask before each order."""
+        if time.monotonic() - self._beat >= BLOCK_SECONDS:
+            super().check_for_suspension(burst)
+            self._beat = time.monotonic()
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """In one round trip."""
+        if pipeline is not None:
+            super().heartbeat(timeout, pipeline)
+            return
+        with self.connection.pipeline(transaction=False) as told:
+            super().heartbeat(timeout, told)
+            told.execute()
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Take an order and say so in one transaction: RQ's own way has eight, for what takes milliseconds.
+
+        What fails is done once more in RQ's way, with all that `rq info` shows of a failure: an order may be
+        delivered twice.
+        """
+        job.started_at = rq_now()
+        try:
+            job._result = job.perform()
+        except Exception:
+            super().execute_job(job, queue)
+            return
+        job.ended_at = rq_now()
+        with self.connection.pipeline() as done:
+            done.lrem(queue.intermediate_queue_key, 1, job.id)
+            job.worker_name = self.name
+            job._handle_success(order.KEPT_SECONDS, done, self.name)
+            job.cleanup(order.KEPT_SECONDS, done, remove_from_queue=False)
+            self.increment_successful_job_count(done)
+            done.execute()
+
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
         """The next order, once there is room for it; None to end."""
         burst = timeout is None
         while not self._worker.stopping.is_set():
-            self.heartbeat()
+            if time.monotonic() - self._beat >= BLOCK_SECONDS:
+                self.heartbeat()
+                self._beat = time.monotonic()
             if not self._worker.room:
                 self._worker.stopping.wait(0.1)  # as in Worker._drain
                 continue

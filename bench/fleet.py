@@ -1,0 +1,275 @@
+"""What many machines cost: starts and polls over Redis against this machine alone, and what workers ask of Redis.
+
+All on this machine: a redis-server of the bench's own, workers with a supervisor and a jobs folder each, one face. A
+network between them would add its round trips. Of 100 workers all that Redis sees is real (connections, commands): the
+threads of 100 workers run in one process, without supervisors.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "app")]
+
+import redis  # noqa: E402
+
+from servers import BENCH, ROOT, Labwaiter, envelope, free_port  # noqa: E402
+
+MACHINES = [f"m{number}" for number in range(101)]  # the first has the services
+SECRET = "known to the bench alone"
+STATUS, ANSWER = b"<status_base64>", b"</"
+
+
+class RedisServer:
+    """A redis-server with nothing on the disk, and what it has done so far."""
+
+    def __init__(self) -> None:
+        program = shutil.which("redis-server")
+        if program is None:
+            raise SystemExit("bench/run --fleet needs redis-server; Debian: apt install redis-server")
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        quiet = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--port", str(self.port)]
+        self.process = subprocess.Popen([program, *quiet], stdout=subprocess.DEVNULL)
+        self.client: Any = redis.Redis.from_url(self.url)
+        wait_for(self._answers)
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.client.ping())
+        except redis.RedisError:
+            return False
+
+    def spent(self) -> dict[str, float]:
+        """Commands, bytes, CPU seconds so far; clients and memory now."""
+        said = self.client.info("all")
+        return {
+            "at": time.monotonic(),
+            "commands": said["total_commands_processed"],
+            "bytes": said["total_net_input_bytes"] + said["total_net_output_bytes"],
+            "cpu": said["used_cpu_user"] + said["used_cpu_sys"],
+            "clients": said["connected_clients"] - 1,
+            "memory": said["used_memory"],
+        }
+
+    def per_second(self, seconds: float) -> dict[str, float]:
+        """What it does in a second, looked at for so long."""
+        before = self.spent()
+        time.sleep(seconds)
+        after = self.spent()
+        taken = after["at"] - before["at"]
+        rates = {name: (after[name] - before[name]) / taken for name in ("commands", "bytes", "cpu")}
+        rates["commands"] -= 1 / taken  # our own look
+        return rates | {name: after[name] for name in ("clients", "memory")}
+
+    def close(self) -> None:
+        self.client.close()
+        self.process.terminate()
+        self.process.wait(20)
+
+
+class Fleet(Labwaiter):
+    """The same deployment with Redis between: the first machine does the work, the face has a folder of its own."""
+
+    name = "over Redis"
+
+    def launch(self) -> list[subprocess.Popen[bytes]]:
+        self.redis = RedisServer()
+        self.face = Path(tempfile.mkdtemp(prefix="bench-face-"))
+        self.toml = self.face / "lab.toml"
+        self.toml.write_text(lab_toml())
+        machine, face = machine_environment(self.redis.url, self.toml, MACHINES[0]), dict(self.environment())
+        face |= machine | {"MACHINE": "face", "WAITER_LOG_FOLDER": str(self.face)}
+        supervisor = self.run(sys.executable, "-m", "labwaiter.supervisor", **self.environment() | machine)
+        web = self.serve(**face)
+        worker = self.run(sys.executable, "-m", "labwaiter", "worker", **self.environment() | machine)
+        wait_for(lambda: self.redis.client.hget(f"bench:machine:{MACHINES[0]}", "seen"))
+        return [supervisor, web, worker]
+
+    def close(self) -> None:
+        super().close()
+        self.redis.close()
+        shutil.rmtree(self.face, ignore_errors=True)
+
+
+def wait_for(look: Callable[[], Any], seconds: float = 30) -> None:
+    until = time.monotonic() + seconds
+    while not look():
+        if time.monotonic() > until:
+            raise SystemExit("what the bench has started does not answer")
+        time.sleep(0.01)
+
+
+def lab_toml() -> str:
+    """All services are on the first machine."""
+    return f"[machines.{MACHINES[0]}]\n" + "".join(f"[machines.{name}]\nservices = []\n" for name in MACHINES[1:])
+
+
+def machine_environment(url: str, toml: Path, name: str) -> dict[str, str]:
+    lab = {"REDIS_URL": url, "REDIS_PREFIX": "bench", "REDIS_SECRET": SECRET, "LAB": str(toml), "MACHINE": name}
+    return lab | {"RQ_KEY_PREFIX": "bench:rq"}
+
+
+# -- starts, orders, polls ------------------------------------------------------------------------
+
+
+def until_running(server: Labwaiter, count: int) -> float:
+    """Milliseconds from sending a start to the first poll whose page says that it runs."""
+    from measure import Line, poll, start
+
+    line, taken = Line(server, "Function"), []
+    for number in range(count):
+        service_id = f"runs-{time.time_ns()}-{number}"
+        began = time.perf_counter()
+        line.post(start(service_id, 600, "startFunction"))
+        while b"running</title>" not in page(line.post(poll(service_id))):
+            time.sleep(0.001)
+        taken.append(1000 * (time.perf_counter() - began))
+        line.post(envelope("abortService", serviceID=service_id, sessionToken="t"))
+    return statistics.median(taken)
+
+
+def page(answer: bytes) -> bytes:
+    return base64.b64decode(answer.partition(b"status_base64>")[2].partition(b"</")[0])
+
+
+def orders(server: Fleet, count: int) -> Iterator[tuple[str, float]]:
+    """Orders that wait for a worker: what a face gives away in a second, and what one worker takes."""
+    from measure import Line, start
+
+    blocker, line, stamp = server.processes[2], Line(server, "Function"), time.time_ns()
+    before, folders = server.redis.spent(), len(list(server.jobs.iterdir()))
+    blocker.send_signal(19)  # SIGSTOP: it takes none until all have been ordered
+    time.sleep(1.2)  # for its last BLMOVE
+    began = time.perf_counter()
+    for number in range(count):
+        line.post(start(f"order-{stamp}-{number}", 0, "startFunction"))
+    yield "orders per second, given by a face over one connection", count / (time.perf_counter() - began)
+    began = time.perf_counter()
+    blocker.send_signal(18)
+    wait_for(lambda: len(list(server.jobs.iterdir())) - folders >= count, 120)
+    yield "orders per second, taken by one worker", count / (time.perf_counter() - began)
+    ended = f"bench:active:{MACHINES[0]}"
+    wait_for(lambda: not server.redis.client.scard(ended), 120)
+    after = server.redis.spent()
+    yield "Redis: CPU per execution, µs", 1e6 * (after["cpu"] - before["cpu"]) / count
+    yield "Redis: commands per execution", (after["commands"] - before["commands"]) / count
+    yield "Redis: memory per ended execution, kB", (after["memory"] - before["memory"]) / count / 1000
+
+
+# -- what Redis pays ------------------------------------------------------------------------------
+
+
+def polled(server: Fleet, seconds: float) -> Iterator[tuple[str, float]]:
+    """Redis' part of a poll."""
+    from measure import polls
+
+    before = server.redis.spent()
+    rate, _ = polls(server, seconds)
+    after = server.redis.spent()
+    yield "Redis: CPU per poll, µs", 1e6 * (after["cpu"] - before["cpu"]) / (rate * seconds)
+    yield "Redis: commands per poll", (after["commands"] - before["commands"]) / (rate * seconds)
+
+
+def recorded(server: Fleet, seconds: float) -> Iterator[tuple[str, float]]:
+    """What one running job more asks of Redis: one that tells its progress each second, one that records and plots."""
+    from measure import Line, start
+
+    still = server.redis.per_second(seconds)
+    for word, service, sign in (("progress", "Function", "progress.json"), ("records", "Recording", "data/plot.png")):
+        service_id = f"costs-{time.time_ns()}"
+        line = Line(server, service)
+        line.post(start(service_id, 600, f"start{service}"))
+        wait_for((server.jobs / service_id / sign).exists)
+        time.sleep(6)  # the second plot is there, too
+        busy = server.redis.per_second(max(seconds, 10))
+        for name, unit, scale in (("commands", "commands", 1), ("bytes", "kB", 1000), ("cpu", "CPU, ms", 0.001)):
+            yield f"Redis, a second: {unit}, a job that {word}", (busy[name] - still[name]) / scale
+        mirrored = server.redis.client.memory_usage(f"bench:job:{service_id}")
+        yield f"Redis: mirror of a job that {word}, kB", mirrored / 1000
+        line.post(envelope("abortService", serviceID=service_id, sessionToken="t"))
+
+
+class Crowd:
+    """So many idle workers on a Redis of their own."""
+
+    def __init__(self, count: int, real: bool) -> None:
+        self.redis = RedisServer()
+        self.folder = Path(tempfile.mkdtemp(prefix="bench-crowd-"))
+        toml = self.folder / "lab.toml"
+        toml.write_text(lab_toml())
+        self.empty = self.redis.spent()
+        self.processes: list[subprocess.Popen[bytes]] = []
+        common = {"PYTHONPATH": str(ROOT / "app"), "SERVICES": str(BENCH / "services"), "LABWAITER_ENV": os.devnull}
+        for name in MACHINES[:count] if real else MACHINES[:1]:
+            how = os.environ | common | machine_environment(self.redis.url, toml, name)
+            how["WAITER_LOG_FOLDER"] = str(self.folder / name)
+            commands = (["labwaiter.supervisor"], ["labwaiter", "worker"]) if real else ()
+            for command in commands or ([],):
+                said = [sys.executable, "-m", *command] if command else [sys.executable, __file__, str(count)]
+                quiet = subprocess.DEVNULL
+                self.processes.append(subprocess.Popen(said, env=how, stdout=quiet, stderr=quiet))
+        wait_for(lambda: self.redis.client.scard("bench:machines") >= count, 120)
+        time.sleep(3)
+
+    def cost(self, seconds: float) -> dict[str, float]:
+        spent = self.redis.per_second(seconds)
+        return spent | {"memory": spent["memory"] - self.empty["memory"]}
+
+    def close(self) -> None:
+        for process in reversed(self.processes):
+            process.terminate()
+        for process in reversed(self.processes):
+            process.wait(60)
+        self.redis.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def crowds(seconds: float) -> Iterator[tuple[str, float]]:
+    """What idle workers cost Redis; 10 both for real and as threads, so that the one vouches for the other."""
+    for count, real in ((1, True), (10, True), (10, False), (100, False)):
+        crowd = Crowd(count, real)
+        try:
+            cost = crowd.cost(seconds)
+        finally:
+            crowd.close()
+        who = f"{count} idle worker{'s' if count > 1 else ''}{'' if real else ' as threads'}"
+        yield f"Redis, a second: commands, {who}", cost["commands"]
+        yield f"Redis, a second: kB, {who}", cost["bytes"] / 1000
+        yield f"Redis, a second: CPU, ms, {who}", 1000 * cost["cpu"]
+        yield f"Redis: connections, {who}", cost["clients"]
+        yield f"Redis: memory, kB, {who}", cost["memory"] / 1000
+
+
+def as_threads(count: int) -> None:
+    """The threads of so many workers, idle: all that they ask of Redis, but no supervisor."""
+    import threading
+    from dataclasses import replace
+
+    from labwaiter.fleet import name_keys
+    from labwaiter.settings import load
+
+    settings = load(os.environ)
+    name_keys(settings)
+    from labwaiter.fleet.worker import Worker
+
+    for name in MACHINES[:count]:
+        worker = Worker(replace(settings, machine=name, jobs_folder=settings.jobs_folder / name))
+        worker.mirror.start()
+        worker.errands.start()
+        threading.Thread(target=worker._take_orders, args=(False,), daemon=True).start()
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    as_threads(int(sys.argv[1]))
