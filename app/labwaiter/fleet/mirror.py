@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from .. import __version__
 from ..errors import ServiceError
@@ -34,6 +35,8 @@ AT_ONCE = 1.0  # s that an execution has run while its changes are told at once:
 LOOK_EVERY = 1.0  # s: for what no event tells of, such as a log that grows
 SWEEP_EVERY = 600.0  # s between two looks for what retention has removed
 BATCH = 500
+TOGETHER = 20  # executions told in one transaction: another machine's commands wait for it
+Told = tuple[float, bytes, object, bytes]  # when (monotonic s), digest, trace of files, digest of its picture
 
 
 class Mirror:
@@ -47,8 +50,7 @@ class Mirror:
         self.drains = False
         self._offset = 0.0  # s: Redis' clock minus ours
         self._leases = Leases(settings.jobs_folder)
-        # name → when (monotonic s), digest, trace of files, digest of its picture
-        self._told: dict[str, tuple[float, bytes, object, bytes]] = {}
+        self._told: dict[str, Told] = {}
         self._asked: set[str] = set()  # to be told now
         self._later: set[str] = set()  # that changed, and were told a moment ago
         self._open: set[str] = set()  # told as active
@@ -69,8 +71,7 @@ class Mirror:
         self._stop.set()
         self._thread.join(10.0)
         with contextlib.suppress(*FAULTS):
-            for name in set(self.here.folder.active_names()) | set(self._told):
-                self._tell(name)
+            self._tell({*self.here.folder.active_names(), *self._told})
             self.beat(left=True)
 
     def ask(self, name: str) -> None:
@@ -79,8 +80,10 @@ class Mirror:
 
     def tell(self, name: str) -> None:
         """Tell this one now, where Redis is there."""
-        with contextlib.suppress(*FAULTS):
-            self._tell(name)
+        try:
+            self._tell([name])
+        except FAULTS:
+            self.ask(name)
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -131,15 +134,14 @@ class Mirror:
         self._asked -= asked  # others add to it meanwhile
         due: set[str] = set()
         if self._anyway():
-            due = {n for n in active & set(self._told) if self._trace(n) != self._told[n][2]} | self._held
+            due = {n for n in active & set(self._told) if self.here.folder.trace(n) != self._told[n][2]} | self._held
         self._later = (self._later | changed) & active
         turn = {n for n in self._later if time.monotonic() - self._told.get(n, (0.0,))[0] >= TELL_EVERY}
         self._later -= turn
-        for name in fresh | gone | asked | turn | due:
-            self._tell(name)
-            if name in gone:
-                self._told.pop(name, None)
-                self._open.discard(name)
+        self._tell(fresh | gone | asked | turn | due)
+        for name in gone:
+            self._told.pop(name, None)
+            self._open.discard(name)
         if now - self._swept > SWEEP_EVERY:
             self._swept = now
             self._all()
@@ -152,32 +154,28 @@ class Mirror:
         self._polled()
         return True
 
-    def _trace(self, name: str) -> object:
-        found = []
-        for file in ("log.txt", "status.txt", "status.html", "notifications.txt", "data"):
-            try:
-                stat = os.stat(self.here.folder.path(name) / file)
-                found.append((stat.st_mtime_ns, stat.st_size))
-            except OSError:
-                found.append((0, 0))
-        return tuple(found)
-
     # -- telling ------------------------------------------------------------------------------
 
-    def _tell(self, name: str) -> None:
-        """One execution, if there is something new of it. Raises what Redis raises."""
-        with self._turn:  # an errand tells, too
-            self._tell_in_turn(name)
+    def _tell(self, names: Iterable[str]) -> None:
+        """What is new of these, many in one round trip. Raises what Redis raises."""
+        waiting = list(names)
+        while waiting:
+            batch, waiting = waiting[:TOGETHER], waiting[TOGETHER:]
+            with self._turn, self.store.redis.pipeline() as tell:  # an errand tells, too
+                found = {name: self._say(tell, name) for name in batch}
+                tell.execute()  # of nothing new it sends nothing
+                self._told |= {name: told for name, told in found.items() if told}
 
-    def _tell_in_turn(self, name: str) -> None:
-        trace = self._trace(name)
+    def _say(self, tell: Any, name: str) -> Told | None:
+        """One execution, if there is something new of it: into the pipeline `tell`."""
+        trace = self.here.folder.trace(name)
         try:
             record = self.here.record(name)
             view = self.here.view(record, None)
         except ServiceError:
             if self.here.buried(name):
-                self._bury(name)
-            return
+                self._bury(tell, name)
+            return None
         picture, page = view.picture, view.own_page
         text = codec.dump(replace(view, picture=None, own_page=None))
         held = [lease.instrument for lease in self._leases.of_job(name)] if record.request.instruments else []
@@ -188,8 +186,7 @@ class Mirror:
         )
         before = self._told.get(name, (0.0, b"", None, b""))
         if before[1] == said.digest():
-            self._told[name] = (before[0], before[1], trace, before[3])
-            return
+            return before[0], before[1], trace, before[3]
         key = self.store.key("job", name)
         fields: dict[str, object] = {
             "request": codec.dump(record.request),
@@ -200,48 +197,46 @@ class Mirror:
         more: dict[str, object] = {"page": page.encode() if page else None, "held": json.dumps(held) if held else None}
         if before[3] != shown:  # most of the bytes, and it changes seldom
             more["picture"] = picture
-        with self.store.redis.pipeline() as tell:
-            tell.hset(key, mapping=fields | {name: value for name, value in more.items() if value is not None})
-            if gone := [name for name, value in more.items() if value is None]:
-                tell.hdel(key, *gone)
-            tell.zadd(self.store.key("jobs"), {name: record.request.created})
-            active = self.store.key("active", self.store.machine)
-            if record.active:
-                tell.sadd(active, name)
-            else:
-                tell.srem(active, name)
-                tell.publish(self.store.key("ended", name), "1")
-            tell.execute()
-        (self._open.add if record.active else self._open.discard)(name)
+        tell.hset(key, mapping=fields | {name: value for name, value in more.items() if value is not None})
+        if gone := [name for name, value in more.items() if value is None]:
+            tell.hdel(key, *gone)
+        tell.zadd(self.store.key("jobs"), {name: record.request.created})
+        active = self.store.key("active", self.store.machine)
+        if record.active:
+            tell.sadd(active, name)
+            self._open.add(name)
+        else:
+            tell.srem(active, name)
+            tell.publish(self.store.key("ended", name), "1")
+            self._open.discard(name)
         settled = record.started is not None and view.now - record.started > AT_ONCE
-        self._told[name] = (time.monotonic() if settled else 0.0, said.digest(), trace, shown)
+        return time.monotonic() if settled else 0.0, said.digest(), trace, shown
 
-    def _bury(self, name: str) -> None:
+    def _bury(self, tell: Any, name: str) -> None:
         stone = self.here.folder.tombstone(name)
         said = json.dumps({"service": stone.service if stone else "", "removed": stone.removed if stone else 0.0})
         key = self.store.key("job", name)
-        with self.store.redis.pipeline() as tell:
-            tell.delete(key)
-            tell.hset(key, "tombstone", said)
-            tell.zrem(self.store.key("jobs"), name)
-            tell.srem(self.store.key("active", self.store.machine), name)
-            tell.execute()
+        tell.delete(key)
+        tell.hset(key, "tombstone", said)
+        tell.zrem(self.store.key("jobs"), name)
+        tell.srem(self.store.key("active", self.store.machine), name)
         self._open.discard(name)
 
     def _all(self) -> None:
         """Everything that Redis doesn't know: all that runs or waits, and the ends and tombstones that it lacks."""
         active = set(self.here.folder.active_names())
-        for name in active | {lease.job for lease in self._leases.all().values() if lease.job}:
-            self._tell(name)
+        self._tell(active | {lease.job for lease in self._leases.all().values() if lease.job})
         ended = [name for name in self.here.folder.names() if name not in active]
         for start in range(0, len(ended), BATCH):
             batch = ended[start : start + BATCH]
             with self.store.redis.pipeline(transaction=False) as asked:
                 for name in batch:
                     asked.hmget(self.store.key("job", name), "view", "tombstone")
-                for name, (view, stone) in zip(batch, asked.execute(), strict=True):
-                    if stone is None and (view is None or self.here.buried(name) or _active(view)):
-                        self._tell(name)
+                self._tell(
+                    name
+                    for name, (view, stone) in zip(batch, asked.execute(), strict=True)
+                    if stone is None and (view is None or self.here.buried(name) or _active(view))
+                )
             self.beat()
 
     # -- living -------------------------------------------------------------------------------
