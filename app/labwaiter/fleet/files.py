@@ -24,6 +24,11 @@ HANDED_SECONDS = 7 * 86400
 WAIT = 5.0  # s for a piece
 
 
+def link_key(store: Store) -> bytes:
+    """What the links of this lab are made with."""
+    return bytes.fromhex(store.sign("links", ""))
+
+
 class FleetFiles(Exchange):
     """As `Exchange`, over all machines of the lab."""
 
@@ -31,9 +36,10 @@ class FleetFiles(Exchange):
         super().__init__(settings)
         self._store, self._machine_of = store, machine_of
 
-    def _key_of(self, job: str) -> str:
+    def _load(self) -> bytes:
         """The same on all machines, so that a link works at every face."""
-        return self._store.sign("files", job)[:40]
+        self._key = link_key(self._store)
+        return self._key
 
     # -- what executions made -----------------------------------------------------------------
 

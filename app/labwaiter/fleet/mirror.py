@@ -23,6 +23,7 @@ from ..errors import ServiceError
 from ..jobs import codec, presence
 from ..jobs.here import Here
 from ..jobs.leases import Leases
+from ..record import Record, Request, State, View
 from ..settings import Settings
 from ..watch import Watch
 from .store import FAULTS, Store
@@ -77,6 +78,17 @@ class Mirror:
         """Tell this one now, where Redis is there."""
         with contextlib.suppress(*FAULTS):
             self._tell(name)
+
+    def refuse(self, name: str, request: Request, why: str) -> None:
+        """Tell of an order that could not even be recorded here. Raises what Redis raises."""
+        now = time.time()
+        record = Record(name, request, State.FAILED, f"{self.store.machine}: {why}", ended=now)
+        key = self.store.key("job", name)
+        with self.store.redis.pipeline() as tell:
+            tell.hset(key, mapping={"view": codec.dump(View(record=record, now=now)), "at": now + self._offset})
+            tell.srem(self.store.key("active", self.store.machine), name)
+            tell.publish(self.store.key("ended", name), "1")
+            tell.execute()
 
     # -- the loop -----------------------------------------------------------------------------
 

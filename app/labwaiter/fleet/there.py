@@ -214,12 +214,15 @@ class There:
             return False
         now = time.time()
         record = replace(derive(name, known.request, None, None), state=State.ABORTED, why=WITHDRAWN, ended=now)
+        view = codec.dump(View(record=record, now=now)).decode()
         with self.store.redis.pipeline() as done:
-            done.hset(key, "view", codec.dump(View(record=record, now=now)))
+            done.hset(key, "view", view)
             done.srem(self.store.key("active", known.machine), name)
             done.delete(order.Order.key_for(order.id_of(name)))
             done.publish(self.store.key("ended", name), "1")
             done.execute()
+        said = codec.dump(known.request).decode()
+        self.ledger.write(name, request=said, machine=known.machine, view=view, state=str(record.state), at=now)
         return True
 
     def notify(self, record: Record, message: str, wait: float) -> str:

@@ -16,15 +16,16 @@ from rq.timeouts import TimerDeathPenalty
 from rq.worker import SimpleWorker
 
 from .. import catalogue
-from ..errors import Misconfigured
+from ..errors import Misconfigured, ServiceError
 from ..jobs import link
+from ..jobs.files import write_whole
 from ..jobs.here import Here
 from ..lab import load as load_lab
 from ..record import Request
 from ..settings import Settings
 from . import order
 from .errands import Errands
-from .files import FleetFiles
+from .files import FleetFiles, link_key
 from .mirror import Mirror, _active
 from .store import FAULTS, Store
 
@@ -57,6 +58,8 @@ class Worker:
         self._lock = link.take_lock(self.here.folder.ours / "worker.lock")
         if self._lock is None:
             raise Misconfigured(f"A worker of {settings.machine} runs already.")
+        # a runner knows no secret of the lab: the links that it tells are made with this
+        write_whole(self.here.folder.ours / "links.key", link_key(self.store), durable=True, mode=0o600)
         self.concurrency = concurrency or settings.max_running + settings.max_queued
         machine = whole.machines[settings.machine]
         offered = catalogue.load(settings.services).services
@@ -125,7 +128,12 @@ class Worker:
                 self.files.take_over(files)
             except Exception:
                 log.exception("%s: a file that it is given could not be taken over", name)  # its runner says so
-            self.here.claim(name, request)
+            try:
+                self.here.claim(name, request)
+            except ServiceError as error:
+                log.exception("%s could not be taken", name)
+                self.mirror.refuse(name, request, error.message)
+                return "refused"
             if request.address:
                 self.here.polled(name)  # its start was the first poll
         if abort is not None:
