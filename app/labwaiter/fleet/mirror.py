@@ -230,9 +230,10 @@ class Mirror:
                 "offers": json.dumps(self.offers),
                 "active": len(active),
                 "waiting": waiting,
-                "lab": _digest(self.settings.lab),
+                "lab": lab_digest(self.settings.lab),
                 "state": "left" if left else "drains" if self.drains else "takes orders",
                 "clock": time.time() - now,
+                "secret": self.store.fingerprint,
             }
             tell.hset(key, mapping=said)
             tell.sadd(self.store.key("machines"), self.store.machine)
@@ -255,7 +256,7 @@ def _active(view: bytes) -> bool:
     return True
 
 
-def _digest(lab: Path) -> str:
+def lab_digest(lab: Path) -> str:
     """Of lab.toml, to see whether all machines have the same."""
     with contextlib.suppress(OSError):
         return hashlib.sha256(lab.read_bytes()).hexdigest()[:12]

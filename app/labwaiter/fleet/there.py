@@ -306,20 +306,20 @@ class There:
                 return not self.store.redis.hexists(self.store.key("job", name), "held")
             self.store.redis.hset(self.store.key("job", name), "abort", 1)
             known = self.look(name)
-            if known is not None and known.view is None and self._withdraw(name, known):
+            if known is not None and known.view is None and self.withdraw(name, known):
                 return True
             said = post.ask(self.store, machine, {"do": "abort", "name": name}, wait, keep=True)
             return bool(said and said.get("gone"))
         except FAULTS as error:
             raise away(error) from error
 
-    def _withdraw(self, name: str, known: Known) -> bool:
+    def withdraw(self, name: str, known: Known, why: str = WITHDRAWN) -> bool:
         """Take the order back; False where its machine was faster."""
         queue, key = order.queue_of(self.store, known.machine), self.store.key("job", name)
         if not self.store.redis.lrem(queue.key, 1, order.id_of(name)):
             return False
         now = time.time()
-        record = replace(derive(name, known.request, None, None), state=State.ABORTED, why=WITHDRAWN, ended=now)
+        record = replace(derive(name, known.request, None, None), state=State.ABORTED, why=why, ended=now)
         with self.store.redis.pipeline() as done:
             done.hset(key, "view", codec.dump(View(record=record, now=now)))
             done.srem(self.store.key("active", known.machine), name)
