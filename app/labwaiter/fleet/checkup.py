@@ -50,7 +50,7 @@ def why_not(error: Exception) -> str:
         return "Redis refuses this user or its password: look at REDIS_URL."
     if "certificate" in str(error).lower():
         return "Redis' certificate is not trusted here: name its CA, REDIS_URL=rediss://…?ssl_ca_certs=FILE."
-    if "OOM" in str(error):
+    if isinstance(error, redis.exceptions.OutOfMemoryError):
         return "Redis is full: raise its maxmemory."
     why = f"Redis can't be reached ({type(error).__name__})"
     return f"{why}: does it run, and is REDIS_URL right (redis:// without TLS, rediss:// with it)?"
@@ -135,7 +135,7 @@ def _rights(store: Store) -> Iterator[Finding]:
     refused = {what: why for what, try_it in tries.items() if (why := _may(try_it)) is not None}
     heard.close()
     _may(lambda: r.unlink(*some))
-    if any("OOM" in why for why in refused.values()):
+    if any("used memory" in why for why in refused.values()):
         yield Finding("memory", "wrong", "This Redis is full: raise maxmemory; starts are refused until then.")
     elif refused:
         yield Finding(
