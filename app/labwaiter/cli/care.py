@@ -129,8 +129,10 @@ def clear_queue(machines: tuple[str, ...], yes: bool, json_: bool) -> None:
     gone = _withdrawn(settings, machines, yes) if settings.redis_url else _unqueued(settings, machines, yes)
     if json_:
         say.as_json(gone)
+    elif gone:
+        click.echo(f"{len(gone)} executions are aborted: they had not begun.")
     else:
-        click.echo(f"{len(gone)} executions are aborted: they had not begun." if gone else "Nothing waits.")
+        click.echo("Nothing was withdrawn: nothing waits, or its machine is just taking it.")
 
 
 def _ask(count: int, yes: bool) -> None:
