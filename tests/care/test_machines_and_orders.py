@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -48,9 +52,7 @@ def test_a_machine_that_is_silent_is_unreachable_since_then(fleet: FleetLab, ope
     eventually(lambda: operator.json("workers")[0]["state"] == "takes orders")
 
 
-def test_a_machine_that_lab_toml_forgot_and_one_that_differs_are_noted(
-    fleet: FleetLab, operator: Operator, tmp_path: object
-) -> None:
+def test_a_machine_that_lab_toml_forgot_and_one_that_differs_are_noted(fleet: FleetLab, operator: Operator) -> None:
     fleet.supervise()
     other = fleet.root.parent / "other.toml"
     other.write_text("[machines.two]\n")
@@ -96,3 +98,15 @@ def test_on_one_machine_what_waits_in_the_queue_is_aborted(alone: Lab) -> None:
     assert set(operator.json("clear-queue", "--yes")) == {"waits", "waits too"}
     assert alone.record("waits").state is State.ABORTED and alone.record("runs").state is State.RUNNING
     assert "Machines are named where there are many" in operator("clear-queue", "one").stderr
+
+
+def test_rq_s_own_tool_shows_the_orders(fleet: FleetLab) -> None:
+    """As docs/machines.md says it."""
+    fleet.start("Echo", "an order", text="x")
+    program = Path(sys.executable).parent / "rq"
+    if not program.exists():
+        pytest.skip("RQ's command is not beside this Python")
+    environment = {**os.environ, "RQ_KEY_PREFIX": "lab:rq"}
+    command = [str(program), "info", "--url", fleet.redis.url, "--raw"]
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert "queue one 1" in said

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from fleetlab import FleetLab
 from lab import Lab, eventually
 from labwaiter import catalogue
 from labwaiter.errors import Misconfigured
@@ -88,6 +89,26 @@ def test_a_run_that_would_overlap_its_predecessor_is_skipped_and_said_so(
     assert lab.record(first).state is State.ABORTED
 
 
+def test_a_redis_that_was_away_is_waited_for(fleet: FleetLab, tmp_path: Path) -> None:
+    fleet.supervise()
+    file, log = tmp_path / "schedule.toml", tmp_path / "schedule.log"
+    file.write_text('[schedules.echo]\nservice = "Echo"\nevery = "1 s"\ninputs = { text = "tick" }\n')
+    command = [sys.executable, "-m", "labwaiter", "schedule"]
+    with open(log, "wb") as out:
+        one = subprocess.Popen(command, env=fleet.face_environment | {"SCHEDULE": str(file)}, stderr=out)
+    try:
+        eventually(lambda: runs(fleet), 60)
+        fleet.redis.kill()
+        eventually(lambda: "was not started: " in log.read_text(), 60)
+        fleet.redis.start()
+        eventually(lambda: "is started" in log.read_text().partition("was not started: ")[2], 60)
+        one.terminate()
+        assert one.wait(30) == 0 and "Traceback" not in log.read_text()
+    finally:
+        one.kill()
+        one.wait()
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -97,6 +118,7 @@ def test_a_run_that_would_overlap_its_predecessor_is_skipped_and_said_so(
         ('[schedules.a]\nservice = "Echo"\nevery = "soon"\n', "every is a time like"),
         ('[schedules.a]\nservice = "Echo"\ncron = "61 * * * *"\n', "cron has five fields"),
         ('[schedules.a]\nservice = "Echo"\ncron = "@reboot"\n', "cron has five fields"),
+        ('[schedules.a]\nservice = "Echo"\ncron = "0 0 31 2 *"\n', "cron has five fields"),
         ('[schedules.a]\nservice = "Ehco"\nevery = "1 h"\n', "There is no service “Ehco”"),
         ('[schedules.a]\nservice = "Echo"\nevery = "1 h"\n', "text is missing"),
         ('[schedules.a]\nservice = "Bare"\nevery = "1 h"\nat = 3\n', "“at” is not known"),

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from fleetlab import FleetLab
+from lab import eventually, gone
 from labwaiter.cli import systemd
+from labwaiter.jobs import Jobs
+from labwaiter.record import State
 from labwaiter.settings import ROOT, load
 from operators import Operator
 
@@ -27,7 +31,7 @@ def clone(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def fleet(**more: str) -> dict[str, str]:
+def many(**more: str) -> dict[str, str]:
     return {"REDIS_URL": "redis://127.0.0.1:1/0", "REDIS_SECRET": "sixteen letters and more", **more}
 
 
@@ -43,10 +47,10 @@ def test_each_machine_gets_the_units_that_it_needs(clone: dict[str, str], tmp_pa
         return written(tmp_path / name)
 
     assert units("alone") == ["supervisor", "target", "web"]
-    assert units("bench", **fleet(MACHINE="bench")) == ["supervisor", "target", "worker"]
-    assert units("face", **fleet(MACHINE="server")) == ["target", "web"]
+    assert units("bench", **many(MACHINE="bench")) == ["supervisor", "target", "worker"]
+    assert units("face", **many(MACHINE="server")) == ["target", "web"]
     (tmp_path / "schedule.toml").write_text("")
-    assert units("timed", **fleet(MACHINE="server")) == ["scheduler", "target", "web"]
+    assert units("timed", **many(MACHINE="server")) == ["scheduler", "target", "web"]
     wants = (tmp_path / "timed" / "labwaiter.target").read_text()
     assert "Wants=labwaiter-web.service labwaiter-scheduler.service" in wants
 
@@ -97,3 +101,26 @@ def test_where_systemd_does_not_run_start_and_stop_say_so(clone: dict[str, str])
         assert done.stderr == f"Error: systemd does not run this machine: call labwaiter {verb} without --systemd.\n"
     wrong = Operator(clone)("export", "systemd", "--user", "ada; rm")
     assert wrong.returncode == 2 and "--user is a user's name" in wrong.stderr
+
+
+def test_a_worker_that_systemd_kills_takes_no_job_with_it_and_tells_its_end_later(fleet: FleetLab) -> None:
+    """As the units have it: the supervisor elsewhere; SIGTERM, and SIGKILL when the drain takes too long."""
+    fleet.machine.environment["SUPERVISOR"] = "elsewhere"
+    fleet.supervise()
+    fleet.start("Talk", "a talk")
+    runner = fleet.running("a talk")
+    worker = fleet.machine.process
+    assert worker is not None
+    worker.terminate()
+    eventually(lambda: fleet.redis.client.hget("lab:machine:one", "state") == b"drains")
+    fleet.start("Echo", "an order", text="x")
+    worker.kill()
+    worker.wait()
+    assert not gone(runner) and fleet.record("a talk").runner is not None
+    here = Jobs(fleet.settings)  # the machine itself, without Redis
+    assert here.notify(None, "a talk", "bye", wait=20)
+    assert here.wait("a talk", 60).state is State.COMPLETED
+    assert fleet.record("a talk").active
+    fleet.machine.start()
+    assert eventually(lambda: fleet.record("a talk").state is State.COMPLETED)
+    assert fleet.ended("an order").state is State.COMPLETED

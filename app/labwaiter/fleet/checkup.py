@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import redis
 
@@ -59,25 +60,29 @@ def why_not(error: Exception) -> str:
 def checkup(settings: Settings, store: Store) -> Iterator[Finding]:
     """Look at everything. Raises redis.RedisError, OSError: it can't be reached, or goes away meanwhile."""
     store.redis.ping()
-    about = store.redis.info("server") if _may(lambda: store.redis.info("server")) is None else {}
-    version = str(about.get("redis_version", "?"))
-    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    if not numbers:
-        yield Finding("version", "mind", "Redis does not tell its version to this user; 6.2 or later is needed.")
-    elif numbers < LEAST:
-        yield Finding("version", "wrong", f"This is Redis {version}; 6.2 or later is needed: upgrade it.")
+    about: dict[str, Any] = {}
+    if _may(lambda: about.update(store.redis.info())) is None:
+        yield from _version(about)
+        yield _memory(about)
+        yield _persistence(store, about)
     else:
-        yield Finding("version", "ok", f"Redis {version} answers.")
-    if store.redis.info("cluster").get("cluster_enabled") if about else False:
-        yield Finding(
-            "cluster", "wrong", "This Redis is a cluster, whose transactions can't span keys: use a single one."
-        )
+        said = "This user may not ask how Redis is (INFO): see that it is 6.2 or later, noeviction and appendonly."
+        yield Finding("version", "mind", said)
     yield from _rights(store)
-    yield from _memory(store)
-    yield _persistence(store)
     yield _clock(store)
     yield from _machines(settings, store)
     yield _keys(store)
+
+
+def _version(about: dict[str, Any]) -> Iterator[Finding]:
+    version = str(about.get("redis_version", ""))
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < LEAST:
+        yield Finding("version", "wrong", f"This is Redis {version}; 6.2 or later is needed: upgrade it.")
+    else:
+        yield Finding("version", "ok", f"Redis {version} answers.")
+    if about.get("cluster_enabled"):
+        said = "This Redis is a cluster, whose transactions can't span keys: use a single one."
+        yield Finding("cluster", "wrong", said)
 
 
 def _may(try_it: Callable[[], object]) -> str | None:
@@ -152,45 +157,28 @@ def _rights(store: Store) -> Iterator[Finding]:
         yield Finding("other keys", "mind", said)
 
 
-def _memory(store: Store) -> Iterator[Finding]:
+def _memory(about: dict[str, Any]) -> Finding:
     """What happens where it is full."""
-    if _may(lambda: store.redis.config_get("maxmemory*")) is not None:
-        said = "This user may not ask for maxmemory-policy (CONFIG GET): see that it is noeviction."
-        yield Finding("maxmemory-policy", "mind", said)
-        return
-    told = store.redis.config_get("maxmemory*")
-    policy = told.get("maxmemory-policy")
-    if policy != "noeviction":
-        said = f"maxmemory-policy is {policy}: orders could vanish where memory is short. Make it noeviction."
-        yield Finding("maxmemory-policy", "wrong", said)
-    else:
-        yield Finding("maxmemory-policy", "ok", "Nothing is thrown away where memory is short (noeviction).")
+    policy = about.get("maxmemory_policy", "?")
+    if policy == "noeviction":
+        return Finding("maxmemory-policy", "ok", "Nothing is thrown away where memory is short (noeviction).")
+    said = f"maxmemory-policy is {policy}: orders could vanish where memory is short. Make it noeviction."
+    return Finding("maxmemory-policy", "wrong", said)
 
 
-def _persistence(store: Store) -> Finding:
+def _persistence(store: Store, about: dict[str, Any]) -> Finding:
     """What a restart of Redis leaves."""
+    if about.get("aof_enabled"):
+        said = "Redis keeps its data on disk (appendonly): a restart loses a second at most."
+        return Finding("persistence", "ok", said)
+    again = "orders that no machine had taken are only made again when their callers ask. appendonly yes is better."
     if _may(lambda: store.redis.config_get("save")) is not None:
-        return Finding(
-            "persistence", "mind", "This user may not ask whether Redis keeps its data on disk (CONFIG GET)."
-        )
-    told = store.redis.config_get("save", "appendonly")
-    if told.get("appendonly") == "yes":
-        return Finding(
-            "persistence", "ok", "Redis keeps its data on disk (appendonly): a restart loses a second at most."
-        )
-    if told.get("save"):
-        return Finding(
-            "persistence",
-            "mind",
-            "Redis keeps snapshots alone: after a crash orders of the last minutes are missing until their callers ask"
-            " again. appendonly yes is better.",
-        )
-    return Finding(
-        "persistence",
-        "mind",
-        "Redis keeps nothing on disk: after its restart what runs re-appears, but orders that no machine had taken are"
-        " only made again when their callers ask. appendonly yes is better.",
-    )
+        said = f"Redis keeps no appendonly file: after its restart what runs re-appears, but {again}"
+    elif store.redis.config_get("save").get("save"):
+        said = f"Redis keeps snapshots alone: after a crash in between, {again}"
+    else:
+        said = f"Redis keeps nothing on disk: after its restart what runs re-appears, but {again}"
+    return Finding("persistence", "mind", said)
 
 
 def _clock(store: Store) -> Finding:

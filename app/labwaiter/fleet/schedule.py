@@ -120,7 +120,9 @@ def _schedule(name: str, said: Any, catalogue: Catalogue) -> Schedule:
                 raise ValueError
             CronJob("", func_name="-", cron=cron)
         except (ValueError, KeyError, AttributeError) as error:
-            raise ValueError('cron has five fields, minute hour day month weekday: cron = "0 * * * *".') from error
+            raise ValueError(
+                'cron has five fields that name a time, minute hour day month weekday: cron = "0 * * * *".'
+            ) from error
     if not isinstance(inputs, dict):
         raise ValueError("inputs is a table: { name = value }.")
     service = catalogue.get(str(said.get("service", "")))

@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rq.cron import CronJob, CronScheduler
+from rq.exceptions import SchedulerNotFound
 from rq.utils import now
 
 from ..catalogue import Catalogue
-from ..errors import ClientError, ServiceError
+from ..errors import ClientError, ServiceError, UnknownServiceID
 from ..jobs import Jobs
 from ..jobs.files import read_bounded, write_whole
 from ..jobs.names import OURS
@@ -99,6 +100,7 @@ class Scheduler:
         self.scheduled = [Scheduled(one) for one in schedules]
         self.notes = Notes(settings)
         self.stopping = threading.Event()
+        self._started: dict[str, str] = {}  # the last serviceID of each
         self._said: dict[str, str] = {}  # what was logged last of each
         self._shown: CronScheduler | None = None
         if self.notes.store is not None:  # RQ's own tools see it there
@@ -122,7 +124,7 @@ class Scheduler:
                     log.debug("Redis is away: %s", error)
             self.stopping.wait(min([30.0, *left]))
         if self._shown is not None:
-            with contextlib.suppress(*FAULTS):
+            with contextlib.suppress(SchedulerNotFound, *FAULTS):  # a Redis that was emptied knows nothing of it
                 self._shown.register_death()
 
     def _look(self, one: Scheduled) -> float:
@@ -143,7 +145,10 @@ class Scheduler:
 
     def _start(self, schedule: Schedule, tick: datetime) -> None:
         service_id = schedule.service_id(tick)
-        last = schedule.last(self.jobs)
+        last, ours = schedule.last(self.jobs), self._started.get(schedule.name, "")
+        if last is None or last.request.service_id < ours:  # a Redis that was just emptied has yet to be told of it
+            with contextlib.suppress(UnknownServiceID):
+                last = self.jobs.record(ours) if ours else last
         if last is not None and last.request.service_id >= service_id:
             return  # another scheduler was faster
         if last is not None and last.active:
@@ -157,6 +162,7 @@ class Scheduler:
         address = self.settings.public_url + self.settings.context_root if self.settings.public_url else ""
         service = self.catalogue.get(schedule.service)
         self.jobs.start(service, service_id, schedule.inputs, user=USER, address=address)
+        self._started[schedule.name] = service_id
         self.notes.write(schedule.name, {})
         self._say(schedule, f"{service_id} is started")
 
