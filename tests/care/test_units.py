@@ -81,6 +81,7 @@ def test_stopping_one_unit_takes_no_job_with_it() -> None:
     # jobs are the supervisor's children: no other unit's cgroup holds them, and its own is not killed as a whole
     assert all("SUPERVISOR=elsewhere" in one for one in text.values())
     assert "KillMode=process" in text["supervisor"] and "KillMode=process" in text["worker"]
+    assert "Before=labwaiter-supervisor.service" in text["worker"]  # stopped together, it tells the jobs' ends
     assert not any("Requires=" in one or "BindsTo=" in one for one in text.values())
 
 

@@ -99,7 +99,8 @@ def control(verb: str) -> None:
     systemctl = shutil.which("systemctl")
     if systemctl is None:
         raise click.ClickException("There is no systemctl on the PATH.")
-    command = [systemctl, verb, TARGET]
+    # a target that is stopped is not waited for by its units
+    command = [systemctl, verb, TARGET, *(["labwaiter-*.service"] if verb == "stop" else [])]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         words = " ".join(say.lines(done.stderr, 3))
