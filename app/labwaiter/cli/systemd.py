@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,6 +21,7 @@ from .jobs import as_json
 TARGET = "labwaiter.target"
 UNITS = ("supervisor", "web", "worker", "scheduler")
 INSTALLED = Path("/etc/systemd/system")
+WAIT = {"start": 60, "stop": 300}  # s; systemd itself starts what fails for ever
 _WRITTEN_FOR = "/opt/labwaiter"  # the clone in the units of deploy/systemd
 _HOMES = ("/home/", "/root/", "/run/user/")
 
@@ -101,7 +103,12 @@ def control(verb: str) -> None:
         raise click.ClickException("There is no systemctl on the PATH.")
     # a target that is stopped is not waited for by its units
     command = [systemctl, verb, TARGET, *(["labwaiter-*.service"] if verb == "stop" else [])]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
+    try:
+        done = subprocess.run(command, **pipes, timeout=WAIT[verb], check=False)
+    except subprocess.TimeoutExpired as error:
+        why = "journalctl -u 'labwaiter-*' tells why; systemd goes on trying"
+        raise click.ClickException(f"{TARGET} did not {verb} within {WAIT[verb]} s: {why}.") from error
     if done.returncode:
         words = " ".join(say.lines(done.stderr, 3))
         known = "" if (INSTALLED / TARGET).exists() else " The units are written by labwaiter export systemd."
