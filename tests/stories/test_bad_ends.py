@@ -179,6 +179,7 @@ def test_no_zombie_and_no_descriptor_of_ours_is_in_a_job(lab: Lab) -> None:
             eventually(lambda child=child: not Path(f"/proc/{child}/stat").exists() or not gone(int(child)))
 
 
+@pytest.mark.folder_way  # of many machines, the disk that is full is not the one of the face
 def test_a_job_that_fills_the_disk_fails_and_the_truth_is_told(make_lab: Callable[..., Lab], small_disk: Path) -> None:
     lab = make_lab(small_disk / "jobs")
     lab.supervise()

@@ -152,7 +152,7 @@ class Worker:
 
     def _drain(self, seconds: float | None) -> bool:
         """Wait for what runs; then, or where that takes too long, stop the supervisor."""
-        self.mirror.drains = True
+        self.mirror.pulse.drains = True
         until = None if seconds is None else time.monotonic() + seconds
         while self.here.folder.active_names() and not self.at_once.is_set():
             if until is not None and time.monotonic() >= until:
