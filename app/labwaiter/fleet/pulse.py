@@ -1,4 +1,4 @@
-"""That this machine lives, told to Redis every two seconds; and what faces tell it: who was polled, and that they live."""
+"""That this machine lives, told to Redis every two seconds; and what faces tell it: whom they were asked for."""
 
 from __future__ import annotations
 
