@@ -131,7 +131,7 @@ class FleetFiles(Exchange):
             return {}
         found = {}
         for name in names:
-            path = self.find(name)
+            path = None if self._is_made_on(machine, name) else self.find(name)
             if path is None:
                 continue
             size = path.stat().st_size
@@ -148,6 +148,12 @@ class FleetFiles(Exchange):
                 raise Unavailable(f"The file “{name[:100]}” could not be handed to {machine}; try again.") from error
             found[name] = key
         return found
+
+    def _is_made_on(self, machine: str, name: str) -> bool:
+        first, _, rest = name.partition("/")
+        with contextlib.suppress(ClientError):
+            return bool(rest) and machine in (self._machine_of(folder_name(first)), self._machine_of(first))
+        return False
 
     def take_over(self, files: dict[str, str]) -> None:
         """Have the files of an order here. Raises Unavailable where one can't be had."""

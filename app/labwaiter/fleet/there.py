@@ -14,6 +14,7 @@ import redis
 from .. import lab
 from ..errors import InvalidParameter, Misconfigured, TooManyJobs, Unavailable, UnknownServiceID
 from ..jobs import codec
+from ..jobs.names import folder_name
 from ..record import Record, Request, State, View, derive
 from ..service import Service
 from ..settings import Settings
@@ -141,7 +142,7 @@ class There:
     def admit(self, request: Request) -> None:
         """Refuse where its machine has as many as it may."""
         most = self.settings.max_running + self.settings.max_queued
-        machine = self._machine("", request)
+        machine = self._machine(folder_name(request.service_id), request)
         try:
             if self.store.redis.scard(self.store.key("active", machine)) >= most:
                 raise TooManyJobs(f"{most} executions are running or waiting on {machine} already; try again later.")
