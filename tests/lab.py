@@ -50,6 +50,7 @@ class Lab:
             "PYTHONPATH": str(ROOT / "app"),
             "WAITER_LOG_FOLDER": str(root),
             "SERVICES": str(services),
+            "FILES_FOLDER": str(root.parent / f"{root.name}.files"),
             "LABWAITER_ENV": os.devnull,
             **more,
         }
