@@ -9,7 +9,7 @@ from .program import Command, Script
 from .runner.job import Aborted, Job
 from .service import Outputs, service
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 __all__ = [
     "Aborted",

@@ -44,7 +44,11 @@ def request(text: bytes) -> Request:
     """request.json. Raises ValueError, TypeError or KeyError for what is none; so do the others here."""
     data = _fields(Request, _read(text))
     data["instruments"] = tuple(data.get("instruments", ()))
-    return Request(**data)
+    found = Request(**data)
+    # what the queue sorts and counts by: one damaged record may not hold up the others
+    if not isinstance(found.created, (int, float)) or not all(isinstance(n, str) for n in data["instruments"]):
+        raise ValueError("a request's time is a number, and its instruments are names")
+    return found
 
 
 def condition(text: bytes) -> Condition:
@@ -69,5 +73,7 @@ def progress(text: bytes) -> Progress:
     data = _fields(Progress, _read(text))
     if data.get("picture") is not None:
         data["picture"] = Picture(**_fields(Picture, data["picture"]))
+    for name in ("values", "units"):
+        data[name] = dict(data.get(name, {}))
     data["replies"] = {int(number): reply for number, reply in dict(data.get("replies", {})).items()}
     return Progress(**data)
