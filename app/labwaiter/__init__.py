@@ -14,7 +14,7 @@ from .service import Outputs, service
 if TYPE_CHECKING:
     from .client import Client
 
-__version__ = "0.2.0"
+__version__ = "0.4.0"
 
 __all__ = [
     "Aborted",

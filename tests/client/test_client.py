@@ -60,6 +60,14 @@ def test_watch_polls_to_the_end_saves_the_page_and_gives_the_outputs(typed: Type
     assert again.returncode == 0 and "result = counted" in again.stdout
 
 
+def test_a_page_that_can_t_be_saved_is_told_once_and_it_watches_on(typed: Typed) -> None:
+    page = ("--page", "no/such/folder/page.html")
+    watched = typed("watch", "--service", "Steps", "--every", "0.1", *page, "count=5", "step=0.1")
+    assert watched.returncode == 0 and "result = counted" in watched.stdout
+    assert watched.stderr.count("can't be saved as no/such/folder/page.html: No such file or directory.") == 1
+    assert "The last page" not in watched.stdout and "Traceback" not in watched.stderr
+
+
 def test_messages_and_aborts(typed: Typed, web: Web) -> None:
     assert typed("start", "--service", "Talk", "--id", "mine").returncode == 0
     web.lab.running("mine")
