@@ -21,10 +21,11 @@ class Watch:
         self._began = time.monotonic()
         self._said = ""
         self._open_line = False
+        self._saved: bool | None = None  # the page, at the last try
 
     def show(self, page: bytes) -> None:
         """Save the page, and say what it says of the progress."""
-        self.page.write_bytes(page)
+        self._save(page)
         text = page.decode("utf-8", "replace")
         percent = re.search(r'aria-valuenow="(\d{1,3})"', text)
         words = _element(text, "stage") or ("" if percent else _element(text, "state"))
@@ -41,13 +42,22 @@ class Watch:
         click.echo(f"\r\033[K[{bar:<{WIDTH}}] {shown}  {waited} s  {words[:60]}", nl=False)
         self._open_line = True
 
+    def _save(self, page: bytes) -> None:
+        try:
+            self.page.write_bytes(page)
+            self._saved = True
+        except OSError as error:  # that is no reason not to watch on
+            if self._saved is not False:
+                click.echo(f"The page can't be saved as {self.page}: {error.strerror}.", err=True)
+            self._saved = False
+
     def done(self, word: str) -> None:
         """End the line; say where the last page lies."""
         if self._open_line:
             click.echo()
         if word:
             click.echo(word)
-        if self.page.exists():
+        if self._saved:
             click.echo(f"The last page: {self.page}")  # as it was named: a container's own path helps nobody
 
 

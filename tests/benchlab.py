@@ -50,7 +50,7 @@ class Plugged:
 
     def assert_made_safe(self, name: str, begun: int = 0) -> None:
         """By the simulator's own record it was energised after `begun`, then made safe, and that was the last of it."""
-        happened = [what for _, what in self.simulators[name].happened[begun:]]
+        happened = [what for _, what in list(self.simulators[name].happened)[begun:]]
         assert self.simulators[name].is_safe(), happened
         for what in LIVE[name]:
             assert what in happened, happened

@@ -82,6 +82,8 @@ class Caller:
 
     def call(self, service: str, operation: str, **texts: str) -> Reply:
         """One operation, with a token."""
+        if operation == "getServiceStatus" and texts.get("serviceID", "").strip():
+            self.lab.caught_up(texts["serviceID"])
         return self(f"/{service}", envelope(operation, **{"sessionToken": "a token", **texts}))
 
 

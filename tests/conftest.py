@@ -14,6 +14,13 @@ from fleetlab import way
 from lab import SAMPLES, Lab
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if way() is not Lab:
+        for item in items:
+            if item.get_closest_marker("folder_way"):
+                item.add_marker(pytest.mark.skip(reason="about one machine alone"))
+
+
 @pytest.fixture
 def services(tmp_path: Path) -> Path:
     """A services folder with the samples."""

@@ -50,6 +50,7 @@ class Lab:
             "PYTHONPATH": str(ROOT / "app"),
             "WAITER_LOG_FOLDER": str(root),
             "SERVICES": str(services),
+            "FILES_FOLDER": str(root.parent / f"{root.name}.files"),
             "LABWAITER_ENV": os.devnull,
             **more,
         }
@@ -104,6 +105,14 @@ class Lab:
     def status_progress(self, service_id: str) -> Progress:
         """What it last said of its progress."""
         return self.store.progress(folder_name(service_id))
+
+    def caught_up(self, service_id: str) -> None:
+        """Until faces tell what is so: at once where they read the folder themselves."""
+
+    def told_long_ago(self, service_id: str, seconds: float = 21) -> None:
+        """As if the page of its bad end had first been shown so many seconds earlier than it was."""
+        told = self.folder(service_id) / "told"
+        os.utime(told, (told.stat().st_mtime - seconds,) * 2)
 
     def folder(self, service_id: str) -> Path:
         """The job's folder."""

@@ -33,6 +33,7 @@ TABLE = (
     Setting("WAITER_LOG_FOLDER", "waiter_logs", "folder of the jobs, on a local disk; relative to the file env"),
     Setting("FILES_FOLDER", "waiter_files", "folder of the files that inputs may name; relative to the file env"),
     Setting("LAB", "lab.toml", "file that lists the instruments; relative to the file env"),
+    Setting("SCHEDULE", "schedule.toml", "file that says what starts at which times; relative to the file env"),
     Setting("SERVICES", "app/services", "folder of the service files; relative to the file env"),
     Setting("HOST", "127.0.0.1", "address to listen on; 0.0.0.0 for every network card"),
     Setting("PORT", "8080", "port to listen on"),
@@ -78,6 +79,7 @@ class Settings:
     jobs_folder: Path  # absolute
     files_folder: Path  # absolute
     lab: Path  # absolute
+    schedule: Path  # absolute
     services: Path  # absolute
     host: str
     port: int
@@ -173,6 +175,7 @@ def load(environ: dict[str, str] | None = None, env_file: Path | None = None) ->
         jobs_folder=(base / value["WAITER_LOG_FOLDER"]).absolute(),
         files_folder=(base / value["FILES_FOLDER"]).absolute(),
         lab=(base / value["LAB"]).absolute(),
+        schedule=(base / value["SCHEDULE"]).absolute(),
         services=(base / value["SERVICES"]).absolute(),
         host=value["HOST"],
         port=int(number("PORT", 1, 65535)),

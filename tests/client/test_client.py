@@ -60,14 +60,21 @@ def test_watch_polls_to_the_end_saves_the_page_and_gives_the_outputs(typed: Type
     assert again.returncode == 0 and "result = counted" in again.stdout
 
 
+def test_a_page_that_can_t_be_saved_is_told_once_and_it_watches_on(typed: Typed) -> None:
+    page = ("--page", "no/such/folder/page.html")
+    watched = typed("watch", "--service", "Steps", "--every", "0.1", *page, "count=5", "step=0.1")
+    assert watched.returncode == 0 and "result = counted" in watched.stdout
+    assert watched.stderr.count("can't be saved as no/such/folder/page.html: No such file or directory.") == 1
+    assert "The last page" not in watched.stdout and "Traceback" not in watched.stderr
+
+
 def test_messages_and_aborts(typed: Typed, web: Web) -> None:
     assert typed("start", "--service", "Talk", "--id", "mine").returncode == 0
     web.lab.running("mine")
     assert "you said hello" in typed("notify", "hello", "--service", "Talk").stdout
     assert "true" in typed("abort", "--service", "Talk").stdout
     assert "status_base64" in typed("status", "--service", "Talk").stdout  # the page that says so comes first
-    told = web.lab.folder("mine") / "told"
-    os.utime(told, (told.stat().st_mtime - 30,) * 2)
+    web.lab.told_long_ago("mine")
     watched = typed("watch", "--service", "Talk")
     assert watched.returncode == 1 and "JobAborted" in watched.stderr
 
@@ -76,8 +83,7 @@ def test_a_failed_execution_ends_with_status_1_and_its_sentence(typed: Typed, we
     typed("start", "--service", "Raises", "--id", "bad", "how=sentence")
     web.lab.ended("bad")
     typed("status", "--service", "Raises")
-    told = web.lab.folder("bad") / "told"
-    os.utime(told, (told.stat().st_mtime - 30,) * 2)
+    web.lab.told_long_ago("bad")
     done = typed("watch", "--service", "Raises")
     assert done.returncode == 1
     assert "JobFailed: The oven's door is open." in done.stderr

@@ -94,6 +94,24 @@ def test_a_read_only_root_is_enough_room(run: Run) -> None:
     assert docker("exec", one.name, "touch", "/app/x", check=False).returncode != 0
 
 
+def test_a_stop_during_a_print_on_a_read_only_root_leaves_the_printer_safe(run: Run) -> None:
+    read_only = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL")
+    one = run(*read_only)
+    lines = "\n".join(["G28", "M104 S200", "G1 F600", *(f"G1 X{10 + 100 * (n % 2)}" for n in range(1000))])
+    docker("exec", one.name, "sh", "-c", f"printf '%s\n' '{lines}' > /waiter_files/part.gcode")
+    docker("exec", "-d", one.name, "labwaiter", "run", "Printer", "gcode=part.gcode", "--id", "print")
+    record = "/waiter_logs/.labwaiter/sim/marlin.record"  # the simulator's own
+    eventually(lambda: "hotend to 200" in docker("exec", one.name, "cat", record, check=False).stdout, 60)
+    docker("stop", "-t", "10", one.name)
+    assert one.state(".State.ExitCode") == "0", docker("logs", one.name).stdout  # it wasn't killed
+    after = run(*read_only)
+    happened = docker("exec", after.name, "cat", record).stdout.partition("hotend to 200")[2]
+    assert "hotend to 0" in happened and "motors off" in happened.partition("switched on")[0]
+    assert after.job("print")["state"] == "aborted"
+    assert '"free"' in after.labwaiter("instruments", "list", "--json").stdout
+    assert "unsafe" not in after.labwaiter("instruments", "list", "--json").stdout.replace('"why"', "")
+
+
 def test_a_folder_of_the_host_that_it_can_t_write_is_named_with_its_cure(run: Run, tmp_path: Path) -> None:
     jobs = tmp_path / "jobs"
     jobs.mkdir(mode=0o755)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchlab import Oven
-from labwaiter import lab
+from labwaiter import lab, simulation
 from labwaiter.cli.instruments import instruments, ports
 from labwaiter.instruments.simulators import base, marlin
 from labwaiter.instruments.simulators.host import Host
@@ -48,6 +48,15 @@ def test_every_mood_is_on_the_page() -> None:
     on_page = set(re.findall(r"^\| `(\w+)` \|", PAGE.partition("| mood |")[2], re.M))
     told = f"{base.Simulator.__doc__} {marlin.Marlin.__doc__}"
     assert on_page == set(re.findall(r'"(\w+)" \(', told))
+
+
+def test_every_simulator_and_its_options_are_on_the_page() -> None:
+    for kind, options in simulation.KINDS.items():
+        row = re.search(rf"^\| `sim://{kind}` \|(.*)\|$", PAGE, re.M)
+        assert row and set(re.findall(r"`(\w+)=", row[1])) == set(options)
+        for said in re.findall(r"`(\w+=[\w.]+)`", row[1]):
+            simulation.read(f"sim://{kind}?{said}")
+    assert all(f"`{name}=" in PAGE for name in simulation.ALL)
 
 
 def test_every_driver_is_on_the_page() -> None:

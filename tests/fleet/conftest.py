@@ -24,7 +24,8 @@ def make_fleet(tmp_path: Path) -> Iterator[Callable[..., Fleet]]:
     made: list[Fleet] = []
     folder = tmp_path / "services"
     folder.mkdir()
-    shutil.copy(SAMPLES / "services.py", folder)
+    for file in ("services.py", "drills.py"):
+        shutil.copy(SAMPLES / file, folder)
     benches = (SAMPLES / "benches.py").read_text().replace('"Limited"', '"LimitedBench"')  # both have one
     (folder / "benches.py").write_text(benches)
     shutil.copy(SAMPLES / "unruly.py", folder.parent / "unruly.py")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -86,9 +88,15 @@ def test_what_an_execution_made_is_read_at_every_face_and_given_to_the_next_mach
     assert ("part.bin", len(made)) in fleet.jobs.exchange.listing(maker)
     assert fleet.jobs.exchange.made(maker, "../request.json") is None
     assert fleet.jobs.exchange.link(maker) == fleet.face("other").exchange.link(maker)
-    taker = fleet.id_for("south", "Family", "taker")
-    assert fleet.jobs.exchange.handed_over([f"{maker}/part.bin"], "south").keys() == {f"{maker}/part.bin"}  # type: ignore[attr-defined]
-    assert taker
+    given = Path(fleet.jobs.settings.files_folder) / "parts" / "hook é.bin"  # of the web machine
+    given.parent.mkdir(parents=True)
+    given.write_bytes(made[::-1])
+    for home in ("north", "south"):
+        for name, content in ((f"{maker}/part.bin", made), ("parts/hook é.bin", made[::-1])):
+            reader = fleet.id_for(home, "Reads", f"reader {name} ")
+            fleet.jobs.start(fleet.services["Reads"], reader, {"file": name})
+            record = fleet.jobs.wait(reader, 20)
+            assert record.outputs == {"result": hashlib.sha256(content).hexdigest()}, record.why
 
 
 def test_an_instrument_s_machine_gets_the_execution_and_two_machines_instruments_are_refused(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchlab import Plugged, bench_lab, energised, leases
+from benchlab import Plugged, bench_lab, energised, leases, let_go
 from lab import Lab, eventually
 from labwaiter.instruments.simulators import Relays
 from labwaiter.jobs.leases import Held
@@ -19,9 +19,9 @@ from labwaiter.record import State
 pytestmark = pytest.mark.timeout(90)
 
 
-def make_safe(lab: Lab, name: str) -> subprocess.CompletedProcess[str]:
+def shell(lab: Lab, word: str, name: str) -> subprocess.CompletedProcess[str]:
     """As an operator does."""
-    command = [sys.executable, "-m", "labwaiter", "instruments", "safe", name]
+    command = [sys.executable, "-m", "labwaiter", "instruments", word, name]
     return subprocess.run(command, env=lab.environment, capture_output=True, text=True, timeout=60)
 
 
@@ -59,9 +59,9 @@ def test_one_that_stays_away_fails_the_job_and_waits_for_an_operator(
     lease = leases(using).of(name)
     assert lease is not None and lease.how is Held.UNSAFE and "its port is not there" in lease.why
     assert str(bench.folder) not in record.why + lease.why  # a path is nobody's business
-    assert make_safe(using, name).returncode == 3
+    assert shell(using, "safe", name).returncode == 3
     bench.host.plug(bench.folder / name, simulator)
-    assert make_safe(using, name).stdout == f"{name}: made safe and read back.\n"
+    assert shell(using, "safe", name).stdout == f"{name}: made safe and read back.\n"
     assert simulator.is_safe() and leases(using).all() == {}
 
 
@@ -114,5 +114,39 @@ def test_a_device_that_another_deployment_holds_fails_the_job_with_a_sentence(
         assert record.state is State.FAILED
         assert "smu: its device is held by another execution, or by another deployment on this machine" in record.why
         assert not bench.simulators["smu"].is_safe()  # the one that holds it was not disturbed
+        assert leases(other).all() == {}  # it never had it, so it is no worse for it
+        let_go(using, "one")
+        using.ended("one")
+        other.start("Uses", "three", device="smu")
+        energised(other, "three")
+        let_go(other, "three")
+        assert other.ended("three").state is State.COMPLETED
     finally:
         other.close()
+
+
+def test_what_a_job_could_not_even_open_is_as_it_was(using: Lab, bench: Plugged) -> None:
+    gone = bench.host.unplug(bench.folder / "smu")
+    relays = bench.count("relays")
+    using.start("UsesTwo", "one", first="smu", second="relays")
+    assert "smu: its port is not there" in using.ended("one").why
+    assert leases(using).all() == {}
+    assert bench.count("relays") == relays  # nor was the other one touched, whose turn had not come
+    bench.host.plug(bench.folder / "smu", gone)
+    using.start("UsesTwo", "two", first="smu", second="relays")
+    energised(using, "two")
+    let_go(using, "two")
+    assert using.ended("two").state is State.COMPLETED
+
+
+@pytest.mark.parametrize("options", ["{ machine = { hotend = 300 } }", "{ machin = {} }"])
+def test_a_wrong_option_in_lab_toml_is_told_and_leaves_the_instrument_free(
+    using: Lab, bench: Plugged, options: str
+) -> None:
+    bench.write(printer=f"options = {options}")
+    checked = shell(using, "check", "printer")
+    assert checked.returncode == 3 and "lab.toml" in checked.stdout and "machin" in checked.stdout
+    using.start("Uses", "one", device="printer")
+    why = using.ended("one").why
+    assert why.startswith("printer: ") and "lab.toml" in why and "machin" in why and "safe" not in why
+    assert leases(using).all() == {} and bench.simulators["printer"].happened == []

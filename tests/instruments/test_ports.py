@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 from labwaiter.instruments import InstrumentError, Lost
 from labwaiter.instruments.drivers import SourceMeter
 from labwaiter.instruments.line import Busy
-from labwaiter.instruments.simulators import Smu
+from labwaiter.instruments.simulators import Relays, Smu
 from labwaiter.instruments.simulators.host import Host
 from labwaiter.settings import ROOT
 
@@ -101,7 +102,7 @@ def test_without_permission_the_group_to_join_is_named(tmp_path: Path, port: Pat
     [
         ("/dev/ttyNOTHING", "its port is not there: is it plugged in and switched on?"),
         ("socket://127.0.0.1:1", "its port can't be opened: Connection refused"),
-        ("sim://toaster", "there is no simulator toaster; there are: smu, marlin, sba5, relays"),
+        ("sim://toaster", "there is no simulator “toaster”; there are: smu, marlin, sba5, relays"),
         ("/dev/null", "its port is no serial line: is it the right one?"),
     ],
 )
@@ -126,3 +127,17 @@ def test_no_lock_can_be_laid_on_another_s_file(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(OSError):
         line.hold("/dev/some", "x")
     assert not (tmp_path / "victim").exists()
+
+
+def test_whoever_has_a_port_open_sees_at_once_that_it_was_pulled_out(tmp_path: Path) -> None:
+    host = Host()
+    try:
+        for _ in range(20):
+            end = os.open(host.plug(tmp_path / "port", Relays(seed=1)), os.O_RDWR | os.O_NOCTTY)
+            host.unplug(tmp_path / "port")
+            hung_up = select.poll()
+            hung_up.register(end)
+            assert hung_up.poll(0)[0][1] & select.POLLHUP
+            os.close(end)
+    finally:
+        host.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from pathlib import Path
 
 from labwaiter import Job, Outputs, service
 from labwaiter.instruments.drivers import SourceMeter
@@ -42,3 +44,9 @@ def startSourced(job: Job, register: str, device: SourceMeter, seconds: float = 
         job.progress(elapsed / seconds, "energised")
     device.output(False)
     return Result(result=job.service_id)
+
+
+@service("Reads", namespace=NS)
+def startReads(job: Job, file: Path) -> Result:
+    """What a file is, in a hash."""
+    return Result(result=hashlib.sha256(file.read_bytes()).hexdigest())

@@ -12,7 +12,9 @@ import pytest
 from lab import SAMPLES, Lab, eventually, wait_gone
 from labwaiter.errors import Unavailable
 from labwaiter.jobs import Jobs, link
-from labwaiter.record import State
+from labwaiter.jobs.codec import dump
+from labwaiter.process import identify
+from labwaiter.record import Condition, Request, State
 
 
 def kill(*pids: int) -> None:
@@ -210,7 +212,15 @@ def test_a_service_removed_since_its_start_is_a_failed_job(make_lab: Callable[..
 
 
 @pytest.mark.parametrize("file", ["request.json", "state.json", "end.json", "progress.json"])
-@pytest.mark.parametrize("text", ["[]", '{"state":"running","runner":3,"replies":[]}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        '{"state":"running","runner":3,"replies":[]}',
+        "[" * 100_000,
+        '{"service_id":"one","service":"Stalled","inputs":{},"created":"now","instruments":[["x"]],"values":[1]}',
+    ],
+)
 def test_a_record_that_is_none_ends_no_supervisor(lab: Lab, file: str, text: str) -> None:
     supervisor = lab.supervisor
     lab.start("Stalled", "one")  # for its stall limit its progress is read
@@ -225,6 +235,30 @@ def test_a_record_that_is_none_ends_no_supervisor(lab: Lab, file: str, text: str
     with contextlib.suppress(Unavailable):
         lab.status("Stalled", "one")
     assert lab.supervisor == supervisor
+
+
+def test_a_record_that_makes_no_sense_harms_no_other_job(lab: Lab) -> None:
+    supervisor = lab.supervisor
+    eventually(lambda: lab.nursery)
+    lab.start("Echo", "before", text="x")
+    lab.ended("before")  # the limits of all services are known
+    process = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    try:
+        (lab.store.root / "odd").mkdir()
+        (lab.store.root / "odd" / "request.json").write_bytes(dump(Request("odd", "Limited", {})))
+        odd = Condition(State.RUNNING, runner=identify(process.pid), started_boot="noon")  # type: ignore[arg-type]
+        (lab.store.root / "odd" / "state.json").write_bytes(dump(odd))
+        lab.store.mark_active("odd")
+        link.wake(lab.settings, "odd")
+        log = lab.root.parent / f"{lab.root.name}.supervisor.log"
+        eventually(lambda: "odd: this was not foreseen" in log.read_text())
+        lab.start("Limited", "after")
+        assert "took longer than its limit" in lab.ended("after").why
+        assert log.read_text().count("odd: this was not foreseen") == 1 and lab.supervisor == supervisor
+    finally:
+        process.kill()
+        process.wait()
+    assert lab.ended("odd").state is State.FAILED
 
 
 def test_a_supervisor_killed_while_its_nursery_imports_is_replaced_too(

@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +14,7 @@ import pytest
 from lab import Lab, eventually, wait_gone
 from labwaiter.errors import ServiceIDInUse, TooManyJobs, Unavailable, UnknownServiceID
 from labwaiter.jobs import link
+from labwaiter.jobs.files import touch
 from labwaiter.record import State
 from labwaiter.supervisor import retention
 
@@ -110,6 +114,26 @@ def test_stopping_settles_jobs_whose_supervisor_died_before(lab: Lab) -> None:
     assert lab.record("one").state is State.ABORTED
     assert lab.left_of("one") == []
     eventually(lambda: not os.path.exists(f"/proc/{nursery}"))
+
+
+def test_who_only_settles_what_is_left_starts_nothing(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(MAX_RUNNING="1")
+    first = lab.supervise()
+    lab.start("Unruly", "runs", word="sleep")
+    lab.start("Echo", "waits", text="x")
+    runner, nursery = lab.running("runs"), lab.nursery
+    os.kill(nursery, signal.SIGSTOP)  # it can't start the next supervisor
+    first.kill()
+    first.wait()
+    os.kill(runner, signal.SIGKILL)
+    touch(lab.store.ours / "stopped")
+    command = [sys.executable, "-m", "labwaiter.supervisor", "--leaving"]
+    subprocess.run(command, env=lab.environment, timeout=60, check=True)  # nobody tells it to leave
+    os.kill(nursery, signal.SIGCONT)
+    assert not lab.store.active_names() and link.stopped(lab.settings)
+    waited = lab.record("waits")
+    assert waited.state is State.ABORTED and waited.runner is None
+    wait_gone(nursery)
 
 
 def test_after_retention_a_tombstone_keeps_the_service_id_from_being_used_again(

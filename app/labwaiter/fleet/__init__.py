@@ -10,10 +10,13 @@ The hardware's machine holds the truth, in its jobs folder. Redis carries orders
     files.py     a face's side: files of executions of other machines
     order.py     a start as an RQ job
     worker.py    the machine's side: takes orders, hands them to the supervisor; drains
-    mirror.py    the machine's side: the jobs folder, shown in Redis
+    mirror.py    the machine's side: the jobs folder, shown in Redis; pulse.py: that it lives
     errands.py   the machine's side: abort, message, remove, read a file
+    machines.py  an operator's side: how the machines are, what lies in Redis, withdrawing orders
+    checkup.py   an operator's side: whether Redis is as this lab needs it
+    schedule.py  schedule.toml: executions that start at their times; scheduler.py starts them
 
-Nothing of this is imported where REDIS_URL is empty.
+Nothing of this is imported where REDIS_URL is empty, but for the schedule.
 """
 
 from __future__ import annotations

@@ -24,6 +24,11 @@ HANDED_SECONDS = 7 * 86400
 WAIT = 5.0  # s for a piece
 
 
+def link_key(store: Store) -> bytes:
+    """What the links of this lab are made with."""
+    return bytes.fromhex(store.sign("links", ""))
+
+
 class FleetFiles(Exchange):
     """As `Exchange`, over all machines of the lab."""
 
@@ -31,9 +36,10 @@ class FleetFiles(Exchange):
         super().__init__(settings)
         self._store, self._machine_of = store, machine_of
 
-    def _key_of(self, job: str) -> str:
+    def _load(self) -> bytes:
         """The same on all machines, so that a link works at every face."""
-        return self._store.sign("files", job)[:40]
+        self._key = link_key(self._store)
+        return self._key
 
     # -- what executions made -----------------------------------------------------------------
 
@@ -125,7 +131,7 @@ class FleetFiles(Exchange):
             return {}
         found = {}
         for name in names:
-            path = self.find(name)
+            path = None if self._is_made_on(machine, name) else self.find(name)
             if path is None:
                 continue
             size = path.stat().st_size
@@ -142,6 +148,12 @@ class FleetFiles(Exchange):
                 raise Unavailable(f"The file “{name[:100]}” could not be handed to {machine}; try again.") from error
             found[name] = key
         return found
+
+    def _is_made_on(self, machine: str, name: str) -> bool:
+        first, _, rest = name.partition("/")
+        with contextlib.suppress(ClientError):
+            return bool(rest) and machine in (self._machine_of(folder_name(first)), self._machine_of(first))
+        return False
 
     def take_over(self, files: dict[str, str]) -> None:
         """Have the files of an order here. Raises Unavailable where one can't be had."""

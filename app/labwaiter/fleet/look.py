@@ -23,7 +23,7 @@ from .store import FAULTS, Store, away
 log = logging.getLogger(__name__)
 NOTE_EVERY = 5.0  # s between two notes of one execution's progress in the ledger
 SILENT = 10.0  # s after which a machine that isn't heard of can't be reached
-FIELDS = ("request", "machine", "view", "picture", "page", "tombstone", "abort", "held", "at")
+FIELDS = ("request", "machine", "view", "picture", "page", "tombstone", "abort", "held", "settled", "at")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Known:
     page: str | None = None
     abort: bool = False
     held: bool = False  # an instrument of its is not safe
+    settled: bool = False  # it has ended, and nothing is left behind
     now: float = 0.0  # by its machine's clock, Unix time in s
     as_of: float | None = None  # Unix time, s: nothing newer can be known now
     note: str = ""
@@ -63,8 +64,11 @@ class Look:
                 asked.time()
                 found, now = asked.execute()
             has = dict(zip(FIELDS, found, strict=True))
+            if has["tombstone"] is not None:
+                self.ledger.forget(name)
+                return None
             if has["request"] is None:
-                return None if has["tombstone"] is not None else self._forgotten(name)
+                return self._forgotten(name)
             clock_now = float(now[0]) + now[1] / 1e6
             known = self._known(name, has, clock_now)
             known = replace(known, **self._reached(known, clock_now))
@@ -92,6 +96,7 @@ class Look:
                 has["page"].decode("utf-8", "replace") if has["page"] else None,
                 has["abort"] is not None,
                 has["held"] is not None,
+                has["settled"] is not None,
                 # two machines' clocks may differ by minutes; Redis' is one
                 (view.now + max(0.0, now - float(has["at"] or now))) if view else now,
             )
@@ -150,6 +155,6 @@ class Look:
             at = float(said["at"])
             note = f"The machines of this lab can't be asked: this is as of {clock(at)}. What runs goes on."
             if view and not view.record.active:
-                return Known(codec.request(said["request"]), said["machine"], view)
+                return Known(codec.request(said["request"]), said["machine"], view, settled=True)
             return Known(codec.request(said["request"]), said["machine"], view or None, as_of=at, note=note)
         return None

@@ -1,8 +1,8 @@
 """The jobs folder of this machine, shown in Redis: what a page needs of each execution, and that the machine lives.
 
 Fields of <prefix>:job:<name> that are written here: request, machine, view (JSON), at (Redis' clock when it was told),
-picture, page, held (an instrument that is not safe), tombstone. Redis away changes nothing here: once it is back,
-all of the folder is told anew.
+picture, page, held (an instrument that is not safe), settled (it has ended and left nothing behind), tombstone.
+Redis away changes nothing here: once it is back, all of the folder is told anew.
 """
 
 from __future__ import annotations
@@ -11,25 +11,23 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from .. import __version__
 from ..errors import ServiceError
-from ..jobs import codec, presence
+from ..jobs import codec
 from ..jobs.here import Here
 from ..jobs.leases import Leases
+from ..record import Record, Request, State, View
 from ..settings import Settings
 from ..watch import Watch
+from .pulse import Pulse
 from .store import FAULTS, Store
 
 log = logging.getLogger(__name__)
-BEAT_EVERY = 2.0  # s
 TELL_EVERY = 0.3  # s between two tellings of one execution's progress
 AT_ONCE = 1.0  # s that an execution has run while its changes are told at once: somebody waits for its first status
 LOOK_EVERY = 1.0  # s: for what no event tells of, such as a log that grows
@@ -43,23 +41,18 @@ class Mirror:
     """Tells Redis of this machine, in a thread, until stopped."""
 
     def __init__(self, settings: Settings, store: Store, here: Here, offers: Iterable[str]) -> None:
-        self.settings, self.store, self.here = settings, store, here
-        self.offers = sorted(offers)
-        self.run_id = os.urandom(8).hex()  # whether Redis still has what this process told
-        self.in_touch = threading.Event()
-        self.drains = False
-        self._offset = 0.0  # s: Redis' clock minus ours
+        self.store, self.here = store, here
+        self.pulse = Pulse(settings, store, here, offers)
         self._leases = Leases(settings.jobs_folder)
         self._told: dict[str, Told] = {}
         self._asked: set[str] = set()  # to be told now
         self._later: set[str] = set()  # that changed, and were told a moment ago
-        self._open: set[str] = set()  # told as active
         self._held: set[str] = set()  # ended, with an instrument that is not safe: an operator will free it
         self._synced = False
         self._turn = threading.Lock()
         self._stop = threading.Event()
         self._quiet = False  # that Redis is away was said already
-        self._beat, self._looked, self._swept = 0.0, 0.0, time.monotonic()
+        self._looked, self._swept = 0.0, time.monotonic()
         self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
 
     def start(self) -> None:
@@ -72,7 +65,7 @@ class Mirror:
         self._thread.join(10.0)
         with contextlib.suppress(*FAULTS):
             self._tell({*self.here.folder.active_names(), *self._told})
-            self.beat(left=True)
+            self.pulse.beat(left=True)
 
     def ask(self, name: str) -> None:
         """Have this one told in a moment."""
@@ -84,6 +77,18 @@ class Mirror:
             self._tell([name])
         except FAULTS:
             self.ask(name)
+
+    def refuse(self, name: str, request: Request, why: str) -> None:
+        """Tell of an order that could not even be recorded here. Raises what Redis raises."""
+        now = time.time()
+        record = Record(name, request, State.FAILED, f"{self.store.machine}: {why}", ended=now)
+        key = self.store.key("job", name)
+        with self.store.redis.pipeline() as tell:
+            view = codec.dump(View(record=record, now=now))
+            tell.hset(key, mapping={"view": view, "at": now + self.pulse.offset, "settled": 1})
+            tell.srem(self.store.key("active", self.store.machine), name)
+            tell.publish(self.store.key("ended", name), "1")
+            tell.execute()
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -100,7 +105,6 @@ class Mirror:
                     if not self._quiet:
                         log.warning("Redis is away (%s: %s); what runs goes on", type(error).__name__, error)
                     self._quiet, self._synced = True, False
-                    self.in_touch.clear()
                     self._stop.wait(1.0)
                 except Exception:
                     log.exception("the mirror stumbled; it goes on")
@@ -113,23 +117,23 @@ class Mirror:
             watched: what the last look found active; this one's, afterwards.
         """
         now = time.monotonic()
-        if now - self._beat >= BEAT_EVERY:
-            self.beat()
+        if self.pulse.due() and not self.pulse.beat() and self._synced:
+            log.warning("Redis has lost what it was told; it is told everything anew")
+            self._synced = False
         if not self._synced:
             self._told.clear()
             self._all()
             self._synced = True
-            self.in_touch.set()
         active = set(self.here.folder.active_names())
         for name in active - watched:
             watch.add(self.here.folder.path(name))
         for name in watched - active:
             watch.remove(self.here.folder.path(name))
-        # one that began and ended between two looks was never watched
-        gone, fresh = (watched | self._open) - active, active - watched
+        fresh = active - watched
         watched.clear()
         watched.update(active)
-        changed = {path.name for path in watch.wait(0.0 if gone or fresh else 0.25)} & active
+        changed = {path.name for path in watch.wait(0.0 if fresh or set(self._told) - active else 0.25)} & active
+        gone = set(self._told) - active  # also those that began and ended between two looks
         asked = self._asked.copy()
         self._asked -= asked  # others add to it meanwhile
         due: set[str] = set()
@@ -141,7 +145,6 @@ class Mirror:
         self._tell(fresh | gone | asked | turn | due)
         for name in gone:
             self._told.pop(name, None)
-            self._open.discard(name)
         if now - self._swept > SWEEP_EVERY:
             self._swept = now
             self._all()
@@ -151,7 +154,7 @@ class Mirror:
         if now - self._looked < LOOK_EVERY:
             return False
         self._looked = now
-        self._polled()
+        self.pulse.hear(set(self._told))
         return True
 
     # -- telling ------------------------------------------------------------------------------
@@ -180,10 +183,15 @@ class Mirror:
         text = codec.dump(replace(view, picture=None, own_page=None))
         held = [lease.instrument for lease in self._leases.of_job(name)] if record.request.instruments else []
         (self._held.add if held and not record.active else self._held.discard)(name)
+        settled = self.here.settled(name)
         shown = hashlib.sha256(picture or b"").digest()
-        said = hashlib.sha256(
-            text.replace(repr(view.now).encode(), b"") + shown + (page or "").encode() + repr(held).encode()
+        parts = (
+            text.replace(repr(view.now).encode(), b""),
+            shown,
+            (page or "").encode(),
+            repr((held, settled)).encode(),
         )
+        said = hashlib.sha256(b"\0".join(parts))
         before = self._told.get(name, (0.0, b"", None, b""))
         if before[1] == said.digest():
             return before[0], before[1], trace, before[3]
@@ -192,9 +200,13 @@ class Mirror:
             "request": codec.dump(record.request),
             "machine": self.store.machine,
             "view": text,
-            "at": view.now + self._offset,
+            "at": view.now + self.pulse.offset,
         }
-        more: dict[str, object] = {"page": page.encode() if page else None, "held": json.dumps(held) if held else None}
+        more: dict[str, object] = {
+            "settled": 1 if settled else None,
+            "page": page.encode() if page else None,
+            "held": json.dumps(held) if held else None,
+        }
         if before[3] != shown:  # most of the bytes, and it changes seldom
             more["picture"] = picture
         tell.hset(key, mapping=fields | {name: value for name, value in more.items() if value is not None})
@@ -204,13 +216,12 @@ class Mirror:
         active = self.store.key("active", self.store.machine)
         if record.active:
             tell.sadd(active, name)
-            self._open.add(name)
         else:
             tell.srem(active, name)
+        if settled:
             tell.publish(self.store.key("ended", name), "1")
-            self._open.discard(name)
-        settled = record.started is not None and view.now - record.started > AT_ONCE
-        return time.monotonic() if settled else 0.0, said.digest(), trace, shown
+        steady = record.started is not None and view.now - record.started > AT_ONCE
+        return time.monotonic() if steady else 0.0, said.digest(), trace, shown
 
     def _bury(self, tell: Any, name: str) -> None:
         stone = self.here.folder.tombstone(name)
@@ -220,7 +231,6 @@ class Mirror:
         tell.hset(key, "tombstone", said)
         tell.zrem(self.store.key("jobs"), name)
         tell.srem(self.store.key("active", self.store.machine), name)
-        self._open.discard(name)
 
     def _all(self) -> None:
         """Everything that Redis doesn't know: all that runs or waits, and the ends and tombstones that it lacks."""
@@ -231,67 +241,9 @@ class Mirror:
             batch = ended[start : start + BATCH]
             with self.store.redis.pipeline(transaction=False) as asked:
                 for name in batch:
-                    asked.hmget(self.store.key("job", name), "view", "tombstone")
+                    asked.hmget(self.store.key("job", name), "settled", "tombstone")
                 self._tell(
                     name
-                    for name, (view, stone) in zip(batch, asked.execute(), strict=True)
-                    if stone is None and (view is None or self.here.buried(name) or _active(view))
+                    for name, (settled, stone) in zip(batch, asked.execute(), strict=True)
+                    if stone is None and (settled is None or self.here.buried(name))
                 )
-            self.beat()
-
-    # -- living -------------------------------------------------------------------------------
-
-    def beat(self, left: bool = False) -> None:
-        """Say that this machine lives, and what it offers. Raises what Redis raises."""
-        active = self.here.folder.active_names()
-        queued = self.here.folder.queue().get("queued")
-        waiting = len(queued) if isinstance(queued, list) else 0
-        now = self.store.now()
-        self._offset = now - time.time()
-        key = self.store.key("machine", self.store.machine)
-        with self.store.redis.pipeline() as tell:
-            tell.hget(key, "run")
-            said = {
-                "seen": now,
-                "run": self.run_id,
-                "version": __version__,
-                "offers": json.dumps(self.offers),
-                "active": len(active),
-                "waiting": waiting,
-                "lab": _digest(self.settings.lab),
-                "state": "left" if left else "drains" if self.drains else "takes orders",
-                "clock": time.time() - now,
-            }
-            tell.hset(key, mapping=said)
-            tell.sadd(self.store.key("machines"), self.store.machine)
-            was = tell.execute()[0]
-        if self._synced and (was is None or was.decode() != self.run_id):
-            log.warning("Redis has lost what it was told; it is told everything anew")
-            self._synced = False
-        self._beat = time.monotonic()
-
-    def _polled(self) -> None:
-        """Hand on that executions were asked for, and that there are faces: what `presence` needs."""
-        with self.store.redis.pipeline() as asked:
-            asked.spop(self.store.key("polled", self.store.machine), 1000)
-            asked.zrevrange(self.store.key("faces"), 0, 0, withscores=True)
-            asked.time()
-            names, faces, now = asked.execute()
-        for name in {n.decode() for n in names or ()} & set(self._told):
-            self.here.polled(name)
-        if faces and float(now[0]) - faces[0][1] < presence.FRESH:  # silence counts only while there is a face to ask
-            with contextlib.suppress(OSError):
-                self.here.signed()
-
-
-def _active(view: bytes) -> bool:
-    with contextlib.suppress(ValueError, TypeError, KeyError):
-        return codec.view(view).record.active
-    return True
-
-
-def _digest(lab: Path) -> str:
-    """Of lab.toml, to see whether all machines have the same."""
-    with contextlib.suppress(OSError):
-        return hashlib.sha256(lab.read_bytes()).hexdigest()[:12]
-    return ""

@@ -71,6 +71,11 @@ class Store:
         said = f"{self.prefix}\0{purpose}\0{text}".encode("utf-8", "surrogatepass")
         return hmac.new(self._secret, said, hashlib.sha256).hexdigest()
 
+    @property
+    def fingerprint(self) -> str:
+        """Of REDIS_SECRET, to see whether all machines have the same."""
+        return self.sign("fingerprint", "")[:12]
+
     def seal(self, purpose: str, value: dict[str, Any]) -> str:
         """A value as signed JSON."""
         text = json.dumps(value, separators=(",", ":"))

@@ -14,6 +14,7 @@ import redis
 from .. import lab
 from ..errors import InvalidParameter, Misconfigured, TooManyJobs, Unavailable, UnknownServiceID
 from ..jobs import codec
+from ..jobs.names import folder_name
 from ..record import Record, Request, State, View, derive
 from ..service import Service
 from ..settings import Settings
@@ -141,7 +142,7 @@ class There:
     def admit(self, request: Request) -> None:
         """Refuse where its machine has as many as it may."""
         most = self.settings.max_running + self.settings.max_queued
-        machine = self._machine("", request)
+        machine = self._machine(folder_name(request.service_id), request)
         try:
             if self.store.redis.scard(self.store.key("active", machine)) >= most:
                 raise TooManyJobs(f"{most} executions are running or waiting on {machine} already; try again later.")
@@ -200,26 +201,29 @@ class There:
                 return True
             self.store.redis.hset(self.store.key("job", name), "abort", 1)
             known = self.look(name)
-            if known is not None and known.view is None and self._withdraw(name, known):
+            if known is not None and known.view is None and self.withdraw(name, known):
                 return True
             said = post.ask(self.store, machine, {"do": "abort", "name": name}, wait, keep=True)
             return bool(said and said.get("gone"))
         except FAULTS as error:
             raise away(error) from error
 
-    def _withdraw(self, name: str, known: Known) -> bool:
+    def withdraw(self, name: str, known: Known, why: str = WITHDRAWN) -> bool:
         """Take the order back; False where its machine was faster."""
         queue, key = order.queue_of(self.store, known.machine), self.store.key("job", name)
         if not self.store.redis.lrem(queue.key, 1, order.id_of(name)):
             return False
         now = time.time()
-        record = replace(derive(name, known.request, None, None), state=State.ABORTED, why=WITHDRAWN, ended=now)
+        record = replace(derive(name, known.request, None, None), state=State.ABORTED, why=why, ended=now)
+        view = codec.dump(View(record=record, now=now)).decode()
         with self.store.redis.pipeline() as done:
-            done.hset(key, "view", codec.dump(View(record=record, now=now)))
+            done.hset(key, mapping={"view": view, "settled": 1})
             done.srem(self.store.key("active", known.machine), name)
             done.delete(order.Order.key_for(order.id_of(name)))
             done.publish(self.store.key("ended", name), "1")
             done.execute()
+        said = codec.dump(known.request).decode()
+        self.ledger.write(name, request=said, machine=known.machine, view=view, state=str(record.state), at=now)
         return True
 
     def notify(self, record: Record, message: str, wait: float) -> str:
@@ -245,7 +249,7 @@ class There:
                 heard.subscribe(self.store.key("ended", name))
                 while True:
                     record = self.record(name)
-                    if not record.active:
+                    if not record.active and self._last.known.settled:
                         return record
                     left = until - time.monotonic()
                     if left <= 0:
@@ -265,3 +269,4 @@ class There:
             raise away(error) from error
         if said is None or "refused" in said:
             raise Unavailable((said or {}).get("refused") or f"The machine {record.machine} can't be reached.")
+        self.ledger.forget(record.name)

@@ -20,16 +20,17 @@ from rq.utils import now as rq_now
 from rq.worker import SimpleWorker
 
 from .. import catalogue
-from ..errors import Misconfigured
-from ..jobs import link
+from ..errors import Misconfigured, ServiceError
+from ..jobs import codec, link
+from ..jobs.files import write_whole
 from ..jobs.here import Here
 from ..lab import load as load_lab
 from ..record import Request
 from ..settings import Settings
 from . import order
 from .errands import Errands
-from .files import FleetFiles
-from .mirror import Mirror, _active
+from .files import FleetFiles, link_key
+from .mirror import Mirror
 from .store import FAULTS, Store
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,8 @@ class Worker:
         self._lock = link.take_lock(self.here.folder.ours / "worker.lock")
         if self._lock is None:
             raise Misconfigured(f"A worker of {settings.machine} runs already.")
+        # a runner knows no secret of the lab: the links that it tells are made with this
+        write_whole(self.here.folder.ours / "links.key", link_key(self.store), durable=True, mode=0o600)
         self.concurrency = concurrency or settings.max_running + settings.max_queued
         machine = whole.machines[settings.machine]
         offered = catalogue.load(settings.services).services
@@ -123,13 +126,18 @@ class Worker:
         key = self.store.key("job", name)
         view, abort = self.store.redis.hmget(key, "view", "abort")
         if self.here.request(name) is None and not self.here.buried(name):
-            if view is not None and not _active(view):
+            if view is not None and not _is_active(view):
                 return "it was withdrawn"
             try:
                 self.files.take_over(files)
             except Exception:
                 log.exception("%s: a file that it is given could not be taken over", name)  # its runner says so
-            self.here.claim(name, request)
+            try:
+                self.here.claim(name, request)
+            except ServiceError as error:
+                log.exception("%s could not be taken", name)
+                self.mirror.refuse(name, request, error.message)
+                return "refused"
             if request.address:
                 self.here.polled(name)  # its start was the first poll
         if abort is not None:
@@ -148,7 +156,7 @@ class Worker:
 
     def _drain(self, seconds: float | None) -> bool:
         """Wait for what runs; then, or where that takes too long, stop the supervisor."""
-        self.mirror.drains = True
+        self.mirror.pulse.drains = True
         until = None if seconds is None else time.monotonic() + seconds
         while self.here.folder.active_names() and not self.at_once.is_set():
             if until is not None and time.monotonic() >= until:
@@ -253,3 +261,10 @@ class Taker(SimpleWorker):
                     self.disturbed = False
                     return None
         return None
+
+
+def _is_active(view: bytes) -> bool:
+    """Of a view in Redis; one that can't be read ended nothing."""
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        return codec.view(view).record.active
+    return True

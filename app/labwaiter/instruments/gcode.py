@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from .line import InstrumentError
+from .line import NotOpened
 
 MOVES, ARCS = {"G0", "G1"}, {"G2", "G3"}
 HEATS = {"M104": "hotend", "M109": "hotend", "M140": "bed", "M190": "bed"}
@@ -48,13 +48,13 @@ class Machine:
 
     @classmethod
     def of(cls, name: str, said: dict[str, Any]) -> Machine:
-        """From lab.toml's options: { machine = { z = [0, 400] } }. Raises InstrumentError."""
+        """From lab.toml's options: { machine = { z = [0, 400] } }. Raises NotOpened."""
         known = {field.name for field in fields(cls)}
         for key, value in said.items():
             pair = key in ("x", "y", "z")
             numbers = value if pair and isinstance(value, (list, tuple)) and len(value) == 2 else [value]
             if key not in known or (pair and len(numbers) != 2) or not all(type(n) in (int, float) for n in numbers):
-                raise InstrumentError(
+                raise NotOpened(
                     f"{name}: lab.toml's machine has {', '.join(sorted(known))}, where x, y and z are two numbers, from"
                     f" and to in mm, and the others one; not {key} = {value}."
                 )

@@ -49,7 +49,11 @@ class Lost(InstrumentError):
     """The line is gone: unplugged, closed by the other side, no such port."""
 
 
-class Busy(Lost):
+class NotOpened(Lost):
+    """Its line can't be opened, for the reason that is told; so nothing was said to it."""
+
+
+class Busy(NotOpened):
     """Somebody else has the device."""
 
 
@@ -82,7 +86,7 @@ class Line:
     # -- opening ------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Have the line. Raises Busy or Lost."""
+        """Have the line. Raises NotOpened; Busy where somebody else has it."""
         self.close()
         self._lock = hold(self.url, self.name)
         try:
@@ -96,23 +100,23 @@ class Line:
         self._port, self._buffer = port, b""
         self._note("-- opened " + self.url)
 
-    def _why_not(self, error: Exception) -> Lost:
+    def _why_not(self, error: Exception) -> NotOpened:
         number = getattr(error, "errno", None)
         if number is None and isinstance(error.__context__, (OSError, termios.error)):
             number = error.__context__.args[0]  # termios.error is no OSError, but is made like one
         self._note(f"-- can't be opened: {error}")
         where = f"{self.name}: its port"
         if number == errno.ENOENT:
-            return Lost(f"{where} is not there: is it plugged in and switched on?")
+            return NotOpened(f"{where} is not there: is it plugged in and switched on?")
         if number in (errno.EACCES, errno.EPERM):
-            return Lost(f"{where} may not be opened: add this user to the group {_group(self.url)}.")
+            return NotOpened(f"{where} may not be opened: add this user to the group {_group(self.url)}.")
         if number in (errno.EBUSY, errno.EAGAIN):
             return Busy(f"{where} is used by another program{_users(self.url)}.")
         if number == errno.ENOTTY:
-            return Lost(f"{where} is no serial line: is it the right one?")
+            return NotOpened(f"{where} is no serial line: is it the right one?")
         if isinstance(error, ValueError):
-            return Lost(f"{where} can't be opened with the settings that lab.toml gives it: {error}.")
-        return Lost(f"{where} can't be opened: {os.strerror(number) if isinstance(number, int) else error}.")
+            return NotOpened(f"{where} can't be opened with the settings that lab.toml gives it: {error}.")
+        return NotOpened(f"{where} can't be opened: {os.strerror(number) if isinstance(number, int) else error}.")
 
     def _release_lock(self) -> None:
         if self._lock is not None:

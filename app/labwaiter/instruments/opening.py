@@ -15,7 +15,7 @@ from .. import simulation
 from ..lab import ITSELF, NOTHING_TO_DO, Entry, resolve
 from ..watch import until
 from .instrument import Instrument
-from .line import InstrumentError, Lost, hold, open_port
+from .line import InstrumentError, NotOpened, hold, open_port
 
 if "labwaiter.instruments.simulators" not in serial.protocol_handler_packages:
     serial.protocol_handler_packages.append("labwaiter.instruments.simulators")
@@ -40,6 +40,7 @@ class Opened:
             transcript, check: see `Line`. rescue: see `Instrument`.
 
         Raises:
+            NotOpened, Misconfigured: nothing was said to it: its port, its options, its driver can't be had.
             InstrumentError: it can't be opened, or another device answers.
         """
         self.entry = entry
@@ -120,7 +121,7 @@ def _of_pymeasure(driver: Any) -> bool:
 
 
 def served_port(entry: Entry, jobs: Path, check: Callable[[], None] = lambda: None) -> str:
-    """The URL of a simulated instrument in the simulated lab, which has a moment to come. Raises Lost."""
+    """The URL of a simulated instrument in the simulated lab, which has a moment to come. Raises NotOpened."""
     link = simulation.folder(jobs) / entry.name
 
     def look() -> str | None:
@@ -128,7 +129,7 @@ def served_port(entry: Entry, jobs: Path, check: Callable[[], None] = lambda: No
         return simulation.served(link)
 
     if until(link.parent, look, SERVED_WITHIN) is None:
-        raise Lost(
+        raise NotOpened(
             f"{entry.name} is a simulated instrument, and the simulated lab that serves it did not come"
             f" within {SERVED_WITHIN:g} s: the supervisor's log says why."
         )

@@ -50,7 +50,11 @@ def request_of(said: Any) -> Request:
     data = _fields(Request, said)
     for name in ("instruments", "files"):
         data[name] = tuple(data.get(name, ()))
-    return Request(**data)
+    found = Request(**data)
+    # what the queue sorts and counts by: one damaged record may not hold up the others
+    if not isinstance(found.created, (int, float)) or not all(isinstance(n, str) for n in found.instruments):
+        raise ValueError("a request's time is a number, and its instruments are names")
+    return found
 
 
 def condition(text: bytes) -> Condition:
@@ -83,6 +87,8 @@ def _progress(said: Any) -> Progress:
     data = _fields(Progress, said)
     if data.get("picture") is not None:
         data["picture"] = Picture(**_fields(Picture, data["picture"]))
+    for name in ("values", "units"):
+        data[name] = dict(data.get(name, {}))
     data["replies"] = {int(number): reply for number, reply in dict(data.get("replies", {})).items()}
     return Progress(**data)
 

@@ -107,6 +107,10 @@ class Here:
         """Sign for the web side of this machine."""
         presence.sign(self.folder.ours, anew)
 
+    def settled(self, name: str) -> bool:
+        """Whether it has ended and nothing is left behind."""
+        return self._look.settled(name) is not None
+
     # -- speaking to it -----------------------------------------------------------------------
 
     def abort(self, record: Record, wait: float) -> bool:

@@ -44,6 +44,7 @@ class Lease:
     why: str = ""  # for unsafe: the sentence for the operator; for reserved: who
     since: float = 0.0  # Unix time, s
     until: float | None = None  # of a reservation, Unix time, s
+    opened: bool = True  # False while its job has not begun to open it: then there is nothing to make safe
 
     @property
     def in_words(self) -> str:
@@ -135,7 +136,7 @@ class Leases:
                     return False
                 try:
                     for name in wanted:
-                        self.write(Lease(name, Held.BY_JOB, job, since=time.time()))
+                        self.write(Lease(name, Held.BY_JOB, job, since=time.time(), opened=False))
                 except OSError:
                     for name in wanted:
                         self.free(name)
@@ -159,7 +160,7 @@ class Leases:
             return None
 
     def hand_on(self, lease: Lease, durable: bool = False) -> bool:
-        """Change the lease of a job that is over; False, and nothing done, where somebody else has it by now.
+        """Change the lease of a job; False, and nothing done, where somebody else has it by now.
 
         Raises:
             OSError: the disk refuses.
@@ -178,6 +179,14 @@ class Leases:
             self.free(instrument)
             return True
 
+    def note_opened(self, instrument: str, job: str, opened: bool = True) -> bool:
+        """Note on the disk that a job opens it now, or that it could not; False where somebody else has it by now.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        return self.hand_on(Lease(instrument, Held.BY_JOB, job, since=time.time(), opened=opened), durable=True)
+
     def _still(self, instrument: str, job: str) -> bool:
         """Whether it is with this job, or with nobody; what a damaged lease says counts for nothing."""
         there = self.of(instrument)
@@ -187,12 +196,3 @@ class Leases:
         """Nobody has it any more, and it is safe."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._folder / f"{instrument}.json")
-
-    def sync(self, instruments: Iterable[str]) -> None:
-        """Have these leases on the disk, not only in its cache."""
-        for name in instruments:
-            fd = os.open(self._folder / f"{name}.json", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)

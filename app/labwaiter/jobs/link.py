@@ -90,11 +90,12 @@ def stopped(settings: Settings) -> bool:
     return os.path.exists(f"{settings.jobs_folder}/{OURS}/stopped")
 
 
-def ensure(settings: Settings, even_if_stopped: bool = False) -> None:
+def ensure(settings: Settings, even_if_stopped: bool = False, leaving: bool = False) -> None:
     """Have a supervisor there: start one, detached, if there's none and it's ours to start.
 
     Args:
         even_if_stopped: also where it was stopped on purpose.
+        leaving: one that admits nothing, settles what is left, and leaves.
 
     Raises:
         TimeoutError: it didn't come within 10 s; supervisor.log says why.
@@ -107,7 +108,7 @@ def ensure(settings: Settings, even_if_stopped: bool = False) -> None:
         fcntl.flock(turn, fcntl.LOCK_EX)  # of many who find it gone, one starts it
         if alive(settings) is not None:
             return
-        _spawn(settings, folder.ours / "supervisor.log")
+        _spawn(settings, folder.ours / "supervisor.log", ["--leaving"] if leaving else [])
         until = time.monotonic() + 10
         while alive(settings) is None:
             if time.monotonic() > until:
@@ -133,7 +134,7 @@ def environment(settings: Settings) -> dict[str, str]:
     return given
 
 
-def _spawn(settings: Settings, log: Path) -> None:
+def _spawn(settings: Settings, log: Path, words: list[str]) -> None:
     with contextlib.suppress(OSError):
         if log.stat().st_size > LOG_MAX:
             os.replace(log, log.with_suffix(".log.1"))
@@ -142,11 +143,11 @@ def _spawn(settings: Settings, log: Path) -> None:
         "import os,sys\n"
         "if os.fork() == 0:\n"
         "    os.setsid()\n"
-        "    os.execv(sys.executable, [sys.executable, '-m', 'labwaiter.supervisor'])\n"
+        "    os.execv(sys.executable, [sys.executable, '-m', 'labwaiter.supervisor', *sys.argv[1:]])\n"
     )
     with open(log, "ab") as out:
         subprocess.run(
-            [sys.executable, "-S", "-c", middle],
+            [sys.executable, "-S", "-c", middle, *words],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
@@ -181,7 +182,8 @@ def stop(settings: Settings, wait: float = 60.0) -> bool:
             left = folder.active_names() or simulation.alive(settings.jobs_folder)
             if not left or settings.supervisor_elsewhere:
                 return True
-            ensure(settings, even_if_stopped=True)  # what is left without a supervisor is dealt with by a new one
+            # what is left without a supervisor is dealt with by a new one, that is told so as it begins
+            ensure(settings, even_if_stopped=True, leaving=True)
             pid = alive(settings)
         who = identify(pid) if pid else None
         fd = open_pidfd(who) if who else None

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import lab
-from ..errors import JobFailed
+from ..errors import JobFailed, Misconfigured
+from ..jobs.leases import Leases
 from ..parameter import Parameter
 from ..settings import Settings
 from .job import Job
@@ -19,8 +20,13 @@ from .job import Job
 class Bench:
     """Holds what it opened; `put_away` is called however the work ended."""
 
-    def __init__(self, settings: Settings, job: Job) -> None:
-        self._settings, self._job = settings, job
+    def __init__(self, settings: Settings, name: str, job: Job) -> None:
+        """
+        Args:
+            name: the job's folder name, under which its leases are.
+        """
+        self._settings, self._name, self._job = settings, name, job
+        self._leases = Leases(settings.jobs_folder)
         self._opened: list[Any] = []
 
     def set_up(self, parameters: tuple[Parameter, ...], inputs: dict[str, Any]) -> dict[str, Any]:
@@ -32,6 +38,7 @@ class Bench:
         """
         if not parameters:
             return inputs
+        from ..instruments.line import NotOpened
         from ..instruments.opening import Opened  # pyserial is imported where it is needed
 
         whole = lab.load(self._settings.lab)
@@ -42,10 +49,23 @@ class Bench:
                 raise JobFailed(f"The instrument {name} is no longer in lab.toml.")
             entry = whole.entries[name]
             transcript: Path = self._job.data / f"{entry.name}.line.txt"
-            opened = Opened(entry, self._settings.jobs_folder, transcript, self._job.check_while_waiting)
+            self._note(name)  # it may not be forgotten who had an instrument, whatever happens from here on
+            try:
+                opened = Opened(entry, self._settings.jobs_folder, transcript, self._job.check_while_waiting)
+            except (NotOpened, Misconfigured):
+                self._note(name, opened=False)  # it is as it was: that is nothing to clear up after
+                raise
             self._opened.append(opened)
             found[parameter.name] = opened.device
         return found
+
+    def _note(self, name: str, opened: bool = True) -> None:
+        try:
+            ours = self._leases.note_opened(name, self._name, opened)
+        except OSError as error:
+            raise JobFailed(f"{name} can't be used: its lease can't be written ({error.strerror}).") from error
+        if not ours:
+            raise JobFailed(f"{name} can't be used: it is somebody else's by now.")
 
     def put_away(self) -> None:
         """Make safe and close. What fails here, or hangs, is tried again from outside, by the guard."""

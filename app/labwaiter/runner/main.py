@@ -24,7 +24,6 @@ from ..errors import InvalidParameter, JobFailed
 from ..jobs.codec import dump
 from ..jobs.exchange import Exchange, name_of
 from ..jobs.folder import Folder
-from ..jobs.leases import Leases
 from ..process import become_subreaper, children, make_ready_for_marks, mark_of, put_mark
 from ..program import Program
 from ..record import End, Request
@@ -137,8 +136,6 @@ def _live(order: Order, log: Log, reserve: int | None, service: Callable[[], Ser
     state = os.open(f"{order.folder}/state.json", os.O_RDONLY | os.O_CLOEXEC)
     os.fsync(state)
     os.close(state)
-    if order.request.instruments:  # nor may it be forgotten who had an instrument
-        Leases(order.settings.jobs_folder).sync(order.request.instruments)
     end = _work(order, log, service)
     stop.armed = False  # from here on the end is what it is
     with contextlib.suppress(Exception):
@@ -159,7 +156,7 @@ def _work(order: Order, log: Log, service: Callable[[], Service]) -> End:
     """Call the user's function and make an end of whatever comes of it."""
     job, stop = order.job, order.stop
     hand_on = partial(name_of, order.store.root, order.name)
-    bench = Bench(order.settings, job)
+    bench = Bench(order.settings, order.name, job)
     try:
         return _worked(order, log, service, bench, hand_on)
     finally:

@@ -39,9 +39,8 @@ class Admission:
         self.queue, self.care, self.nurseries = queue, care, nurseries
         self.leases, self.store = care.leases, care.store
         self.forking: dict[str, Forking] = {}
-        self.vanished: dict[
-            str, float
-        ] = {}  # instruments that are no longer in lab.toml, and since when, boot clock, s
+        # instruments that are no longer in lab.toml, and since when, boot clock, s
+        self.vanished: dict[str, float] = {}
 
     @property
     def _running(self) -> list[str]:

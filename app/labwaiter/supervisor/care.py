@@ -11,7 +11,7 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -53,6 +53,7 @@ class Care:
         self.charges: dict[str, Charge] = {}
         self.guards: dict[int, Duty] = {}  # a guard's pid → what it is at
         self.unwritten: dict[str, Condition] = {}  # ends that a full disk refused so far
+        self._odd: set[str] = set()  # jobs with which something went wrong that nobody foresaw
 
     @property
     def busy(self) -> bool:
@@ -64,6 +65,16 @@ class Care:
         """Those that a running job has, or a guard is at."""
         held = [charge.instruments for charge in self.charges.values()]
         return set().union(*held, *(duty.instruments for duty in self.guards.values()))
+
+    @contextlib.contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Whatever nobody foresaw in one job's data concerns that job alone: it is logged once, the others go on."""
+        try:
+            yield
+        except Exception:
+            if name not in self._odd:  # it may be so at every tick
+                log.exception("%s: this was not foreseen; the others go on", name)
+            self._odd.add(name)
 
     # -- watching ---------------------------------------------------------------------------------
 
@@ -87,14 +98,15 @@ class Care:
         if charge.brood_pid is None:
             self.reap()
             if charge.name in self.charges and charge.status is None:
-                self.clear_up(charge)
+                with self.alone(charge.name):
+                    self.clear_up(charge)
 
     def on_exited(self, name: str, status: int) -> None:
         """A parent tells how a runner ended (negative for a signal)."""
         charge = self.charges.get(name)
         if charge is None or charge.status is not None:
             return
-        charge.status = status
+        charge.status, charge.gone_at = status, charge.gone_at or boot_clock()
         self._unwatch(charge)
         if status == 0 and not charge.instruments and self._end_is_there(charge):
             self._settle(charge)  # it said itself that it left nothing behind
@@ -104,21 +116,25 @@ class Care:
     def check(self, now: float) -> None:
         """What is due: wishes nobody woke us for, limits, the end of a grace (`now`: boot clock, s)."""
         for charge in list(self.charges.values()):
-            if charge.condition.stopping is None:
-                if self.store.marked(charge.name, "abort"):
-                    self.stop(charge, "abort", ABORTED)
-                elif due := charge.overdue(self.store, now) or self._abandoned(charge):
-                    self.stop(charge, *due)
-            elif charge.kill_at is not None and now >= charge.kill_at:
-                self.kill(charge)
-            if charge.gone_at is not None and charge.status is None and now - charge.gone_at > PARENT_SECONDS:
-                self.clear_up(charge)
+            with self.alone(charge.name):
+                self._check(charge, now)
         for name, condition in list(self.unwritten.items()):
             with contextlib.suppress(OSError):
                 self.write(name, condition)
                 self.store.forget_active(name)
                 del self.unwritten[name]
                 self.hearth.keep_reserve()
+
+    def _check(self, charge: Charge, now: float) -> None:
+        if charge.gone_at is not None and now - charge.gone_at > PARENT_SECONDS:
+            self.clear_up(charge)  # nobody told how it ended, or that went wrong before
+        elif charge.condition.stopping is None:
+            if self.store.marked(charge.name, "abort"):
+                self.stop(charge, "abort", ABORTED)
+            elif due := charge.overdue(self.store, now) or self._abandoned(charge):
+                self.stop(charge, *due)
+        elif charge.kill_at is not None and now >= charge.kill_at:
+            self.kill(charge)
 
     def _abandoned(self, charge: Charge) -> tuple[str, str] | None:
         """The reason and the sentence, once its workflow manager has been silent for too long."""
@@ -250,18 +266,19 @@ class Care:
             if pid == 0:
                 return
             status = os.waitstatus_to_exitcode(raw)
-            if pid in self.guards:
-                duty = self.guards.pop(pid)
-                if duty.instruments:
-                    self._judge(duty)
-                if duty.charge is not None and duty.job in self.charges:
-                    self._settle(duty.charge)
+            if duty := self.guards.pop(pid, None):
+                with self.alone(duty.job):
+                    if duty.instruments:
+                        self._judge(duty)
+                    if duty.charge is not None and duty.job in self.charges:
+                        self._settle(duty.charge)
                 continue
             for charge in list(self.charges.values()):
                 if charge.runner.pid == pid:
                     if status:
                         tell_group(pid, signal.SIGKILL)
-                    self.on_exited(charge.name, status)
+                    with self.alone(charge.name):
+                        self.on_exited(charge.name, status)
 
     def end_strays(self, nurseries: set[int]) -> None:
         """Kill what jobs left behind without any mark: orphans of theirs become our children."""

@@ -126,8 +126,12 @@ def make_safe(store: Folder, job: str, instruments: tuple[str, ...]) -> None:
 
 
 def _begin(leases: Leases, name: str, job: str) -> bool:
-    """Note that it is being made safe; False where somebody else has it by now."""
+    """Note that it is being made safe; False where nothing is to be done: never opened, or somebody else's by now."""
     try:
+        lease = leases.of(name)
+        if lease is not None and lease.job == job and not lease.opened:
+            leases.give_back(name, job)
+            return False
         return leases.hand_on(Lease(name, Held.MAKING_SAFE, job, since=time.time()))
     except OSError:
         log.exception("%s: its lease can't be written", name)  # it stays held, which is not free either
@@ -138,7 +142,9 @@ def judge(store: Folder, job: str) -> None:
     """After the guard: what it did not get to is unsafe. We don't guess that a heater is off. Raises OSError."""
     leases = Leases(store.root)
     for lease in leases.of_job(job):
-        if lease.how in (Held.BY_JOB, Held.MAKING_SAFE):
+        if not lease.opened:
+            leases.free(lease.instrument)
+        elif lease.how in (Held.BY_JOB, Held.MAKING_SAFE):
             why = f"{lease.instrument} could not be made safe in the time that it has for that."
             leases.write(Lease(lease.instrument, Held.UNSAFE, job, why, time.time()))
             tell(store, job, f"{lease.instrument} is UNSAFE: {why}")

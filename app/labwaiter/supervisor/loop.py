@@ -47,6 +47,7 @@ class Supervisor:
         self.admission = Admission(self.queue, self.care, self.nurseries)
         self.forking = self.admission.forking
         self.leaving = False
+        self._knows = False  # that it is to leave, before anybody told it
         self._next_tick = 0.0
         self._next_retention = 0.0
         self._active_seen = 0
@@ -54,8 +55,8 @@ class Supervisor:
 
     # -- the loop -------------------------------------------------------------------------------
 
-    def run(self) -> None:
-        """Serve until stopped."""
+    def run(self, leaving: bool = False) -> None:
+        """Serve until stopped; `leaving`: settle what is left, and nothing else."""
         become_subreaper()
         self.selector.register(self.hearth.wake, selectors.EVENT_READ, self._on_wake)
         self.selector.register(self.hearth.signals, selectors.EVENT_READ, self._on_signals)
@@ -65,6 +66,9 @@ class Supervisor:
             self._look(name)
         self.care.free_orphans()
         notify.tell("READY=1")
+        if leaving:
+            self._leave()
+            self._knows = True
         while not (self.leaving and not (self.care.busy or self.forking)):
             due = min(self._next_tick, self.notice.due)
             for key, _ in self.selector.select(max(0.0, due - boot_clock())):
@@ -127,6 +131,10 @@ class Supervisor:
     # -- taking up --------------------------------------------------------------------------------
 
     def _look(self, name: str) -> None:
+        with self.care.alone(name):
+            self._look_at(name)
+
+    def _look_at(self, name: str) -> None:
         """Take up a job, or what somebody wishes of it."""
         if name in self.forking or name in self.care.unwritten:
             return
@@ -181,7 +189,10 @@ class Supervisor:
                 if charge.rules is UNKNOWN:  # adopted before anybody knew its service
                     charge.rules = self.nurseries.rules(charge.service)
             return
-        name = message["name"]
+        with self.care.alone(message["name"]):
+            self._on_job(brood, message, message["name"], release)
+
+    def _on_job(self, brood: Brood, message: dict[str, Any], name: str, release: int | None) -> None:
         if message["event"] == "refused":
             self.admission.refused(name)
         elif message["event"] == "exited":
@@ -209,6 +220,9 @@ class Supervisor:
 
     def _leave(self) -> None:
         """Stop on purpose: admit nothing more, settle every job. Told twice: at once."""
+        if self.leaving and self._knows:
+            self._knows = False
+            return
         if self.leaving:
             for charge in self.care.charges.values():
                 self.care.kill(charge)

@@ -24,16 +24,17 @@ def main(settings: Settings | None = None) -> None:
     )
     lock = int(sys.argv[2]) if sys.argv[1:2] == ["--lock"] else None
     try:
-        serve(settings or load(), lock)
+        serve(settings or load(), lock, leaving=sys.argv[1:] == ["--leaving"])
     except Taken as taken:
         print(taken, file=sys.stderr)
 
 
-def serve(settings: Settings, lock: int | None = None) -> None:
+def serve(settings: Settings, lock: int | None = None, leaving: bool = False) -> None:
     """Be the supervisor of the jobs folder until stopped.
 
     Args:
         lock: the descriptor of the lock, for a supervisor that has begun anew.
+        leaving: admit nothing, settle what is left of a deployment that was stopped.
 
     Raises:
         hearth.Taken: there is one already.
@@ -42,10 +43,11 @@ def serve(settings: Settings, lock: int | None = None) -> None:
     store = Folder(settings.jobs_folder)
     store.make()
     hearth = Hearth(store.ours, lock)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(store.ours / "stopped")
+    if not leaving:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(store.ours / "stopped")
     if kind := far_disk(settings.jobs_folder):
         log.warning("the jobs folder is on %s: labwaiter needs a local disk, jobs may be lost", kind)
     log.info("supervisor (pid %d) of %s", os.getpid(), settings.jobs_folder)
-    Supervisor(settings, hearth).run()
+    Supervisor(settings, hearth).run(leaving)
     log.info("stopped; every job is settled")

@@ -41,8 +41,8 @@ class Queue:
     def add(self, one: Waiting) -> None:
         """Queue a job at its place; nothing if it's there."""
         if one.name not in self._names:
-            self._names[one.name] = one
             bisect.insort(self._waiting, one)
+            self._names[one.name] = one
 
     def remove(self, name: str) -> None:
         """It waits no longer."""

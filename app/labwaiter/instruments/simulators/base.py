@@ -8,7 +8,6 @@ import math
 import os
 import random
 import time
-from collections import deque
 from pathlib import Path
 
 RECORD_MAX = 1_000_000  # bytes of a record; then a new one is begun, and the one before it stays as ….1
@@ -36,7 +35,7 @@ class Simulator:
         self.random = random.Random(seed)
         self.moods: set[str] = set()
         self.lateness = 3.0  # s
-        self.happened: deque[tuple[float, str]] = deque(maxlen=REMEMBERED)  # its record: Unix time in s, what
+        self.happened: list[tuple[float, str]] = []  # its record: Unix time in s, what
         self._file = record
         self._in = b""
         self._out: list[tuple[float, bytes]] = []  # when it may leave, what
@@ -106,6 +105,7 @@ class Simulator:
     def note(self, what: str) -> None:
         """Write down what happened to it."""
         self.happened.append((time.time(), what))
+        del self.happened[:-REMEMBERED]
         if self._file is None:
             return
         with contextlib.suppress(OSError):  # a full disk is nothing to a device

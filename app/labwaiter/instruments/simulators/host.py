@@ -26,7 +26,8 @@ class Host:
 
     def __init__(self) -> None:
         self._plugged: dict[Path, tuple[Simulator, int, int]] = {}  # link → simulator, our end, its end
-        self._turn = threading.Lock()
+        self._turn = threading.Condition()
+        self._turns = 0  # of the serving thread; each looks anew at what is plugged in
         self._over = threading.Event()
         self._awake, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)  # something was plugged or unplugged
         self._thread = threading.Thread(target=self._serve, name="simulators", daemon=True)
@@ -49,10 +50,12 @@ class Host:
 
     def unplug(self, link: Path) -> Simulator:
         """Pull it out: whoever has it open sees a hang-up. It stays switched on."""
-        os.write(self._wake, b"-")
         with self._turn:
             simulator, ours, its = self._plugged.pop(link)
             link.unlink(missing_ok=True)
+            os.write(self._wake, b"-")
+            seen = self._turns  # a select() of the turn before would keep the line up, though it is closed
+            self._turn.wait_for(lambda: self._turns != seen or not self._thread.is_alive())
             os.close(ours)
             os.close(its)
         return simulator
@@ -71,13 +74,12 @@ class Host:
         then, spoke = time.monotonic(), False
         while not self._over.is_set():
             with self._turn:
+                self._turns += 1
+                self._turn.notify_all()
                 ours = [fd for _, fd, _ in self._plugged.values()]
                 wait = min((simulator.wait() for simulator, _, _ in self._plugged.values()), default=LONGEST)
             wait = SHORTEST if spoke else max(SHORTEST, min(LONGEST, wait))  # who speaks may have more to say
-            try:
-                ready = select.select([*ours, self._awake], [], [], wait)[0]
-            except OSError:  # one was unplugged between the two looks
-                continue
+            ready = select.select([*ours, self._awake], [], [], wait)[0]
             if self._awake in ready:
                 os.read(self._awake, 4096)
             now, spoke = time.monotonic(), False
