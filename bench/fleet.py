@@ -1,21 +1,14 @@
-"""What many machines cost: starts and polls over Redis against this machine alone, and what workers ask of Redis.
-
-All on this machine: a redis-server of the bench's own, workers with a supervisor and a jobs folder each, one face. A
-network between them would add its round trips. Of 100 workers all that Redis sees is real (connections, commands): the
-threads of 100 workers run in one process, without supervisors.
-"""
+"""What fleet_measure.py starts: a Redis, a lab with it between face and worker, crowds of idle workers."""
 
 from __future__ import annotations
 
-import base64
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +16,10 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 import redis  # noqa: E402
 
-from servers import BENCH, ROOT, Labwaiter, envelope, free_port  # noqa: E402
+from servers import BENCH, ROOT, Labwaiter, free_port  # noqa: E402
 
 MACHINES = [f"m{number}" for number in range(101)]  # the first has the services
 SECRET = "known to the bench alone"
-STATUS, ANSWER = b"<status_base64>", b"</"
 
 
 class RedisServer:
@@ -120,86 +112,6 @@ def machine_environment(url: str, toml: Path, name: str) -> dict[str, str]:
     return lab | {"RQ_KEY_PREFIX": "bench:rq"}
 
 
-# -- starts, orders, polls ------------------------------------------------------------------------
-
-
-def until_running(server: Labwaiter, count: int) -> float:
-    """Milliseconds from sending a start to the first poll whose page says that it runs."""
-    from measure import Line, poll, start
-
-    line, taken = Line(server, "Function"), []
-    for number in range(count):
-        service_id = f"runs-{time.time_ns()}-{number}"
-        began = time.perf_counter()
-        line.post(start(service_id, 600, "startFunction"))
-        while b"running</title>" not in page(line.post(poll(service_id))):
-            time.sleep(0.001)
-        taken.append(1000 * (time.perf_counter() - began))
-        line.post(envelope("abortService", serviceID=service_id, sessionToken="t"))
-    return statistics.median(taken)
-
-
-def page(answer: bytes) -> bytes:
-    return base64.b64decode(answer.partition(b"status_base64>")[2].partition(b"</")[0])
-
-
-def orders(server: Fleet, count: int) -> Iterator[tuple[str, float]]:
-    """Orders that wait for a worker: what a face gives away in a second, and what one worker takes."""
-    from measure import Line, start
-
-    blocker, line, stamp = server.processes[2], Line(server, "Function"), time.time_ns()
-    before, folders = server.redis.spent(), len(list(server.jobs.iterdir()))
-    blocker.send_signal(19)  # SIGSTOP: it takes none until all have been ordered
-    time.sleep(1.2)  # for its last BLMOVE
-    began = time.perf_counter()
-    for number in range(count):
-        line.post(start(f"order-{stamp}-{number}", 0, "startFunction"))
-    yield "orders per second, given by a face over one connection", count / (time.perf_counter() - began)
-    began = time.perf_counter()
-    blocker.send_signal(18)
-    wait_for(lambda: len(list(server.jobs.iterdir())) - folders >= count, 120)
-    yield "orders per second, taken by one worker", count / (time.perf_counter() - began)
-    ended = f"bench:active:{MACHINES[0]}"
-    wait_for(lambda: not server.redis.client.scard(ended), 120)
-    after = server.redis.spent()
-    yield "Redis: CPU per execution, µs", 1e6 * (after["cpu"] - before["cpu"]) / count
-    yield "Redis: commands per execution", (after["commands"] - before["commands"]) / count
-    yield "Redis: memory per ended execution, kB", (after["memory"] - before["memory"]) / count / 1000
-
-
-# -- what Redis pays ------------------------------------------------------------------------------
-
-
-def polled(server: Fleet, seconds: float) -> Iterator[tuple[str, float]]:
-    """Redis' part of a poll."""
-    from measure import polls
-
-    before = server.redis.spent()
-    rate, _ = polls(server, seconds)
-    after = server.redis.spent()
-    yield "Redis: CPU per poll, µs", 1e6 * (after["cpu"] - before["cpu"]) / (rate * seconds)
-    yield "Redis: commands per poll", (after["commands"] - before["commands"]) / (rate * seconds)
-
-
-def recorded(server: Fleet, seconds: float) -> Iterator[tuple[str, float]]:
-    """What one running job more asks of Redis: one that tells its progress each second, one that records and plots."""
-    from measure import Line, start
-
-    still = server.redis.per_second(seconds)
-    for word, service, sign in (("progress", "Function", "progress.json"), ("records", "Recording", "data/plot.png")):
-        service_id = f"costs-{time.time_ns()}"
-        line = Line(server, service)
-        line.post(start(service_id, 600, f"start{service}"))
-        wait_for((server.jobs / service_id / sign).exists)
-        time.sleep(6)  # the second plot is there, too
-        busy = server.redis.per_second(max(seconds, 10))
-        for name, unit, scale in (("commands", "commands", 1), ("bytes", "kB", 1000), ("cpu", "CPU, ms", 0.001)):
-            yield f"Redis, a second: {unit}, a job that {word}", (busy[name] - still[name]) / scale
-        mirrored = server.redis.client.memory_usage(f"bench:job:{service_id}")
-        yield f"Redis: mirror of a job that {word}, kB", mirrored / 1000
-        line.post(envelope("abortService", serviceID=service_id, sessionToken="t"))
-
-
 class Crowd:
     """So many idle workers on a Redis of their own."""
 
@@ -233,22 +145,6 @@ class Crowd:
             process.wait(60)
         self.redis.close()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def crowds(seconds: float) -> Iterator[tuple[str, float]]:
-    """What idle workers cost Redis; 10 both for real and as threads, so that the one vouches for the other."""
-    for count, real in ((1, True), (10, True), (10, False), (100, False)):
-        crowd = Crowd(count, real)
-        try:
-            cost = crowd.cost(seconds)
-        finally:
-            crowd.close()
-        who = f"{count} idle worker{'s' if count > 1 else ''}{'' if real else ' as threads'}"
-        yield f"Redis, a second: commands, {who}", cost["commands"]
-        yield f"Redis, a second: kB, {who}", cost["bytes"] / 1000
-        yield f"Redis, a second: CPU, ms, {who}", 1000 * cost["cpu"]
-        yield f"Redis: connections, {who}", cost["clients"]
-        yield f"Redis: memory, kB, {who}", cost["memory"] / 1000
 
 
 def as_threads(count: int) -> None:

@@ -197,52 +197,6 @@ def measure(quick: bool, only: str) -> dict[str, dict[str, float]]:
     return {name: {who: statistics.median(values) for who, values in by.items()} for name, by in found.items()}
 
 
-def measure_fleet(quick: bool, only: str) -> dict[str, dict[str, float]]:
-    """Every figure of this machine alone and over Redis: name → server → median."""
-    import fleet
-
-    found: dict[str, dict[str, list[float]]] = {}
-
-    def note(name: str, who: str, value: float) -> None:
-        found.setdefault(name, {}).setdefault(who, []).append(value)
-        print(f"  {who:10} {name}: {value:.4g}", file=sys.stderr)
-
-    def wanted(name: str) -> bool:
-        return only in name
-
-    for _ in range(1 if quick else 3):
-        for kind in (Labwaiter, fleet.Fleet):
-            server = kind()
-            who = "alone" if kind is Labwaiter else server.name
-            try:
-                if wanted("start call"):
-                    note("start call, ms", who, start_call(server, 20 if quick else 60))
-                if wanted("first status"):
-                    note("start → running at a face, ms", who, fleet.until_running(server, 10 if quick else 30))
-                if wanted("starts per second"):
-                    note("starts per second", who, starts_per_second(server, 200 if quick else 600))
-                if wanted("polls"):
-                    rate, cpu = polls(server, 2 if quick else 5)
-                    note("polls per second, 1 web worker", who, rate)
-                    note("CPU per poll, µs", who, cpu)
-                if isinstance(server, fleet.Fleet):
-                    if wanted("orders"):
-                        for name, value in fleet.orders(server, 200 if quick else 400):
-                            note(name, who, value)
-                    if wanted("polls"):
-                        for name, value in fleet.polled(server, 2 if quick else 5):
-                            note(name, who, value)
-                    if wanted("recording"):
-                        for name, value in fleet.recorded(server, 5 if quick else 20):
-                            note(name, who, value)
-            finally:
-                server.close()
-    if wanted("workers"):
-        for name, value in fleet.crowds(5 if quick else 20):
-            note(name, "over Redis", value)
-    return {name: {who: statistics.median(values) for who, values in by.items()} for name, by in found.items()}
-
-
 def table(found: dict[str, dict[str, float]]) -> str:
     """The figures as Markdown; a ratio above 1 means that labwaiter is that much better."""
     lines = ["| figure | reference | labwaiter | ratio | aim |", "| --- | ---: | ---: | ---: | --- |"]
