@@ -80,13 +80,16 @@ class Fleet(Labwaiter):
         self.face = Path(tempfile.mkdtemp(prefix="bench-face-"))
         self.toml = self.face / "lab.toml"
         self.toml.write_text(lab_toml())
-        machine, face = machine_environment(self.redis.url, self.toml, MACHINES[0]), dict(self.environment())
-        face |= machine | {"MACHINE": "face", "WAITER_LOG_FOLDER": str(self.face)}
+        machine = machine_environment(self.redis.url, self.toml, MACHINES[0])
         supervisor = self.run(sys.executable, "-m", "labwaiter.supervisor", **self.environment() | machine)
-        web = self.serve(**face)
+        web = self.serve(**self.asking())
         worker = self.run(sys.executable, "-m", "labwaiter", "worker", **self.environment() | machine)
         wait_for(lambda: self.redis.client.hget(f"bench:machine:{MACHINES[0]}", "seen"))
         return [supervisor, web, worker]
+
+    def asking(self) -> dict[str, str]:
+        lab = machine_environment(self.redis.url, self.toml, "face")
+        return super().asking() | lab | {"WAITER_LOG_FOLDER": str(self.face)}
 
     def close(self) -> None:
         super().close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import os
 import platform
 import statistics
 import sys
@@ -20,6 +21,8 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "app")]
 
 from fleet import MACHINES, Crowd, Fleet, wait_for  # noqa: E402
+from labwaiter import Client  # noqa: E402
+from labwaiter.settings import load  # noqa: E402
 from measure import Line, poll, polls, start, start_call, starts_per_second  # noqa: E402
 from servers import Labwaiter, envelope  # noqa: E402
 
@@ -40,6 +43,16 @@ def until_running(server: Labwaiter, count: int) -> float:
 
 def page(answer: bytes) -> bytes:
     return base64.b64decode(answer.partition(b"status_base64>")[2].partition(b"</")[0])
+
+
+def listing(server: Labwaiter) -> float:
+    """Milliseconds that labwaiter.Client takes for the list of all executions, for a hundred of them."""
+    client, taken = Client(load(os.environ | server.asking())), []
+    for _ in range(3):
+        began = time.perf_counter()
+        found = client.executions()
+        taken.append(1000 * (time.perf_counter() - began) * 100 / len(found))
+    return statistics.median(taken)
 
 
 def orders(server: Fleet, count: int) -> Iterator[tuple[str, float]]:
@@ -128,6 +141,7 @@ def measure(quick: bool, only: str) -> dict[str, dict[str, float]]:
                     note("start → running at a face, ms", who, until_running(server, 10 if quick else 30))
                 if wanted("starts per second"):
                     note("starts per second", who, starts_per_second(server, 200 if quick else 600))
+                    note("list of executions, ms for 100", who, listing(server))
                 if wanted("polls"):
                     rate, cpu = polls(server, 2 if quick else 5)
                     note("polls per second, 1 web worker", who, rate)

@@ -167,6 +167,10 @@ class Labwaiter(Server):
             "LABWAITER_ENV": os.devnull,
         }
 
+    def asking(self) -> dict[str, str]:
+        """The environment of who serves it, or asks it from a script."""
+        return self.environment() | {"WAITER_LOG_FOLDER": str(self.jobs)}
+
     def launch(self) -> list[subprocess.Popen[bytes]]:
         how = self.environment()
         return [self.run(sys.executable, "-m", "labwaiter.supervisor", **how), self.serve(**how)]

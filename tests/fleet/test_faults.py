@@ -46,6 +46,7 @@ def test_what_runs_goes_on_without_redis_and_its_end_arrives_when_it_is_back(fle
     status = fleet.jobs.status(talk, name)  # as of the last mirror, with its age
     assert status.view.record.state is State.RUNNING and "this is as of" in status.view.note
     assert status.view.record.as_of is not None
+    assert [(record.name, record.machine) for record in fleet.jobs.list()] == [(name, "north")]
     with pytest.raises(Unavailable, match="can't be reached"):
         fleet.jobs.start(talk, "new", {})
     with pytest.raises(Unavailable, match="can't be reached"):
@@ -64,6 +65,10 @@ def test_an_end_that_a_face_knows_is_told_without_redis(fleet: Fleet) -> None:
     fleet.jobs.start(echo, "one", {"text": "x"})
     fleet.jobs.wait("one", 20)
     assert fleet.jobs.status(echo, "one").completed
+    fleet.jobs.start(echo, "removed", {"text": "x"})
+    fleet.jobs.wait("removed", 20)
+    fleet.jobs.remove("removed")
+    assert [record.name for record in fleet.jobs.list()] == ["one"]
     fleet.redis.kill()
     status = fleet.jobs.status(echo, "one")
     assert status.completed and status.outputs["text"] == "x"

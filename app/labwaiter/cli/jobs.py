@@ -34,7 +34,7 @@ def jobs() -> None:
 @click.option("--service", "services", multiple=True, help="Only those of this service.")
 @as_json
 def list_(states: tuple[str, ...], services: tuple[str, ...], json_: bool) -> None:
-    """Every execution on disk, oldest first."""
+    """Every execution, oldest first."""
     wanted = {name.lower() for name in services}
     found = [
         record

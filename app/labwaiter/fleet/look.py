@@ -9,7 +9,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,8 @@ from .store import FAULTS, Store, away
 log = logging.getLogger(__name__)
 NOTE_EVERY = 5.0  # s between two notes of one execution's progress in the ledger
 SILENT = 10.0  # s after which a machine that isn't heard of can't be reached
+BATCH = 500
+LISTED = ("request", "machine", "view", "tombstone", "abort", "at")
 FIELDS = ("request", "machine", "view", "picture", "page", "tombstone", "abort", "held", "settled", "at")
 
 
@@ -71,6 +73,7 @@ class Look:
                 return self._forgotten(name)
             clock_now = float(now[0]) + now[1] / 1e6
             known = self._known(name, has, clock_now)
+            self._note(name, has, known)
             known = replace(known, **self._reached(known, clock_now))
             if self._away:
                 self._away = False
@@ -85,10 +88,39 @@ class Look:
                 raise away(error) from error
             return known_here
 
+    def many(self, names: Iterable[str]) -> Iterator[tuple[str, Known]]:
+        """What is known of each, without pages and pictures; those of which nothing is are left out."""
+        waiting = list(names)
+        while waiting:
+            batch, waiting = waiting[:BATCH], waiting[BATCH:]
+            try:
+                with self.store.redis.pipeline(transaction=False) as asked:
+                    for name in batch:
+                        asked.hmget(self.store.key("job", name), LISTED)
+                    asked.time()
+                    *found, now = asked.execute()
+                clock_now = float(now[0]) + now[1] / 1e6
+                known = {name: self._listed(name, has, clock_now) for name, has in zip(batch, found, strict=True)}
+            except FAULTS:
+                batch, waiting = batch + waiting, []
+                known = {name: self._from_ledger(name) for name in batch}
+            yield from ((name, one) for name, one in known.items() if one is not None)
+
+    def _listed(self, name: str, fields: list[Any], now: float) -> Known | None:
+        has = dict.fromkeys(FIELDS) | dict(zip(LISTED, fields, strict=True))
+        if has["tombstone"] is not None:
+            return None
+        if has["request"] is None:
+            return self._from_ledger(name)
+        with contextlib.suppress(Unavailable):
+            known = self._known(name, has, now)
+            return replace(known, **self._reached(known, now))
+        return None
+
     def _known(self, name: str, has: dict[str, Any], now: float) -> Known:
         try:
             view = None if has["view"] is None else codec.view(has["view"])
-            known = Known(
+            return Known(
                 codec.request(has["request"]),
                 (has["machine"] or b"").decode(),
                 view,
@@ -103,8 +135,6 @@ class Look:
         except (ValueError, TypeError, KeyError) as error:
             log.exception("a record in Redis is damaged: %s", name)
             raise Unavailable("The record of this execution is damaged; tell the administrator.") from error
-        self._note(name, has, known)
-        return known
 
     def _note(self, name: str, has: dict[str, Any], known: Known) -> None:
         """In the ledger: each state as soon as it is seen, progress every 5 s."""

@@ -44,7 +44,8 @@ class There:
         self.settings = settings
         self.store = Store(settings)
         self.ledger = Ledger(settings.jobs_folder, settings.keep_seconds)
-        self.look = Look(self.store, self.ledger, self._order).look
+        self._look = Look(self.store, self.ledger, self._order)
+        self.look = self._look.look
         self.exchange = FleetFiles(settings, self.store, self.machine_of)
         self._told = self.store.redis.register_script(TOLD)
         self._last = threading.local()  # the last look of this thread: a page needs the same again
@@ -80,10 +81,7 @@ class There:
         if known is None:
             raise UnknownServiceID(REMOVED if self.buried(name) else LOST)
         self._last.name, self._last.known = name, known
-        if known.view is None:
-            queued = derive(name, known.request, None, None, known.abort)
-            return replace(queued, machine=known.machine, as_of=known.as_of)
-        return replace(known.view.record, machine=known.machine, as_of=known.as_of)
+        return _record_of(name, known)
 
     def view(self, record: Record, service: Service | None) -> View:
         """All that a page shows of it."""
@@ -112,6 +110,11 @@ class There:
             return [name.decode() for name in found]
         except FAULTS:
             return list(self.ledger.names())
+
+    def every(self) -> Iterable[Record]:
+        """Every execution of the lab, many in one round trip."""
+        for name, known in self._look.many(self.names()):
+            yield _record_of(name, known)
 
     def polled(self, name: str) -> None:
         """Tell its machine."""
@@ -270,3 +273,11 @@ class There:
         if said is None or "refused" in said:
             raise Unavailable((said or {}).get("refused") or f"The machine {record.machine} can't be reached.")
         self.ledger.forget(record.name)
+
+
+def _record_of(name: str, known: Known) -> Record:
+    if known.view is None:
+        record = derive(name, known.request, None, None, known.abort)
+    else:
+        record = known.view.record
+    return replace(record, machine=known.machine, as_of=known.as_of)

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Iterable
 
-from ..errors import TooManyJobs, Unavailable
+from ..errors import TooManyJobs, Unavailable, UnknownServiceID
 from ..record import Record, Request, State, View
 from ..service import Service
 from ..settings import Settings
@@ -84,6 +84,12 @@ class Here:
     def names(self) -> Iterable[str]:
         """Every folder."""
         return self.folder.names()
+
+    def every(self) -> Iterable[Record]:
+        """Every folder's record."""
+        for name in self.names():
+            with contextlib.suppress(UnknownServiceID, Unavailable):
+                yield self.record(name)
 
     def polled(self, name: str) -> None:
         """Touch its mark."""

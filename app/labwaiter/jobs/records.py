@@ -41,6 +41,9 @@ class Records(Protocol):
     def names(self) -> Iterable[str]:
         """Every execution, in no order."""
 
+    def every(self) -> Iterable[Record]:
+        """Every execution, in no order; those of which nothing can be known now are left out."""
+
     def polled(self, name: str) -> None:
         """A caller has asked for it."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import contextlib
 import logging
 import time
 from dataclasses import dataclass
@@ -175,12 +174,8 @@ class Jobs:
         return self.records.notify(record, message, wait)
 
     def list(self) -> builtins.list[Record]:
-        """Every execution on disk, oldest first."""
-        found = []
-        for name in self.records.names():
-            with contextlib.suppress(UnknownServiceID, Unavailable):
-                found.append(self.records.record(name))
-        return sorted(found, key=lambda record: (record.request.created, record.name))
+        """Every execution, oldest first."""
+        return sorted(self.records.every(), key=lambda record: (record.request.created, record.name))
 
     def record(self, service_id: str) -> Record:
         """One execution. Raises UnknownServiceID."""
