@@ -55,7 +55,10 @@ def test_a_wrong_call_starts_nothing_and_says_what_to_mend(shell, words, status,
 
 
 def test_ctrl_c_aborts_the_run(shell):
-    with shell.process("run", "Count", "seconds=60", "--id", "long") as running:
+    def hears() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # what runs in the background of a script ignores it
+
+    with shell.process("run", "Count", "seconds=60", "--id", "long", preexec_fn=hears) as running:
         assert "Started Count as long" in running.stderr.readline()
         running.send_signal(signal.SIGINT)
         out, _ = running.communicate(timeout=30)

@@ -2,14 +2,17 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lab import SAMPLES, Lab, eventually, wait_gone
+from labwaiter import catalogue
 from labwaiter.errors import Unavailable
 from labwaiter.jobs import Jobs, link
 from labwaiter.jobs.codec import dump
@@ -137,10 +140,7 @@ def test_with_everything_killed_no_job_stays_running_and_none_is_run_twice(lab: 
 def test_of_two_supervisors_started_at_once_one_serves(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab()
     lab.root.mkdir()
-    command = ["python", "-m", "labwaiter.supervisor"]
-    import sys
-
-    command[0] = sys.executable
+    command = [sys.executable, "-m", "labwaiter.supervisor"]
     both = [subprocess.Popen(command, env=lab.environment, stderr=subprocess.PIPE) for _ in range(2)]
     eventually(lambda: [p for p in both if p.poll() is not None])
     loser = next(p for p in both if p.poll() is not None)
@@ -192,10 +192,6 @@ def test_changed_service_code_is_what_the_next_job_runs(lab: Lab) -> None:
 
 
 def test_a_service_whose_import_starts_threads_works_all_the_same(lab: Lab, tmp_path: object) -> None:
-    import shutil
-
-    from labwaiter import catalogue
-
     shutil.copy(SAMPLES / "threads.py", lab.settings.services)
     service = catalogue.load(lab.settings.services).services["Threads"]
     lab.jobs.start(service, "one", {"word": "hi"})
