@@ -48,6 +48,7 @@ class Mirror:
         self._asked: set[str] = set()  # to be told now
         self._later: set[str] = set()  # that changed, and were told a moment ago
         self._held: set[str] = set()  # ended, with an instrument that is not safe: an operator will free it
+        self._queue: dict[str, object] = {}  # as it was looked at last
         self._synced = False
         self._turn = threading.Lock()
         self._stop = threading.Event()
@@ -139,6 +140,7 @@ class Mirror:
         due: set[str] = set()
         if self._anyway():
             due = {n for n in active & set(self._told) if self.here.folder.trace(n) != self._told[n][2]} | self._held
+            due |= self._moved_up() & active
         self._later = (self._later | changed) & active
         turn = {n for n in self._later if time.monotonic() - self._told.get(n, (0.0,))[0] >= TELL_EVERY}
         self._later -= turn
@@ -148,6 +150,15 @@ class Mirror:
         if now - self._swept > SWEEP_EVERY:
             self._swept = now
             self._all()
+
+    def _moved_up(self) -> set[str]:
+        """Those who wait here, if their places have changed."""
+        queue = self.here.folder.queue()
+        if queue == self._queue:
+            return set()
+        self._queue = queue
+        queued = queue.get("queued")
+        return {name for name in queued if isinstance(name, str)} if isinstance(queued, list) else set()
 
     def _anyway(self) -> bool:
         now = time.monotonic()
