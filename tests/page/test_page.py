@@ -88,6 +88,13 @@ def test_the_progress_can_be_read_by_people_and_programs() -> None:
     assert "progress is not known" in unknown and "aria-valuenow" not in unknown
 
 
+def test_readings_are_told_as_an_operator_reads_them() -> None:
+    values = {"current": 0.00190931234, "fan": False, "limited": True, "none": float("nan")}
+    page = render(view(progress=Progress(values=values)), SERVICE)
+    for said in ("0.00190931", "no", "yes", "—"):
+        assert f"<dd>{said}</dd>" in page
+
+
 def test_who_waits_learns_the_place_and_the_reason() -> None:
     page = render(view(State.QUEUED, started=None, place=3, ahead="2 of 2 jobs are running"), SERVICE)
     assert "place 3" in page and "2 of 2 jobs are running" in page

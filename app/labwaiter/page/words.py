@@ -45,6 +45,8 @@ def clock(unix_seconds: float) -> str:
 
 def number(value: Any) -> str:
     """A value as an operator reads it: six digits are enough."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.6g}" if math.isfinite(value) else "—"
     return text_of(value)
