@@ -1,6 +1,9 @@
 """The contract, as a caller meets it, in raw envelopes."""
 
 import base64
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +12,7 @@ from lxml import etree
 
 from callers import NS, SOAP_11, Caller, envelope
 from lab import Lab, eventually
+from labwaiter.settings import ROOT
 
 NASTY = "é 漢字 😀 <&>\"'\nsecond line"
 
@@ -195,3 +199,16 @@ def test_a_service_file_that_hangs_keeps_nobody_else_from_serving(
     reply = caller("/hangs/Hangs", query="wsdl")
     assert reply["errorCode"] == "Unavailable" and "took more than 0.3 s to import" in reply["description"]
     assert caller("/echo/Echo", query="wsdl").status == "200 OK"
+
+
+def test_an_alarm_of_the_script_that_loads_services_comes_all_the_same(services: Path) -> None:
+    script = f"""
+import pathlib, signal, sys
+from labwaiter import catalogue
+signal.signal(signal.SIGALRM, lambda *_: sys.exit(7))
+signal.setitimer(signal.ITIMER_REAL, 0.5)
+catalogue.load(pathlib.Path({str(services)!r}))
+signal.pause()
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "app")}
+    assert subprocess.run([sys.executable, "-c", script], env=environment, timeout=30).returncode == 7
