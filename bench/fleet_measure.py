@@ -7,11 +7,8 @@ threads of 100 workers run in one process, without supervisors.
 
 from __future__ import annotations
 
-import argparse
 import base64
-import json
 import os
-import platform
 import statistics
 import sys
 import time
@@ -23,7 +20,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 from fleet import MACHINES, Crowd, Fleet, wait_for  # noqa: E402
 from labwaiter import Client  # noqa: E402
 from labwaiter.settings import load  # noqa: E402
-from measure import Line, poll, polls, start, start_call, starts_per_second  # noqa: E402
+from measure import Figures, Line, command, poll, polls, start, start_call, starts_per_second  # noqa: E402
 from servers import Labwaiter, envelope  # noqa: E402
 
 
@@ -121,7 +118,7 @@ def crowds(seconds: float) -> Iterator[tuple[str, float]]:
         yield f"Redis: memory, kB, {who}", cost["memory"] / 1000
 
 
-def measure(quick: bool, only: str) -> dict[str, dict[str, float]]:
+def measure(quick: bool, only: str) -> Figures:
     """Every figure of this machine alone and over Redis: name → server → median."""
     found: dict[str, dict[str, list[float]]] = {}
 
@@ -166,7 +163,7 @@ def measure(quick: bool, only: str) -> dict[str, dict[str, float]]:
     return {name: {who: statistics.median(values) for who, values in by.items()} for name, by in found.items()}
 
 
-def table(found: dict[str, dict[str, float]]) -> str:
+def table(found: Figures) -> str:
     """The figures as Markdown; a ratio above 1 means that over Redis is that much better."""
     lines = ["| figure | alone | over Redis | ratio |", "| --- | ---: | ---: | ---: |"]
     rest = ["| figure | |", "| --- | ---: |"]
@@ -179,20 +176,6 @@ def table(found: dict[str, dict[str, float]]) -> str:
     return "\n".join([*lines, "", *rest])
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description="one machine alone against the same over Redis")
-    parser.add_argument("--quick", action="store_true", help="fewer repeats: about two minutes")
-    parser.add_argument(
-        "--only", default="", help="start call, first status, starts, polls, orders, recording or workers"
-    )
-    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
-    chosen = parser.parse_args()
-    found = measure(chosen.quick, chosen.only)
-    print(f"Python {platform.python_version()}, Linux {platform.release()}\n\n{table(found)}")
-    if chosen.json:
-        chosen.json.write_text(json.dumps(found, indent=1))
-
-
 if __name__ == "__main__":
-    main()
+    words = ": start call, first status, starts, polls, orders, recording or workers"
+    command("one machine alone against the same over Redis", words, measure, table)
