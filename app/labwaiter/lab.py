@@ -38,10 +38,13 @@ class Lab:
 
     entries: dict[str, Entry]
     machines: dict[str, Machine] = field(default_factory=dict)
+    elsewhere: dict[str, str] = field(default_factory=dict)  # of what is `on` one machine: the others' → theirs
 
     def on(self, machine: str) -> Lab:
         """What is on one machine, of many."""
-        return Lab({n: e for n, e in self.entries.items() if e.machine in ("", machine)}, self.machines)
+        here = {name: entry for name, entry in self.entries.items() if entry.machine in ("", machine)}
+        elsewhere = {name: entry.machine for name, entry in self.entries.items() if name not in here}
+        return Lab(here, self.machines, elsewhere)
 
     def unpolled(self, instruments: Iterable[str]) -> float | None:
         """How long (s) the workflow manager of a job with these may be silent; None: as long as it likes."""

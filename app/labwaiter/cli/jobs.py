@@ -47,6 +47,7 @@ def list_(states: tuple[str, ...], services: tuple[str, ...], json_: bool) -> No
     if not found:
         click.echo("No executions." if not states and not services else "No such executions.")
         return
+    many = any(record.machine for record in found)
     rows = [
         (
             say.plain(record.request.service_id, 60),
@@ -54,11 +55,12 @@ def list_(states: tuple[str, ...], services: tuple[str, ...], json_: bool) -> No
             "stopping" if record.stopping else str(record.state),
             say.moment(record.request.created),
             say.span(_lasted(record)),
-            say.plain(record.why, 100),
+            *((record.machine,) if many else ()),
+            say.plain(record.why, 100) or (f"unreachable since {say.moment(record.as_of)}" if record.as_of else ""),
         )
         for record in found
     ]
-    say.table(("SERVICEID", "SERVICE", "STATE", "ASKED FOR", "RAN", "WHY"), rows)
+    say.table(("SERVICEID", "SERVICE", "STATE", "ASKED FOR", "RAN", *(("MACHINE",) if many else ()), "WHY"), rows)
 
 
 @jobs.command()

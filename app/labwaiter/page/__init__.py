@@ -63,7 +63,7 @@ def render(view: View, service: Service, files_at: str = "") -> str:
         files_at: the address below which the files that it made are reachable; "": it isn't known.
     """
     record = view.record
-    note = view.note
+    note = ""
     if view.own_page is not None and record.active:
         if len(view.own_page.encode("utf-8", "replace")) <= OWN_LARGEST:
             return _whole(view.own_page, service)
@@ -100,6 +100,7 @@ def render(view: View, service: Service, files_at: str = "") -> str:
         caption=cut(said.picture.caption, 200) if said.picture else "",
         left_out=left_out,
         note=note,
+        distance=cut(view.note, 300),
         messages=_messages(view),
         message_count=view.message_count,
         outputs=[(cut(n, 80), cut(number(v), 500)) for n, v in list((record.outputs or {}).items())[:40]],
