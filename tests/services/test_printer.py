@@ -6,7 +6,6 @@ import base64
 import os
 import shutil
 import signal
-from pathlib import Path
 
 import pytest
 
