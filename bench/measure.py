@@ -28,6 +28,9 @@ AIMS = {
 }
 
 
+Figures = dict[str, dict[str, float]]  # name → server → median
+
+
 class Line:
     """One kept-alive connection."""
 
@@ -152,7 +155,7 @@ def polls(server: Server, seconds: float, service: str = "Waiter", sign: str = "
     return total / seconds, 1e6 * (server.cpu() - cpu) / total
 
 
-def measure(quick: bool, only: str) -> dict[str, dict[str, float]]:
+def measure(quick: bool, only: str) -> Figures:
     """Every figure of both: name → server → median."""
     rounds = 2 if quick else 3
     found: dict[str, dict[str, list[float]]] = {}
@@ -197,7 +200,7 @@ def measure(quick: bool, only: str) -> dict[str, dict[str, float]]:
     return {name: {who: statistics.median(values) for who, values in by.items()} for name, by in found.items()}
 
 
-def table(found: dict[str, dict[str, float]]) -> str:
+def table(found: Figures) -> str:
     """The figures as Markdown; a ratio above 1 means that labwaiter is that much better."""
     lines = ["| figure | reference | labwaiter | ratio | aim |", "| --- | ---: | ---: | ---: | --- |"]
     base = found.get("memory per job, Script, MB", {}).get("reference")
@@ -212,18 +215,20 @@ def table(found: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description="labwaiter against the tutorial's own design")
-    parser.add_argument("--quick", action="store_true", help="fewer repeats: about a minute")
-    parser.add_argument("--only", default="", help="only the figures whose name holds this word")
+def command(
+    description: str, words: str, measured: Callable[[bool, str], Figures], shown: Callable[[Figures], str]
+) -> None:
+    """Measure what the command line asks for, and print it."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="fewer repeats: about two minutes")
+    parser.add_argument("--only", default="", help=f"only the figures whose name holds this word{words}")
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     chosen = parser.parse_args()
-    found = measure(chosen.quick, chosen.only)
-    print(f"Python {platform.python_version()}, Linux {platform.release()}\n\n{table(found)}")
+    found = measured(chosen.quick, chosen.only)
+    print(f"Python {platform.python_version()}, Linux {platform.release()}\n\n{shown(found)}")
     if chosen.json:
         chosen.json.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    command("labwaiter against the tutorial's own design", "", measure, table)

@@ -33,6 +33,18 @@ def envelope(operation: str, **texts: object) -> bytes:
     ).encode()
 
 
+def cpu_of(pids: list[int]) -> float:
+    """CPU seconds that these processes have taken so far."""
+    ticks = 0
+    for pid in pids:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        except OSError:
+            continue
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 class Server:
     """One of the two, from its start to its end."""
 
@@ -98,14 +110,7 @@ class Server:
 
     def cpu(self) -> float:
         """CPU seconds that answering has taken so far."""
-        ticks = 0
-        for pid in self.web_pids():
-            try:
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                ticks += int(fields[11]) + int(fields[12])
-            except OSError:
-                continue
-        return ticks / os.sysconf("SC_CLK_TCK")
+        return cpu_of(self.web_pids())
 
     def status_file(self, service_id: str) -> Path:
         return self.jobs / service_id / "status.txt"
@@ -152,19 +157,27 @@ class Labwaiter(Server):
 
     name = "labwaiter"
 
-    def launch(self) -> list[subprocess.Popen[bytes]]:
-        app = str(ROOT / "app")
-        how = {
-            "PYTHONPATH": app,
+    def environment(self) -> dict[str, str]:
+        return {
+            "PYTHONPATH": str(ROOT / "app"),
             "SERVICES": str(BENCH / "services"),
             "CONTEXT_ROOT": "",
             "MAX_RUNNING": "1000",
             "MAX_QUEUED": "100000",
             "LABWAITER_ENV": os.devnull,
         }
-        supervisor = self.run(sys.executable, "-m", "labwaiter.supervisor", **how)
+
+    def asking(self) -> dict[str, str]:
+        """The environment of who serves it, or asks it from a script."""
+        return self.environment() | {"WAITER_LOG_FOLDER": str(self.jobs)}
+
+    def launch(self) -> list[subprocess.Popen[bytes]]:
+        how = self.environment()
+        return [self.run(sys.executable, "-m", "labwaiter.supervisor", **how), self.serve(**how)]
+
+    def serve(self, **how: str) -> subprocess.Popen[bytes]:
         serve = [sys.executable, "-m", "labwaiter", "serve", "--port", str(self.port), "--workers", str(self.workers)]
-        return [supervisor, self.run(*serve, **how)]
+        return self.run(*serve, **how)
 
     def path(self, service: str = "Waiter") -> str:
         return f"/{service}"

@@ -12,6 +12,7 @@ from typing import Any
 from engine import free_port
 from lab import Lab, eventually
 from labwaiter import catalogue
+from labwaiter.settings import load
 from labwaiter.wsgi import Application
 
 NS = "http://samples.example/"
@@ -50,7 +51,7 @@ class Caller:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.root = lab.settings.context_root
-        self.application = Application(lab.settings, catalogue.load(lab.settings.services))
+        self.application = Application(load(lab.face_environment), catalogue.load(lab.settings.services))
 
     def __call__(
         self, path: str, body: bytes | None = None, method: str = "", query: str = "", **environ: Any
@@ -81,6 +82,8 @@ class Caller:
 
     def call(self, service: str, operation: str, **texts: str) -> Reply:
         """One operation, with a token."""
+        if operation == "getServiceStatus" and texts.get("serviceID", "").strip():
+            self.lab.caught_up(texts["serviceID"])
         return self(f"/{service}", envelope(operation, **{"sessionToken": "a token", **texts}))
 
 
@@ -96,7 +99,7 @@ class Web:
         command = [sys.executable, "-m", "labwaiter", "serve", "--port", str(self.port), "--workers", str(workers)]
         self.log = lab.root.parent / "web.log"
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(command, env=lab.environment, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, env=lab.face_environment, stdout=log, stderr=log)
         eventually(self.answers)
 
     def answers(self) -> bool:

@@ -26,12 +26,12 @@ PATIENCE = 20.0  # s: how long a test waits for what must happen; never a measur
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T], seconds: float = PATIENCE) -> T:
+def eventually(look: Callable[[], T], seconds: float = PATIENCE, every: float = 0.005) -> T:
     """What `look` gives as soon as it's true, for what no event tells of (other processes' lives)."""
     until_ = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < until_, "it did not come to pass"
-        time.sleep(0.005)
+        time.sleep(every)
     return found
 
 
@@ -50,10 +50,12 @@ class Lab:
             "PYTHONPATH": str(ROOT / "app"),
             "WAITER_LOG_FOLDER": str(root),
             "SERVICES": str(services),
+            "FILES_FOLDER": str(root.parent / f"{root.name}.files"),
             "LABWAITER_ENV": os.devnull,
             **more,
         }
         self.settings: Settings = load(self.environment)
+        self.face_environment = self.environment  # of the web side: another machine's, in a lab of many
         self.store = Folder(self.settings.jobs_folder)
         self.jobs = Jobs(self.settings)
         self.services = catalogue.load(services).services
@@ -103,6 +105,14 @@ class Lab:
     def status_progress(self, service_id: str) -> Progress:
         """What it last said of its progress."""
         return self.store.progress(folder_name(service_id))
+
+    def caught_up(self, service_id: str) -> None:
+        """Until faces tell what is so: at once where they read the folder themselves."""
+
+    def told_long_ago(self, service_id: str, seconds: float = 21) -> None:
+        """As if the page of its bad end had first been shown so many seconds earlier than it was."""
+        told = self.folder(service_id) / "told"
+        os.utime(told, (told.stat().st_mtime - seconds,) * 2)
 
     def folder(self, service_id: str) -> Path:
         """The job's folder."""

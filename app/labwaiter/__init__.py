@@ -1,7 +1,9 @@
 """labwaiter: anything that takes longer than an HTTP request, as an asynchronous SOAP service.
 
-What a service file needs is here; see `service` for the smallest one.
+What a service file needs is here; see `service` for the smallest one. `Client` is for scripts.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from .errors import InvalidParameter, JobFailed
 from .parameter import Driver, Length, Range, Seconds, Suffix, Unit, hours, minutes
@@ -9,10 +11,14 @@ from .program import Command, Script
 from .runner.job import Aborted, Job
 from .service import Outputs, service
 
-__version__ = "0.3.0"
+if TYPE_CHECKING:
+    from .client import Client
+
+__version__ = "0.4.0"
 
 __all__ = [
     "Aborted",
+    "Client",
     "Command",
     "Driver",
     "InvalidParameter",
@@ -29,3 +35,12 @@ __all__ = [
     "minutes",
     "service",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`Client` is imported when it is asked for: services and their runners have no use for it."""
+    if name != "Client":
+        raise AttributeError(f"labwaiter has no {name}")
+    import importlib
+
+    return importlib.import_module(".client", __name__).Client

@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import Misconfigured
+from .errors import InvalidParameter, Misconfigured, Unavailable
+from .parameter import shown
 from .service import Service
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,21 @@ class Catalogue:
                 if known.lower() == wanted:
                     return one
         return None
+
+    def get(self, name: str) -> Service:
+        """As `find`.
+
+        Raises:
+            InvalidParameter: there is none of this name.
+            Unavailable: it can't be offered.
+        """
+        found = self.find(name)
+        if isinstance(found, Broken):
+            raise Unavailable(f"{found.name} can't be run: {found.reason}")
+        if found is None:
+            known = ", ".join(self.services) or "none"
+            raise InvalidParameter(f"There is no service {shown(name)}; there are: {known}.")
+        return found
 
 
 def files(folder: Path) -> list[Path]:

@@ -10,12 +10,15 @@ safe_seconds = 20         # to make it safe
 reconnect = 10            # seconds in which a lost line must be back
 power = "relays.2"        # a relay that cuts it off when it can't be made safe
 safe = "my_lab:switch_off"   # for another library's driver: how it is made safe, or "nothing to do"
+machine = "bench2"        # on which machine it is, of many
+
+[machines.bench2]         # with REDIS_URL: each machine that runs `labwaiter worker`
+services = ["Sweep"]      # which services it offers; without this line all of them
 """
 
 from __future__ import annotations
 
 import importlib
-import re
 import sys
 import tomllib
 from collections.abc import Iterable
@@ -23,52 +26,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import simulation
+from .entry import ITSELF, NOTHING_TO_DO, Entry, Machine
 from .errors import Misconfigured, MissingParameter, UnknownInstrument
+from .labfile import Reader
 from .parameter import Parameter, shown
-
-_LINE_KEYS = {"baudrate", "bytesize", "parity", "stopbits", "xonxoff", "rtscts", "dtr", "rts"}
-_KEYS = _LINE_KEYS | {"driver", "port", "note", "unpolled", "safe_seconds", "reconnect", "power", "safe", "options"}
-NOTHING_TO_DO, ITSELF = "nothing to do", "itself"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One instrument of lab.toml."""
-
-    name: str
-    driver: str  # "module:callable"
-    port: str
-    line: dict[str, Any] = field(default_factory=dict)  # pyserial's settings
-    note: str = ""
-    unpolled: float | None = None  # s of its workflow manager's silence after which its job is aborted
-    safe_seconds: float = 20.0
-    reconnect: float = 10.0  # s
-    power: tuple[str, int] | None = None  # a relay board and the number of a relay on it
-    safe: str = ITSELF  # "module:function" for a foreign driver, or NOTHING_TO_DO
-    options: dict[str, Any] = field(default_factory=dict)  # more keyword arguments of the driver
-
-    @property
-    def simulated(self) -> simulation.Simulated | None:
-        """What it simulates; None for a real one."""
-        return simulation.read(self.port) if self.port.startswith(simulation.SCHEME) else None
-
-    @property
-    def ours(self) -> bool:
-        """Whether the driver comes with labwaiter."""
-        return self.driver.startswith("labwaiter.")
-
-    @property
-    def real(self) -> bool:
-        """Whether something is plugged in that can do harm: simulators can't."""
-        return not self.port.startswith("sim://") and self.safe != NOTHING_TO_DO
 
 
 @dataclass(frozen=True)
 class Lab:
-    """All instruments, by their names."""
+    """All instruments, and all machines of a lab that has many, by their names."""
 
     entries: dict[str, Entry]
+    machines: dict[str, Machine] = field(default_factory=dict)
+    elsewhere: dict[str, str] = field(default_factory=dict)  # of what is `on` one machine: the others' → theirs
+
+    def on(self, machine: str) -> Lab:
+        """What is on one machine, of many."""
+        here = {name: entry for name, entry in self.entries.items() if entry.machine in ("", machine)}
+        elsewhere = {name: entry.machine for name, entry in self.entries.items() if name not in here}
+        return Lab(here, self.machines, elsewhere)
 
     def unpolled(self, instruments: Iterable[str]) -> float | None:
         """How long (s) the workflow manager of a job with these may be silent; None: as long as it likes."""
@@ -158,22 +134,31 @@ def load(file: Path) -> Lab:
         raise Misconfigured(f"{file.name} can't be read: {error}.") from error
     except tomllib.TOMLDecodeError as error:
         raise Misconfigured(f"{file.name} is no TOML: {error}.") from error
-    reader = _Reader(file.name, text)
+    reader = Reader(file.name, text)
     for key in said:
-        if key != "instruments":
-            raise reader.wrong(key, "", f"“{key}” is not known; write [instruments.NAME]")
-    tables = said.get("instruments", {})
-    if not isinstance(tables, dict):
-        raise reader.wrong("instruments", "", "write [instruments.NAME]")
-    entries = {name: reader.entry(name, one) for name, one in tables.items()}
+        if key not in ("instruments", "machines"):
+            raise reader.wrong(key, "", f"“{key}” is not known; write [instruments.NAME] or [machines.NAME]")
+    tables = {kind: said.get(kind, {}) for kind in ("instruments", "machines")}
+    for kind, found in tables.items():
+        if not isinstance(found, dict):
+            raise reader.wrong(kind, "", f"write [{kind}.NAME]")
+    machines = {name: reader.machine(name, one) for name, one in tables["machines"].items()}
+    entries = {name: reader.entry(name, one) for name, one in tables["instruments"].items()}
     for name, entry in entries.items():
+        if machines and entry.machine not in machines:
+            known = ", ".join(machines)
+            raise reader.wrong(name, "machine", f'say on which machine it is, machine = "…"; there are: {known}')
+        if entry.machine and not machines:
+            raise reader.wrong(name, "machine", f"there is no table [machines.{entry.machine}]")
         if entry.power is not None and (entry.power[0] not in entries or entry.power[0] == name):
             raise reader.wrong(name, "power", f"there is no relay board {entry.power[0]} among the instruments")
+        if entry.power is not None and entries[entry.power[0]].machine != entry.machine:
+            raise reader.wrong(name, "power", f"the relay board {entry.power[0]} is on another machine")
         fan = entry.simulated.fan if entry.simulated else None
         board = entries[fan[0]].simulated if fan and fan[0] in entries else None
         if fan and (board is None or board.kind != "relays"):
             raise reader.wrong(name, "port", f"there is no simulated relay board {fan[0]} (sim://relays) for its fan")
-    return Lab(entries)
+    return Lab(entries, machines)
 
 
 class Kept:
@@ -200,90 +185,4 @@ class Kept:
         return self._lab
 
 
-class _Reader:
-    """Reads one file's tables, and says where a mistake is."""
-
-    def __init__(self, file: str, text: str) -> None:
-        self.file, self.lines = file, text.splitlines()
-
-    def wrong(self, name: str, key: str, what: str) -> Misconfigured:
-        """The mistake with its line."""
-        at, inside = 0, not key
-        for number, line in enumerate(self.lines, 1):
-            if re.match(rf"\s*\[+\s*(instruments\.)?[\"']?{re.escape(name)}[\"']?\s*\]", line):
-                at, inside = number, True
-                if not key:
-                    break
-            elif inside and key and re.match(rf"\s*{re.escape(key)}\s*=", line):
-                at = number
-                break
-        where = f", line {at}" if at else ""
-        return Misconfigured(f"{self.file}{where}: {name}: {what}.")
-
-    def entry(self, name: str, said: Any) -> Entry:
-        """One instrument's table."""
-        if not isinstance(said, dict):
-            raise self.wrong(name, "", f"write [instruments.{name}]")
-        if not re.fullmatch(r"[A-Za-z][\w-]{0,63}", name, re.ASCII):
-            raise self.wrong(name, "", "a name is letters, digits, _ and -, and begins with a letter")
-        for key in said:
-            if key not in _KEYS:
-                raise self.wrong(name, key, f"“{key}” is not known; there are: {', '.join(sorted(_KEYS))}")
-        for key in ("driver", "port"):
-            if not isinstance(said.get(key), str) or not said[key].strip():
-                raise self.wrong(name, key, f'it needs {key} = "…"')
-        if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", said["driver"]):
-            raise self.wrong(
-                name, "driver", "a driver is module:callable, e.g. labwaiter.instruments.drivers:SourceMeter"
-            )
-        if said["port"].startswith(simulation.SCHEME):
-            try:
-                simulation.read(said["port"])
-            except ValueError as error:
-                raise self.wrong(name, "port", str(error)) from None
-        unpolled = said.get("unpolled", "continue")
-        if unpolled == "continue":
-            unpolled = None
-        elif not _number(unpolled, 60, 86400 * 7):
-            raise self.wrong(name, "unpolled", 'unpolled is "continue", or a number of seconds, 60 at least')
-        for key, low, high in (("safe_seconds", 1, 600), ("reconnect", 0, 3600)):
-            if key in said and not _number(said[key], low, high):
-                raise self.wrong(name, key, f"{key} is a number of seconds from {low} to {high}")
-        for key in ("dtr", "rts", "xonxoff", "rtscts"):
-            if key in said and not isinstance(said[key], bool):
-                raise self.wrong(name, key, f"{key} is true or false")
-        if "baudrate" in said and not _number(said["baudrate"], 50, 10_000_000):
-            raise self.wrong(name, "baudrate", "the baud rate is a whole number, e.g. 9600")
-        if "options" in said and not isinstance(said["options"], dict):
-            raise self.wrong(name, "options", "options is a table: { name = value }")
-        power = said.get("power")
-        if power is not None:
-            found = re.fullmatch(r"([A-Za-z][\w-]*)\.(\d+)", str(power))
-            if found is None:
-                raise self.wrong(name, "power", "power is a relay board and a relay's number, e.g. relays.2")
-            power = (found[1], int(found[2]))
-        safe = said.get("safe", "")
-        if not safe and not said["driver"].startswith("labwaiter."):
-            raise self.wrong(
-                name,
-                "driver",
-                'it must say how it is made safe: safe = "itself" for a driver with make_safe and is_safe,'
-                ' safe = "module:function" for another library\'s, or safe = "nothing to do"',
-            )
-        return Entry(
-            name=name,
-            driver=said["driver"],
-            port=said["port"],
-            line={key: value for key, value in said.items() if key in _LINE_KEYS},
-            note=str(said.get("note", "")),
-            unpolled=unpolled,
-            safe_seconds=float(said.get("safe_seconds", 20.0)),
-            reconnect=float(said.get("reconnect", 10.0)),
-            power=power,
-            safe=safe or ITSELF,
-            options=dict(said.get("options", {})),
-        )
-
-
-def _number(value: Any, low: float, high: float) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+__all__ = ["ITSELF", "NOTHING_TO_DO", "Entry", "Kept", "Lab", "Machine", "load", "resolve"]

@@ -47,6 +47,7 @@ class Request:
     created: float = 0.0  # Unix time, s
     instruments: tuple[str, ...] = ()  # the names of those that it needs
     address: str = ""  # this deployment's public address, as the caller reached it
+    files: tuple[str, ...] = ()  # the names of the files that it is given
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,8 @@ class Record:
     runner: Identity | None = None
     stopping: Stopping | None = None
     abort_asked: bool = False
+    machine: str = ""  # which has it, of many; "": this one
+    as_of: float | None = None  # Unix time, s: nothing newer is known, because its machine can't be reached
 
     @property
     def active(self) -> bool:
@@ -162,6 +165,7 @@ class View:
     files: tuple[tuple[str, int], ...] = ()  # what it made, by name, with sizes in bytes
     silence: Silence | None = None  # of its workflow manager, where that counts and polls were left out
     hardware: tuple[str, ...] = ()  # what is to be said of its instruments at its end, a sentence each
+    note: str = ""  # what the looker has to say of this look
 
 
 def move(now: Condition, to: State, **changes: Any) -> Condition:

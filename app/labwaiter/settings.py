@@ -8,7 +8,9 @@ doesn't say has the default below.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import re
+import socket
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
@@ -31,6 +33,7 @@ TABLE = (
     Setting("WAITER_LOG_FOLDER", "waiter_logs", "folder of the jobs, on a local disk; relative to the file env"),
     Setting("FILES_FOLDER", "waiter_files", "folder of the files that inputs may name; relative to the file env"),
     Setting("LAB", "lab.toml", "file that lists the instruments; relative to the file env"),
+    Setting("SCHEDULE", "schedule.toml", "file that says what starts at which times; relative to the file env"),
     Setting("SERVICES", "app/services", "folder of the service files; relative to the file env"),
     Setting("HOST", "127.0.0.1", "address to listen on; 0.0.0.0 for every network card"),
     Setting("PORT", "8080", "port to listen on"),
@@ -56,6 +59,14 @@ TABLE = (
         "seconds in which `labwaiter up` stops: the container's stop time-out; instruments: safe_seconds and 6 more",
     ),
     Setting("KEEP_DAYS", "30", "days an ended job's folder is kept; then only a small tombstone stays"),
+    Setting(
+        "REDIS_URL",
+        "",
+        "Redis between many machines, e.g. rediss://user:password@host:6379/0; empty: this machine alone",
+    ),
+    Setting("REDIS_PREFIX", "labwaiter", "what the keys of this lab begin with, where several labs share one Redis"),
+    Setting("REDIS_SECRET", "", "at least 16 characters that all machines of this lab know and sign orders with"),
+    Setting("MACHINE", "", "the name of this machine in lab.toml; empty: its host name"),
     Setting("LOG_LIMIT", "10000000", "bytes of a job's log.txt; beyond, its middle is left out"),
 )
 
@@ -68,6 +79,7 @@ class Settings:
     jobs_folder: Path  # absolute
     files_folder: Path  # absolute
     lab: Path  # absolute
+    schedule: Path  # absolute
     services: Path  # absolute
     host: str
     port: int
@@ -80,6 +92,10 @@ class Settings:
     stop_seconds: float
     keep_seconds: float
     log_limit: int  # bytes
+    redis_url: str = ""  # "" without other machines
+    redis_prefix: str = "labwaiter"
+    redis_secret: str = field(default="", repr=False)
+    machine: str = ""  # this one's name
 
 
 def read_env_file(path: Path) -> dict[str, str]:
@@ -143,11 +159,23 @@ def load(environ: dict[str, str] | None = None, env_file: Path | None = None) ->
         proxies = tuple(ip_network(one.strip()) for one in value["TRUSTED_PROXIES"].split(",") if one.strip())
     except ValueError as error:
         raise Misconfigured(f"TRUSTED_PROXIES must be addresses or networks like 10.0.0.0/8: {error}.") from error
+    machine = value["MACHINE"].strip() or socket.gethostname().partition(".")[0]
+    for name, text in (("REDIS_PREFIX", value["REDIS_PREFIX"]), ("MACHINE", machine)):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", text):
+            raise Misconfigured(f"{name} must be letters, digits, dots, _ and -, at most 64, not “{text}”.")
+    if value["REDIS_URL"] and not value["REDIS_URL"].startswith(("redis://", "rediss://", "unix://")):
+        raise Misconfigured("REDIS_URL must begin with redis://, rediss:// or unix://.")  # it may hold a password
+    if value["REDIS_URL"] and len(value["REDIS_SECRET"]) < 16:
+        raise Misconfigured(
+            "REDIS_URL needs REDIS_SECRET, too: at least 16 characters, the same on all machines of this lab"
+            " (openssl rand -hex 16 makes some)."
+        )
     return Settings(
         context_root="" if root == "/" else root,
         jobs_folder=(base / value["WAITER_LOG_FOLDER"]).absolute(),
         files_folder=(base / value["FILES_FOLDER"]).absolute(),
         lab=(base / value["LAB"]).absolute(),
+        schedule=(base / value["SCHEDULE"]).absolute(),
         services=(base / value["SERVICES"]).absolute(),
         host=value["HOST"],
         port=int(number("PORT", 1, 65535)),
@@ -160,4 +188,8 @@ def load(environ: dict[str, str] | None = None, env_file: Path | None = None) ->
         stop_seconds=number("STOP_SECONDS", 2, 86400),
         keep_seconds=number("KEEP_DAYS", 0, 36500) * 86400,
         log_limit=int(number("LOG_LIMIT", 10_000, 10_000_000_000)),
+        redis_url=value["REDIS_URL"],
+        redis_prefix=value["REDIS_PREFIX"],
+        redis_secret=value["REDIS_SECRET"],
+        machine=machine,
     )

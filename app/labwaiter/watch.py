@@ -1,10 +1,11 @@
-"""Waiting for a change in a folder: Linux' inotify(7), so that nobody sleeps through it."""
+"""Waiting for a change in folders: Linux' inotify(7), so that nobody sleeps through it."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import select
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,17 +14,31 @@ from typing import TypeVar
 
 T = TypeVar("T")
 _CLOSE_WRITE, _MOVED_TO, _CREATE = 0x08, 0x80, 0x100
+_EVENT = struct.Struct("iIII")  # which watch, what, cookie, length of the name behind it
 _LOOK_ANYWAY = 0.25  # s: for what inotify doesn't tell of, such as a mounted folder of another kernel
 
 
 class Watch:
-    """A folder under watch, from `with` to its end."""
+    """Folders under watch, from `with` to its end."""
 
-    def __init__(self, folder: Path) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        self._fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    def __init__(self, *folders: Path) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._fd = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._folders: dict[int, Path] = {}
+        for folder in folders:
+            self.add(folder)
+
+    def add(self, folder: Path) -> None:
+        """Watch this one, too."""
         if self._fd >= 0:
-            libc.inotify_add_watch(self._fd, os.fsencode(folder), _CLOSE_WRITE | _MOVED_TO | _CREATE)
+            number = self._libc.inotify_add_watch(self._fd, os.fsencode(folder), _CLOSE_WRITE | _MOVED_TO | _CREATE)
+            self._folders[number] = folder
+
+    def remove(self, folder: Path) -> None:
+        """Watch this one no longer."""
+        for number in [n for n, f in self._folders.items() if f == folder]:
+            self._libc.inotify_rm_watch(self._fd, number)
+            del self._folders[number]
 
     def __enter__(self) -> Watch:
         return self
@@ -32,16 +47,24 @@ class Watch:
         if self._fd >= 0:
             os.close(self._fd)
 
-    def wait(self, seconds: float) -> None:
-        """Until something was written or renamed into the folder, or `seconds` have gone."""
+    def wait(self, seconds: float) -> set[Path]:
+        """Until something was written or renamed into a folder, or `seconds` have gone: which folders."""
         seconds = min(seconds, _LOOK_ANYWAY)
+        found: set[Path] = set()
         if self._fd < 0:  # the user's inotify instances are used up (fs.inotify.max_user_instances)
             time.sleep(min(seconds, 0.02))
         elif select.select([self._fd], [], [], seconds)[0]:
             try:
-                os.read(self._fd, 65536)
+                text = os.read(self._fd, 65536)
             except BlockingIOError:
-                pass
+                return found
+            at = 0
+            while at < len(text):
+                number, _, _, length = _EVENT.unpack_from(text, at)
+                at += _EVENT.size + length
+                if number in self._folders:
+                    found.add(self._folders[number])
+        return found
 
 
 def until(folder: Path, look: Callable[[], T | None], seconds: float) -> T | None:

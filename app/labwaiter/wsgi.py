@@ -13,7 +13,8 @@ from typing import Any
 
 from . import public
 from .catalogue import Catalogue
-from .jobs import Jobs, presence
+from .fleet import open_jobs
+from .jobs import presence
 from .settings import Settings
 from .soap.app import Soap, StartResponse
 
@@ -31,7 +32,7 @@ class Application:
 
     def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
         self.settings, self.catalogue = settings, catalogue
-        self._jobs = Jobs(settings)
+        self._jobs = open_jobs(settings)
         self._soap = Soap(settings, catalogue, self._jobs)
         self._turn = threading.Lock()
         self._web: Any = None
@@ -44,7 +45,7 @@ class Application:
         path = public.path_of(environ, self.settings)
         if path == ALIVE:
             with contextlib.suppress(OSError):
-                presence.sign(self._jobs.folder.ours)
+                self._jobs.records.signed()
             start_response("204 No Content", [])
             return []
         answer: Iterable[bytes]
@@ -63,7 +64,7 @@ class Application:
 
     def _knock(self) -> None:
         with contextlib.suppress(OSError):
-            presence.sign(self._jobs.folder.ours, anew=True)
+            self._jobs.records.signed(anew=True)
         while True:
             time.sleep(presence.EVERY)
             line = http.client.HTTPConnection(self.settings.host, self.settings.port, timeout=presence.EVERY)

@@ -74,8 +74,7 @@ def test_messages_and_aborts(typed: Typed, web: Web) -> None:
     assert "you said hello" in typed("notify", "hello", "--service", "Talk").stdout
     assert "true" in typed("abort", "--service", "Talk").stdout
     assert "status_base64" in typed("status", "--service", "Talk").stdout  # the page that says so comes first
-    told = web.lab.folder("mine") / "told"
-    os.utime(told, (told.stat().st_mtime - 30,) * 2)
+    web.lab.told_long_ago("mine")
     watched = typed("watch", "--service", "Talk")
     assert watched.returncode == 1 and "JobAborted" in watched.stderr
 
@@ -84,8 +83,7 @@ def test_a_failed_execution_ends_with_status_1_and_its_sentence(typed: Typed, we
     typed("start", "--service", "Raises", "--id", "bad", "how=sentence")
     web.lab.ended("bad")
     typed("status", "--service", "Raises")
-    told = web.lab.folder("bad") / "told"
-    os.utime(told, (told.stat().st_mtime - 30,) * 2)
+    web.lab.told_long_ago("bad")
     done = typed("watch", "--service", "Raises")
     assert done.returncode == 1
     assert "JobFailed: The oven's door is open." in done.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchlab import Oven
-from labwaiter import lab, simulation
+from labwaiter import lab, labfile, simulation
 from labwaiter.cli.instruments import instruments, ports
 from labwaiter.instruments.simulators import base, marlin
 from labwaiter.instruments.simulators.host import Host
@@ -32,7 +32,7 @@ def test_every_lab_toml_on_the_page_is_right(tmp_path: Path, text: str) -> None:
 def test_the_table_has_every_key_and_its_default() -> None:
     rows = re.findall(r"^\| ((?:`\w+` ?)+)\| (.*?) ?\| ", PAGE.partition("## What the drivers")[0], re.M)
     said = {key: default for keys, default in rows for key in re.findall(r"`(\w+)`", keys)}
-    assert set(said) == lab._KEYS
+    assert set(said) == labfile._KEYS
     entry = lab.Entry("x", "y:z", "p")
     for key in ("safe_seconds", "reconnect"):
         assert float(said[key]) == getattr(entry, key)

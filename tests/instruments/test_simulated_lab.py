@@ -161,13 +161,16 @@ def test_it_is_nobodys_zombie_and_holds_nothing_of_the_supervisors(one: Lab) -> 
     assert gone(again)
 
 
+@pytest.mark.folder_way  # of many machines, a worker's container: tests/containers has it
 def test_a_container_that_stops_leaves_none(deploy: Callable[..., Lab]) -> None:
     lab = deploy()
     command = [sys.executable, "-m", "labwaiter", "up", "--only", "supervisor"]
-    with subprocess.Popen(command, env=lab.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as up:
+    up = subprocess.Popen(command, env=lab.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
         pid = pid_of(lab)
         lab.start("Uses", "one", device="smu")
         energised(lab, "one")
+    finally:
         up.terminate()
         assert up.wait(PATIENCE) == 0
     assert gone(pid) and in_order(happened(lab, "smu"), "output on", "output off")

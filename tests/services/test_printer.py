@@ -6,7 +6,6 @@ import base64
 import os
 import shutil
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -200,9 +199,13 @@ def test_a_caller_s_mistakes_are_told_before_anything_moves(shop: Lab, bench: Pl
 def test_the_page_tells_temperatures_layers_and_lines(shop: Lab, bench: Plugged) -> None:
     shop.start("Printer", "one", gcode=put(shop, square(700, feed=600)))
     assert "of 700, line" in stage(shop, "layer ")
-    eventually((Path(shop.folder("one")) / "data" / "plot.png").exists)
-    reply = Caller(shop)("/Printer", envelope("getServiceStatus", ns=NS, serviceID="one", sessionToken="t"))
-    page = base64.b64decode(reply["status_base64"]).decode()
-    for word in ("printing, layer ", "hotendTarget", "°C", "data:image/png;base64,", "record.csv"):
+    caller, poll = Caller(shop), envelope("getServiceStatus", ns=NS, serviceID="one", sessionToken="t")
+
+    def plotted() -> str:
+        page = base64.b64decode(caller("/Printer", poll)["status_base64"]).decode()
+        return page if "data:image/png;base64," in page else ""
+
+    page = eventually(plotted)
+    for word in ("printing, layer ", "hotendTarget", "°C", "record.csv"):
         assert word in page
     assert shop.jobs.abort(shop.services["Printer"], "one", wait=20) is True

@@ -108,8 +108,7 @@ def test_a_failed_job_shows_its_page_then_its_fault(caller: Caller) -> None:
     caller.call("Raises", "startRaises", serviceID="one", how="sentence")
     caller.lab.ended("one")
     assert "door is open" in page(caller.call("Raises", "getServiceStatus", serviceID="one"))
-    told = caller.lab.folder("one") / "told"
-    os.utime(told, (told.stat().st_mtime - 21,) * 2)
+    caller.lab.told_long_ago("one")
     reply = caller.call("Raises", "getServiceStatus", serviceID="one")
     assert (reply["errorCode"], reply["faultcode"]) == ("JobFailed", "soap11env:Server.JobFailed")
     assert "door is open" in reply["description"]
@@ -151,6 +150,7 @@ def test_a_service_whose_file_does_not_import_says_so_at_its_own_address(caller:
     assert caller("/echo/Echo", query="wsdl").status == "200 OK"
 
 
+@pytest.mark.folder_way
 def test_our_own_error_is_told_without_python_s_words_and_found_in_the_log(
     caller: Caller, caplog: pytest.LogCaptureFixture
 ) -> None:

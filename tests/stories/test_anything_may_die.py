@@ -128,14 +128,15 @@ def test_with_everything_killed_no_job_stays_running_and_none_is_run_twice(lab: 
     os.kill(nursery, signal.SIGSTOP)  # or it would start the next supervisor between two kills
     kill(supervisor)
     kill(nursery, *pids)
-    for record in lab.jobs.list():
+    for number in range(5):
+        record = lab.record(f"job {number}")
         assert record.state is State.FAILED
         assert "interrupted" in record.why
-    for number in range(5):
         assert lab.ended(f"job {number}").state is State.FAILED
         assert lab.left_of(f"job {number}") == []
 
 
+@pytest.mark.folder_way  # a supervisor knows nothing of many machines
 def test_of_two_supervisors_started_at_once_one_serves(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab()
     lab.root.mkdir()
@@ -156,6 +157,7 @@ def test_of_two_supervisors_started_at_once_one_serves(make_lab: Callable[..., L
             process.stderr.close()
 
 
+@pytest.mark.folder_way  # of many machines, the worker does
 def test_a_start_without_a_supervisor_starts_one(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab()
     lab.start("Echo", "one", text="x")
@@ -197,8 +199,7 @@ def test_a_service_whose_import_starts_threads_works_all_the_same(lab: Lab, tmp_
     assert "hi from" in lab.jobs.status(service, "one").outputs["result"]
 
 
-def test_a_service_removed_since_its_start_is_a_failed_job(make_lab: Callable[..., Lab]) -> None:
-    lab = make_lab()
+def test_a_service_removed_since_its_start_is_a_failed_job(lab: Lab) -> None:
     service = lab.services["Echo"]
     (lab.settings.services / "services.py").unlink()
     lab.jobs.start(service, "one", {"text": "x"})
@@ -257,6 +258,7 @@ def test_a_record_that_makes_no_sense_harms_no_other_job(lab: Lab) -> None:
     assert lab.ended("odd").state is State.FAILED
 
 
+@pytest.mark.folder_way  # the worker imports the slow one, too, before it takes orders
 def test_a_supervisor_killed_while_its_nursery_imports_is_replaced_too(
     make_lab: Callable[..., Lab], services: Path, tmp_path: Path
 ) -> None:
@@ -280,6 +282,7 @@ while not os.path.exists({str(go)!r}):
     assert eventually(lambda: link.alive(lab.settings)) != before
 
 
+@pytest.mark.folder_way
 def test_a_supervisor_that_can_t_be_started_does_not_hold_up_every_poll(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab()
     lab.store.make()

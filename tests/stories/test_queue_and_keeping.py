@@ -82,6 +82,7 @@ def test_the_queue_survives_its_supervisor(make_lab: Callable[..., Lab]) -> None
     ]
 
 
+@pytest.mark.folder_way  # of many machines, an order waits in Redis for one that was stopped
 def test_a_stopped_deployment_has_settled_every_job_and_stays_stopped(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(MAX_RUNNING="1")
     lab.supervise()
@@ -116,6 +117,7 @@ def test_stopping_settles_jobs_whose_supervisor_died_before(lab: Lab) -> None:
     eventually(lambda: not os.path.exists(f"/proc/{nursery}"))
 
 
+@pytest.mark.folder_way
 def test_who_only_settles_what_is_left_starts_nothing(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(MAX_RUNNING="1")
     first = lab.supervise()
@@ -136,6 +138,7 @@ def test_who_only_settles_what_is_left_starts_nothing(make_lab: Callable[..., La
     wait_gone(nursery)
 
 
+@pytest.mark.folder_way  # of many machines, a removal is told within ten minutes
 def test_after_retention_a_tombstone_keeps_the_service_id_from_being_used_again(
     make_lab: Callable[..., Lab],
 ) -> None:
@@ -161,6 +164,7 @@ def test_a_job_is_removed_by_hand_only_after_its_end(lab: Lab) -> None:
     assert os.listdir(lab.folder("one")) == ["tombstone.json"]
 
 
+@pytest.mark.folder_way
 @pytest.mark.parametrize("after", range(1, 7))
 def test_a_removal_that_dies_half_way_runs_no_job_again_and_is_finished_later(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, after: int

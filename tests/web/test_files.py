@@ -84,6 +84,7 @@ def test_all_of_a_job_s_files_are_listed_below_its_link(making: Lab) -> None:
     assert Caller(making)(making.jobs.exchange.link("a%20b").replace("%25", "%") + "deep/log.txt").body == b"d"
 
 
+@pytest.mark.folder_way
 def test_the_secret_behind_the_links_is_this_deployment_s_alone(making: Lab, make_lab: Callable[..., Lab]) -> None:
     making.jobs.exchange.link("x")
     assert (making.root / ".labwaiter" / "links.key").stat().st_mode & 0o777 == 0o600
@@ -105,6 +106,7 @@ def test_a_large_file_is_taken_up_where_it_broke_off(making: Lab, make_web: Call
     assert line.getresponse().read() == data.read_bytes()
 
 
+@pytest.mark.folder_way
 def test_health_says_when_nobody_watches_the_jobs(lab: Lab) -> None:
     caller = Caller(lab)
     assert caller("/health").status == "200 OK"

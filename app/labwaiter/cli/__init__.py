@@ -12,7 +12,7 @@ import click
 
 from .. import __version__
 from ..errors import ClientError, JobAborted, JobFailed, Misconfigured, ServiceError
-from . import deploy, desk, instruments, jobs, run, services, up
+from . import care, deploy, desk, fleet, instruments, jobs, run, schedule, services, systemd, up
 
 EXITS = """\b
 Exit status: 0  fine; where a job was waited for: it completed
@@ -70,3 +70,9 @@ main.add_command(desk.workflow)
 main.add_command(jobs.jobs)
 main.add_command(instruments.instruments)
 main.add_command(instruments.ports)
+main.add_command(fleet.worker)
+main.add_command(care.init_db)
+main.add_command(care.workers)
+main.add_command(care.clear_queue)
+main.add_command(systemd.export)
+main.add_command(schedule.schedule)

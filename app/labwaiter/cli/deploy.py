@@ -20,7 +20,7 @@ from .. import settings as settings_module
 from ..errors import Misconfigured
 from ..jobs import link
 from ..settings import ROOT, Settings
-from . import say, web
+from . import say, systemd, web
 
 ELSEWHERE = (
     "SUPERVISOR=elsewhere: whoever starts the supervisor (a container, systemd) starts and stops this deployment."
@@ -69,13 +69,25 @@ def supervise() -> None:
 @click.option("--wait", default=30.0, show_default=True, help="Seconds that the web side has to come.")
 @click.option("--try", "trial", is_flag=True, help="Run a Waiter of five seconds through the test client.")
 @click.option("--json", "json_", is_flag=True, help="Say it as JSON.")
-def start(port: int | None, host: str | None, workers: int | None, wait: float, trial: bool, json_: bool) -> None:
+@click.option("--systemd", "by_systemd", is_flag=True, help="Have systemd start its units (export systemd).")
+def start(
+    port: int | None,
+    host: str | None,
+    workers: int | None,
+    wait: float,
+    trial: bool,
+    json_: bool,
+    by_systemd: bool,
+) -> None:
     """Start or replace the deployment.
 
     It has the code and the settings that are there now; running jobs go on.
 
     The new web side listens before the old one is ended, so that no call is refused.
     """
+    if by_systemd:
+        systemd.control("start")
+        return
     settings = chosen(port=port, host=host, web_concurrency=workers)
     if settings.supervisor_elsewhere:
         raise Misconfigured(ELSEWHERE)
@@ -119,11 +131,15 @@ def start(port: int | None, host: str | None, workers: int | None, wait: float, 
 
 @click.command()
 @click.option("--wait", default=60.0, show_default=True, help="Seconds that the jobs have to come to their end.")
-def stop(wait: float) -> None:
+@click.option("--systemd", "by_systemd", is_flag=True, help="Have systemd stop its units.")
+def stop(wait: float, by_systemd: bool) -> None:
     """End the deployment and settle every job.
 
     Running jobs are stopped, queued ones don't start.
     """
+    if by_systemd:
+        systemd.control("stop")
+        return
     settings = settings_module.load()
     if settings.supervisor_elsewhere:
         raise Misconfigured(ELSEWHERE)
@@ -133,7 +149,8 @@ def stop(wait: float) -> None:
     with one_at_a_time(settings):
         running = web.processes(settings)
         alive = link.alive(settings) is not None
-        settled = link.stop(settings, wait)  # callers see how it goes, as long as the web side is there
+        # callers see how it goes, as long as the web side is there; a worker's jobs are the worker's
+        settled = bool(settings.redis_url) or link.stop(settings, wait)
         web.end(web.processes(settings))
     if not settled:
         raise click.ClickException(
@@ -144,11 +161,13 @@ def stop(wait: float) -> None:
 
 
 def begin(settings: Settings, replace: bool) -> None:
-    """Have a supervisor there, also where the last one was stopped on purpose.
+    """Have a supervisor there, also where the last one was stopped on purpose; with REDIS_URL the worker has its own.
 
     Raises:
         TimeoutError: it did not come.
     """
+    if settings.redis_url:
+        return
     clear_stopped(settings)
     if replace and link.alive(settings) is not None:
         link.replace(settings)

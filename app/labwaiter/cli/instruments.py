@@ -34,7 +34,7 @@ def instruments() -> None:
 
 def _all() -> tuple[Settings, Lab, Leases]:
     settings = settings_module.load()
-    return settings, lab.load(settings.lab), Leases(settings.jobs_folder)
+    return settings, lab.load(settings.lab).on(settings.machine), Leases(settings.jobs_folder)
 
 
 def _runs(settings: Settings) -> bool:
@@ -46,6 +46,8 @@ def _one(whole: Lab, leases: Leases, name: str) -> Entry:
     if name in whole.entries:
         return whole.entries[name]
     shown = say.plain(name, 60)
+    if name in whole.elsewhere:
+        raise UnknownInstrument(f"{shown} is on the machine {whole.elsewhere[name]}: call this there.")
     if name in leases.all():
         raise UnknownInstrument(
             f"{shown} is no longer in lab.toml, so nobody knows how it is spoken to; put it back there, then free it."
@@ -53,7 +55,10 @@ def _one(whole: Lab, leases: Leases, name: str) -> Entry:
     raise UnknownInstrument(f"lab.toml has no instrument {shown}; there are: {', '.join(whole.entries) or 'none'}.")
 
 
-def _none(settings: Settings) -> str:
+def _none(settings: Settings, whole: Lab) -> str:
+    if whole.elsewhere:
+        others = ", ".join(f"{name} on {machine}" for name, machine in whole.elsewhere.items())
+        return f"{settings.lab} lists no instrument of this machine, {settings.machine}; there are {others}: ask there."
     there = "lists no instrument" if settings.lab.exists() else "is not there, so there is no instrument"
     return f"{settings.lab} {there}. LAB names another file."
 
@@ -104,7 +109,7 @@ def list_(json_: bool) -> None:
         say.as_json([_as_data(settings, name, entry, held.get(name)) for name, entry in every.items()])
         return
     if not every:
-        click.echo(_none(settings))
+        click.echo(_none(settings, whole))
         return
     rows = [
         (n, _state(settings, held.get(n)), e.port if e else "-", say.plain(e.note if e else "not in lab.toml"))
@@ -138,7 +143,7 @@ def check(names: tuple[str, ...], json_: bool) -> None:
     if json_:
         say.as_json(told)
     elif not told:
-        click.echo(_none(settings))
+        click.echo(_none(settings, whole))
     sys.exit(0 if all(one["ok"] for one in told) else 3)
 
 

@@ -10,7 +10,7 @@ import click
 
 from .. import catalogue
 from .. import settings as settings_module
-from ..jobs import Jobs
+from ..fleet import open_jobs
 from ..page import words
 from ..parameter import text_of
 from ..record import Record, Silence, State
@@ -34,11 +34,11 @@ def jobs() -> None:
 @click.option("--service", "services", multiple=True, help="Only those of this service.")
 @as_json
 def list_(states: tuple[str, ...], services: tuple[str, ...], json_: bool) -> None:
-    """Every execution on disk, oldest first."""
+    """Every execution, oldest first."""
     wanted = {name.lower() for name in services}
     found = [
         record
-        for record in Jobs(settings_module.load()).list()
+        for record in open_jobs(settings_module.load()).list()
         if (not states or record.state in states) and (not wanted or record.request.service.lower() in wanted)
     ]
     if json_:
@@ -47,6 +47,7 @@ def list_(states: tuple[str, ...], services: tuple[str, ...], json_: bool) -> No
     if not found:
         click.echo("No executions." if not states and not services else "No such executions.")
         return
+    many = any(record.machine for record in found)
     rows = [
         (
             say.plain(record.request.service_id, 60),
@@ -54,11 +55,12 @@ def list_(states: tuple[str, ...], services: tuple[str, ...], json_: bool) -> No
             "stopping" if record.stopping else str(record.state),
             say.moment(record.request.created),
             say.span(_lasted(record)),
-            say.plain(record.why, 100),
+            *((record.machine,) if many else ()),
+            say.plain(record.why, 100) or (f"unreachable since {say.moment(record.as_of)}" if record.as_of else ""),
         )
         for record in found
     ]
-    say.table(("SERVICEID", "SERVICE", "STATE", "ASKED FOR", "RAN", "WHY"), rows)
+    say.table(("SERVICEID", "SERVICE", "STATE", "ASKED FOR", "RAN", *(("MACHINE",) if many else ()), "WHY"), rows)
 
 
 @jobs.command()
@@ -72,7 +74,7 @@ def list_(states: tuple[str, ...], services: tuple[str, ...], json_: bool) -> No
 def show(service_id: str, page: str | None, json_: bool) -> None:
     """All that is known of one execution."""
     settings = settings_module.load()
-    verbs = Jobs(settings)
+    verbs = open_jobs(settings)
     service = service_of(settings, verbs.record(service_id))
     view = verbs.view(service_id, service)
     record = view.record
@@ -117,7 +119,9 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
         *((f"input {name}", text_of(value)) for name, value in record.request.inputs.items()),
         *((f"output {name}", text_of(value)) for name, value in (record.outputs or {}).items()),
         ("messages", str(view.message_count) if view.message_count else ""),
-        ("folder", str(folder)),
+        ("machine", record.machine),
+        ("as of", f"{say.moment(record.as_of)}: it can't be reached since" if record.as_of else ""),
+        ("folder", str(folder) if folder.is_dir() else ""),
     ]
     widest = max(len(name) for name, value in rows if value)
     for name, value in rows:
@@ -139,7 +143,7 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
 @as_json
 def wait(service_id: str, timeout: float | None, json_: bool) -> None:
     """Wait until an execution has ended; its exit status says how it did."""
-    verbs = Jobs(settings_module.load())
+    verbs = open_jobs(settings_module.load())
     until = None if timeout is None else time.monotonic() + timeout
     while True:
         left = 60.0 if until is None else until - time.monotonic()
@@ -158,7 +162,7 @@ def wait(service_id: str, timeout: float | None, json_: bool) -> None:
 @as_json
 def abort(service_id: str, json_: bool) -> None:
     """Have an execution stopped, and wait up to 8 s until it is gone."""
-    verbs = Jobs(settings_module.load())
+    verbs = open_jobs(settings_module.load())
     gone = verbs.abort(None, service_id)
     record = verbs.record(service_id)
     if json_:
@@ -177,7 +181,7 @@ def remove(service_ids: tuple[str, ...]) -> None:
 
     Their serviceIDs stay used: a small tombstone is left of each.
     """
-    verbs = Jobs(settings_module.load())
+    verbs = open_jobs(settings_module.load())
     for service_id in service_ids:
         verbs.remove(service_id)
         click.echo(f"{say.plain(service_id)} is removed.")

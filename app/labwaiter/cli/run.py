@@ -10,12 +10,11 @@ import click
 
 from .. import catalogue
 from .. import settings as settings_module
-from ..catalogue import Broken
 from ..errors import InvalidParameter, Unavailable, UnknownServiceID
+from ..fleet import open_jobs
 from ..jobs import Jobs, link
 from ..record import Record, View
 from ..service import Service
-from ..settings import Settings
 from . import say, web
 from .jobs import EXIT_OF, as_json
 
@@ -34,11 +33,11 @@ def run(service_name: str, inputs: tuple[str, ...], service_id: str | None, json
     Waits for the end and prints the outputs. Ctrl-C aborts the execution.
     """
     settings = settings_module.load()
-    service = _find(settings, service_name)
+    service = catalogue.load(settings.services).get(service_name)
     given = _given(inputs)
     service_id = service_id or f"shell-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-    verbs = Jobs(settings)
-    if link.stopped(settings) and link.alive(settings) is None:
+    verbs = open_jobs(settings)
+    if not settings.redis_url and link.stopped(settings) and link.alive(settings) is None:
         raise Unavailable("This deployment was stopped: start it again first (./rebuildandrun.sh, or labwaiter start).")
     try:
         at = settings.public_url + settings.context_root if settings.public_url else web.address(settings).rstrip("/")
@@ -53,17 +52,6 @@ def run(service_name: str, inputs: tuple[str, ...], service_id: str | None, json
     else:
         say.result(record)
     sys.exit(EXIT_OF[record.state] if not record.active else 3)
-
-
-def _find(settings: Settings, name: str) -> Service:
-    offered = catalogue.load(settings.services)
-    found = offered.find(name)
-    if isinstance(found, Broken):
-        raise Unavailable(f"{found.name} can't be run: {found.reason}")
-    if found is None:
-        known = ", ".join(offered.services) or "none"
-        raise InvalidParameter(f"There is no service {say.plain(name, 60)}; there are: {known}.")
-    return found
 
 
 def _given(inputs: tuple[str, ...]) -> dict[str, str]:

@@ -67,6 +67,7 @@ def of_record(record: Record) -> dict[str, Any]:
         "started": record.started,
         "ended": record.ended,
         "stopping": record.stopping.why if record.stopping else None,
+        **({"machine": record.machine, "as_of": record.as_of} if record.machine else {}),
     }
 
 

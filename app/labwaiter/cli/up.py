@@ -58,10 +58,12 @@ def up(only: str | None, host: str | None, port: int | None) -> None:
     """Run supervisor and web side in the foreground, as a container does.
 
     Either is started again when it ends. Told to stop (SIGTERM), it admits nothing more, settles
-    every job and leaves within STOP_SECONDS. Logs go to stdout.
+    every job and leaves within STOP_SECONDS. Logs go to stdout. With REDIS_URL it is the web side alone.
     """
     settings = chosen(host=host, port=port)
     link.may_be_written(settings)
+    if settings.redis_url and only is None:
+        only = "web"  # a face; what drives instruments is `labwaiter worker`
     # this process starts them again: nobody else shall try, too
     ours = {"SUPERVISOR": "elsewhere", "PYTHONUNBUFFERED": "1"}
     parts = []

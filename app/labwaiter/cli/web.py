@@ -65,7 +65,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "PORT": str(settings.port),
         "WEB_CONCURRENCY": str(settings.web_concurrency),
     }
-    return link.environment(settings) | port | {MARKER: str(settings.jobs_folder.resolve())}
+    fleet = {"REDIS_URL": settings.redis_url, "REDIS_SECRET": settings.redis_secret} if settings.redis_url else {}
+    return link.environment(settings) | port | fleet | {MARKER: str(settings.jobs_folder.resolve())}
 
 
 def processes(settings: Settings) -> list[Identity]:

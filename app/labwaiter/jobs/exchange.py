@@ -65,7 +65,18 @@ class Exchange:
             with contextlib.suppress(ClientError):  # what can be no serviceID is no file either
                 for folder in dict.fromkeys((folder_name(first), first)):  # a page shows the folder's own name
                     inside = inside or self.made(folder, rest)
-        return inside
+        return inside or self.fetched(name)
+
+    def fetched(self, name: str) -> Path | None:
+        """The copy of a file that another machine has, once it was fetched here; None without one."""
+        path = self.place_of(name)
+        return path if path.is_file() else None
+
+    def place_of(self, name: str) -> Path:
+        """Where such a copy lies."""
+        beneath = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:32]
+        last = name.rpartition("/")[2]
+        return Path(self._jobs) / OURS / "fetched" / beneath / (last if _plain(last) else "file")
 
     def made(self, job: str, file: str) -> Path | None:
         """A file in a job's data/; None where there is none."""

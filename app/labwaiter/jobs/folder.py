@@ -121,6 +121,17 @@ class Folder:
         """When one last did, boot clock, s; None where none ever did."""
         return self.marked_at(name, "polled")
 
+    def trace(self, name: str) -> object:
+        """Differs when the program, or who speaks to it, has written since: times and sizes, without reading."""
+        found = []
+        for file in ("log.txt", "status.txt", "status.html", "notifications.txt", "data"):
+            try:
+                stat = os.stat(f"{self._at}/{name}/{file}")
+                found.append((stat.st_mtime_ns, stat.st_size))
+            except OSError:
+                found.append((0, 0))
+        return tuple(found)
+
     # -- reading -----------------------------------------------------------------------------
 
     def request(self, name: str) -> Request | None:

@@ -32,6 +32,17 @@ def alive(settings: Settings) -> int | None:
     return lock_holder(f"{settings.jobs_folder}/{OURS}/supervisor.lock")
 
 
+def take_lock(file: Path) -> int | None:
+    """The descriptor of a POSIX lock that this process holds until it ends; None where another one has it."""
+    fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return fd
+    except OSError:
+        os.close(fd)
+        return None
+
+
 def address(ours: Path, folder_fd: int) -> str:
     """The wake socket's address: a unix socket's path ends at 107 bytes, a folder's doesn't."""
     path = str(ours / "wake")
@@ -109,8 +120,10 @@ def ensure(settings: Settings, even_if_stopped: bool = False, leaving: bool = Fa
 
 def environment(settings: Settings) -> dict[str, str]:
     """The environment in which a process of ours finds this package and this deployment."""
-    # without a job's mark: what a job starts of ours must not end with it
-    given = {name: value for name, value in os.environ.items() if name != MARKER}
+    # without a job's mark: what a job starts of ours must not end with it; and without what the supervisor and its
+    # jobs have no business with
+    left_out = (MARKER, "REDIS_URL", "REDIS_SECRET")
+    given = {name: value for name, value in os.environ.items() if name not in left_out}
     app = str(ROOT / "app")
     paths = [p for p in given.get("PYTHONPATH", "").split(os.pathsep) if p and p != app]
     given["PYTHONPATH"] = os.pathsep.join([app, *paths])

@@ -100,6 +100,7 @@ def render(view: View, service: Service, files_at: str = "") -> str:
         caption=cut(said.picture.caption, 200) if said.picture else "",
         left_out=left_out,
         note=note,
+        distance=cut(view.note, 300),
         messages=_messages(view),
         message_count=view.message_count,
         outputs=[(cut(n, 80), cut(number(v), 500)) for n, v in list((record.outputs or {}).items())[:40]],

@@ -72,7 +72,9 @@ class SimulatedLab:
     def follow(self) -> None:
         """Serve what lab.toml lists now. Who stays keeps its state; who is in use stays, whatever is listed."""
         self._read = self._seen = stamp(self.settings.lab)
-        listed = {n: e.port for n, e in lab.load(self.settings.lab).entries.items() if e.simulated}
+        listed = {
+            n: e.port for n, e in lab.load(self.settings.lab).on(self.settings.machine).entries.items() if e.simulated
+        }
         for name in [n for n, port in self.ports.items() if listed.get(n) != port]:
             lease = self._leases.of(name)
             if lease is not None and lease.how is not Held.UNSAFE:  # an unsafe one may be replaced

@@ -62,7 +62,10 @@ class Simulated:
             self._stamp = now
             self._wait = self._not_before = 0.0
             try:
-                self._wanted = any(entry.simulated for entry in lab.load(self._settings.lab).entries.values())
+                self._wanted = any(
+                    entry.simulated
+                    for entry in lab.load(self._settings.lab).on(self._settings.machine).entries.values()
+                )
             except Misconfigured as error:
                 log.warning("%s", error)
         return self._wanted

@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from .. import __version__, public
 from ..catalogue import Catalogue
-from ..jobs import Jobs, link
+from ..jobs import Jobs
 from ..jobs.exchange import LOOKED_AT_MAX
 from ..page.words import size
 from ..settings import Settings
@@ -43,9 +43,9 @@ def make(settings: Settings, catalogue: Catalogue, jobs: Jobs) -> Flask:
 
     @app.get("/health")
     def health() -> tuple[Response, int]:
-        supervised = link.alive(settings) is not None
+        supervised = jobs.records.serves()
         told: dict[str, Any] = {
-            "status": "ok" if supervised else "no supervisor",
+            "status": "ok" if supervised else "no Redis" if settings.redis_url else "no supervisor",
             "version": __version__,
             "services": sorted(catalogue.services),
             "unavailable": sorted(catalogue.broken),

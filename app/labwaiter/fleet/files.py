@@ -1,0 +1,172 @@
+"""Files across machines: what an execution made somewhere is read through Redis, in pieces."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from ..errors import ClientError, InvalidParameter, Unavailable
+from ..jobs.exchange import SHOWN_MAX, Exchange
+from ..jobs.names import folder_name
+from ..settings import Settings
+from . import post
+from .store import FAULTS, Store
+
+PIECE = 1_000_000  # bytes that go through Redis at a time
+LARGEST = 2_000_000_000  # bytes of a file that is fetched
+HANDED_MAX = 50_000_000  # bytes of a file that is handed to another machine with an order
+HANDED_SECONDS = 7 * 86400
+WAIT = 5.0  # s for a piece
+
+
+def link_key(store: Store) -> bytes:
+    """What the links of this lab are made with."""
+    return bytes.fromhex(store.sign("links", ""))
+
+
+class FleetFiles(Exchange):
+    """As `Exchange`, over all machines of the lab."""
+
+    def __init__(self, settings: Settings, store: Store, machine_of: Callable[[str], str | None]) -> None:
+        super().__init__(settings)
+        self._store, self._machine_of = store, machine_of
+
+    def _load(self) -> bytes:
+        """The same on all machines, so that a link works at every face."""
+        self._key = link_key(self._store)
+        return self._key
+
+    # -- what executions made -----------------------------------------------------------------
+
+    def made(self, job: str, file: str) -> Path | None:
+        """A file in a job's data/, wherever it runs; None where there is none.
+
+        Raises:
+            Unavailable: its machine can't be reached.
+        """
+        if (path := super().made(job, file)) is not None:
+            return path
+        machine = self._machine_of(job)
+        if machine is None or machine == self._store.machine:
+            return None
+        return self._fetch(machine, job, file)
+
+    def _fetch(self, machine: str, job: str, file: str) -> Path | None:
+        place = self.place_of(f"{job}/{file}")
+        gone = Unavailable(f"The machine {machine}, which has this file, can't be reached; try again later.")
+        try:
+            about = self._piece(machine, job, file, 0, 0)
+            if about is None:
+                raise gone
+            if about.get("size") is None or about["size"] > LARGEST:
+                return None
+            size, stamp = int(about["size"]), int(about["stamp"])
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(OSError):
+                if place.stat().st_size == size and place.stat().st_mtime_ns == stamp:
+                    return place
+            beside = place.with_name(f".{os.getpid()}.{os.urandom(4).hex()}")
+            try:
+                with open(beside, "wb") as out:
+                    while (at := out.tell()) < size:
+                        said = self._piece(machine, job, file, at, PIECE)
+                        if said is None or not said.get("bytes"):
+                            raise gone
+                        out.write(said["bytes"])
+                os.utime(beside, ns=(stamp, stamp))
+                os.replace(beside, place)
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(beside)
+            return place
+        except FAULTS as error:
+            raise gone from error
+
+    def _piece(self, machine: str, job: str, file: str, offset: int, count: int) -> dict[str, Any] | None:
+        errand = {"do": "read", "name": job, "file": file, "offset": offset, "count": count}
+        return post.ask(self._store, machine, errand, WAIT, raw=True)
+
+    def listing(self, job: str, most: int = SHOWN_MAX) -> tuple[tuple[str, int], ...]:
+        """The files right in a job's data/, wherever it runs."""
+        machine = self._machine_of(job)
+        if machine is None or machine == self._store.machine:
+            return super().listing(job, most)
+        try:
+            said = post.ask(self._store, machine, {"do": "files", "name": job, "most": most}, WAIT)
+        except FAULTS:
+            said = None
+        if said is None:
+            raise Unavailable(f"The machine {machine}, which has these files, can't be reached; try again later.")
+        return tuple((str(name), int(size)) for name, size in said.get("files", []))
+
+    # -- what executions are given ------------------------------------------------------------
+
+    def find(self, name: str) -> Path | None:
+        """The file of that name on this machine, or what an execution made elsewhere."""
+        if (path := super().find(name)) is not None:
+            return path
+        first, _, rest = name.partition("/")
+        if rest and all(part and not part.startswith(".") for part in rest.split("/")):
+            with contextlib.suppress(ClientError):
+                for job in dict.fromkeys((folder_name(first), first)):
+                    if (path := self.made(job, rest)) is not None:
+                        return path
+        return None
+
+    def handed_over(self, names: Iterable[str], machine: str) -> dict[str, str]:
+        """What an order says of the files that it is given: name → where in Redis it lies.
+
+        Files of this machine go with the order; the taker looks for them at home first.
+
+        Raises:
+            InvalidParameter: one is too large for that.
+            Unavailable: Redis doesn't take it.
+        """
+        if machine == self._store.machine:
+            return {}
+        found = {}
+        for name in names:
+            path = None if self._is_made_on(machine, name) else self.find(name)
+            if path is None:
+                continue
+            size = path.stat().st_size
+            if size > HANDED_MAX:
+                raise InvalidParameter(
+                    f"The file “{name[:100]}” has {size} bytes; at most {HANDED_MAX} go along to {machine}: put it into"
+                    " the files folder there."
+                )
+            content = path.read_bytes()
+            key = self._store.key("file", hashlib.sha256(content).hexdigest())
+            try:
+                self._store.redis.set(key, content, ex=HANDED_SECONDS)
+            except FAULTS as error:
+                raise Unavailable(f"The file “{name[:100]}” could not be handed to {machine}; try again.") from error
+            found[name] = key
+        return found
+
+    def _is_made_on(self, machine: str, name: str) -> bool:
+        first, _, rest = name.partition("/")
+        with contextlib.suppress(ClientError):
+            return bool(rest) and machine in (self._machine_of(folder_name(first)), self._machine_of(first))
+        return False
+
+    def take_over(self, files: dict[str, str]) -> None:
+        """Have the files of an order here. Raises Unavailable where one can't be had."""
+        for name, key in files.items():
+            if super().find(name) is not None:
+                continue
+            content = self._store.redis.get(key)
+            if content is None or not hmac.compare_digest(
+                key, self._store.key("file", hashlib.sha256(content).hexdigest())
+            ):
+                raise Unavailable(f"The file “{name[:100]}” that it is given has not arrived.")
+            place = self.place_of(name)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            beside = place.with_name(f".{os.getpid()}.{os.urandom(4).hex()}")
+            beside.write_bytes(content)
+            os.replace(beside, place)

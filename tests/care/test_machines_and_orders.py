@@ -1,0 +1,112 @@
+"""`labwaiter workers` and `clear-queue`: what an operator sees of the machines, and withdraws from them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fleetlab import FleetLab
+from lab import Lab, eventually
+from labwaiter import __version__
+from labwaiter.errors import JobAborted
+from labwaiter.record import State
+from operators import Operator
+
+
+def test_a_machine_is_told_from_before_it_was_seen_until_it_has_left(fleet: FleetLab, operator: Operator) -> None:
+    (one,) = operator.json("workers")
+    assert (one["name"], one["state"], one["seen"]) == ("one", "not seen yet", None)
+    assert operator("workers").returncode == 3
+    fleet.supervise()
+    (one,) = operator.json("workers")
+    assert (one["state"], one["version"], one["same_lab"], one["same_secret"]) == (
+        "takes orders",
+        __version__,
+        True,
+        True,
+    )
+    assert abs(one["clock"]) < 60 and "Echo" in one["offers"]
+    assert operator("workers").returncode == 0
+    fleet.start("Talk", "a talk")
+    eventually(lambda: operator.json("workers")[0]["active"] == 1)
+    assert fleet.machine.process is not None
+    fleet.machine.process.send_signal(signal.SIGTERM)
+    eventually(lambda: operator.json("workers")[0]["state"] == "drains")
+    assert fleet.jobs.notify(None, "a talk", "bye")
+    fleet.machine.process.wait(60)
+    assert operator.json("workers")[0]["state"] == "left"
+
+
+def test_a_machine_that_is_silent_is_unreachable_since_then(fleet: FleetLab, operator: Operator) -> None:
+    fleet.supervise()
+    assert fleet.machine.process is not None
+    fleet.machine.process.send_signal(signal.SIGSTOP)
+    eventually(lambda: operator.json("workers")[0]["state"] == "unreachable", 40)
+    assert "unreachable since 20" in operator("workers").stdout
+    fleet.machine.process.send_signal(signal.SIGCONT)
+    eventually(lambda: operator.json("workers")[0]["state"] == "takes orders")
+
+
+def test_a_machine_that_lab_toml_forgot_and_one_that_differs_are_noted(fleet: FleetLab, operator: Operator) -> None:
+    fleet.supervise()
+    other = fleet.root.parent / "other.toml"
+    other.write_text("[machines.two]\n")
+    said = operator("workers", LAB=str(other)).stdout
+    assert "lab.toml does not name it; its lab.toml differs" in said and "not seen yet" in said
+
+
+def test_orders_that_nobody_has_taken_are_withdrawn_and_what_runs_goes_on(fleet: FleetLab, operator: Operator) -> None:
+    fleet.supervise()
+    fleet.start("Talk", "it runs")
+    fleet.running("it runs")
+    assert fleet.machine.process is not None
+    fleet.machine.process.send_signal(signal.SIGSTOP)
+    for name in ("first", "second"):
+        fleet.start("Echo", name, text=name)
+    asked = operator("clear-queue")
+    assert asked.returncode == 1 and fleet.record("first").active
+    wrong = operator("clear-queue", "three", "--yes")
+    assert wrong.returncode == 2 and "There is no machine three; there are: one." in wrong.stderr
+    gone = operator.json("clear-queue", "one", "--yes")
+    # a worker that was stopped may hold one that it was just given
+    assert set(gone) <= {"first", "second"} and "second" in gone
+    fleet.machine.process.send_signal(signal.SIGCONT)
+    assert fleet.record("second").state is State.ABORTED
+    assert "withdrawn by an operator" in fleet.record("second").why
+    assert fleet.record("it runs").state is State.RUNNING
+    with pytest.raises(JobAborted):
+        fleet.redis.client.hset("lab:job:second", "told", 1)
+        fleet.status("Echo", "second")
+    assert "Nothing was withdrawn" in operator("clear-queue", "--yes").stdout
+    assert fleet.jobs.abort(None, "it runs")
+
+
+def test_on_one_machine_what_waits_in_the_queue_is_aborted(alone: Lab) -> None:
+    if isinstance(alone, FleetLab):
+        pytest.skip("this is the other way's")
+    alone.supervise()
+    operator = Operator(alone.environment)
+    alone.start("Single", "runs")
+    alone.running("runs")
+    for name in ("waits", "waits too"):
+        alone.start("Single", name)
+    assert set(operator.json("clear-queue", "--yes")) == {"waits", "waits too"}
+    assert alone.record("waits").state is State.ABORTED and alone.record("runs").state is State.RUNNING
+    assert "Machines are named where there are many" in operator("clear-queue", "one").stderr
+
+
+def test_rq_s_own_tool_shows_the_orders(fleet: FleetLab) -> None:
+    """As docs/machines.md says it."""
+    fleet.start("Echo", "an order", text="x")
+    program = Path(sys.executable).parent / "rq"
+    if not program.exists():
+        pytest.skip("RQ's command is not beside this Python")
+    environment = {**os.environ, "RQ_KEY_PREFIX": "lab:rq"}
+    command = [str(program), "info", "--url", fleet.redis.url, "--raw"]
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert "queue one 1" in said
