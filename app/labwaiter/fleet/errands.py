@@ -26,6 +26,13 @@ class Errands:
 
     def __init__(self, store: Store, here: Here, mirror: Mirror) -> None:
         self.store, self.here, self.mirror = store, here, mirror
+        self._ways = {
+            "abort": self._abort,
+            "notify": self._notify,
+            "remove": self._remove,
+            "files": self._files,
+            "read": self._read,
+        }
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="errand")
         self._thread = threading.Thread(target=self._run, name="errands", daemon=True)
@@ -53,7 +60,7 @@ class Errands:
     def _do(self, errand: dict[str, Any]) -> None:
         content = None
         try:
-            said = getattr(self, f"_{errand['do']}", self._unknown)(errand)
+            said = self._ways.get(errand["do"], self._unknown)(errand)
             content = said.pop("bytes", None)
         except ServiceError as error:
             said = {"refused": error.message, "side": error.side}
