@@ -134,7 +134,7 @@ def load(environ: dict[str, str] | None = None, env_file: Path | None = None) ->
     defaults = {s.name: s.default for s in TABLE}
     written = read_env_file(env_file)
     value = {name: environ.get(name) or written.get(name) or default for name, default in defaults.items()}
-    for empty in ("CONTEXT_ROOT", "PUBLIC_URL", "TRUSTED_PROXIES"):  # empty means something here
+    for empty in ("CONTEXT_ROOT", "PUBLIC_URL", "TRUSTED_PROXIES", "REDIS_URL"):  # empty means something here
         value[empty] = environ.get(empty, written.get(empty, defaults[empty]))
     base = env_file.resolve().parent
 

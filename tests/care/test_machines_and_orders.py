@@ -110,3 +110,48 @@ def test_rq_s_own_tool_shows_the_orders(fleet: FleetLab) -> None:
     command = [str(program), "info", "--url", fleet.redis.url, "--raw"]
     said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     assert "queue one 1" in said
+
+
+def test_stop_tells_of_a_worker_that_goes_on_and_ends_what_it_left(fleet: FleetLab, operator: Operator) -> None:
+    fleet.supervise()
+    fleet.start("Talk", "talk")
+    fleet.running("talk")
+    there = Operator(fleet.machine.environment)
+    said = there("stop")
+    assert said.returncode == 1 and "The worker of one goes on here, and its jobs." in said.stderr
+    assert fleet.record("talk").state is State.RUNNING
+    assert fleet.machine.process is not None
+    fleet.machine.process.kill()
+    fleet.machine.process.wait(20)
+    said = there("stop")
+    assert (said.returncode, said.stdout) == (0, "labwaiter has stopped; every job is settled.\n")
+    assert fleet.here.record("talk").state is State.ABORTED
+
+
+def test_a_list_without_redis_says_that_it_is_not_whole(fleet: FleetLab, operator: Operator) -> None:
+    fleet.supervise()
+    fleet.start("Echo", "one", text="x")
+    fleet.ended("one")
+    assert fleet.status("Echo", "one").completed
+    assert operator("jobs", "list").returncode == 0
+    fleet.redis.kill()
+    said = operator("jobs", "list")
+    assert said.returncode == 3 and "one  " in said.stdout and "Redis does not answer" in said.stderr
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:pa/ss@127.0.0.1:1/0",
+        "redis://:pa#ss@127.0.0.1:1/0",
+        "redis://127.0.0.1:1/0?foo=bar",
+        "redis://127.0.0.1:1/0?ssl_ca_certs=x",
+        "redis://127.0.0.1:port/0",
+    ],
+)
+def test_a_redis_url_that_is_none_is_told_in_a_sentence_without_its_password(operator: Operator, url: str) -> None:
+    for words in (("init-db",), ("workers",), ("jobs", "list"), ("clear-queue", "one", "--yes"), ("worker",)):
+        said = operator(*words, REDIS_URL=url, MACHINE="one")
+        assert said.returncode in (1, 2, 3), words
+        assert "REDIS_URL is not right" in said.stderr and "Traceback" not in said.stderr, (words, said.stderr)
+        assert "ss@" not in said.stderr and "pa/" not in said.stderr

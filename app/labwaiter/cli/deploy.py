@@ -19,6 +19,7 @@ from .. import __version__, catalogue
 from .. import settings as settings_module
 from ..errors import Misconfigured
 from ..jobs import link
+from ..process import lock_holder
 from ..settings import ROOT, Settings
 from . import say, systemd, web
 
@@ -149,9 +150,16 @@ def stop(wait: float, by_systemd: bool) -> None:
     with one_at_a_time(settings):
         running = web.processes(settings)
         alive = link.alive(settings) is not None
+        worker = lock_holder(settings.jobs_folder / ".labwaiter" / "worker.lock")
         # callers see how it goes, as long as the web side is there; a worker's jobs are the worker's
-        settled = bool(settings.redis_url) or link.stop(settings, wait)
+        settled = worker is not None or link.stop(settings, wait)
         web.end(web.processes(settings))
+    if worker is not None:
+        gone = "The web side has ended. " if running else ""
+        raise click.ClickException(
+            f"{gone}The worker of {settings.machine} goes on here, and its jobs. End it (SIGTERM to {worker or 'it'},"
+            " twice to stop what runs; or systemctl stop labwaiter-worker), then call stop again."
+        )
     if not settled:
         raise click.ClickException(
             f"The web side has ended, but not every job has within {wait:g} s; the supervisor stays at it."

@@ -36,17 +36,26 @@ def jobs() -> None:
 def list_(states: tuple[str, ...], services: tuple[str, ...], json_: bool) -> None:
     """Every execution, oldest first."""
     wanted = {name.lower() for name in services}
+    settings = settings_module.load()
+    verbs = open_jobs(settings)
+    whole = not settings.redis_url or verbs.records.serves()
     found = [
         record
-        for record in open_jobs(settings_module.load()).list()
+        for record in verbs.list()
         if (not states or record.state in states) and (not wanted or record.request.service.lower() in wanted)
     ]
     if json_:
         say.as_json([say.of_record(record) for record in found])
-        return
-    if not found:
+    elif not found:
         click.echo("No executions." if not states and not services else "No such executions.")
-        return
+    else:
+        _table(found)
+    if not whole:
+        click.echo("Redis does not answer: these are the executions that this machine knew, as it knew them.", err=True)
+        sys.exit(3)
+
+
+def _table(found: list[Record]) -> None:
     many = any(record.machine for record in found)
     rows = [
         (

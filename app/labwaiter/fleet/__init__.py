@@ -5,6 +5,7 @@ The hardware's machine holds the truth, in its jobs folder. Redis carries orders
     store.py     what lies in Redis under which key; what is signed, and how
     route.py     which machine gets an execution
     there.py     a face's side: the verbs' records, over Redis
+    untaken.py   a face's side: ends of orders that no machine has taken
     look.py      a face's side: one look; ledger.py: what it last knew, for when Redis is away
     post.py      what a face asks of a machine, and its answer
     files.py     a face's side: files of executions of other machines

@@ -79,7 +79,8 @@ class Errands:
         try:
             record = self.here.record(errand["name"])
         except UnknownServiceID:
-            return {"gone": False}  # its order is on its way; the mark in Redis stops it when it is taken
+            # its order is on its way, and the mark in Redis stops it when it is taken; or it was refused
+            return {"gone": False, "unknown": True}
         gone = self.here.abort(record, ABORT_WAIT)
         self.mirror.tell(record.name)  # before the answer: who is told that it is gone sees it gone
         return {"gone": gone}
@@ -94,7 +95,10 @@ class Errands:
         return {"reply": self.here.notify(record, errand["message"], 0.9)}
 
     def _remove(self, errand: dict[str, Any]) -> dict[str, Any]:
-        record = self.here.record(errand["name"])
+        try:
+            record = self.here.record(errand["name"])
+        except UnknownServiceID as error:
+            return {"refused": error.message, "side": error.side, "unknown": True}
         if record.active:
             return {"refused": f"This execution is {record.state}; abort it first.", "side": "Client"}
         self.here.bury(record)

@@ -17,8 +17,10 @@ from ..errors import Unavailable
 from ..jobs import codec
 from ..page.words import clock
 from ..record import Request, View
+from . import order
 from .ledger import Ledger
 from .store import FAULTS, Store, away
+from .untaken import withdrawn
 
 log = logging.getLogger(__name__)
 NOTE_EVERY = 5.0  # s between two notes of one execution's progress in the ledger
@@ -26,6 +28,11 @@ SILENT = 10.0  # s after which a machine that isn't heard of can't be reached
 BATCH = 500
 LISTED = ("request", "machine", "view", "tombstone", "abort", "at")
 FIELDS = ("request", "machine", "view", "picture", "page", "tombstone", "abort", "held", "settled", "at")
+
+
+REFUSED = (
+    "The machine {} refuses this order, and its log says why; `labwaiter init-db` tells whether REDIS_SECRET differs."
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,7 @@ class Known:
     held: bool = False  # an instrument of its is not safe
     settled: bool = False  # it has ended, and nothing is left behind
     now: float = 0.0  # by its machine's clock, Unix time in s
+    refused: bool = False  # its machine has taken the order, and refused it
     as_of: float | None = None  # Unix time, s: nothing newer can be known now
     note: str = ""
 
@@ -55,7 +63,7 @@ class Look:
         """
         self.store, self.ledger, self._order_again = store, ledger, order_again
         self._seen: dict[str, tuple[float, bool, float]] = {}  # machine → last heard of, left, asked (monotonic s)
-        self._away = False  # that Redis is, was said already
+        self.away = False  # that Redis is, was said already
 
     def look(self, name: str) -> Known | None:
         """What is known of an execution; None where nothing was started, or a tombstone is left."""
@@ -74,14 +82,14 @@ class Look:
             clock_now = float(now[0]) + now[1] / 1e6
             known = self._known(name, has, clock_now)
             self._note(name, has, known)
-            known = replace(known, **self._reached(known, clock_now))
-            if self._away:
-                self._away = False
+            known = replace(known, **self._reached(name, known, clock_now))
+            if self.away:
+                self.away = False
                 log.warning("Redis answers again")
             return known
         except FAULTS as error:
-            if not self._away:
-                self._away = True
+            if not self.away:
+                self.away = True
                 log.warning("Redis does not answer (%s): what was last known is told", type(error).__name__)
             known_here = self._from_ledger(name)
             if known_here is None:
@@ -114,7 +122,7 @@ class Look:
             return self._from_ledger(name)
         with contextlib.suppress(Unavailable):
             known = self._known(name, has, now)
-            return replace(known, **self._reached(known, now))
+            return replace(known, **self._reached(name, known, now))
         return None
 
     def _known(self, name: str, has: dict[str, Any], now: float) -> Known:
@@ -141,14 +149,18 @@ class Look:
         before = self.ledger.read(name) or {}
         view = has["view"].decode() if has["view"] is not None else None
         state = str(known.view.record.state) if known.view else ""
-        same = before.get("state") == state and (view == before.get("view") or time.time() - before["at"] < NOTE_EVERY)
+        same = (
+            before.get("state") == state
+            and before.get("abort", False) == known.abort
+            and (view == before.get("view") or time.time() - before["at"] < NOTE_EVERY)
+        )
         if not same:
             told = {"told": before["told"]} if "told" in before else {}
             files = {"files": before["files"]} if "files" in before and view is None else {}
             said = {"request": has["request"].decode(), "machine": known.machine, "view": view, "state": state}
-            self.ledger.write(name, **said, **told, **files, at=time.time())
+            self.ledger.write(name, **said, **told, **files, abort=known.abort, at=time.time())
 
-    def _reached(self, known: Known, now: float) -> dict[str, Any]:
+    def _reached(self, name: str, known: Known, now: float) -> dict[str, Any]:
         """What a face has to say of the way to its machine (`now`: Redis' clock, s)."""
         if known.view is not None and not known.view.record.active:
             return {}
@@ -157,12 +169,15 @@ class Look:
             said, state = self.store.redis.hmget(self.store.key("machine", known.machine), "seen", "state")
             seen, left = float(said or 0.0), state == b"left"
             self._seen[known.machine] = (seen, left, time.monotonic())
+        if known.view is None and self.store.redis.hget(*order.status_of(name)) == b"failed":
+            return {"refused": True, "note": REFUSED.format(known.machine)}
         if now - seen <= SILENT and not left:
             return {}
         since = f"since {clock(seen)}" if seen else "and has not been seen yet"
-        goes_on = "what runs there goes on, and this page with it when it is back"
         if known.view is None:
             goes_on = "the execution begins there when it is back"
+        else:
+            goes_on = "what runs there goes on, and this page with it when it is back"
         return {"as_of": seen or now, "note": f"The machine {known.machine} can't be reached {since}: {goes_on}."}
 
     def _forgotten(self, name: str) -> Known | None:
@@ -170,6 +185,9 @@ class Look:
         known = self._from_ledger(name)
         if known is None:
             return None
+        if known.view is None and known.abort:
+            view = withdrawn(name, known.request, known.as_of or 0.0)  # it was aborted before Redis forgot it
+            return replace(known, view=view, settled=True, as_of=None, note="")
         if known.view is None:
             log.warning("%s is not in Redis any more; it is ordered again", name)
             self._order_again(name, known.request, known.machine)
@@ -186,5 +204,6 @@ class Look:
             note = f"The machines of this lab can't be asked: this is as of {clock(at)}. What runs goes on."
             if view and not view.record.active:
                 return Known(codec.request(said["request"]), said["machine"], view, settled=True)
-            return Known(codec.request(said["request"]), said["machine"], view or None, as_of=at, note=note)
+            request, abort = codec.request(said["request"]), bool(said.get("abort"))
+            return Known(request, said["machine"], view or None, abort=abort, as_of=at, note=note)
         return None

@@ -35,6 +35,11 @@ def id_of(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
+def status_of(name: str) -> tuple[str, str]:
+    """The key and the field of what RQ says of an order: queued, started, finished or failed."""
+    return Order.key_for(id_of(name)), "status"
+
+
 class Order(Job):
     """An order: `perform` hands its request to `taker`, once its signature was seen to be right."""
 

@@ -8,7 +8,7 @@
     <prefix>:polled:<name>    set: executions of it that were polled since it last looked
     <prefix>:reply:<id>       list: the answer to one errand
     <prefix>:faces            sorted set: the faces by when they were last seen
-    <prefix>:rq:…             RQ's own: `RQ_KEY_PREFIX=<prefix>:rq rq info --url …`
+    <prefix>:rq:…             RQ's own: `RQ_KEY_PREFIX=<prefix>:rq RQ_REDIS_URL=… rq info`
 
 Times in Redis are Redis' own clock (TIME), so that machines' clocks may differ.
 """
@@ -24,11 +24,15 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ..errors import Unavailable
+from ..errors import Misconfigured, Unavailable
 from ..settings import Settings
 
 PATIENCE = 3.0  # s for an answer of Redis: a caller waits 10
 CONNECTIONS = 64  # of one process
+WRONG_URL = (
+    "REDIS_URL is not right: it is redis://user:password@host:6379/0, or rediss://… with TLS, and in a password"
+    " / # ? @ : % are written %2F %23 %3F %40 %3A %25."
+)
 FAULTS = (redis.RedisError, OSError)
 
 
@@ -39,20 +43,28 @@ class Store:
         """
         Args:
             patience: seconds for an answer of Redis.
+
+        Raises:
+            Misconfigured: REDIS_URL is no URL of a Redis.
         """
         self.prefix, self.machine = settings.redis_prefix, settings.machine
         self._secret = settings.redis_secret.encode()
         # who finds all connections taken waits for one: an abort holds one for up to 8 s
-        pool = redis.BlockingConnectionPool.from_url(
-            settings.redis_url,
-            max_connections=CONNECTIONS,
-            timeout=patience,
-            socket_timeout=patience,
-            socket_connect_timeout=min(patience, 2.0),
-            health_check_interval=30,
-            retry=Retry(NoBackoff(), 1),  # a connection that was closed while idle
-            client_name=f"labwaiter-{self.machine}",
-        )
+        try:
+            pool = redis.BlockingConnectionPool.from_url(
+                settings.redis_url,
+                max_connections=CONNECTIONS,
+                timeout=patience,
+                socket_timeout=patience,
+                socket_connect_timeout=min(patience, 2.0),
+                health_check_interval=30,
+                # a connection that was closed while idle; who waited for an answer in vain waits no second time
+                retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+                client_name=f"labwaiter-{self.machine}",
+            )
+            pool.connection_class(**pool.connection_kwargs)  # only this looks at the URL's options
+        except (ValueError, TypeError, redis.RedisError):
+            raise Misconfigured(WRONG_URL) from None  # what was wrong may be a piece of the password
         self.redis: Any = redis.Redis(connection_pool=pool)
 
     def key(self, *parts: str) -> str:

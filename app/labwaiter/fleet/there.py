@@ -14,8 +14,9 @@ import redis
 from .. import lab
 from ..errors import InvalidParameter, Misconfigured, TooManyJobs, Unavailable, UnknownServiceID
 from ..jobs import codec
+from ..jobs.here import Here
 from ..jobs.names import folder_name
-from ..record import Record, Request, State, View, derive
+from ..record import Record, Request, View, derive
 from ..service import Service
 from ..settings import Settings
 from . import order, post
@@ -24,6 +25,7 @@ from .ledger import Ledger
 from .look import Known, Look
 from .route import machine_for
 from .store import FAULTS, Store, away
+from .untaken import WITHDRAWN, Untaken
 
 log = logging.getLogger(__name__)
 TOLD = """
@@ -34,7 +36,6 @@ return tostring(now - redis.call('HGET', KEYS[1], 'told'))
 """
 LOST = "Nothing was started under this serviceID."
 REMOVED = "What was started under this serviceID has been removed, its results too."
-WITHDRAWN = "The execution was aborted before it began."
 
 
 class There:
@@ -47,7 +48,9 @@ class There:
         self._look = Look(self.store, self.ledger, self._order)
         self.look = self._look.look
         self.exchange = FleetFiles(settings, self.store, self.machine_of)
+        self._here = Here(settings)  # this face may be on the machine that has it
         self._told = self.store.redis.register_script(TOLD)
+        self._untaken = Untaken(self.store, settings.keep_seconds)
         self._last = threading.local()  # the last look of this thread: a page needs the same again
 
     def serves(self) -> bool:
@@ -77,7 +80,12 @@ class There:
 
     def record(self, name: str) -> Record:
         """As its machine last told it."""
-        known = self.look(name)
+        try:
+            known = self.look(name)
+        except Unavailable:
+            if self._here.request(name) is None:
+                raise
+            return replace(self._here.record(name), machine=self.settings.machine)
         if known is None:
             raise UnknownServiceID(REMOVED if self.buried(name) else LOST)
         self._last.name, self._last.known = name, known
@@ -121,13 +129,15 @@ class There:
         known = getattr(self._last, "known", None)
         if getattr(self._last, "name", None) != name or known is None or known.view is None:
             return
-        if known.view.record.active:
+        if known.view.record.active and known.as_of is None:
             with contextlib.suppress(*FAULTS), self.store.redis.pipeline(transaction=False) as tell:
                 tell.sadd(self.store.key("polled", known.machine), name)
                 tell.execute()
 
     def signed(self, anew: bool = False) -> None:
         """Tell the machines that this face is there to be asked."""
+        if self._look.away:
+            return  # a poll has a time to wait for Redis once
         with contextlib.suppress(*FAULTS):
             now = self.store.now()
             self.store.redis.zadd(self.store.key("faces"), {self.settings.machine: now})
@@ -198,35 +208,37 @@ class There:
 
     def abort(self, record: Record, wait: float) -> bool:
         """Have its machine stop it; what no machine has taken yet is withdrawn."""
-        name, machine = record.name, record.machine
+        name, machine, until = record.name, record.machine, time.monotonic() + wait
         try:
             if not record.active and not self.store.redis.hexists(self.store.key("job", name), "held"):
                 return True
             self.store.redis.hset(self.store.key("job", name), "abort", 1)
-            known = self.look(name)
+            known = self.look(name)  # and this face's ledger knows of the abort
             if known is not None and known.view is None and self.withdraw(name, known):
                 return True
             said = post.ask(self.store, machine, {"do": "abort", "name": name}, wait, keep=True)
+            unknown = said is not None and bool(said.get("unknown"))
+            if known is not None and known.refused and (unknown or said is None):
+                return self.withdraw(name, known, taken=True)
+            if unknown:  # it is just being taken
+                return self.ended(name, until - time.monotonic()) is not None
             return bool(said and said.get("gone"))
         except FAULTS as error:
+            if self._here.request(name) is not None:
+                return self._here.abort(replace(record, machine=""), max(0.0, until - time.monotonic()))
             raise away(error) from error
 
-    def withdraw(self, name: str, known: Known, why: str = WITHDRAWN) -> bool:
-        """Take the order back; False where its machine was faster."""
-        queue, key = order.queue_of(self.store, known.machine), self.store.key("job", name)
-        if not self.store.redis.lrem(queue.key, 1, order.id_of(name)):
+    def withdraw(self, name: str, known: Known, why: str = WITHDRAWN, taken: bool = False) -> bool:
+        """Take the order back; False where its machine was faster.
+
+        Args:
+            taken: its machine took it from the queue and refused it.
+        """
+        view = self._untaken.withdraw(name, known.request, known.machine, why, taken)
+        if view is None:
             return False
-        now = time.time()
-        record = replace(derive(name, known.request, None, None), state=State.ABORTED, why=why, ended=now)
-        view = codec.dump(View(record=record, now=now)).decode()
-        with self.store.redis.pipeline() as done:
-            done.hset(key, mapping={"view": view, "settled": 1})
-            done.srem(self.store.key("active", known.machine), name)
-            done.delete(order.Order.key_for(order.id_of(name)))
-            done.publish(self.store.key("ended", name), "1")
-            done.execute()
-        said = codec.dump(known.request).decode()
-        self.ledger.write(name, request=said, machine=known.machine, view=view, state=str(record.state), at=now)
+        said, text, state = codec.dump(known.request).decode(), codec.dump(view).decode(), str(view.record.state)
+        self.ledger.write(name, request=said, machine=known.machine, view=text, state=state, at=view.now)
         return True
 
     def notify(self, record: Record, message: str, wait: float) -> str:
@@ -265,9 +277,11 @@ class There:
             return None if record.active else record
 
     def bury(self, record: Record) -> None:
-        """Have its machine remove it."""
+        """Have its machine remove it; one that no machine ever took is but a record in Redis."""
         try:
             said = post.ask(self.store, record.machine, {"do": "remove", "name": record.name}, 5.0)
+            if said is not None and said.get("unknown") and self._untaken.bury(record):
+                said = {}
         except FAULTS as error:
             raise away(error) from error
         if said is None or "refused" in said:
