@@ -34,6 +34,7 @@ class Errands:
             "read": self._read,
         }
         self._stop = threading.Event()
+        self._room = threading.Semaphore(AT_ONCE)
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="errand")
         self._thread = threading.Thread(target=self._run, name="errands", daemon=True)
 
@@ -49,15 +50,29 @@ class Errands:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            # what waits in Redis can still be taken back by who asked; what was taken is done
+            if not self._room.acquire(timeout=1.0):
+                continue
+            errand = None
             try:
                 errand = post.take(self.store, 1.0)
+                if errand is not None:
+                    self._pool.submit(self._do, errand)
             except FAULTS:
                 self._stop.wait(1.0)  # the mirror says so already
-                continue
-            if errand is not None:
-                self._pool.submit(self._do, errand)
+            except Exception:
+                log.exception("an errand could not be taken; the next one is")
+            finally:
+                if errand is None:
+                    self._room.release()
 
     def _do(self, errand: dict[str, Any]) -> None:
+        try:
+            self._carry_out(errand)
+        finally:
+            self._room.release()
+
+    def _carry_out(self, errand: dict[str, Any]) -> None:
         content = None
         try:
             said = self._ways.get(errand["do"], self._unknown)(errand)

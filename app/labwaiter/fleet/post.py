@@ -7,6 +7,7 @@ stays.
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 from typing import Any
 
@@ -14,6 +15,7 @@ import redis
 
 from .store import Store
 
+log = logging.getLogger(__name__)
 KEPT_SECONDS = 60  # an answer that nobody fetches
 BOX_MAX = 10_000  # errands that may wait for one machine
 
@@ -74,4 +76,9 @@ def answer(store: Store, reply: str, said: dict[str, Any], content: bytes | None
 def take(store: Store, wait: float) -> dict[str, Any] | None:
     """The next errand for this machine; None if none came in `wait` s, or it was not signed by this lab."""
     got = store.redis.blpop([store.key("errands", store.machine)], timeout=wait)
-    return None if got is None else store.unseal(f"errand {store.machine}", got[1])
+    if got is None:
+        return None
+    errand = store.unseal(f"errand {store.machine}", got[1])
+    if errand is None:
+        log.warning("an errand of %d bytes was not signed by this lab for this machine: it is refused", len(got[1]))
+    return errand

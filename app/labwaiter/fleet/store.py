@@ -33,6 +33,7 @@ WRONG_URL = (
     "REDIS_URL is not right: it is redis://user:password@host:6379/0, or rediss://… with TLS, and in a password"
     " / # ? @ : % are written %2F %23 %3F %40 %3A %25."
 )
+SEALED_MAX = 32_000_000  # characters: a request has 2 MB at most, and JSON in JSON is several times as long
 FAULTS = (redis.RedisError, OSError)
 
 
@@ -96,11 +97,13 @@ class Store:
     def unseal(self, purpose: str, sealed: str | bytes) -> dict[str, Any] | None:
         """The value, if this lab has signed it for this purpose; None if not."""
         try:
+            if len(sealed) > SEALED_MAX:
+                return None
             text, signature = json.loads(sealed)
             if not hmac.compare_digest(self.sign(purpose, text).encode(), str(signature).encode()):
                 return None
             return dict(json.loads(text))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return None
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 from typing import Any
 
+import redis
 from rq import Queue
 from rq.exceptions import DequeueTimeout
 from rq.job import Job
@@ -245,7 +246,7 @@ class Taker(SimpleWorker):
             if not self._worker.room:
                 self._worker.stopping.wait(0.1)  # as in Worker._drain
                 continue
-            with contextlib.suppress(DequeueTimeout):
+            try:
                 found = self.queue_class.dequeue_any(
                     self._ordered_queues,
                     None if burst else BLOCK_SECONDS,
@@ -254,13 +255,28 @@ class Taker(SimpleWorker):
                     serializer=self.serializer,
                     death_penalty_class=self.death_penalty_class,
                 )
-                if found is not None:
-                    found[0].redis_server_version = self.get_redis_server_version()  # type: ignore[no-untyped-call]
-                    return found
-                if burst:
-                    self.disturbed = False
-                    return None
+            except DequeueTimeout:
+                continue
+            except Exception as error:
+                self._pass_over(error)
+                continue
+            if found is not None:
+                found[0].redis_server_version = self.get_redis_server_version()  # type: ignore[no-untyped-call]
+                return found
+            if burst:
+                self.disturbed = False
+                return None
         return None
+
+    def _pass_over(self, error: Exception) -> None:
+        """Leave out what is no order, so that those behind it are taken. Raises the error if it is Redis that fails."""
+        name = getattr(error, "job_id", None)
+        if name is None or (isinstance(error, FAULTS) and not str(error).startswith("WRONGTYPE")):
+            raise error
+        log.error("what the queue has as %.80r is no order, and was left out: %s", name, type(error).__name__)
+        self.connection.lrem(self.queues[0].intermediate_queue_key, 1, name)
+        with contextlib.suppress(redis.ResponseError):
+            self.connection.hset(order.Order.key_for(name), "status", "failed")  # its face tells that it is refused
 
 
 def _is_active(view: bytes) -> bool:

@@ -1,0 +1,59 @@
+"""What other hands, or a mistake, put into Redis: it stops nobody's work."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from fleetlab import Fleet
+from lab import eventually
+from labwaiter.errors import Unavailable
+from labwaiter.record import State
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.mark.parametrize("what", ["a damaged hash", "another type"])
+def test_what_is_no_order_keeps_no_order_behind_it_waiting(fleet: Fleet, what: str) -> None:
+    if what == "another type":
+        fleet.redis.client.set("lab:rq:job:poison", "x")
+    else:
+        fleet.redis.client.hset("lab:rq:job:poison", mapping={"data": "x", "created_at": "nonsense"})
+    fleet.redis.client.rpush("lab:rq:queue:north", "poison")
+    name = fleet.id_for("north")
+    fleet.jobs.start(fleet.services["Echo"], name, {"text": "x"})
+    assert fleet.jobs.wait(name, 20).state is State.COMPLETED
+    assert "is no order, and was left out" in fleet.machines["north"].log.read_text()
+    assert not fleet.redis.client.lrange("lab:rq:queue:north", 0, -1)
+
+
+def test_an_errand_that_is_none_is_refused_and_the_next_one_is_done(fleet: Fleet) -> None:
+    name = fleet.id_for("north", "Talk")
+    fleet.jobs.start(fleet.services["Talk"], name, {})
+    eventually(lambda: fleet.state(name) == "running")
+    for odd in ("[" * 200_000, "{}", '["{}", "signature"]', b"\xff\xfe", "x" * 1_000_000):
+        fleet.redis.client.rpush("lab:errands:north", odd)
+    assert fleet.jobs.abort(None, name, wait=10) is True
+    assert fleet.machines["north"].log.read_text().count("not signed by this lab for this machine") == 5
+
+
+def test_a_message_that_was_told_to_be_undelivered_is_not_delivered(fleet: Fleet) -> None:
+    name = fleet.id_for("north", "Single")  # it answers none, so each message takes a second
+    fleet.jobs.start(fleet.services["Single"], name, {})
+    eventually(lambda: fleet.state(name) == "running")
+
+    def send(number: int) -> bool:
+        try:
+            fleet.jobs.notify(None, name, f"message {number}.")
+            return True
+        except Unavailable as error:
+            assert "it was not delivered" in error.message
+            return False
+
+    with ThreadPoolExecutor(50) as callers:
+        sent = list(callers.map(send, range(50)))
+    said = (fleet.labs["north"].folder(name) / "notifications.txt").read_text()
+    assert 0 < sum(sent) < 50
+    assert [f"message {number}." in said for number in range(50)] == sent
+    fleet.jobs.abort(None, name, wait=10)
