@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from fleetlab import Fleet
-from lab import eventually
+from fleetlab import Fleet, Machine
+from lab import Lab, eventually
 from labwaiter.errors import Unavailable
 from labwaiter.record import State
 
@@ -57,3 +58,33 @@ def test_a_message_that_was_told_to_be_undelivered_is_not_delivered(fleet: Fleet
     assert 0 < sum(sent) < 50
     assert [f"message {number}." in said for number in range(50)] == sent
     fleet.jobs.abort(None, name, wait=10)
+
+
+def test_a_second_machine_of_the_same_name_takes_no_orders(fleet: Fleet, tmp_path: Path) -> None:
+    twin = Machine(Lab(tmp_path / "twin" / "jobs", fleet.services_folder), "north", fleet.redis.url, fleet.toml)
+    twin.log = tmp_path / "twin.log"
+    assert twin.start().wait(30) != 0
+    said = twin.log.read_text()
+    assert "Another worker calls itself north: it was seen" in said and "Traceback" not in said
+    north = fleet.machines["north"]
+    assert north.process is not None
+    north.process.kill()
+    north.process.wait(20)
+    north.start()  # the machine itself goes on at once
+    name = fleet.id_for("north")
+    fleet.jobs.start(fleet.services["Echo"], name, {"text": "x"})
+    assert fleet.jobs.wait(name, 20).state is State.COMPLETED
+    twin.lab.close()
+
+
+def test_two_machines_of_one_name_that_began_without_redis_say_so(fleet: Fleet, tmp_path: Path) -> None:
+    twin = Machine(Lab(tmp_path / "twin" / "jobs", fleet.services_folder), "north", fleet.redis.url, fleet.toml)
+    twin.log = tmp_path / "twin.log"
+    fleet.redis.kill()
+    twin.start()
+    eventually(lambda: "Redis is away" in twin.log.read_text())
+    fleet.redis.start()
+    logs = (twin.log, fleet.machines["north"].log)
+    eventually(lambda: any("another worker calls itself north, too" in log.read_text() for log in logs))
+    twin.stop()
+    twin.lab.close()

@@ -19,12 +19,11 @@ from ..page.words import clock
 from ..record import Request, View
 from . import order
 from .ledger import Ledger
-from .store import FAULTS, Store, away
+from .store import FAULTS, SILENT, Store, away
 from .untaken import withdrawn
 
 log = logging.getLogger(__name__)
 NOTE_EVERY = 5.0  # s between two notes of one execution's progress in the ledger
-SILENT = 10.0  # s after which a machine that isn't heard of can't be reached
 BATCH = 500
 LISTED = ("request", "machine", "view", "tombstone", "abort", "at")
 FIELDS = ("request", "machine", "view", "picture", "page", "tombstone", "abort", "held", "settled", "at")

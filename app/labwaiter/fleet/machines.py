@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from ..lab import Lab
 from ..page.words import clock
 from . import order
-from .look import SILENT
-from .store import Store
+from .store import SILENT, Store
 from .there import There
 
 BATCH = 500

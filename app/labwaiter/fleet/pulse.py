@@ -5,18 +5,25 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
+import math
 import os
+import socket
 import time
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from .. import __version__
 from ..jobs import presence
+from ..jobs.files import read_bounded, write_whole
 from ..jobs.here import Here
+from ..process import boot_id
 from ..settings import Settings
-from .store import Store
+from .store import FAULTS, SILENT, Store
 
+log = logging.getLogger(__name__)
 BEAT_EVERY = 2.0  # s
+WARN_EVERY = 60.0  # s
 
 
 class Pulse:
@@ -28,7 +35,10 @@ class Pulse:
         self.drains = False
         self.offset = 0.0  # s: Redis' clock minus ours
         self._run_id = os.urandom(8).hex()
+        self._id = machine_id(here.folder.ours)
         self._beat = 0.0  # monotonic s
+        self._again = False  # whether this process has told already
+        self._warned = -math.inf  # monotonic s
 
     def due(self) -> bool:
         """Whether it is time for a beat."""
@@ -45,10 +55,12 @@ class Pulse:
         self.offset = now - time.time()
         with self.store.redis.pipeline() as tell:
             key = self.store.key("machine", self.store.machine)
-            tell.hget(key, "run")
+            tell.hmget(key, "run", "id")
             said = {
                 "seen": now,
                 "run": self._run_id,
+                "id": self._id,
+                "host": socket.gethostname(),
                 "version": __version__,
                 "offers": json.dumps(self.offers),
                 "active": len(active),
@@ -60,9 +72,34 @@ class Pulse:
             }
             tell.hset(key, mapping=said)
             tell.sadd(self.store.key("machines"), self.store.machine)
-            run = tell.execute()[0]
+            run, other = tell.execute()[0]
         self._beat = time.monotonic()
+        if other is not None and other.decode() != self._id and run.decode() != self._run_id and self._again:
+            if time.monotonic() - self._warned > WARN_EVERY:
+                self._warned = time.monotonic()
+                log.error("another worker calls itself %s, too: give one of them another MACHINE", self.store.machine)
+            return True
+        self._again = True
         return run is not None and run.decode() == self._run_id
+
+    def refusal(self) -> str:
+        """Why this worker may not begin: another one lives under its name; "" if none does, or Redis is away."""
+        try:
+            with self.store.redis.pipeline(transaction=False) as asked:
+                asked.hmget(self.store.key("machine", self.store.machine), "seen", "id", "state", "host")
+                asked.time()
+                (seen, other, state, host), now = asked.execute()
+        except FAULTS:
+            return ""
+        ago = float(now[0]) - float(seen or 0.0)
+        if other is None or other.decode() == self._id or state == b"left" or ago > SILENT:
+            return ""
+        where = host.decode("utf-8", "replace") if host else "another host"
+        return (
+            f"Another worker calls itself {self.store.machine}: it was seen {max(0.0, ago):.0f} s ago, on {where}. Give"
+            " this one another MACHINE and a table of that name in lab.toml; or, if it is the same machine with a new"
+            " jobs folder, begin it again in a moment."
+        )
 
     def hear(self, known: Collection[str]) -> None:
         """Hand on that executions were asked for, and that there are faces to ask: what `presence` needs.
@@ -80,6 +117,16 @@ class Pulse:
         if faces and float(now[0]) - faces[0][1] < presence.FRESH:  # silence counts only while there is a face to ask
             with contextlib.suppress(OSError):
                 self.here.signed()
+
+
+def machine_id(ours: Path) -> str:
+    """What tells two machines of one name apart: kept in the jobs folder; where that was copied, by their kernels."""
+    file = ours / "machine.id"
+    kept = read_bounded(file, 1000)
+    if not kept:
+        kept = os.urandom(16).hex().encode()
+        write_whole(file, kept, durable=True)
+    return hashlib.sha256(kept + boot_id().encode()).hexdigest()[:32]
 
 
 def lab_digest(lab: Path) -> str:

@@ -28,6 +28,7 @@ from ..errors import Misconfigured, Unavailable
 from ..settings import Settings
 
 PATIENCE = 3.0  # s for an answer of Redis: a caller waits 10
+SILENT = 10.0  # s after which a machine that isn't heard of can't be reached
 CONNECTIONS = 64  # of one process
 WRONG_URL = (
     "REDIS_URL is not right: it is redis://user:password@host:6379/0, or rediss://… with TLS, and in a password"

@@ -83,9 +83,14 @@ class Worker:
 
         Returns:
             Whether it left with everything ended.
+
+        Raises:
+            Misconfigured: another machine works under this name.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        if why := self.mirror.pulse.refusal():
+            raise Misconfigured(why)
         link.ensure(self.settings, even_if_stopped=True)
         self.mirror.start()
         self.errands.start()
