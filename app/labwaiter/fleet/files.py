@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
+import math
 import os
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from ..errors import ClientError, InvalidParameter, Unavailable
 from ..jobs.exchange import SHOWN_MAX, Exchange
-from ..jobs.names import folder_name
+from ..jobs.names import OURS, folder_name
 from ..settings import Settings
 from . import post
 from .store import FAULTS, Store
@@ -22,6 +24,7 @@ LARGEST = 2_000_000_000  # bytes of a file that is fetched
 HANDED_MAX = 50_000_000  # bytes of a file that is handed to another machine with an order
 HANDED_SECONDS = 7 * 86400
 WAIT = 5.0  # s for a piece
+SWEEP_EVERY = 3600.0  # s
 
 
 def link_key(store: Store) -> bytes:
@@ -35,6 +38,8 @@ class FleetFiles(Exchange):
     def __init__(self, settings: Settings, store: Store, machine_of: Callable[[str], str | None]) -> None:
         super().__init__(settings)
         self._store, self._machine_of = store, machine_of
+        self._jobs_folder, self._keep = settings.jobs_folder, settings.keep_seconds
+        self._swept = -math.inf  # monotonic s
 
     def _load(self) -> bytes:
         """The same on all machines, so that a link works at every face."""
@@ -57,7 +62,8 @@ class FleetFiles(Exchange):
         return self._fetch(machine, job, file)
 
     def _fetch(self, machine: str, job: str, file: str) -> Path | None:
-        place = self.place_of(f"{job}/{file}")
+        place = self.place_of("fetched", f"{job}/{file}")
+        self._sweep()
         gone = Unavailable(f"The machine {machine}, which has this file, can't be reached; try again later.")
         try:
             about = self._piece(machine, job, file, 0, 0)
@@ -118,10 +124,10 @@ class FleetFiles(Exchange):
                         return path
         return None
 
-    def handed_over(self, names: Iterable[str], machine: str) -> dict[str, str]:
-        """What an order says of the files that it is given: name → where in Redis it lies.
+    def handed_over(self, job: str, names: Iterable[str], machine: str) -> dict[str, str]:
+        """What the order of an execution says of the files that it is given: name → where in Redis it lies.
 
-        Files of this machine go with the order; the taker looks for them at home first.
+        They are its own: another execution may be given another content under the same name.
 
         Raises:
             InvalidParameter: one is too large for that.
@@ -141,7 +147,7 @@ class FleetFiles(Exchange):
                     " the files folder there."
                 )
             content = path.read_bytes()
-            key = self._store.key("file", hashlib.sha256(content).hexdigest())
+            key = self._key_for(job, content)
             try:
                 self._store.redis.set(key, content, ex=HANDED_SECONDS)
             except FAULTS as error:
@@ -155,18 +161,32 @@ class FleetFiles(Exchange):
             return bool(rest) and machine in (self._machine_of(folder_name(first)), self._machine_of(first))
         return False
 
-    def take_over(self, files: dict[str, str]) -> None:
-        """Have the files of an order here. Raises Unavailable where one can't be had."""
+    def _key_for(self, job: str, content: bytes) -> str:
+        return self._store.key("file", job, hashlib.sha256(content).hexdigest())
+
+    def take_over(self, job: str, files: dict[str, str]) -> None:
+        """Have the files of an order here, and no longer in Redis. Raises Unavailable where one can't be had."""
         for name, key in files.items():
-            if super().find(name) is not None:
+            if self.given(job, name) is not None:
                 continue
             content = self._store.redis.get(key)
-            if content is None or not hmac.compare_digest(
-                key, self._store.key("file", hashlib.sha256(content).hexdigest())
-            ):
+            if content is None or not hmac.compare_digest(key, self._key_for(job, content)):
                 raise Unavailable(f"The file “{name[:100]}” that it is given has not arrived.")
-            place = self.place_of(name)
+            place = self.place_of("given", job, name)
             place.parent.mkdir(parents=True, exist_ok=True)
             beside = place.with_name(f".{os.getpid()}.{os.urandom(4).hex()}")
             beside.write_bytes(content)
             os.replace(beside, place)
+        if files:
+            self._store.redis.delete(*files.values())
+
+    def _sweep(self) -> None:
+        """Forget fetched files that nobody has asked for anew since their retention."""
+        if time.monotonic() - self._swept < SWEEP_EVERY:
+            return
+        self._swept = time.monotonic()
+        for file in (self._jobs_folder / OURS / "fetched").glob("*/*"):
+            with contextlib.suppress(OSError):
+                if time.time() - file.stat().st_ctime > max(self._keep, SWEEP_EVERY):
+                    file.unlink()
+                    file.parent.rmdir()

@@ -147,6 +147,7 @@ class Mirror:
         self._tell(fresh | gone | asked | turn | due)
         for name in gone:
             self._told.pop(name, None)
+            self.here.exchange.drop_given(name)
         if now - self._swept > SWEEP_EVERY:
             self._swept = now
             self._all()
@@ -247,6 +248,7 @@ class Mirror:
         """Everything that Redis doesn't know: all that runs or waits, and the ends and tombstones that it lacks."""
         active = set(self.here.folder.active_names())
         self._tell(active | {lease.job for lease in self._leases.all().values() if lease.job})
+        self.here.exchange.sweep_given(active)
         ended = [name for name in self.here.folder.names() if name not in active]
         for start in range(0, len(ended), BATCH):
             batch = ended[start : start + BATCH]

@@ -165,7 +165,7 @@ class There:
     def claim(self, name: str, request: Request) -> bool:
         """Record and order it, in one transaction."""
         machine = self._machine(name, request)
-        files = self.exchange.handed_over(request.files, machine)
+        files = self.exchange.handed_over(name, request.files, machine)
         said = codec.dump(request).decode()
         self.ledger.write(name, request=said, machine=machine, view=None, state="", at=time.time(), files=files)
         try:

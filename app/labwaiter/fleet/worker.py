@@ -135,7 +135,7 @@ class Worker:
             if view is not None and not _is_active(view):
                 return "it was withdrawn"
             try:
-                self.files.take_over(files)
+                self.files.take_over(name, files)
             except Exception:
                 log.exception("%s: a file that it is given could not be taken over", name)  # its runner says so
             try:

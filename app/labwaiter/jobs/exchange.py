@@ -12,7 +12,9 @@ import contextlib
 import hashlib
 import hmac
 import os
-from collections.abc import Iterable
+import shutil
+import time
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -38,8 +40,11 @@ class Exchange:
 
     # -- by name ------------------------------------------------------------------------------
 
-    def resolve(self, parameters: Iterable[Parameter], inputs: dict[str, Any]) -> dict[str, Any]:
+    def resolve(self, parameters: Iterable[Parameter], inputs: dict[str, Any], job: str = "") -> dict[str, Any]:
         """The inputs as a service's function gets them: a `Path` for each file's name.
+
+        Args:
+            job: the execution that they are for: files that came with its order are its own.
 
         Raises:
             InvalidParameter: there is no such file; the message names the input.
@@ -48,7 +53,8 @@ class Exchange:
         for parameter in parameters:
             name = inputs.get(parameter.name)
             if parameter.kind == "file" and name is not None:
-                path = self.find(str(name))
+                path = self.given(job, str(name)) if job else None
+                path = path or self.find(str(name))
                 if path is None:
                     raise InvalidParameter(
                         f"The input {parameter.name} names no file: {shown(name, 100)} is neither in the files folder"
@@ -65,18 +71,30 @@ class Exchange:
             with contextlib.suppress(ClientError):  # what can be no serviceID is no file either
                 for folder in dict.fromkeys((folder_name(first), first)):  # a page shows the folder's own name
                     inside = inside or self.made(folder, rest)
-        return inside or self.fetched(name)
+        return inside
 
-    def fetched(self, name: str) -> Path | None:
-        """The copy of a file that another machine has, once it was fetched here; None without one."""
-        path = self.place_of(name)
+    def given(self, job: str, name: str) -> Path | None:
+        """The file that came from another machine with an execution's order; None without one."""
+        path = self.place_of("given", job, name)
         return path if path.is_file() else None
 
-    def place_of(self, name: str) -> Path:
-        """Where such a copy lies."""
+    def place_of(self, *said: str) -> Path:
+        """Where a copy of another machine's file lies; `said` ends with its name."""
+        *above, name = said
         beneath = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:32]
         last = name.rpartition("/")[2]
-        return Path(self._jobs) / OURS / "fetched" / beneath / (last if _plain(last) else "file")
+        return Path(self._jobs, OURS, *above, beneath, last if _plain(last) else "file")
+
+    def drop_given(self, job: str) -> None:
+        """Remove what came with the order of an execution that has ended."""
+        shutil.rmtree(f"{self._jobs}/{OURS}/given/{job}", ignore_errors=True)
+
+    def sweep_given(self, active: Collection[str]) -> None:
+        """Remove what came with orders of other executions than the active ones, an hour after it came."""
+        with contextlib.suppress(OSError), os.scandir(f"{self._jobs}/{OURS}/given") as entries:
+            for entry in entries:
+                if entry.name not in active and time.time() - entry.stat().st_mtime > 3600:
+                    self.drop_given(entry.name)
 
     def made(self, job: str, file: str) -> Path | None:
         """A file in a job's data/; None where there is none."""

@@ -185,7 +185,7 @@ def _worked(order: Order, log: Log, service: Callable[[], Service], bench: Bench
                 raise JobFailed(why)
             return printed
 
-        inputs = order.exchange.resolve(offered.inputs, order.request.inputs)
+        inputs = order.exchange.resolve(offered.inputs, order.request.inputs, order.name)
         job.on_run = run_well
         stop.armed = True
         stop.check()

@@ -1,0 +1,79 @@
+"""Files that orders bring along: each execution gets the content that its own start found."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fleetlab import Fleet
+from lab import eventually
+from labwaiter.record import State
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def readers(make_fleet: Callable[..., Fleet]) -> Fleet:
+    """A lab of one machine, whose worker is the test's to start."""
+    return make_fleet("north")
+
+
+def read(text: str) -> dict[str, str]:
+    """What the service Reads gives for a file with this content."""
+    return {"result": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def put(fleet: Fleet, where: str, text: str) -> None:
+    """A file in the files folder of the face, or of a machine."""
+    folder = fleet.jobs.settings.files_folder if where == "face" else fleet.labs[where].settings.files_folder
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.stl").write_text(text)
+
+
+def left(fleet: Fleet) -> list[Path]:
+    """What lies on the machine of files that orders brought."""
+    given = fleet.labs["north"].store.ours / "given"
+    return list(given.iterdir()) if given.is_dir() else []
+
+
+def test_a_file_that_was_changed_between_two_starts_is_new_to_the_second(readers: Fleet) -> None:
+    fleet, reads = readers, readers.services["Reads"]
+    fleet.start()
+    put(fleet, "north", "of the machine's own")
+    for text in ("first", "second"):
+        put(fleet, "face", text)
+        fleet.jobs.start(reads, text, {"file": "model.stl"})
+        assert fleet.jobs.wait(text, 20).state is State.COMPLETED
+        assert fleet.jobs.status(reads, text).outputs == read(text)
+    eventually(lambda: not left(fleet))
+    assert list(fleet.redis.client.scan_iter("lab:file:*")) == []
+
+
+def test_two_orders_that_wait_have_each_their_own_content(readers: Fleet) -> None:
+    fleet, reads = readers, readers.services["Reads"]
+    for text in ("first", "second"):
+        put(fleet, "face", text)
+        fleet.jobs.start(reads, text, {"file": "model.stl"})
+    (fleet.jobs.settings.files_folder / "model.stl").unlink()
+    fleet.start()
+    for text in ("first", "second"):
+        assert fleet.jobs.wait(text, 20).state is State.COMPLETED
+        assert fleet.jobs.status(reads, text).outputs == read(text)
+
+
+def test_what_an_execution_has_made_is_found_by_the_next_one_on_its_own_machine(readers: Fleet) -> None:
+    fleet, reads = readers, readers.services["Reads"]
+    fleet.start()
+    fleet.jobs.start(fleet.services["Talk"], "maker", {})
+    made = fleet.labs["north"].folder("maker") / "data" / "made.txt"
+    eventually(made.parent.is_dir)
+    for text in ("grows", "grows and grows"):
+        made.write_text(text)
+        fleet.jobs.start(reads, text, {"file": "maker/made.txt"})
+        assert fleet.jobs.wait(text, 20).state is State.COMPLETED, fleet.jobs.record(text).why
+        assert fleet.jobs.status(reads, text).outputs == read(text)
+        assert (found := fleet.jobs.exchange.find("maker/made.txt")) and found.read_text() == text
+    assert list(fleet.redis.client.scan_iter("lab:file:*")) == []
