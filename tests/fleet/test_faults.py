@@ -86,6 +86,7 @@ def test_running_jobs_reappear_when_redis_is_flushed(fleet: Fleet) -> None:
 def test_an_end_that_comes_between_two_looks_of_the_mirror_is_told(make_fleet: Callable[..., Fleet]) -> None:
     fleet = make_fleet("north")  # its worker isn't there: its mirror looks when the test says so
     lab, settings = fleet.labs["north"], load(fleet.machines["north"].environment)
+    lab.store.make()  # as its worker does
     mirror, talk = Mirror(settings, Store(settings), Here(settings), ()), lab.services["Talk"]
     lab.supervise()
     with Watch(lab.store.active) as watch:
