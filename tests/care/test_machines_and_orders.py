@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetlab import FleetLab
+from fleetlab import FleetLab, free_port
 from lab import Lab, eventually
 from labwaiter import __version__
 from labwaiter.errors import JobAborted
@@ -155,3 +155,13 @@ def test_a_redis_url_that_is_none_is_told_in_a_sentence_without_its_password(ope
         assert said.returncode in (1, 2, 3), words
         assert "REDIS_URL is not right" in said.stderr and "Traceback" not in said.stderr, (words, said.stderr)
         assert "ss@" not in said.stderr and "pa/" not in said.stderr
+
+
+def test_on_a_web_machine_stop_says_that_executions_go_on(fleet: FleetLab, operator: Operator) -> None:
+    fleet.supervise()
+    fleet.start("Talk", "talk")
+    fleet.running("talk")
+    started = operator("start", "--port", str(free_port()))
+    assert started.returncode == 0, started.stderr
+    assert operator("stop").stdout == "The web side has ended; executions go on at their machines.\n"
+    assert fleet.record("talk").state is State.RUNNING

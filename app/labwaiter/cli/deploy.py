@@ -165,6 +165,9 @@ def stop(wait: float, by_systemd: bool) -> None:
             f"The web side has ended, but not every job has within {wait:g} s; the supervisor stays at it."
             " Call stop again to wait for it; supervisor.log tells more."
         )
+    if settings.redis_url and running and not alive:
+        click.echo("The web side has ended; executions go on at their machines.")
+        return
     click.echo("labwaiter has stopped; every job is settled." if running or alive else "Nothing was running.")
 
 
