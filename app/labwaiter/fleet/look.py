@@ -27,8 +27,6 @@ NOTE_EVERY = 5.0  # s between two notes of one execution's progress in the ledge
 BATCH = 500
 LISTED = ("request", "machine", "view", "tombstone", "abort", "at")
 FIELDS = ("request", "machine", "view", "picture", "page", "tombstone", "abort", "held", "settled", "at")
-
-
 REFUSED = (
     "The machine {} refuses this order, and its log says why; `labwaiter init-db` tells whether REDIS_SECRET differs."
 )
