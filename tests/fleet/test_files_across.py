@@ -77,3 +77,16 @@ def test_what_an_execution_has_made_is_found_by_the_next_one_on_its_own_machine(
         assert fleet.jobs.status(reads, text).outputs == read(text)
         assert (found := fleet.jobs.exchange.find("maker/made.txt")) and found.read_text() == text
     assert list(fleet.redis.client.scan_iter("lab:file:*")) == []
+
+
+def test_without_its_file_an_order_is_refused_and_no_other_file_is_used(readers: Fleet) -> None:
+    fleet, reads = readers, readers.services["Reads"]
+    put(fleet, "face", "the one that is meant")
+    put(fleet, "north", "another one of that name")
+    fleet.jobs.start(reads, "one", {"file": "model.stl"})
+    assert fleet.redis.client.delete(*fleet.redis.client.scan_iter("lab:file:*")) == 1
+    fleet.start()
+    record = fleet.jobs.wait("one", 20)
+    assert record.state is State.FAILED and "“model.stl” that it is given has not arrived" in record.why
+    fleet.jobs.remove("one")
+    assert fleet.jobs.list() == []

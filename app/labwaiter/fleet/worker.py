@@ -135,10 +135,7 @@ class Worker:
             if view is not None and not _is_active(view):
                 return "it was withdrawn"
             try:
-                self.files.take_over(name, files)
-            except Exception:
-                log.exception("%s: a file that it is given could not be taken over", name)  # its runner says so
-            try:
+                self.files.take_over(name, files)  # without them another file of that name might be used
                 self.here.claim(name, request)
             except ServiceError as error:
                 log.exception("%s could not be taken", name)
