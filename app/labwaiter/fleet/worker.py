@@ -130,7 +130,7 @@ class Worker:
     def take(self, name: str, request: Request, files: dict[str, str]) -> str:
         """Record an order in the jobs folder and wake the supervisor: once, however often it is delivered."""
         key = self.store.key("job", name)
-        view, abort = self.store.redis.hmget(key, "view", "abort")
+        view = self.store.redis.hget(key, "view")
         if self.here.request(name) is None and not self.here.buried(name):
             if view is not None and not _is_active(view):
                 return "it was withdrawn"
@@ -143,7 +143,8 @@ class Worker:
                 return "refused"
             if request.address:
                 self.here.polled(name)  # its start was the first poll
-        if abort is not None:
+        # only now: who wants it stopped marks it first, then asks this machine, which may not have known it yet
+        if self.store.redis.hexists(key, "abort"):
             record = self.here.record(name)
             if record.active:
                 self.here.abort(record, 0.0)
