@@ -2,7 +2,7 @@
 #   docker build -t labwaiter . && docker run -d -p 8080:80 --env-file=env --name waiter labwaiter
 # Two targets: `client` is the test client, `service` (the last, so the default) the deployment.
 
-FROM python:3.11-slim-bookworm AS base
+FROM python:3.13-slim-trixie AS base
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PATH=/venv/bin:$PATH
 
 FROM base AS built
@@ -43,7 +43,8 @@ RUN python -m compileall -q /app /test_client \
 USER 10001:10001
 VOLUME ["/waiter_logs", "/waiter_files"]
 WORKDIR /app
-ENV HOST=0.0.0.0 PORT=80
+# LABWAITER_PUBLISHED: the host and port by which callers reach port 80; ./rebuildandrun.sh says them
+ENV HOST=0.0.0.0 PORT=80 LABWAITER_PUBLISHED=
 EXPOSE 80
 ARG VERSION=unknown
 LABEL org.opencontainers.image.title=labwaiter org.opencontainers.image.version=$VERSION \

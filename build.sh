@@ -3,9 +3,9 @@
 # that the service needs, too. Quick when it is there already.
 #   ./build.sh [--local | --docker]
 #   ./build.sh --dev    .venv for the tests and checks, too
-# PYTHON=python3.13 ./build.sh chooses the Python; else python3, or the newest python3.x that fits.
+# PYTHON=python3.13 ./build.sh chooses the Python; else it is .venv's, python3, or the newest python3.x that fits.
 set -euo pipefail
-root=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 cd "$root"
 . deploy/engine.sh
 
@@ -35,26 +35,40 @@ if [[ -z $local ]]; then
     fi
 fi
 
-fits() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
+# how pip and Python are elsewhere is nothing for here; how pip reaches what it installs is
+for one in $(compgen -e PYTHON) $(compgen -e PIP_); do
+    case $one in
+    PYTHON | PYTHON_* | PIP_CERT | PIP_CLIENT_CERT | PIP_CONFIG_FILE | PIP_*INDEX* | PIP_FIND_LINKS | PIP_TRUSTED_HOST | PIP_PROXY | \
+        PIP_*TIMEOUT | PIP_RETRIES | PIP_*CACHE_DIR | PIP_KEYRING_PROVIDER) ;;
+    *) unset "$one" ;;
+    esac
+done
+export PIP_USER=0 # also where a pip.conf says otherwise
+
+fits() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 16))' >/dev/null 2>&1; }
 version() { "$1" -c 'import sys; print(sys.version, sys.base_prefix)' 2>/dev/null; }
 
 find_python() {
     local candidate
     if [[ -n ${PYTHON:-} ]]; then
         if ! fits "$PYTHON"; then
-            echo "PYTHON=$PYTHON is no Python 3.11 or newer." >&2
+            if [[ ! -x $(command -v -- "$PYTHON" || true) ]]; then
+                echo "PYTHON=$PYTHON is no program that user $(id -u) may run: name a Python from 3.11 to 3.15 that is." >&2
+                return 1
+            fi
+            echo "PYTHON=$PYTHON is no Python 3.11 to 3.15: name one that is." >&2
             return 1
         fi
         echo "$PYTHON"
         return
     fi
-    for candidate in .venv/bin/python python3 python3.13 python3.12 python3.11; do
+    for candidate in .venv/bin/python python3 python3.15 python3.14 python3.13 python3.12 python3.11; do
         if fits "$candidate"; then
             echo "$candidate"
             return
         fi
     done
-    echo "labwaiter needs Python 3.11 or newer and found none: install one, or name it in PYTHON=…" >&2
+    echo "labwaiter needs a Python from 3.11 to 3.15, and none was found: install one, or name it in PYTHON=…" >&2
     return 1
 }
 
@@ -69,6 +83,18 @@ want=$(wanted "$python")
 if [[ -x .venv/bin/labwaiter && -f $stamp && $(<"$stamp") == "$want" ]]; then
     exit 0
 fi
+
+if [[ -e .venv && ! -O .venv ]]; then
+    echo "$PWD/.venv is another user's, doesn't fit, and is left alone: make a clone of your own, or call this as" \
+        "that user." >&2
+    exit 1
+fi
+for place in . .venv; do
+    if [[ -e $place && ! -w $place ]]; then
+        echo "$PWD can't be written by user $(id -u), so no .venv can be made here: make a clone of your own." >&2
+        exit 1
+    fi
+done
 
 exec 9<build.sh # of two at once, the second finds it made
 flock 9
@@ -86,11 +112,15 @@ if [[ "$(version .venv/bin/python)" != "$(version "$python")" || "$(cat .venv/la
     pwd >.venv/labwaiter-place
 fi
 rm -f .venv/*.stamp
-pip() { .venv/bin/python -m pip --disable-pip-version-check --no-input install -qq "$@" 9>&-; }
+# setuptools can say a path of other letters only in a locale that has them
+pip() { LC_ALL=C.UTF-8 .venv/bin/python -m pip --disable-pip-version-check --no-input install -qq "$@" 9>&-; }
 pip --require-hashes -r requirements-build.txt
 pip --require-hashes --no-build-isolation -r "$lock"
 pip -r "$own"
 pip --no-build-isolation --no-deps --editable .
+for file in .venv/lib/python*/site-packages/__editable__.labwaiter-*.pth; do
+    echo ../../../../app >"$file" # it is read in the locale of whoever starts: letters of ASCII are in each
+done
 echo "$want" >"$stamp"
 if [[ $lock == requirements-dev.txt ]]; then # it holds all of the other
     lock=requirements.txt

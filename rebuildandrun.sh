@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Build it, start it (or replace what runs), try it, and return.
-#   ./rebuildandrun.sh [port] [--local | --docker] [--force]        default: PORT in the file env, else 8080
+#   ./rebuildandrun.sh [port] [--local | --docker] [--force]        default: PORT; else the port where it runs, or 8080
 # With a container engine it builds the image and runs it as the container `waiter` (NAME=… names it otherwise); a
 # container with running jobs is only replaced with --force. Without one, or with --local, it makes .venv here and
 # runs on this machine itself; there a second call replaces the web side, and running jobs go on.
 set -euo pipefail
-root=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$root/deploy/engine.sh"
 
 usage() {
@@ -28,8 +28,8 @@ done
 
 run_here() {
     "$root/build.sh" --local
-    "$root/.venv/bin/labwaiter" start --try ${port:+--port "$port"}
-    echo "Next: ./run.sh ${port:+$port }start, ./run.sh ${port:+$port }status; ./stop.sh ends it."
+    labwaiter start --try ${port:+--port "$port"}
+    echo "Next: ./run.sh start, ./run.sh status; ./stop.sh ends it."
 }
 
 engine=$(engine)
@@ -47,45 +47,77 @@ if ! build_images "$engine"; then
     exit
 fi
 
-port=${port:-${PORT:-$(setting PORT 8080)}}
-host=${HOST:-$(setting HOST 127.0.0.1)}
-seconds=$(setting STOP_SECONDS 10)
+before=$name-before moved='' was=none
+exists "$engine" || "$engine" rename "$before" "$name" >/dev/null 2>&1 || true # the last call was ended in the middle
+judged=$(settings "$engine" "$port") || exit 2 # before anything is replaced
+port=$(setting PORT <<<"$judged")
+host=$(setting HOST <<<"$judged")
+seconds=$(setting STOP_SECONDS <<<"$judged")
+at=$(setting AT <<<"$judged")
+[[ $host != *:* ]] || host="[$host]"
+
 if exists "$engine"; then
     if ! is_ours "$engine"; then
         echo "A container named $name is there that wasn't started from this folder: remove it, or name this one" \
             "otherwise (NAME=… $0)." >&2
         exit 1
     fi
-    if is_running "$engine" && [[ -z $force ]]; then
+    was=stopped
+    if is_running "$engine"; then
+        was=running
         jobs=$(running_jobs "$engine")
-        if ((jobs > 0)); then
+        if [[ -z $force ]] && ((jobs > 0)); then
             echo "The container $name has $jobs running or waiting jobs, which would be stopped:" \
                 "wait for them, or say --force." >&2
             exit 1
         fi
+        [[ $(published "$engine") == "$port" ]] || moved=" (until now at port $(published "$engine"))"
     fi
-    "$engine" stop -t "$seconds" "$name" >/dev/null
-    "$engine" rm "$name" >/dev/null
+    "$engine" stop "$name" >/dev/null
+    "$engine" rm -f "$before" >/dev/null 2>&1 || true
+    "$engine" rename "$name" "$before"
 fi
-"$engine" run -d -p "$host:$port:80" --env-file="$root/env" --name "$name" --stop-timeout "$seconds" \
-    --label "labwaiter.clone=$root" --restart unless-stopped -v "${name}_logs:/waiter_logs" -v "${name}_files:/waiter_files" "$image" >/dev/null
+
+give_up() { # with a reason: what was there before is there again
+    echo "$1" >&2
+    if [[ $was == none ]]; then
+        "$engine" stop "$name" >/dev/null 2>&1 || true # it would be started again and again; its log stays
+        exit 1
+    fi
+    "$engine" rm -f "$name" >/dev/null 2>&1 || true
+    "$engine" rename "$before" "$name"
+    if [[ $was == running ]]; then
+        "$engine" start "$name" >/dev/null && echo "What ran before runs again." >&2
+    fi
+    exit 1
+}
+
+# whoever is not root may listen on 80 in it: so it is in Docker anyway, and not in Podman
+if ! why=$("$engine" run -d -p "$host:$port:80" --env-file=<(sed -E '/^(HOST|PORT|AT)=/d' <<<"$judged") --name "$name" \
+    --env "LABWAITER_PUBLISHED=$(sed -E 's,^http://([^/]*).*,\1,' <<<"$at")" --stop-timeout "$seconds" --label "labwaiter.clone=$root" \
+    --sysctl net.ipv4.ip_unprivileged_port_start=0 --label "labwaiter.at=$at" --restart unless-stopped -v "${name}_logs:/waiter_logs" -v "${name}_files:/waiter_files" "$image" 2>&1); then
+    give_up "The container $name can't be started: $(tail -n 1 <<<"$why")"
+fi
 for _ in $(seq 60); do
-    if why=$("$engine" exec "$name" labwaiter health 2>&1); then
+    if [[ $("$engine" container inspect -f '{{.State.Running}} {{.RestartCount}}' "$name") != 'true 0' ]]; then
+        "$engine" logs --tail 12 "$name" >&2 || true
+        give_up "The container $name ended as soon as it had begun; above is why."
+    fi
+    if health=$("$engine" exec "$name" labwaiter health 2>&1); then
         break
     fi
     sleep 0.5 # an engine tells nobody when a container's service listens
 done
-if ! "$engine" exec "$name" labwaiter health >/dev/null 2>&1; then
+if ! health=$("$engine" exec "$name" labwaiter health 2>&1); then
     "$engine" logs --tail 12 "$name" >&2 || true
-    echo "The container $name runs, but doesn't answer: $why" >&2
-    exit 1
+    give_up "The container $name runs, but doesn't answer: $health"
 fi
+[[ $was == none ]] || "$engine" rm "$before" >/dev/null
 
-offered=$("$engine" exec "$name" labwaiter health | sed -n 's/.*its services: \(.*\)\.$/\1/p' | tr -d ',')
-at=http://localhost:$port$(setting CONTEXT_ROOT '')
+offered=$(sed -n 's/.*its services: \(.*\)\.$/\1/p' <<<"$health" | tr -d ',')
 if [[ " $offered " == *" Waiter "* ]]; then
     echo "Trying it: a Waiter of five seconds …" >&2
-    if ! said=$(cd /tmp && call_client "$engine" --url "$at/waiter/Waiter?wsdl" --page /tmp/status.html watch --every 1 \
+    if ! said=$(cd /tmp && call_client "$engine" "$at" --page /tmp/status.html watch --every 1 \
         secondsToWait=5 2>&1); then
         tail -n 12 <<<"$said" >&2
         echo "The container $name runs, but its Waiter did not complete." >&2
@@ -93,13 +125,14 @@ if [[ " $offered " == *" Waiter "* ]]; then
     fi
     echo "It has completed." >&2
 fi
-echo "labwaiter $(version) runs in the container $name at $at/"
+echo "labwaiter $(version) runs in the container $name at $at/$moved"
 for service in $offered; do
-    echo "  WSDL of $service: $at/${service,,}/$service?wsdl"
+    echo "  WSDL of $service: $at/$(in_lower_case "$service")/$service?wsdl"
 done
+grep -F 'lab.toml' <<<"$health" >&2 || true
 cat <<END
   Jobs: the volume ${name}_logs; files for inputs: the volume ${name}_files
   Logs: $engine logs $name; what runs: $engine exec $name labwaiter jobs list
   Every sessionToken is accepted in this release: let only callers you trust reach it.
-Next: ./run.sh $port start, ./run.sh $port status; ./stop.sh ends it.
+Next: ./run.sh start, ./run.sh status; ./stop.sh ends it.
 END

@@ -6,6 +6,9 @@ import os
 from labwaiter import catalogue, settings
 from labwaiter.wsgi import Application
 
+# a worker of the web side, not somebody's own WSGI server; what it starts from here on is no part of the web side
+worker = os.environ.pop("LABWAITER_WEB", None) is not None
+
 logging.basicConfig(format="%(asctime)s web[%(process)d] %(levelname)s %(message)s", level=logging.INFO)
 if not os.environ.get("LABWAITER_QUIET"):
     logging.getLogger("labwaiter").warning(
@@ -14,6 +17,6 @@ if not os.environ.get("LABWAITER_QUIET"):
     )
 
 _settings = settings.load()
-application = Application(_settings, catalogue.load(_settings.services))
-if os.environ.get("LABWAITER_WEB"):  # a worker of the web side, not somebody's own WSGI server
+application = Application(_settings, catalogue.of(_settings))
+if worker:
     application.keep_signing()

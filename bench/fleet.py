@@ -164,8 +164,8 @@ def as_threads(count: int) -> None:
 
     for name in MACHINES[:count]:
         worker = Worker(replace(settings, machine=name, jobs_folder=settings.jobs_folder / name))
-        worker.mirror.start()
-        worker.errands.start()
+        worker.publisher.start()
+        worker.rpc_server.start()
         threading.Thread(target=worker._take_orders, args=(False,), daemon=True).start()
     threading.Event().wait()
 

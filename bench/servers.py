@@ -45,6 +45,11 @@ def cpu_of(pids: list[int]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
+def children(pid: int) -> list[int]:
+    """The processes that this one started and that live."""
+    return [int(child) for tasks in Path(f"/proc/{pid}/task").glob("*/children") for child in tasks.read_text().split()]
+
+
 class Server:
     """One of the two, from its start to its end."""
 
@@ -148,8 +153,7 @@ class Reference(Server):
         return "/"
 
     def web_pids(self) -> list[int]:
-        main = self.processes[0].pid
-        return [p for p in self.pids() if p != main and b"gunicorn" in Path(f"/proc/{p}/cmdline").read_bytes()]
+        return children(self.processes[0].pid)
 
 
 class Labwaiter(Server):
@@ -183,7 +187,4 @@ class Labwaiter(Server):
         return f"/{service}"
 
     def web_pids(self) -> list[int]:
-        main = self.processes[1].pid
-        return [
-            int(child) for tasks in Path(f"/proc/{main}/task").glob("*/children") for child in tasks.read_text().split()
-        ]
+        return children(self.processes[1].pid)

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # What the scripts above share where containers are asked for. Sourced, with the clone's folder in $root.
-#   ENGINE=docker|podman|none chooses; unset: docker, where one answers. NAME: the container's name, waiter.
+#   ENGINE=docker|podman|none chooses; unset: docker where it answers, else podman. NAME: the container's name, waiter.
 
 : "${root:?}"
 name=${NAME:-waiter}
@@ -10,7 +10,15 @@ client=labwaiter-client
 engine() { # the engine's command, or nothing
     case ${ENGINE:-auto} in
     none) ;;
-    auto) if docker info >/dev/null 2>&1; then echo docker; fi ;;
+    auto)
+        local candidate
+        for candidate in docker podman; do
+            if "$candidate" info >/dev/null 2>&1; then
+                echo "$candidate"
+                return
+            fi
+        done
+        ;;
     *)
         if ! "$ENGINE" info >/dev/null 2>&1; then
             echo "ENGINE=$ENGINE: no such engine answers." >&2
@@ -21,11 +29,45 @@ engine() { # the engine's command, or nothing
     esac
 }
 
-setting() { # the value that the file env gives a name, or the default
-    local value
-    value=$(sed -n "s/^$1=//p" "$root/env" | tail -n 1)
-    echo "${value:-$2}"
+mute_engine() { # one that is installed, and could be chosen, and doesn't answer; or nothing
+    local candidate
+    [[ ${ENGINE:-auto} == auto ]] || return 0
+    for candidate in docker podman; do
+        if command -v "$candidate" >/dev/null && ! "$candidate" info >/dev/null 2>&1; then
+            echo "$candidate"
+            return
+        fi
+    done
 }
+
+labwaiter() {
+    if [[ ! -x $root/.venv/bin/python ]]; then
+        echo "$root/.venv has a Python that user $(id -u) may not run: make a clone of your own, or call this as its user." >&2
+        return 1
+    fi
+    "$root/.venv/bin/python" -EP -m labwaiter "$@" # -EP: as Python is wanted elsewhere is nothing for here
+}
+
+settings() { # ENGINE [PORT]: what the file env and the environment set, judged in the image; PORT wins over both
+    local one from=$root/env given=(--env HOST= --env "PORT=") # the image has its own
+    for one in $(compgen -e); do
+        if grep -q "\"$one\"" "$root/app/labwaiter/settings.py"; then
+            given+=(--env "$one")
+        fi
+    done
+    [[ -e $from ]] || from=/dev/null
+    "$1" run --rm -i --network host ${given[@]+"${given[@]}"} ${2:+--env "PORT=$2"} "$image" settings --stdin --port "$(published "$1")" <"$from"
+}
+
+setting() { sed -n "s/^$1=//p"; } # of what these say on stdin
+
+published() { # the port of the container's that is there, or else the default
+    local port
+    port=$("$1" container inspect -f '{{range index .HostConfig.PortBindings "80/tcp"}}{{.HostPort}}{{end}}' "$name" 2>/dev/null) || true
+    echo "${port:-8080}"
+}
+
+in_lower_case() { LC_ALL=C tr '[:upper:]' '[:lower:]' <<<"$1"; } # of a service's name; Turkish would make another letter of I
 
 version() { sed -n 's/^__version__ = "\(.*\)"/\1/p' "$root/app/labwaiter/__init__.py"; }
 
@@ -57,10 +99,25 @@ running_jobs() { # how many jobs have not ended in it
     "$1" exec "$name" labwaiter jobs list --state queued --state running --json 2>/dev/null | grep -c '"serviceID"' || true
 }
 
-call_client() { # the test client in its container, as the calling user, in the calling folder
-    local tty=()
+called_at() { # ENGINE: the address of the deployment in its container, as the start has noted it there
+    "$1" container inspect -f '{{index .Config.Labels "labwaiter.at"}}' "$name"
+}
+
+call_client() { # ENGINE ADDRESS …: the test client in its container, as the calling user, in the calling folder
+    # It shares the network of the service's container, where that listens on 80: on the host's, a container of Docker
+    # Desktop would be in a machine of its own. Another address that is named is called over the host's.
+    local engine=$1 at=$2 network=host via='' tty=() port
+    shift 2
+    port=$(sed -nE 's,^http://[^/]*:([0-9]+)(/.*)?$,\1,p' <<<"$at")
+    if is_running "$engine" && is_ours "$engine" && [[ " $* " != *" --url"[=\ ]* ]]; then
+        local asked=${PORT:-$port}
+        [[ ! ${1:-} =~ ^[0-9]+$ ]] || asked=$1
+        if [[ $asked == "$port" ]]; then
+            network=container:$name via=127.0.0.1:80
+        fi
+    fi
     [[ -t 0 && -t 1 ]] && tty=(-t)
-    "$1" run --rm -i "${tty[@]}" --network host --user "$(id -u):$(id -g)" --env-file "$root/env" \
-        --env SESSION_TOKEN --env PORT --env TEST_CLIENT_LAST=/last/.last.json \
-        --volume "$PWD:/work" --volume "$root/test_client:/last" "$client" "${@:2}"
+    "$engine" run --rm -i ${tty[@]+"${tty[@]}"} --network "$network" --user "$(id -u):$(id -g)" --env SESSION_TOKEN --env PORT --env TEST_CLIENT_DEPLOYMENT \
+        --env "TEST_CLIENT_AT=$at" --env "TEST_CLIENT_VIA=$via" --env TEST_CLIENT_LAST=/last/.last.json \
+        --volume "$PWD:/work" --volume "$root/test_client:/last" "$client" "$@"
 }

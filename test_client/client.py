@@ -11,6 +11,7 @@ Exit status: 0 completed (or the call went well), 1 failed or aborted, 2 usage, 
 from __future__ import annotations
 
 import base64
+import json
 import logging
 import os
 import re
@@ -18,9 +19,12 @@ import socket
 import sys
 import time
 import urllib.error
+import urllib.request
 import uuid
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 import suds
@@ -29,7 +33,6 @@ import suds.client
 from last import last_id, remember
 from watching import Watch
 
-HERE = Path(__file__).resolve().parent
 FAILED, USAGE, UNREACHABLE = 1, 2, 3
 OURS = ("serviceID", "sessionToken", "extraParameters")
 TUTORIAL = {"Waiter": {"secondsToWait": "60"}}  # as the tutorial's client has it
@@ -44,17 +47,61 @@ class Ended(click.ClickException):
         self.exit_code = status
 
 
+def proxies(url: str) -> dict[str, str]:
+    """The proxies for an address as the environment names them; none for this machine's own. suds knows none."""
+    if via := os.environ.get("TEST_CLIENT_VIA"):  # where the address that everybody else calls is reached from here
+        return {"http": f"http://{via}"}
+    if _is_this_machine(urlsplit(url).hostname or ""):
+        return {}
+    proxies = urllib.request.getproxies()
+    kind, separator, _ = proxies.get(urlsplit(url).scheme, "").partition("://")
+    if separator and kind not in ("http", "https"):
+        raise Ended(
+            f"{url} can't be reached: a proxy of the kind {kind} is not spoken with, only one that begins with http.",
+            UNREACHABLE,
+        )
+    return proxies
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether a host is this very machine by its name or an address, in any spelling, as labwaiter itself judges it."""
+    host = host.lower().rstrip(".").partition("%")[0]
+    name = socket.gethostname().lower()
+    if host in ("localhost", name, name.partition(".")[0]) or host.endswith(".localhost"):
+        return True
+    if host.startswith(f"{name.partition('.')[0]}."):
+        try:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            return False
+        return any(_is_this_machine(str(one[4][0])) for one in found)
+    try:
+        address = ip_address(host)
+    except ValueError:
+        try:
+            address = IPv4Address(socket.inet_aton(host))  # 127.1
+        except (OSError, ValueError):
+            return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_loopback or address.is_unspecified:
+        return True
+    with socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as trial:
+        return trial.connect_ex((str(address), 9)) == 0 and trial.getsockname()[0] == str(address)
+
+
 class Service:
     """One service as its WSDL describes it."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         logging.getLogger("suds").setLevel(logging.CRITICAL + 1)
+        through = proxies(url)
         try:
             # a cached WSDL would be that of yesterday's service
-            self._client = suds.client.Client(url, cache=None, timeout=TIMEOUT)
+            self._client = suds.client.Client(url, cache=None, timeout=TIMEOUT, proxy=through)
         except suds.transport.TransportError as error:
-            raise Ended(f"{url} answers with HTTP {error.httpcode}: {_reason(error)}", UNREACHABLE) from None
+            answer = f"answers{_via(url)} with HTTP {error.httpcode}: {_reason(error)}"
+            raise Ended(f"{url} {answer}", UNREACHABLE) from None
         except (OSError, urllib.error.URLError) as error:
             raise _unreachable(url, error) from None
         except Exception as error:
@@ -99,11 +146,19 @@ def _fault_words(fault: Any) -> str:
     return f"{code}: {getattr(detail, 'description', None) or fault.faultstring}"
 
 
+def _via(url: str) -> str:
+    """Through which proxy it is called, without that one's password; "" for none."""
+    if os.environ.get("TEST_CLIENT_VIA"):
+        return ""
+    parts = urlsplit(proxies(url).get(urlsplit(url).scheme, ""))
+    return f" through the proxy {parts.hostname}:{parts.port or 80}" if parts.hostname else ""
+
+
 def _unreachable(url: str, error: Exception) -> Ended:
     reason = getattr(error, "reason", error)
     slow = isinstance(reason, (TimeoutError, socket.timeout))
     words = f"no answer within {TIMEOUT} s" if slow else getattr(reason, "strerror", None) or str(reason)
-    return Ended(f"{url} can't be reached: {words}. Does the service run there?", UNREACHABLE)
+    return Ended(f"{url} can't be reached{_via(url)}: {words}. Does the service run there?", UNREACHABLE)
 
 
 def _values(pairs: tuple[str, ...], known: list[str]) -> dict[str, str]:
@@ -119,18 +174,37 @@ def _values(pairs: tuple[str, ...], known: list[str]) -> dict[str, str]:
     return values
 
 
-def _context_root() -> str:
-    """CONTEXT_ROOT from the environment, or from the file env of this deployment."""
-    if "CONTEXT_ROOT" in os.environ:
-        return os.environ["CONTEXT_ROOT"]
+def _wsdl(name: str, port: str) -> str:
+    """The address of a service of the deployment that ./run.sh belongs to; of another port, if one is given."""
+    parts = urlsplit(os.environ.get("TEST_CLIENT_AT", "http://127.0.0.1:8080/sintef/docker_services"))
+    named = port or os.environ.get("PORT", "")
+    port = named or str(parts.port or 80)
+    click.echo(f"Using port {port}")
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    base = f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}"
+    if not named and (expected := os.environ.get("TEST_CLIENT_DEPLOYMENT")) is not None:
+        other = _deployment(base)
+        if other is not None and other != expected:
+            raise Ended(
+                f"Nothing of this clone runs: another deployment answers at {base}. Start this one by"
+                f" ./rebuildandrun.sh, or name the port of the other: ./run.sh {port} …",
+                UNREACHABLE,
+            )
+    return f"{base}/{name.lower()}/{name}?wsdl"
+
+
+def _deployment(base: str) -> str | None:
+    """Which deployment answers there; None where that can't be told."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies(base)))
     try:
-        lines = (HERE.parent / "env").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        if line.startswith("CONTEXT_ROOT="):
-            return line.partition("=")[2].strip()
-    return "/sintef/docker_services"
+        try:
+            with opener.open(f"{base}/health", timeout=TIMEOUT) as answer:
+                told = json.load(answer)
+        except urllib.error.HTTPError as error:
+            told = json.load(error)
+        return str(told["deployment"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _start(service: Service, name: str, pairs: tuple[str, ...], given_id: str | None, token: str) -> tuple[str, Any]:
@@ -161,7 +235,7 @@ def _known_id(service: Service, given_id: str | None) -> str:
 )
 @click.option("--url", help="The whole address of a WSDL, instead of port and service.")
 @click.option("--every", default=6.0, show_default=True, help="Seconds between two polls of watch.")
-@click.option("--page", type=click.Path(dir_okay=False), help="Where watch saves the last page [status.html].")
+@click.option("--page", type=click.Path(dir_okay=False), help="Where watch saves the page [status.html], or status.")
 def main(
     words: tuple[str, ...],
     name: str,
@@ -175,14 +249,20 @@ def main(
 
     \b
     start [name=value …]   start an execution (the Waiter's waits for 60 s)
-    status                 getServiceStatus of the last one started, or of --id
+    status                 getServiceStatus of the last one started, or of --id;
+                           its page goes into the file --page, if that is given
     abort                  stop it
     notify MESSAGE         send it a message
-    watch [name=value …]   poll until it ends; with inputs, or with nothing
-                           started yet, start one first
+    watch [name=value …]   poll until it ends, and save each page; with inputs, or
+                           with nothing started yet, start one first
     wsdl                   print the WSDL
     """
-    port = os.environ.get("PORT", "8080")
+    for text in (*words, name, given_id or "", token, url or ""):
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise Ended(
+                f"“{ascii(text)[1:-1]}” is no text in {sys.getfilesystemencoding().upper()}: write it so.", USAGE
+            )
+    port = ""
     if words and words[0].isdigit():
         port, *rest = words
         words = tuple(rest)
@@ -196,9 +276,7 @@ def main(
     if command == "notify" and len(more) != 1:
         raise click.UsageError("notify takes one message; put it in quotes.")
     if url is None:
-        click.echo(f"Using port {port}")
-        root = "/" + _context_root().strip("/") if _context_root().strip("/") else ""
-        url = f"http://localhost:{port}{root}/{name.lower()}/{name}?wsdl"
+        url = _wsdl(name, port)
     click.echo(f"wsdl URL is {url}")
     service = Service(url)
     if command == "wsdl":
@@ -209,7 +287,8 @@ def main(
     elif command == "status":
         click.echo("Calling getServiceStatus:")
         execution = _known_id(service, given_id)
-        click.echo(service.call("getServiceStatus", serviceID=execution, sessionToken=token))
+        reply = service.call("getServiceStatus", serviceID=execution, sessionToken=token)
+        click.echo(reply if page is None else _saved(str(reply.status_base64), Path(page)))
     elif command == "abort":
         click.echo("Calling abortService:")
         gone = service.call("abortService", serviceID=_known_id(service, given_id), sessionToken=token)
@@ -220,6 +299,17 @@ def main(
         click.echo(service.call("notifyService", sessionToken=token, serviceID=execution, message=more[0]))
     else:
         _watch(service, name, tuple(more), given_id, token, every, Path(page or "status.html"))
+
+
+def _saved(status: str, page: Path) -> str:
+    """Save the page that a status is, unless it is only a word; what to say of it."""
+    if status in ("COMPLETED", "UNCHANGED"):
+        return f"{status}, which comes without a page"
+    try:
+        page.write_bytes(base64.b64decode(status))
+    except OSError as error:
+        raise Ended(f"The page can't be saved as {page}: {error.strerror}.", FAILED) from None
+    return f"The page: {page}"
 
 
 def _watch(
@@ -262,4 +352,6 @@ def _watch(
 
 
 if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a locale's letters may lack some of a service's
     main()

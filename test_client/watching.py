@@ -45,6 +45,8 @@ class Watch:
     def _save(self, page: bytes) -> None:
         try:
             self.page.write_bytes(page)
+            if self._saved is None:
+                click.echo(f"The page, anew at each poll: {self.page}")
             self._saved = True
         except OSError as error:  # that is no reason not to watch on
             if self._saved is not False:

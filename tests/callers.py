@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import http.client
 import io
-import socket
 import subprocess
 import sys
 from typing import Any
 
-from engine import free_port
 from lab import Lab, eventually
 from labwaiter import catalogue
+from labwaiter.cli import web as processes
+from labwaiter.process import kill
 from labwaiter.settings import load
 from labwaiter.wsgi import Application
+from ports import free_port
 
 NS = "http://samples.example/"
 SOAP_11 = "http://schemas.xmlsoap.org/soap/envelope/"
@@ -51,7 +52,7 @@ class Caller:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.root = lab.settings.context_root
-        self.application = Application(load(lab.face_environment), catalogue.load(lab.settings.services))
+        self.application = Application(load(lab.face_environment), catalogue.of(lab.settings))
 
     def __call__(
         self, path: str, body: bytes | None = None, method: str = "", query: str = "", **environ: Any
@@ -92,9 +93,7 @@ class Web:
 
     def __init__(self, lab: Lab, workers: int = 1) -> None:
         self.lab = lab
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}{lab.settings.context_root}"
         command = [sys.executable, "-m", "labwaiter", "serve", "--port", str(self.port), "--workers", str(workers)]
         self.log = lab.root.parent / "web.log"
@@ -117,9 +116,11 @@ class Web:
         return f"{self.url}/{service.lower()}/{service}?wsdl"
 
     def close(self) -> None:
-        """End it."""
+        """End it, and workers whose main process a test has killed."""
         self.process.terminate()
         self.process.wait(20)
+        for who in processes.processes(load(self.lab.face_environment)):
+            kill(who)
 
 
 class Up(Web):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 from labwaiter.settings import ROOT, load
+from ports import free_port
 
 
 class Clone:
@@ -24,17 +24,21 @@ class Clone:
             if (ROOT / name).exists():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
-        with socket.socket() as trial:
-            trial.bind(("127.0.0.1", 0))
-            self.port = str(trial.getsockname()[1])
+        self.port = str(free_port())
         kept = ("PATH", "HOME", "LANG", "TMPDIR", "PIP_CERT", "SSL_CERT_FILE", "PIP_CONFIG_FILE")
         self.environment = {k: v for k, v in os.environ.items() if k in kept}
         self.environment |= {"PYTHON": os.path.realpath(sys.executable), "ENGINE": engine, **environment}
         self.settings = load({}, folder / "env")
 
-    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *words: str, user: int | None = None) -> subprocess.CompletedProcess[str]:
         script, *rest = words
         command = [str(self.folder / script), *rest]
         return subprocess.run(
-            command, cwd="/", env=self.environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+            command,
+            cwd="/",
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            **({} if user is None else {"user": user, "group": user, "extra_groups": []}),
         )

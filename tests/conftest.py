@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from callers import Caller, Web
 from fleetlab import way
 from lab import SAMPLES, Lab
+
+# one worker has them all, in their order: they share images, a story's deployment, addresses of this machine
+TOGETHER = (
+    "tests/containers/",
+    "tests/scripts/test_scripts.py",
+    "tests/fleet/test_drills.py",
+    *(
+        f"tests/corpus/test_{name}.py"
+        for name in ("draws", "forks_with_an_instrument", "services_apart", "stops_decide")
+    ),
+)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` means here: the tests mostly wait."""
+    return 2 * len(os.sched_getaffinity(0))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Each test goes to whoever is free, but for those of TOGETHER."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    # not pytest-xdist's own marks for that: with pytest 9.2 they have no effect
+    class Sharing(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((kept for kept in TOGETHER if nodeid.startswith(kept)), nodeid)
+
+    return Sharing(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

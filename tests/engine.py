@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -20,12 +19,6 @@ def docker(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(["docker", *words], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
-
-
-def free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
 
 
 class Container:

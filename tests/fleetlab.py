@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,30 +21,35 @@ from labwaiter.errors import ServiceError
 from labwaiter.fleet import open_jobs
 from labwaiter.fleet.route import machine_for
 from labwaiter.jobs import Jobs, Status
-from labwaiter.jobs.here import Here
+from labwaiter.jobs.local_store import LocalStore
 from labwaiter.jobs.names import folder_name
 from labwaiter.record import Record, Request, View
 from labwaiter.settings import ROOT, load
+from ports import free_port
 
 SECRET = "sixteen letters and more"
 os.environ["RQ_KEY_PREFIX"] = "lab:rq"  # before anybody imports rq: this process serves one lab
 REDIS = shutil.which("redis-server")
 
 
-def free_port() -> int:
-    """A port of the loopback address that nobody has now."""
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
-
-
 class RedisServer:
     """A real redis-server on a port of its own, with nothing on the disk unless asked for."""
 
-    def __init__(self, folder: Path, *options: str, password: str = "", host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        password: str = "",
+        host: str = "127.0.0.1",
+        before: Sequence[str] = (),
+    ) -> None:
+        """
+        Args:
+            before: what goes before a command, to have it run on another host.
+        """
         assert REDIS is not None
         self.port, self.host = free_port(), host
-        self.folder = folder
+        self.folder, self._before = folder, before
         self._options = ["--save", "", "--appendonly", "no", "--protected-mode", "no", *options]
         self.url = f"redis://{f':{password}@' if password else ''}{host}:{self.port}/0"
         if password:
@@ -56,7 +60,17 @@ class RedisServer:
     def start(self) -> None:
         """Start it, or start it again."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [REDIS, "--port", str(self.port), "--bind", self.host, "--dir", str(self.folder), *self._options]
+        command = [
+            *self._before,
+            REDIS,
+            "--port",
+            str(self.port),
+            "--bind",
+            self.host,
+            "--dir",
+            str(self.folder),
+            *self._options,
+        ]
         with open(self.folder / "redis.log", "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)  # type: ignore[arg-type]
         eventually(self._answers)
@@ -122,6 +136,16 @@ class Machine:
                 self.process.wait(60)
 
 
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End it, if need be at once."""
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 def fleet_environment(url: str, machine: str, toml: Path, prefix: str = "lab") -> dict[str, str]:
     """The settings of a machine of a lab of many."""
     return {
@@ -135,8 +159,8 @@ def fleet_environment(url: str, machine: str, toml: Path, prefix: str = "lab") -
 
 
 def sizeless(view: View) -> View:
-    """Without the sizes of files: the record of a line grows while it is looked at."""
-    return replace(view, files=tuple((name, 0) for name, _ in view.files))
+    """Without what differs from look to look: the sizes of files (the record of a line grows), how long it has run."""
+    return replace(view, ran=None, files=tuple((name, 0) for name, _ in view.files))
 
 
 class FleetLab(Lab):
@@ -154,7 +178,7 @@ class FleetLab(Lab):
         face["WAITER_LOG_FOLDER"] = str(self.aside / "face")
         self.face_environment = face
         self.jobs = open_jobs(load(face))
-        self.here = Here(self.settings)
+        self.local = LocalStore(self.settings)
 
     def told_long_ago(self, service_id: str, seconds: float = 21) -> None:
         self.redis.client.hincrbyfloat(f"lab:job:{folder_name(service_id)}", "told", -seconds)
@@ -165,14 +189,14 @@ class FleetLab(Lab):
 
         def same() -> bool:
             try:
-                here = self.here.view(self.here.record(name), None)
+                local = self.local.view(self.local.record(name), None)
             except ServiceError:
                 return True
             there = self.jobs.records.look(name)
             if there is None or there.view is None:
                 return False
-            told = replace(there.view, picture=there.picture, own_page=there.page, now=here.now)
-            return sizeless(told) == sizeless(here)
+            told = replace(there.view, picture=there.picture, own_page=there.page, now=local.now)
+            return sizeless(told) == sizeless(local)
 
         if self.machine.process is not None and self.machine.process.poll() is None:
             eventually(same, every=0.02)
@@ -208,11 +232,21 @@ class Fleet:
     """Several machines, each with a worker and a supervisor of its own, one Redis, and faces."""
 
     def __init__(
-        self, folder: Path, services: Path, names: tuple[str, ...], toml: str, settings: dict[str, str]
+        self,
+        folder: Path,
+        services: Path,
+        names: tuple[str, ...],
+        toml: str,
+        settings: dict[str, str],
+        server: Any = None,
     ) -> None:
+        """
+        Args:
+            server: the Redis, or several with sentinels, that it is given; None: one of its own.
+        """
         self.folder, self.services_folder, self.settings = folder, services, settings
         folder.mkdir(parents=True)
-        self.redis = RedisServer(folder / "redis")
+        self.redis = server or RedisServer(folder / "redis")
         self.toml = folder / "lab.toml"
         self.toml.write_text(
             toml + "".join(f"\n[machines.{name}]\n" for name in names if f"machines.{name}" not in toml)

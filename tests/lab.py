@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -13,16 +14,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from labwaiter import catalogue
-from labwaiter.jobs import Jobs, Status, link
+from labwaiter.jobs import Jobs, Status, supervisor_client
 from labwaiter.jobs.folder import Folder
 from labwaiter.jobs.names import folder_name
-from labwaiter.process import identify, mark_of, marked, open_pidfd
+from labwaiter.process import MARKER, identify, mark_of, marked, open_pidfd
 from labwaiter.record import Progress, Record
+from labwaiter.service import Service
 from labwaiter.settings import ROOT, Settings, load
 from labwaiter.watch import until
 
 SAMPLES = Path(__file__).parent / "samples"
-PATIENCE = 20.0  # s: how long a test waits for what must happen; never a measure of speed
+PATIENCE = 40.0  # s: how long a test waits for what must happen; never a measure of speed
 T = TypeVar("T")
 
 
@@ -58,8 +60,13 @@ class Lab:
         self.face_environment = self.environment  # of the web side: another machine's, in a lab of many
         self.store = Folder(self.settings.jobs_folder)
         self.jobs = Jobs(self.settings)
-        self.services = catalogue.load(services).services
+        self._offered = catalogue.of(self.settings)
         self.supervisors: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def services(self) -> dict[str, Service]:
+        """What it offers now."""
+        return self._offered.whole().services
 
     def supervise(self) -> subprocess.Popen[bytes]:
         """Start a supervisor; returns when it has the folder's lock, or has left."""
@@ -69,13 +76,13 @@ class Lab:
                 [sys.executable, "-m", "labwaiter.supervisor"], env=self.environment, stdout=log, stderr=log
             )
         self.supervisors.append(started)
-        eventually(lambda: link.alive(self.settings) is not None or started.poll() is not None)
+        eventually(lambda: supervisor_client.alive(self.settings) is not None or started.poll() is not None)
         return started
 
     @property
     def supervisor(self) -> int:
         """The pid of the supervisor in charge."""
-        return eventually(lambda: link.alive(self.settings))
+        return eventually(lambda: supervisor_client.alive(self.settings))
 
     @property
     def nursery(self) -> int:
@@ -83,7 +90,7 @@ class Lab:
         return eventually(self._nursery)
 
     def _nursery(self) -> int | None:
-        pid = link.alive(self.settings)
+        pid = supervisor_client.alive(self.settings)
         if not pid:
             return None
         for child in reversed(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):  # the newest
@@ -140,6 +147,11 @@ class Lab:
         assert record.runner is not None
         return record.runner.pid
 
+    def working(self, service_id: str) -> int:
+        """The pid of the process in which the function is called: a child of the runner, which imports nobody's."""
+        runner = self.running(service_id)
+        return int(eventually(lambda: Path(f"/proc/{runner}/task/{runner}/children").read_text().split())[0])
+
     def file(self, service_id: str, name: str) -> str:
         """A file of the job's folder, once something stands in it."""
         path = self.folder(service_id) / name
@@ -151,14 +163,16 @@ class Lab:
 
     def close(self) -> None:
         """Stop everything that this lab had started."""
-        link.stop(self.settings, 30)
+        supervisor_client.stop(self.settings, 30)
         for started in self.supervisors:
-            if started.poll() is None and link.alive(self.settings) != started.pid:
+            if started.poll() is None and supervisor_client.alive(self.settings) != started.pid:
                 started.kill()
             started.wait(30)
-        for name in list(self.store.names()):
-            for who in marked(mark_of(self.settings.jobs_folder, name)):
-                os.kill(who.pid, signal.SIGKILL)
+        marks = {f"{MARKER}={mark_of(self.settings.jobs_folder, name)}".encode() for name in self.store.names()}
+        for entry in Path("/proc").glob("[0-9]*"):  # one look at each process, however many jobs there were
+            with contextlib.suppress(OSError):
+                if marks & set((entry / "environ").read_bytes().split(b"\0")):
+                    os.kill(int(entry.name), signal.SIGKILL)
 
 
 def wait_gone(pid: int) -> None:

@@ -10,6 +10,7 @@ A client reads calls from its standard input, a line each, and answers each with
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 CLIENTS = Path(__file__).resolve().parent / "clients"
-JAXWS = ":/usr/share/java/*:/usr/share/jaxws/lib/*"
+JAXWS = ":/usr/share/java/jaxws-rt.jar"  # its manifest names what it needs: nothing else that lies there is meant
 NODE_SOAP = "1.1.10"
 Make = Callable[[Path, str], list[str]]  # a folder, the WSDL → the command of the client
 
@@ -69,23 +70,18 @@ def gsoap(folder: Path, wsdl: str) -> list[str]:
 
 
 def php(folder: Path, wsdl: str) -> list[str]:
-    need("php")
-    if "soap" not in run("php", "-m").split():
-        raise NotHere("PHP's soap extension is not installed")
+    php_packages(folder)
     return ["php", str(CLIENTS / "client.php"), wsdl]
 
 
 def node(folder: Path, wsdl: str) -> list[str]:
-    need("node", "npm")
-    run("npm", "install", "--silent", "--no-audit", "--no-fund", f"soap@{NODE_SOAP}", cwd=folder)
+    node_packages(folder)
     shutil.copy(CLIENTS / "client.js", folder)
     return ["node", str(folder / "client.js"), wsdl]
 
 
 def perl(folder: Path, wsdl: str) -> list[str]:
-    need("perl")
-    if subprocess.run(["perl", "-MSOAP::Lite", "-MURI::Escape", "-e1"], capture_output=True).returncode:
-        raise NotHere("SOAP::Lite is not installed")
+    perl_packages(folder)
     return ["perl", str(CLIENTS / "client.pl"), wsdl]
 
 
@@ -94,6 +90,73 @@ def mono(folder: Path, wsdl: str) -> list[str]:
     run("wsdl", "-out:Toolkit.cs", wsdl, cwd=folder)
     run("mcs", "-r:System.Web.Services.dll", "-out:client.exe", "Toolkit.cs", str(CLIENTS / "Client.cs"), cwd=folder)
     return ["mono", str(folder / "client.exe"), wsdl]
+
+
+@dataclass(frozen=True)
+class Described:
+    """A service as a toolkit is told of it."""
+
+    wsdl: str  # its address
+    start: str  # the start operation
+    inputs: dict[str, str]  # something for each mandatory input of its own
+
+
+Takes = Callable[[Path, Described], None]  # a folder, the service; raises CantImport
+REFUSALS = ["UnknownServiceID", "MissingParameter"]  # of a status of nobody's, and of a start with a blank serviceID
+
+
+def calling(*command: str, packages: Callable[[Path], None] = lambda folder: None) -> Takes:
+    """A toolkit without generated code: it calls status and start, each so that it is refused."""
+
+    def take(folder: Path, service: Described) -> None:
+        packages(folder)
+        *program, client = command
+        # node looks for its packages beside the file
+        script = shutil.copy(CLIENTS / client, folder) if program == ["node"] else CLIENTS / client.split()[0]
+        words = [*program, str(script), *client.split()[1:], service.wsdl, service.start, json.dumps(service.inputs)]
+        said = run(*words, cwd=folder).split()
+        if said[-2:] != REFUSALS:
+            raise CantImport(f"a status and a start were answered by {' and '.join(said)}")
+
+    return take
+
+
+def java_takes(folder: Path, service: Described) -> None:
+    need("wsimport", "javac")
+    run("wsimport", "-quiet", "-d", ".", "-p", "gen", service.wsdl, cwd=folder)  # and javac, which it runs
+
+
+def gsoap_takes(folder: Path, service: Described) -> None:
+    need("wsdl2h", "soapcpp2", "g++")
+    run("wsdl2h", "-o", "service.h", service.wsdl, cwd=folder)
+    run("soapcpp2", "-C", "-j", "service.h", cwd=folder)
+    if not Path("/usr/include/stdsoap2.h").exists():
+        raise NotHere("libgsoap-dev is not installed")
+    made = [str(file) for file in folder.glob("soap*.cpp")]
+    run("g++", "-fsyntax-only", "-I.", *made, cwd=folder)
+
+
+def mono_takes(folder: Path, service: Described) -> None:
+    need("mono", "mcs", "wsdl")
+    run("wsdl", "-out:Made.cs", service.wsdl, cwd=folder)
+    run("mcs", "-target:library", "-r:System.Web.Services.dll", "-out:made.dll", "Made.cs", cwd=folder)
+
+
+def node_packages(folder: Path) -> None:
+    need("node", "npm")
+    run("npm", "install", "--silent", "--no-audit", "--no-fund", f"soap@{NODE_SOAP}", cwd=folder)
+
+
+def php_packages(folder: Path) -> None:
+    need("php")
+    if "soap" not in run("php", "-m").split():
+        raise NotHere("PHP's soap extension is not installed")
+
+
+def perl_packages(folder: Path) -> None:
+    need("perl")
+    if subprocess.run(["perl", "-MSOAP::Lite", "-MURI::Escape", "-e1"], capture_output=True).returncode:
+        raise NotHere("SOAP::Lite is not installed")
 
 
 def of_python(package: str) -> Callable[[], str]:
@@ -116,25 +179,37 @@ class Kit:
 
     name: str
     make: Make
+    takes: Takes
     version: Callable[[], str]
     packages: str = ""  # Debian's
 
 
 KITS = {
-    "suds": Kit("suds-community", python("suds"), of_python("suds-community")),
-    "zeep": Kit("zeep, strict", python("zeep"), of_python("zeep")),
-    "zeep-lax": Kit("zeep, not strict", python("zeep-lax"), of_python("zeep")),
-    "jaxws": Kit("JAX-WS RI (Java)", java, first_line("wsimport", "-version"), "jaxws default-jdk-headless"),
-    "gsoap": Kit("gSOAP (C++)", gsoap, last_line("soapcpp2", "-V"), "gsoap libgsoap-dev g++"),
-    "php": Kit("PHP SoapClient", php, first_line("php", "-r", "echo PHP_VERSION;"), "php-cli php-soap"),
-    "node": Kit("node soap", node, lambda: NODE_SOAP, "nodejs npm"),
+    "suds": Kit("suds-community", python("suds"), calling(sys.executable, "any.py suds"), of_python("suds-community")),
+    "zeep": Kit("zeep, strict", python("zeep"), calling(sys.executable, "any.py zeep"), of_python("zeep")),
+    "zeep-lax": Kit(
+        "zeep, not strict", python("zeep-lax"), calling(sys.executable, "any.py zeep-lax"), of_python("zeep")
+    ),
+    "jaxws": Kit(
+        "JAX-WS RI (Java)", java, java_takes, first_line("wsimport", "-version"), "jaxws default-jdk-headless"
+    ),
+    "gsoap": Kit("gSOAP (C++)", gsoap, gsoap_takes, last_line("soapcpp2", "-V"), "gsoap libgsoap-dev g++"),
+    "php": Kit(
+        "PHP SoapClient",
+        php,
+        calling("php", "any.php", packages=php_packages),
+        first_line("php", "-r", "echo PHP_VERSION;"),
+        "php-cli php-soap",
+    ),
+    "node": Kit("node soap", node, calling("node", "any.js", packages=node_packages), lambda: NODE_SOAP, "nodejs npm"),
     "perl": Kit(
         "Perl SOAP::Lite",
         perl,
+        calling("perl", "any.pl", packages=perl_packages),
         first_line("perl", "-MSOAP::Lite", "-e", "print SOAP::Lite->VERSION"),
         "libsoap-lite-perl",
     ),
-    "mono": Kit("Mono (C#)", mono, first_line("mono", "--version"), "mono-devel mono-mcs"),
+    "mono": Kit("Mono (C#)", mono, mono_takes, first_line("mono", "--version"), "mono-devel mono-mcs"),
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,13 +18,15 @@ from pathlib import Path
 
 from callers import Web
 from cases import CASES, Verdict
-from kits import KITS, CantImport, Client, Kit, NotHere
+from kits import KITS, CantImport, Client, Described, Kit, NotHere
 from lab import Lab
+from labwaiter.service import Service
 
 HERE = Path(__file__).resolve().parent
 TABLE = HERE.parent / "docs" / "toolkits.md"
 SIGNS = {"passes": "✓", "can't do": "–", "WRONG": "✗"}
 IMPORTED = "the WSDL is imported"
+SHIPPED = "every shipped service is taken"
 
 
 def tried(kit: Kit, wsdl: str) -> dict[str, Verdict]:
@@ -37,6 +40,24 @@ def tried(kit: Kit, wsdl: str) -> dict[str, Verdict]:
             return {IMPORTED: Verdict("passes"), **{name: case(client) for name, case in CASES.items()}}
         finally:
             client.close()
+
+
+def described(service: Service, wsdl: str) -> Described:
+    """A service with something for each of its mandatory inputs."""
+    own = [p for p in service.inputs if p.mandatory and p.kind != "instrument"]
+    some = {"int": "1", "float": "1", "boolean": "true"}
+    return Described(wsdl, service.operation, {p.name: (*p.choices, some.get(p.kind, "x"))[0] for p in own})
+
+
+def takes(kit: Kit, services: list[Described]) -> Verdict:
+    """Whether a toolkit takes each of these services. Raises NotHere."""
+    for service in services:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                kit.takes(Path(folder), service)
+            except CantImport as error:
+                return Verdict("WRONG", f"{service.start}: {error}")
+    return Verdict("passes")
 
 
 def written(results: dict[str, dict[str, Verdict]], missing: dict[str, str]) -> str:
@@ -54,7 +75,7 @@ def written(results: dict[str, dict[str, Verdict]], missing: dict[str, str]) -> 
         "| --- |" + " :-: |" * len(kits),
     ]
     notes: dict[tuple[str, str], list[str]] = {}
-    for case in (IMPORTED, *CASES):
+    for case in (IMPORTED, *CASES, SHIPPED):
         cells = []
         for key, kit in kits.items():
             verdict = results[key].get(case, Verdict("WRONG", "not reached"))
@@ -88,13 +109,18 @@ def main() -> int:
     results: dict[str, dict[str, Verdict]] = {}
     missing: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
-        lab = Lab(Path(folder) / "jobs", HERE / "services", LABWAITER_QUIET="1")
+        services = Path(folder) / "services"
+        shutil.copytree(HERE.parent / "app" / "services", services)
+        shutil.copy(HERE / "services" / "toolkit.py", services)
+        lab = Lab(Path(folder) / "jobs", services, LABWAITER_QUIET="1")
         lab.supervise()
         web = Web(lab)
+        shipped = [described(one, web.wsdl(name)) for name, one in lab.services.items() if name != "Toolkit"]
         try:
             for name, kit in chosen.items():
                 try:
                     results[name] = tried(kit, web.wsdl("Toolkit"))
+                    results[name][SHIPPED] = takes(kit, shipped)
                 except NotHere as why:
                     missing[name] = str(why)
                     print(f"{kit.name}: left out, {why}")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from .errors import InvalidParameter, JobFailed
 from .parameter import Driver, Length, Range, Seconds, Suffix, Unit, hours, minutes
 from .program import Command, Script
-from .runner.job import Aborted, Job
+from .runner.job import Job
+from .runner.stop import Aborted
 from .service import Outputs, service
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import logging
 import secrets
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,15 +20,16 @@ from typing import Any, BinaryIO
 
 from . import catalogue
 from . import settings as settings_module
-from .catalogue import Catalogue
+from .caller import Caller
 from .errors import JobAborted, JobFailed
 from .fleet import open_jobs
 from .jobs import Jobs
-from .jobs.exchange import LOOKED_AT_MAX
+from .jobs.artifacts import LOOKED_AT_MAX
 from .record import Record, State
 from .service import Service
 from .settings import Settings
 
+logging.getLogger(__package__).addHandler(logging.NullHandler())  # a script's stderr is its own, unless it wants logs
 _WAIT = 60.0  # s of one wait; longer ones are several
 
 
@@ -40,11 +41,11 @@ class Data:
 
     def names(self) -> list[str]:
         """Their names; at most 500. Raises Unavailable: its machine can't be reached."""
-        return [file for file, _ in self._jobs.exchange.listing(self._name, LOOKED_AT_MAX)]
+        return [file for file, _ in self._jobs.artifacts.listing(self._name, LOOKED_AT_MAX)]
 
     def sizes(self) -> dict[str, int]:
         """Their sizes in bytes. Raises Unavailable."""
-        return dict(self._jobs.exchange.listing(self._name, LOOKED_AT_MAX))
+        return dict(self._jobs.artifacts.listing(self._name, LOOKED_AT_MAX))
 
     def path(self, name: str) -> Path:
         """Where a file lies on this machine; one of another machine is fetched first. Read it, don't write it.
@@ -53,7 +54,7 @@ class Data:
             FileNotFoundError: there is no such file.
             Unavailable: its machine can't be reached.
         """
-        found = self._jobs.exchange.made(self._name, name)
+        found = self._jobs.artifacts.made(self._name, name)
         if found is None:
             raise FileNotFoundError(f"This execution has made no file {name}.")
         return found
@@ -214,13 +215,10 @@ class Client:
         self.settings = settings or settings_module.load()
         self.user = user
         self._jobs = open_jobs(self.settings)
-        self._turn = threading.Lock()
-        self._offered: Catalogue | None = None
+        self._offered = catalogue.of(self.settings, quiet=True)
 
     def _service(self, name: str) -> Service:
-        with self._turn:  # the service files are imported once, when the first execution is started
-            self._offered = self._offered or catalogue.load(self.settings.services)
-        return self._offered.get(name)
+        return self._offered.now(name).get(name)
 
     def start(self, service: str, service_id: str | None = None, /, **inputs: Any) -> Execution:
         """Start an execution of a service, or find the same one again.
@@ -239,7 +237,7 @@ class Client:
             service_id = f"{found.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
         address = self.settings.public_url + self.settings.context_root if self.settings.public_url else ""
         with contextlib.suppress(JobFailed, JobAborted):  # the same start again: the execution says how it ended
-            self._jobs.start(found, service_id, inputs, user=self.user, address=address)
+            self._jobs.start(found, service_id, inputs, caller=Caller(self.user, public_url=address))
         return self.get(service_id)
 
     def get(self, service_id: str) -> Execution:

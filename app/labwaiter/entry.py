@@ -22,6 +22,8 @@ class Entry:
     unpolled: float | None = None  # s of its workflow manager's silence after which its job is aborted
     safe_seconds: float = 20.0
     reconnect: float = 10.0  # s
+    settle: float | None = None  # s that it may take to boot when its line is opened; None: as its driver says
+    greeting: str | None = None  # a pattern for what it says then
     power: tuple[str, int] | None = None  # a relay board and the number of a relay on it
     safe: str = ITSELF  # "module:function" for a foreign driver, or NOTHING_TO_DO
     options: dict[str, Any] = field(default_factory=dict)  # more keyword arguments of the driver

@@ -86,6 +86,11 @@ class Unavailable(ServiceError):
     code = "Unavailable"
 
 
+def internal(incident: str) -> str:
+    """What a caller hears of our own mistakes; the log has the rest under that name."""
+    return f"The service has met an error of its own; the administrator finds it in the log as {incident}."
+
+
 # -- The execution itself came to a bad end: told after its page was shown. --------------------
 
 

@@ -8,6 +8,8 @@ note = "bench 2; ask Ada"
 unpolled = 120            # abort when its workflow manager is silent for so many seconds; "continue" is the default
 safe_seconds = 20         # to make it safe
 reconnect = 10            # seconds in which a lost line must be back
+settle = 3                # seconds that it may take to boot when its port is opened
+greeting = "Ready"        # a pattern for what it says then
 power = "relays.2"        # a relay that cuts it off when it can't be made safe
 safe = "my_lab:switch_off"   # for another library's driver: how it is made safe, or "nothing to do"
 machine = "bench2"        # on which machine it is, of many
@@ -26,10 +28,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .device import Part, conflict, parts
 from .entry import ITSELF, NOTHING_TO_DO, Entry, Machine
 from .errors import Misconfigured, MissingParameter, UnknownInstrument
 from .labfile import Reader
 from .parameter import Parameter, shown
+from .settings import read_text
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,17 @@ class Lab:
         wanted = set(drivers)
         return [name for name, entry in self.entries.items() if entry.driver in wanted or wanted & _ancestors(entry)]
 
+    def twins(self, name: str) -> set[str]:
+        """The names under which the device of an instrument stands here, its own too: it has one holder."""
+        if name not in self.entries:
+            return {name}
+        mine = self._parts(name)
+        return {name} | {other for other in self.entries if conflict(mine, self._parts(other))}
+
+    def _parts(self, name: str) -> frozenset[Part]:
+        entry = self.entries[name]
+        return frozenset(part._replace(name=f"{entry.machine} {part.name}") for part in parts(entry.port))
+
     def choose(self, parameters: Iterable[Parameter], inputs: dict[str, Any]) -> dict[str, Any]:
         """The inputs with the instruments' names: the one that fits where none was named.
 
@@ -89,8 +104,10 @@ class Lab:
                     f"The instrument {name} is of another kind than {parameter.name} needs; those that fit: {known}."
                 )
             if name in taken:
-                raise UnknownInstrument(f"The instrument {name} is named twice; each input needs one of its own.")
-            taken.add(name)
+                raise UnknownInstrument(
+                    f"The instrument {name} is named twice, or its device is; each input needs one of its own."
+                )
+            taken |= self.twins(name)
             chosen[parameter.name] = name
         return chosen
 
@@ -126,12 +143,10 @@ def load(file: Path) -> Lab:
         Misconfigured: a mistake in it, in a sentence with its line.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_text(file)
         said = tomllib.loads(text)
     except FileNotFoundError:
         return Lab({})
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"{file.name} can't be read: {error}.") from error
     except tomllib.TOMLDecodeError as error:
         raise Misconfigured(f"{file.name} is no TOML: {error}.") from error
     reader = Reader(file.name, text)
@@ -161,6 +176,15 @@ def load(file: Path) -> Lab:
     return Lab(entries, machines)
 
 
+def mistake(file: Path) -> str:
+    """What is wrong with the file, in a sentence for whoever keeps it; "" if nothing is."""
+    try:
+        load(file)
+        return ""
+    except Misconfigured as error:
+        return str(error)
+
+
 class Kept:
     """The lab as its file says it, read again whenever that has changed."""
 
@@ -185,4 +209,4 @@ class Kept:
         return self._lab
 
 
-__all__ = ["ITSELF", "NOTHING_TO_DO", "Entry", "Kept", "Lab", "Machine", "load", "resolve"]
+__all__ = ["ITSELF", "NOTHING_TO_DO", "Entry", "Kept", "Lab", "Machine", "load", "mistake", "resolve"]

@@ -17,6 +17,8 @@ _KEYS = _LINE_KEYS | {
     "unpolled",
     "safe_seconds",
     "reconnect",
+    "settle",
+    "greeting",
     "power",
     "safe",
     "options",
@@ -28,7 +30,7 @@ class Reader:
     """Reads one file's tables, and says where a mistake is."""
 
     def __init__(self, file: str, text: str) -> None:
-        self.file, self.lines = file, text.splitlines()
+        self.file, self.lines = file, text.split("\n")
 
     def wrong(self, name: str, key: str, what: str) -> Misconfigured:
         """The mistake with its line."""
@@ -84,12 +86,15 @@ class Reader:
             unpolled = None
         elif not _number(unpolled, 60, 86400 * 7):
             raise self.wrong(name, "unpolled", 'unpolled is "continue", or a number of seconds, 60 at least')
-        for key, low, high in (("safe_seconds", 1, 600), ("reconnect", 0, 3600)):
+        for key, low, high in (("safe_seconds", 1, 600), ("reconnect", 0, 3600), ("settle", 0, 300)):
             if key in said and not _number(said[key], low, high):
                 raise self.wrong(name, key, f"{key} is a number of seconds from {low} to {high}")
         for key in ("dtr", "rts", "xonxoff", "rtscts"):
             if key in said and not isinstance(said[key], bool):
                 raise self.wrong(name, key, f"{key} is true or false")
+        greeting = said.get("greeting")
+        if greeting is not None and not _pattern(greeting):
+            raise self.wrong(name, "greeting", 'greeting is a pattern for the line that it says, e.g. "Ready"')
         if "baudrate" in said and not _number(said["baudrate"], 50, 10_000_000):
             raise self.wrong(name, "baudrate", "the baud rate is a whole number, e.g. 9600")
         if "options" in said and not isinstance(said["options"], dict):
@@ -117,11 +122,20 @@ class Reader:
             unpolled=unpolled,
             safe_seconds=float(said.get("safe_seconds", 20.0)),
             reconnect=float(said.get("reconnect", 10.0)),
+            settle=float(said["settle"]) if "settle" in said else None,
+            greeting=greeting,
             power=power,
             safe=safe or ITSELF,
             options=dict(said.get("options", {})),
             machine=str(said.get("machine", "")),
         )
+
+
+def _pattern(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(value) and bool(re.compile(value))
+    except re.error:
+        return False
 
 
 def _number(value: Any, low: float, high: float) -> bool:

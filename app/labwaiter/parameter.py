@@ -12,9 +12,10 @@ from pathlib import PurePath
 from typing import Annotated, Any
 
 from .errors import InvalidParameter, MissingParameter
+from .values import DIGITS_MAX, plain
+from .values import text_of as text_of  # who writes inputs and outputs looks for it here
 
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1  # xs:int, as workflow editors know it
-INT_DIGITS = 1000  # what is longer is no number: Python reads 4300 digits, and slower the more there are
 TEXT_MAX = 1_000_000  # characters; longer inputs belong in a file
 UNSET = "UNSET"  # the tutorial's placeholder for a text that isn't there yet
 
@@ -81,7 +82,7 @@ class Parameter:
     """One input or output of a service as data."""
 
     name: str
-    # "text", "int", "float", "boolean", "file": a file's name, as `jobs.exchange` understands it, or "instrument":
+    # "text", "int", "float", "boolean", "file": a file's name, as `jobs.artifacts` understands it, or "instrument":
     # the name of one in lab.toml
     kind: str
     choices: tuple[str, ...] = ()  # a text that must be one of these
@@ -152,7 +153,8 @@ class Parameter:
         low = INT_MIN if self.kind == "int" and self.low is None else self.low
         high = {"int": INT_MAX, "text": TEXT_MAX}.get(self.kind) if self.high is None else self.high
         measured = not self.choices and self.kind != "boolean"
-        if measured and ((low is not None and size < low) or (high is not None and size > high)):
+        # NaN is neither below nor above anything: it is within no limits
+        if measured and ((low is not None and not size >= low) or (high is not None and not size <= high)):
             limits = dataclasses.replace(self, low=low, high=high).limits
             got = f"{size} characters" if self.kind == "text" else shown(value)
             raise InvalidParameter(f"The input {self.name} must be {limits}, not {got}.")
@@ -160,8 +162,12 @@ class Parameter:
 
     def _typed(self, value: Any) -> Any:
         wrong = InvalidParameter(f"The input {self.name} must be {_ARTICLE[self.kind]}, not {shown(value)}.")
-        if self.kind == "file" and isinstance(value, PurePath):
-            return str(value)
+        if self.kind == "file" and not isinstance(value, (str, PurePath)):
+            raise wrong
+        try:
+            value = plain(value)
+        except TypeError:
+            raise wrong from None
         if self.kind in ("text", "file"):
             if not isinstance(value, str):
                 raise wrong
@@ -173,19 +179,21 @@ class Parameter:
             if self.kind == "boolean":
                 return value in ("true", "1")
             if self.kind == "int":
-                if len(value) > INT_DIGITS:
+                if len(value) > DIGITS_MAX:
                     raise wrong
                 return int(value)
             value = float(value)
         if self.kind == "boolean":
             if isinstance(value, bool):
                 return value
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            if self.kind == "float":
-                if value == value and abs(value) != float("inf"):
-                    return float(value)
-            elif isinstance(value, int):
+        elif not isinstance(value, bool):
+            if self.kind == "int" and isinstance(value, int):
                 return value
+            if self.kind == "float":
+                try:
+                    return float(value)
+                except OverflowError:  # a whole number of Python's beyond the largest double
+                    raise wrong from None
         raise wrong
 
 
@@ -199,7 +207,7 @@ _ARTICLE = {
 }
 _WRITTEN = {
     "int": re.compile(r"[+-]?[0-9]+"),
-    "float": re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"),
+    "float": re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?INF|NaN"),  # as XML Schema writes it
     "boolean": re.compile(r"true|false|1|0"),
 }
 
@@ -207,14 +215,12 @@ _WRITTEN = {
 def _number(value: float | None) -> str | None:
     if value is None:
         return None
-    return str(int(value)) if float(value).is_integer() else str(value)
+    return str(int(value)) if float(value).is_integer() else text_of(value)
 
 
-def text_of(value: Any) -> str:
-    """A value as it's written on the wire and on pages: true, 3, 2.5, text."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
+def same(one: Any, other: Any) -> bool:
+    """Whether two values of an input are the same: NaN is the same as NaN, here."""
+    return bool(one == other or (one != one and other != other))
 
 
 def shown(value: Any, limit: int = 40) -> str:

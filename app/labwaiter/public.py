@@ -2,52 +2,110 @@
 
 PUBLIC_URL decides; else what a trusted proxy says this caller called (X-Forwarded-Proto, -Host,
 -Prefix, as nginx, Traefik and Apache are told to send them); else what the caller's own request
-says. Nothing is remembered from one request to the next.
+says. Nothing is remembered from one request to the next. Where none of these tells an address that
+a caller can call, there is none: then `root` is "".
 """
 
 from __future__ import annotations
 
 import re
-from contextvars import ContextVar
-from ipaddress import ip_address
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
-from .settings import Settings
+from .settings import HOST, Settings, address_in, is_everywhere
 
-HERE: ContextVar[str] = ContextVar("HERE", default="")  # `root` of the call that is being answered
-_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
-_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
+# RFC 9110, section 7.2, as names and addresses are written in the field: no user, no zone, no percent-encoding
+_HOST = re.compile(rf"(?P<host>{HOST})(:(?P<port>[0-9]{{0,5}}))?")
+_SLASHES = re.compile("//+")
+_PREFIX = re.compile(r"(/(?!\.\.?(?:/|$))[A-Za-z0-9._~-]+)+/?")
 
 
 def path_of(environ: dict[str, Any], settings: Settings) -> str:
     """The path that was called below the context root; a proxy may keep that in front or strip it.
 
-    "/waiter/Waiter", or "" for the context root itself.
+    "/waiter/Waiter", or "" for the context root itself. Several slashes are one: proxies put such together.
     """
-    path: str = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).rstrip("/")
+    path = _SLASHES.sub("/", environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).rstrip("/")
     root = settings.context_root
     return path[len(root) :] if path == root or path.startswith(root + "/") else path
 
 
+def bad_host(environ: dict[str, Any]) -> str:
+    """What is wrong with a request's Host, in a sentence: RFC 9112, section 3.2, wants a 400 then. "" if nothing is."""
+    host = environ.get("HTTP_HOST", "")
+    if not host and environ.get("SERVER_PROTOCOL", "HTTP/1.0") in ("HTTP/1.0", "HTTP/1"):
+        return ""
+    if host and (_usable(host) or _zoned(host) or _everywhere(host)):
+        return ""
+    wrong = "has several Hosts" if "," in host else "has a Host that is none"
+    if not host:  # the web server tells both alike
+        wrong = "has no Host, or one in other letters than ASCII"
+    return f"The request {wrong}: name the host that is called in one Host header."
+
+
 def root(environ: dict[str, Any], settings: Settings) -> str:
-    """Scheme, host and context root as this very caller reaches them, without a slash at the end."""
+    """Scheme, host and context root as this very caller reaches them, without a slash at the end.
+
+    "" where nobody says how the caller reaches them: no Host, or one with a zone that only the caller's machine knows,
+    and a server that listens to every address.
+    """
     if settings.public_url:
         return settings.public_url + settings.context_root
     scheme = environ.get("wsgi.url_scheme", "http")
-    host = environ.get("HTTP_HOST", "")
+    host = _usable(environ.get("HTTP_HOST", ""))
     prefix = settings.context_root
     if _trusted(environ.get("REMOTE_ADDR", ""), settings):
         forwarded = _first(environ, "HTTP_X_FORWARDED_PROTO").lower()
         scheme = forwarded if forwarded in ("http", "https") else scheme
-        forwarded = _first(environ, "HTTP_X_FORWARDED_HOST")
-        host = forwarded if _HOST.fullmatch(forwarded) else host
-        forwarded = _first(environ, "HTTP_X_FORWARDED_PREFIX")
+        host = _usable(_first(environ, "HTTP_X_FORWARDED_HOST")) or host
+        forwarded = _SLASHES.sub("/", _first(environ, "HTTP_X_FORWARDED_PREFIX"))
         if _PREFIX.fullmatch(forwarded):
-            kept = environ.get("PATH_INFO", "").startswith(prefix + "/") if prefix else False
-            prefix = forwarded.rstrip("/") + (prefix if kept else "")
-    if not _HOST.fullmatch(host):
-        host = f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
-    return f"{scheme}://{host}{prefix}"
+            path = _SLASHES.sub("/", environ.get("PATH_INFO", ""))
+            kept = path.startswith(prefix + "/") if prefix else False
+            forwarded = forwarded.rstrip("/")
+            # a proxy that keeps the path may name the context root itself
+            prefix = forwarded + (prefix if kept and not forwarded.endswith(prefix) else "")
+    host = host or _listened_on(environ)
+    return f"{scheme}://{host}{prefix}" if host else ""
+
+
+@lru_cache(256)  # each call has one, mostly the same
+def _usable(host: str) -> str:
+    """A Host as an address can have it: without a colon that no port follows; "" for what is none."""
+    found = _HOST.fullmatch(host)
+    if found is None or not 0 < int(found["port"] or 80) <= 65535:
+        return ""
+    try:
+        address = address_in(found["host"])
+    except ValueError:
+        return ""
+    if address is not None and address.is_unspecified:
+        return ""
+    return f"{found['host']}:{found['port']}" if found["port"] else found["host"]
+
+
+def _everywhere(host: str) -> bool:
+    """Whether it is 0.0.0.0 or [::], by which some call their own machine: served, but told to nobody."""
+    found = _HOST.fullmatch(host)
+    return found is not None and is_everywhere(found["host"])
+
+
+def _zoned(host: str) -> bool:
+    """Whether it is an address of one link, with the zone by which the caller's own machine names that (RFC 6874)."""
+    return re.fullmatch(r"\[[0-9A-Fa-f:.]+%[A-Za-z0-9._%~-]+\](:[0-9]{0,5})?", host) is not None
+
+
+def _listened_on(environ: dict[str, Any]) -> str:
+    """The address that the server listens on, as a URL has it; "" where that is every address, or of one link."""
+    name, port = environ["SERVER_NAME"], environ["SERVER_PORT"]
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return _usable(f"{name}:{port}")
+    if address.is_unspecified or "%" in name:
+        return ""
+    return f"[{name}]:{port}" if address.version == 6 else f"{name}:{port}"
 
 
 def _first(environ: dict[str, Any], name: str) -> str:
@@ -58,7 +116,9 @@ def _first(environ: dict[str, Any], name: str) -> str:
 
 def _trusted(address: str, settings: Settings) -> bool:
     try:
-        caller = ip_address(address)
+        caller: IPv4Address | IPv6Address = ip_address(address)
     except ValueError:
         return False
+    if isinstance(caller, IPv6Address) and caller.ipv4_mapped:  # as a server that listens to :: sees callers over IPv4
+        caller = caller.ipv4_mapped
     return any(caller in network for network in settings.trusted_proxies)

@@ -47,7 +47,9 @@ class Request:
     created: float = 0.0  # Unix time, s
     instruments: tuple[str, ...] = ()  # the names of those that it needs
     address: str = ""  # this deployment's public address, as the caller reached it
+    polls: bool = False  # the caller asks for its status again and again
     files: tuple[str, ...] = ()  # the names of the files that it is given
+    signature: dict[str, Any] = field(default_factory=dict)  # the service as it was then: `service.service_of`
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Stopping:
 
 
 @dataclass(frozen=True)
-class Condition:
+class StoredState:
     """state.json: written by the supervisor alone."""
 
     state: State = State.QUEUED
@@ -79,8 +81,10 @@ class Condition:
     started: float | None = None  # Unix time, s
     started_boot: float | None = None  # boot clock, s: deadlines are counted on it
     ended: float | None = None  # Unix time, s
+    ran: float | None = None  # s from its begin to its end, by the boot clock: a wall clock that is set changes nothing
     runner: Identity | None = None
     stopping: Stopping | None = None
+    marks_begin: bool = False  # its runner leaves the mark `begun` before it begins: releases before 0.5 did not
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,9 @@ class Record:
     state: State
     why: str = ""  # one sentence for the user, for failed and aborted
     started: float | None = None  # Unix time, s
+    started_boot: float | None = None  # boot clock of its machine, s
     ended: float | None = None  # Unix time, s
+    ran: float | None = None  # s that it ran, of one that has ended; None where that isn't known
     outputs: dict[str, Any] | None = None  # only when completed
     runner: Identity | None = None
     stopping: Stopping | None = None
@@ -148,14 +154,25 @@ class Silence:
 
 
 @dataclass(frozen=True)
+class Holder:
+    """Who has an instrument that a job waits for, or what is with it."""
+
+    words: str  # "smu is in use by Sweep"
+    since: float | None = None  # Unix time, s
+    until: float | None = None  # Unix time, s: when it is free at the latest
+
+
+@dataclass(frozen=True)
 class View:
     """All that a page shows of one execution, read at one moment. Bounded, not yet escaped."""
 
     record: Record
     now: float  # Unix time of the look, s
+    ran: float | None = None  # s that it has been running, or ran, by the boot clock; None where that isn't known
     progress: Progress = Progress()  # progress.json, else the program's status.txt
     place: int | None = None  # in the queue, from 1; None when not queued
     ahead: str = ""  # why a queued one waits, e.g. "100 of 100 jobs are running"
+    holders: tuple[Holder, ...] = ()  # of the instruments that a queued one waits for
     limit: float | None = None  # s the job may run
     messages: tuple[str, ...] = ()  # the last ones received
     message_count: int = 0
@@ -168,7 +185,7 @@ class View:
     note: str = ""  # what the looker has to say of this look
 
 
-def move(now: Condition, to: State, **changes: Any) -> Condition:
+def move(now: StoredState, to: State, **changes: Any) -> StoredState:
     """The condition after a move: the one place where a job changes its state.
 
     Raises:
@@ -181,7 +198,12 @@ def move(now: Condition, to: State, **changes: Any) -> Condition:
     return replace(now, state=to, **changes)
 
 
-def settle(condition: Condition, end: End | None) -> tuple[State, str]:
+def unbegun() -> StoredState:
+    """The condition of a job whose process ended before its work began: it waits again, as if none had been."""
+    return StoredState()
+
+
+def settle(condition: StoredState, end: End | None) -> tuple[State, str]:
     """How a job whose runner is gone (or has written its end) ended, and the sentence for its user.
 
     end.json decides. One thing it can't know: whether the SIGTERM that the runner reports as
@@ -201,7 +223,7 @@ def settle(condition: Condition, end: End | None) -> tuple[State, str]:
 def derive(
     name: str,
     request: Request,
-    condition: Condition | None,
+    condition: StoredState | None,
     end: End | None,
     abort_asked: bool = False,
     nobody_runs_it: bool = False,
@@ -214,9 +236,10 @@ def derive(
         nobody_runs_it: the looker knows that the runner is dead and no supervisor is there to
             say so: without an end that is "interrupted".
     """
-    condition = condition or Condition()
+    condition = condition or StoredState()
     state, why = condition.state, condition.why
-    if state is State.RUNNING and (end is not None or nobody_runs_it):
+    # an end of one that was never seen to run: the state was lost, and what has ended waits for nothing
+    if (state is State.RUNNING and nobody_runs_it) or (state in ACTIVE and end is not None):
         state, why = settle(condition, end)
     return Record(
         name=name,
@@ -224,7 +247,9 @@ def derive(
         state=state,
         why=why,
         started=condition.started,
+        started_boot=condition.started_boot,
         ended=condition.ended or (end.ended if end else None),
+        ran=condition.ran,
         outputs=end.outputs if end is not None and state is State.COMPLETED else None,
         runner=condition.runner,
         stopping=condition.stopping if state in ACTIVE else None,

@@ -11,27 +11,29 @@
         return Script("wait_a_while.py", secondsToWait, job.status_file, job.result_file)
 
 The function's name is the start operation's, its parameters after `job` are the inputs, the
-fields of its `Outputs` are the outputs. Everything that a face, the runner or a page needs to know
-of it stands in `Service`; nobody else looks at annotations.
+fields of its `Outputs` are the outputs. Everything that a face, the supervisor or a page needs to know
+of it stands in `Service`, which is data and can be written down: they never import a service's file.
+The function itself is called in the process of a job, and nowhere else.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import re
 import shutil
 import types
 import typing
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, dataclass_transform
 
+from . import contract
 from .errors import InvalidParameter, Misconfigured, MissingParameter
 from .parameter import Driver, Length, Parameter, Range, Suffix, Unit, shown
-
-RESERVED = frozenset({"serviceID", "sessionToken", "extraParameters", "status_base64"})
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -43,6 +45,7 @@ class Outputs:
     """
 
     def __init_subclass__(cls) -> None:
+        cls.__doc__ = cls.__doc__ or cls.__name__  # dataclass() would spell out the signature, which takes a job longer
         dataclass(frozen=True, kw_only=True)(cls)
 
 
@@ -55,8 +58,6 @@ class Service:
     operation: str  # the start operation, "startWaiter"
     inputs: tuple[Parameter, ...]  # the service's own, without serviceID and its kin
     outputs: tuple[Parameter, ...]  # the service's own, without status_base64
-    function: Callable[..., Any]
-    result: type[Outputs] | None
     doc: str  # the function's docstring
     file: Path  # where it was written
     limit: float | None = None  # s a job may run
@@ -64,7 +65,7 @@ class Service:
     grace: float = 5.0  # s between SIGTERM and SIGKILL
     at_once: int | None = None  # jobs of this service running at a time
     unchanged: bool = False  # may answer UNCHANGED
-    check: Callable[..., str | None] | None = None
+    checks: bool = False  # whether it has a `check` of its own for a start's inputs
 
     def accept(self, given: dict[str, Any]) -> dict[str, Any]:
         """The inputs as the function will get them: defaults filled in, in the signature's order.
@@ -79,24 +80,90 @@ class Service:
             raise InvalidParameter(f"{self.operation} has no input {shown(strange[0])}; its inputs are: {known}.")
         return {p.name: p.accept(given.get(p.name)) for p in self.inputs}
 
+    @cached_property
+    def operations(self) -> dict[str, contract.Operation]:
+        """Its operations by their names, the start operation first."""
+        words = self.doc or f"Start an execution of {self.name}."
+        return contract.operations(self.operation, words, self.inputs, self.outputs)
+
     @property
     def instruments(self) -> tuple[Parameter, ...]:
         """The inputs that are instruments."""
         return tuple(p for p in self.inputs if p.kind == "instrument")
 
-    def refuse(self, inputs: dict[str, Any]) -> None:
-        """Let the service's own `check` look at the inputs of a new execution, as the function will get them.
-
-        Raises:
-            InvalidParameter: with the sentence that `check` gave.
-        """
-        if self.check is not None and (refusal := self.check(**inputs)):
-            raise InvalidParameter(refusal)
-
     @property
     def placeholders(self) -> dict[str, Any]:
         """What the outputs hold until the job has completed."""
         return {p.name: p.placeholder for p in self.outputs}
+
+    def as_data(self) -> dict[str, Any]:
+        """What JSON can hold of it, for `service_of`."""
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {**own, "file": str(self.file), **{k: [vars(p) for p in own[k]] for k in _PARAMETERS}}
+
+    @cached_property
+    def written(self) -> dict[str, Any]:
+        """`as_data` as JSON reads it again: equal to the signature of an execution that began with this very one."""
+        return dict(json.loads(json.dumps(self.as_data())))
+
+    @property
+    def form(self) -> tuple[object, ...]:
+        """What its calls and answers look like: two signatures of one form are the same to a poll."""
+        return self.name, self.namespace, self.operation, tuple(p.name for p in self.outputs)
+
+
+_PARAMETERS = ("inputs", "outputs")
+_LISTS = ("choices", "drivers", "endings")
+
+
+def service_of(data: dict[str, Any]) -> Service:
+    """The service that `Service.as_data` wrote down; what a later release added to it is passed over.
+
+    Raises:
+        KeyError, TypeError: it is none.
+    """
+    known = {f.name: data[f.name] for f in dataclasses.fields(Service) if f.name in data}
+    known |= {k: tuple(_parameter_of(p) for p in known[k]) for k in _PARAMETERS}
+    return Service(**{**known, "file": Path(known["file"])})
+
+
+def _parameter_of(data: dict[str, Any]) -> Parameter:
+    known = {f.name: data[f.name] for f in dataclasses.fields(Parameter) if f.name in data}
+    return Parameter(**known | {k: tuple(known[k]) for k in _LISTS if k in known})
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What `@service` leaves on a function, as `__labwaiter__`: the signature is read when it is asked for."""
+
+    name: str
+    function: Callable[..., Any]
+    check: Callable[..., str | None] | None
+    needs: tuple[str, ...]
+    rules: dict[str, Any]  # namespace, limit, stall, grace, at_once, unchanged
+
+    def signature(self) -> Service:
+        """The function and its annotations as data.
+
+        Raises:
+            Misconfigured: they can't be a service's, or a program that it needs is not installed; the
+                message says which.
+        """
+        if why := lacking(self.name, self.needs):
+            raise Misconfigured(why)
+        return self.described()
+
+    def described(self) -> Service:
+        """As `signature`, whatever is installed."""
+        return read_signature(self.function, name=self.name, checks=self.check is not None, **self.rules)
+
+
+def lacking(service: str, needs: Collection[str]) -> str | None:
+    """Which program that a service needs is not installed, in a sentence; None where all are."""
+    for program in needs:
+        if shutil.which(program) is None:
+            return f"{service} needs the program {program}, which is not installed on this machine."
+    return None
 
 
 def service(
@@ -109,7 +176,7 @@ def service(
     at_once: int | None = None,
     unchanged: bool = False,
     check: Callable[..., str | None] | None = None,
-    needs: Collection[str] = (),
+    needs: str | Collection[str] = (),
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a SOAP service of a function; the function itself stays as it was.
 
@@ -121,30 +188,22 @@ def service(
         grace: seconds between the polite stop (SIGTERM) and the sure one (SIGKILL).
         at_once: how many jobs of this service may run at a time; more wait in the queue.
         unchanged: let polls be answered with UNCHANGED where the page has not changed.
-        check: called with the inputs at the start, in the web process: a sentence refuses the
+        check: called with the inputs at the start, in a process of its own: a sentence refuses the
             start, None lets it pass. It must be quick.
-        needs: programs that must be installed: without one of them the service is not offered.
-
-    Raises:
-        Misconfigured: the function's signature can't be a service's, or a program that it needs is
-            not installed; the message says which.
+        needs: the program, or the programs, that must be installed: without one of them the service is not offered.
     """
-    for program in needs:
-        if shutil.which(program) is None:
-            raise Misconfigured(f"{name} needs the program {program}, which is not installed on this machine.")
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
-        function.__labwaiter__ = read_signature(  # type: ignore[attr-defined]
-            function,
-            name=name,
-            namespace=namespace,
-            limit=limit,
-            stall=stall,
-            grace=grace,
-            at_once=at_once,
-            unchanged=unchanged,
-            check=check,
-        )
+        rules = {
+            "namespace": namespace,
+            "limit": limit,
+            "stall": stall,
+            "grace": grace,
+            "at_once": at_once,
+            "unchanged": unchanged,
+        }
+        programs = (needs,) if isinstance(needs, str) else tuple(needs)
+        function.__labwaiter__ = Declaration(name, function, check, programs, rules)  # type: ignore[attr-defined]
         return function
 
     return declare
@@ -161,7 +220,7 @@ def read_signature(function: Callable[..., Any], *, name: str, namespace: str, *
         raise Misconfigured(f"A service's name must be letters, digits and _, at most 64: not {shown(name)}.")
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:.", namespace):
         raise Misconfigured(f"{name}: the namespace must be an absolute URI, not {shown(namespace)}.")
-    if function.__name__ in ("getServiceStatus", "abortService", "notifyService"):
+    if function.__name__.removesuffix("Response") in (o.name for o in contract.OF_EVERY_SERVICE):
         raise Misconfigured(f"{name}: {function.__name__} is labwaiter's own; name the function start{name}.")
     try:
         hints = typing.get_type_hints(function, include_extras=True)
@@ -177,7 +236,7 @@ def read_signature(function: Callable[..., Any], *, name: str, namespace: str, *
     no_outputs: tuple[Parameter, ...] = ()
     result = hints.get("return")
     if result in (None, type(None)):
-        result, outputs = None, no_outputs
+        outputs = no_outputs
     elif isinstance(result, type) and issubclass(result, Outputs):
         outputs = tuple(_output(where, result, f.name) for f in dataclasses.fields(result))  # type: ignore[arg-type]
     else:
@@ -188,8 +247,6 @@ def read_signature(function: Callable[..., Any], *, name: str, namespace: str, *
         operation=function.__name__,
         inputs=inputs,
         outputs=outputs,
-        function=function,
-        result=result,
         doc=inspect.getdoc(function) or "",
         file=Path(function.__code__.co_filename),
         **rules,
@@ -224,7 +281,7 @@ def _output(where: str, result: type[Outputs], name: str) -> Parameter:
 
 def _describe(where: str, name: str, annotation: Any) -> Parameter:
     """One annotation as data: str, int, float, bool, Path or Literal of texts, with Range, Unit, Length or Suffix."""
-    if name in RESERVED or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+    if name in contract.RESERVED or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise Misconfigured(f"{where}: {name} is labwaiter's own name or no XML name; choose another.")
     extras: tuple[Any, ...] = ()
     if typing.get_origin(annotation) is Annotated:

@@ -52,7 +52,7 @@ class Watch:
         seconds = min(seconds, _LOOK_ANYWAY)
         found: set[Path] = set()
         if self._fd < 0:  # the user's inotify instances are used up (fs.inotify.max_user_instances)
-            time.sleep(min(seconds, 0.02))
+            time.sleep(min(seconds, 0.1))
         elif select.select([self._fd], [], [], seconds)[0]:
             try:
                 text = os.read(self._fd, 65536)
@@ -78,3 +78,12 @@ def until(folder: Path, look: Callable[[], T | None], seconds: float) -> T | Non
             if left <= 0:
                 return None
             watch.wait(left)
+
+
+def stamp(path: Path) -> list[int]:
+    """What changes when a file or a folder is changed: its time in ns and its size in bytes."""
+    try:
+        now = path.stat()
+    except OSError:
+        return [0, 0]
+    return [now.st_mtime_ns, now.st_size]

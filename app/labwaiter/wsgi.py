@@ -12,17 +12,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from . import public
-from .catalogue import Catalogue
+from .catalogue import Kept
 from .fleet import open_jobs
 from .jobs import presence
-from .settings import Settings
+from .settings import Settings, called_here
 from .soap.app import Soap, StartResponse
 
 DRAINED = 200_000_000  # bytes of a refused body that are read to their end; a caller of more is not waited for
 CHUNK = 1_000_000
 ALIVE = "/alive"  # answered by every worker; whoever answers it is there to be polled
 BODY_SECONDS = float(os.environ.get("LABWAITER_BODY_SECONDS", "60"))  # a body that isn't there by then doesn't come
-LOST_MAX = 8  # threads of a worker, of 16, that may wait for such ones
+LOST_MAX = 400  # threads of a worker, of 800 (cli/web.py), that may wait for such ones
 
 log = logging.getLogger("labwaiter.web")
 
@@ -30,10 +30,18 @@ log = logging.getLogger("labwaiter.web")
 class Application:
     """A deployment, as a web server calls it (PEP 3333)."""
 
-    def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
-        self.settings, self.catalogue = settings, catalogue
+    def __init__(self, settings: Settings, offered: Kept) -> None:
+        """
+        Args:
+            offered: the services.
+
+        Raises:
+            Misconfigured: there is no services folder.
+        """
+        self.settings, self.offered = settings, offered
+        offered.now()
         self._jobs = open_jobs(settings)
-        self._soap = Soap(settings, catalogue, self._jobs)
+        self._soap = Soap(settings, offered, self._jobs)
         self._turn = threading.Lock()
         self._web: Any = None
         self._awaited: dict[int, float] = {}
@@ -49,7 +57,15 @@ class Application:
             start_response("204 No Content", [])
             return []
         answer: Iterable[bytes]
-        if self._soap.serves(path):
+        if wrong := public.bad_host(environ):
+            answer = [f"{wrong}\n".encode()]
+            start_response("400 Bad Request", [("Content-Type", "text/plain; charset=utf-8")])
+        elif (
+            path == "*" and environ["REQUEST_METHOD"] == "OPTIONS"
+        ):  # of the server as a whole (RFC 9110, section 9.3.7)
+            answer = []
+            start_response("204 No Content", [("Allow", "GET, HEAD, OPTIONS, POST")])
+        elif self._soap.serves(path):
             answer = self._soap(environ, start_response)
         else:
             root = {"SCRIPT_NAME": self.settings.context_root, "PATH_INFO": path or "/"}
@@ -67,7 +83,9 @@ class Application:
             self._jobs.records.signed(anew=True)
         while True:
             time.sleep(presence.EVERY)
-            line = http.client.HTTPConnection(self.settings.host, self.settings.port, timeout=presence.EVERY)
+            line = http.client.HTTPConnection(
+                called_here(self.settings.host), self.settings.port, timeout=presence.EVERY
+            )
             with contextlib.suppress(OSError, http.client.HTTPException):
                 line.request("GET", self.settings.context_root + ALIVE)
                 line.getresponse().read()
@@ -79,7 +97,7 @@ class Application:
             if self._web is None:
                 from .web import make
 
-                self._web = make(self.settings, self.catalogue, self._jobs)
+                self._web = make(self.settings, self.offered, self._jobs)
             return self._web
 
 

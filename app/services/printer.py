@@ -1,7 +1,12 @@
 """Printer: a G-code file on a 3-D printer with Marlin firmware, heaters and motors off however it ends."""
 
 import math
+import re
+import shutil
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +17,7 @@ from labwaiter.instruments.gcode import BadLine, GCode, Step
 
 REPORT_EVERY = 2.0  # s between two temperatures, told by the printer itself
 LOOK_EVERY = 0.2  # s between two looks for messages
+_RUNOUT = {"filament_runout", "out_of_filament"}
 LIFT = 10.0  # mm that the nozzle rises off the part in a pause
 
 
@@ -27,25 +33,38 @@ def startPrint(job: Job, printer: MarlinPrinter, gcode: Annotated[Path, Suffix("
     job.units(hotend="°C", hotendTarget="°C", bed="°C", bedTarget="°C")
     printer.ask_temperatures()
     watch = Watch(job, printer)
-    whole = watch.whole = judged(job, gcode, printer, watch)  # refused as a whole, before anything is sent
-    reader = watch.reader = GCode(gcode, printer.machine)
-    job.plot(*watch.curves)
-    printer.send(f"M155 S{REPORT_EVERY:g}")
-    job.meanwhile = watch.look
-    try:
-        for step in reader:  # judged again as it goes: nothing is sent that wasn't
+    with copied(job, gcode) as file:
+        whole = watch.whole = judged(job, file, printer, watch)  # refused as a whole, before anything is sent
+        reader = watch.reader = GCode(file, printer.machine)
+        job.plot(*watch.curves)
+        printer.send(f"M155 S{REPORT_EVERY:g}")
+        job.meanwhile = watch.look
+        for step in reader:
             watch.begin(step)
-            printer.send(step.command)
+            printer.send(step.command, step.seconds)
             watch.look()
             watch.rest()
-    except BadLine as bad:
-        raise JobFailed(f"The G-code was changed while it was printed: {bad}.") from None
-    if watch.lines < whole.lines:
-        raise JobFailed("The G-code was cut off while it was printed.")
     printer.send("M400")
     watch.look(now=True)
     printer.send("M155 S0")
     return Printed(lines=whole.lines, layers=whole.layers, filament=round(whole.filament, 2))
+
+
+@contextmanager
+def copied(job: Job, file: Path) -> Iterator[Path]:
+    """The file as it is now, for this job alone: what is printed is what was judged, whoever writes into it meanwhile.
+
+    Raises:
+        JobFailed: there is no room for it.
+    """
+    with tempfile.TemporaryFile(dir=job.folder) as copy:  # without a name: nothing is left of it, however the job ends
+        try:
+            with open(file, "rb") as source:
+                shutil.copyfileobj(source, copy)
+            copy.flush()
+        except OSError as error:
+            raise JobFailed(f"The G-code could not be copied beside the job ({error.strerror}).") from error
+        yield Path(f"/proc/self/fd/{copy.fileno()}")
 
 
 @dataclass(frozen=True)
@@ -80,7 +99,9 @@ class Watch:
 
     def __init__(self, job: Job, printer: MarlinPrinter) -> None:
         self.job, self.printer = job, printer
-        self.paused = False
+        self.paused = ""  # why it is
+        self.parked = False  # the printer has moved its nozzle away by itself
+        self._notes: dict[str, int] = {}  # what the printer has told besides, and how often
         bed = ("bed", "bedTarget") if math.isfinite(printer.bed) else ()  # not all have a heated one
         self.curves = ("hotend", "hotendTarget", *bed)
         self._step = Step(0, "", 0.0, 0)
@@ -99,6 +120,7 @@ class Watch:
             return
         self._looked = time.monotonic()
         self.hear()
+        self._heed()
         hotend = self.printer.hotend
         if hotend.taken - self._recorded >= 0.9 * REPORT_EVERY:
             self._recorded = hotend.taken
@@ -113,13 +135,40 @@ class Watch:
                 self.job.reply(message, "stopping")
                 raise JobFailed("The print was stopped by a message.")
             if word == "PAUSE":
-                self.paused = True
+                self.paused = "by a message"
                 self.job.reply(message, "pausing: what has begun is finished, the temperatures stay")
             elif word == "RESUME":
                 self.job.reply(message, "going on" if self.paused else "it is not paused")
-                self.paused = False
+                self.paused = ""
             else:
                 self.job.reply(message, "I understand PAUSE, RESUME and STOP")
+
+    def _heed(self) -> None:
+        """Do what the printer, or somebody at its panel, asks for. Raises JobFailed where that ends the print."""
+        while self.printer.notes:
+            note = self.printer.notes.popleft()
+            self._notes[note] = self._notes.pop(note, 0) + 1
+            print(f"The printer says: {note}", flush=True)
+        while self.printer.actions:
+            action = self.printer.actions.popleft().lower()
+            word, *reason = re.split(r"[:\s]+", action)
+            pauses, cancels = word in ("pause", "paused"), word in ("cancel", "cancelled")
+            # "filament_runout T0", "pause filament_runout 0" (Marlin), "pause: filament_runout", "out_of_filament"
+            runs_out = bool(_RUNOUT & {word, *(reason if pauses else ())})
+            why = "it was cancelled at the printer" if cancels else "its filament has run out" if runs_out else ""
+            ends = self.printer.on_cancel if cancels else self.printer.on_runout
+            print(f"The printer asks for: {action}", flush=True)
+            if why and ends == "end":
+                raise JobFailed(f"The print was ended: {why}.")
+            if why:
+                self.paused, self.parked = why, self.parked or word == "paused"
+            elif pauses:
+                self.paused = self.paused or "at the printer"
+                self.parked = self.parked or word == "paused"
+            elif word in ("resume", "resumed"):
+                self.paused, self.parked = "", False
+            elif word in ("disconnect", "poweroff", "shutdown"):
+                raise JobFailed(f"The print was ended: the printer asks for “{word}”.")
 
     def _temperatures(self) -> dict[str, float]:
         """What heaters have and shall have, as last told: this asks for nothing."""
@@ -135,6 +184,7 @@ class Watch:
         if not self.paused:
             return
         height = min(LIFT, self.printer.machine.z[1] - self.reader.at["Z"]) if self.reader.layer else 0.0
+        height = 0.0 if self.parked else height
         self._raise(height)
         while self.paused:
             self.job.sleep(LOOK_EVERY)
@@ -166,8 +216,11 @@ class Watch:
 
     def _stage(self) -> str:
         line = f"line {self.lines} of {self.whole.lines}"
+        if self._notes:
+            note, times = next(reversed(self._notes.items()))
+            line += f"; the printer says “{note}”" + (f" ({times} times)" if times > 1 else "")
         if self.paused:
-            return f"paused, {line}"
+            return f"paused, {line}" if self.paused == "by a message" else f"paused: {self.paused}, {line}"
         if self._step.heats:
             warm, target = self._heater(self._step)
             return f"heating the {self._step.heats}" + (f": {warm:.0f} of {target:.0f} °C, {line}" if target else "")

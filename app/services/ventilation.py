@@ -13,7 +13,7 @@ LOOK_EVERY = 1.0  # s: the analyser speaks about once a second
 class Breathed(Outputs):
     slopes: str  # ppm/s, of each cycle, separated by blanks
     meanSlope: Annotated[float, Unit("ppm/s")]
-    final: Annotated[float, Unit("ppm")]
+    finalConcentration: Annotated[float, Unit("ppm")]
     trace: Path
 
 
@@ -52,6 +52,6 @@ def startVentilation(
     return Breathed(
         slopes=" ".join(f"{one:.4g}" for one in slopes),
         meanSlope=statistics.fmean(slopes),
-        final=float(analyser.co2),
+        finalConcentration=float(analyser.co2),
         trace=job.data / "record.csv",
     )

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from fleetlab import FleetLab, free_port
+from fleetlab import FleetLab
 from lab import Lab, eventually
 from labwaiter import __version__
 from labwaiter.errors import JobAborted
 from labwaiter.record import State
 from operators import Operator
+from ports import free_port
 
 
 def test_a_machine_is_told_from_before_it_was_seen_until_it_has_left(fleet: FleetLab, operator: Operator) -> None:
@@ -125,7 +126,7 @@ def test_stop_tells_of_a_worker_that_goes_on_and_ends_what_it_left(fleet: FleetL
     fleet.machine.process.wait(20)
     said = there("stop")
     assert (said.returncode, said.stdout) == (0, "labwaiter has stopped; every job is settled.\n")
-    assert fleet.here.record("talk").state is State.ABORTED
+    assert fleet.local.record("talk").state is State.ABORTED
 
 
 def test_a_list_without_redis_says_that_it_is_not_whole(fleet: FleetLab, operator: Operator) -> None:
@@ -136,7 +137,7 @@ def test_a_list_without_redis_says_that_it_is_not_whole(fleet: FleetLab, operato
     assert operator("jobs", "list").returncode == 0
     fleet.redis.kill()
     said = operator("jobs", "list")
-    assert said.returncode == 3 and "one  " in said.stdout and "Redis does not answer" in said.stderr
+    assert said.returncode == 3 and "one  " in said.stdout and "Redis can't be reached" in said.stderr
 
 
 @pytest.mark.parametrize(

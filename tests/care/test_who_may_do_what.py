@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from fleetlab import Machine, RedisServer, fleet_environment, free_port
+from fleetlab import REDIS, Machine, RedisServer, fleet_environment
 from lab import Lab, eventually
 from labwaiter.settings import ROOT
 from operators import Operator
+from ports import free_port
 
 Make = Callable[..., "SmallLab"]
 MakeRedis = Callable[..., RedisServer]
@@ -109,13 +110,25 @@ def test_tls_keeps_the_way_to_redis_to_those_who_know_its_certificate(
     words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
     command = ["openssl", *words.split(), "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(command, check=True, capture_output=True)
-    files = ["--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-ca-cert-file", str(certificate)]
-    make_redis("--tls-port", str(port), "--tls-auth-clients", "no", *files, password="sesame")
+    files = {"tls-cert-file": certificate, "tls-key-file": key, "tls-ca-cert-file": certificate}
+    options = [word for name, file in files.items() for word in (f"--{name}", str(file))]
+    make_redis("--tls-port", str(port), "--tls-auth-clients", "no", *options, password="sesame")
     url = f"rediss://:sesame@127.0.0.1:{port}/0"
     one = make(f"{url}?ssl_ca_certs={certificate}")
     assert one.script(SCRIPT) == "['a talk']\n"
     refused = one.face("init-db", REDIS_URL=url)
     assert refused.returncode == 3 and "certificate is not trusted" in refused.stderr and "sesame" not in refused.stderr
+    conf, secure = tmp_path / "sentinel.conf", free_port()
+    lines = [f"{name} {file}" for name, file in files.items()]
+    lines += [f"tls-port {secure}", "port 0", "tls-replication yes", "tls-auth-clients no", f"dir {tmp_path}"]
+    conf.write_text("\n".join([*lines, f"sentinel monitor lab 127.0.0.1 {port} 1", "sentinel auth-pass lab sesame\n"]))
+    with subprocess.Popen([str(REDIS), str(conf), "--sentinel"], stdout=subprocess.DEVNULL) as sentinel:
+        try:
+            url = f"rediss+sentinel://:sesame@127.0.0.1:{secure}/lab/0"
+            eventually(lambda: one.face("workers", REDIS_URL=f"{url}?ssl_ca_certs={certificate}").returncode == 0)
+            assert "certificate is not trusted" in one.face("init-db", REDIS_URL=url).stderr
+        finally:
+            sentinel.terminate()
 
 
 def test_two_labs_on_one_redis_see_nothing_of_each_other(make: Make, make_redis: MakeRedis) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from labwaiter.cli import main
 from labwaiter.settings import ROOT
+from ports import free_port
 
 SERVICES = '''
 from typing import Annotated, Literal
@@ -111,7 +111,4 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 @pytest.fixture
 def port() -> int:
     """A port of this machine that nobody uses."""
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        found: int = trial.getsockname()[1]
-    return found
+    return free_port()

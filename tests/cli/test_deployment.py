@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
 
+from callers import envelope
 from lab import eventually
 from labwaiter.cli import web
-from labwaiter.jobs import Jobs, link
+from labwaiter.errors import Misconfigured
+from labwaiter.jobs import Jobs, supervisor_client
 from labwaiter.process import identify, kill, lives
 from labwaiter.record import Identity, State
 from labwaiter.settings import ROOT, Settings, load
+from ports import free_port
 
 pytestmark = pytest.mark.skipif(not (ROOT / "app" / "main.py").exists(), reason="no application yet")
 
@@ -57,11 +64,11 @@ def started(shell, *words: str) -> dict:
 def test_start_serves_the_wsdl_and_says_where_everything_is(shell, port):
     done = shell.call("start", "--port", str(port))
     assert done.returncode == 0, done.stderr
-    assert f"http://localhost:{port}/lab/count/Count?wsdl" in done.stdout
+    assert f"http://127.0.0.1:{port}/lab/count/Count?wsdl" in done.stdout
     assert str(shell.jobs) in done.stdout and "labwaiter 0." in done.stdout
     assert "Every sessionToken is accepted" in done.stdout
     assert b"startCount" in wsdl(port)
-    assert f"http://localhost:{port}/lab/count/Count" in shell("services").stdout
+    assert f"http://127.0.0.1:{port}/lab/count/Count" in shell("services").stdout
     assert settings_of(shell).files_folder.is_dir()  # to put files for inputs into
 
 
@@ -79,6 +86,121 @@ def test_a_second_start_replaces_the_web_side_and_leaves_running_jobs_alone(shel
     assert run.returncode == 1
 
 
+def test_a_second_start_s_settings_are_the_supervisor_s_too(shell, port):
+    shell.environ["LAB"] = str(shell.folder / "first.toml")
+    started(shell, "--port", str(port))
+    run, runner = running_job(shell)
+    other = shell.folder / "other"
+    other.mkdir()
+    (shell.folder / "files").mkdir()
+    (shell.folder / "files" / "given.txt").write_text("in the new folder")
+    (shell.folder / "second.toml").write_text(
+        '[instruments.relays]\ndriver = "labwaiter.instruments.drivers:RelayBoard"\nport = "sim://relays"\n'
+    )
+    (other / "read.py").write_text(
+        "import os\nfrom pathlib import Path\nfrom labwaiter import Job, Outputs, service\n"
+        "from labwaiter.instruments.drivers import RelayBoard\n"
+        "class Told(Outputs):\n    text: str\n"
+        "@service('Read', namespace='http://lab.example/read/')\n"
+        "def startRead(job: Job, file: Path, relays: RelayBoard) -> Told:\n    return Told(text=file.read_text())\n"
+    )
+    (shell.folder / "env").write_text("CONTEXT_ROOT=/lab\nWAITER_LOG_FOLDER=jobs\nSERVICES=other\nWEB_CONCURRENCY=1\n")
+    shell.environ |= {"LAB": str(shell.folder / "second.toml"), "FILES_FOLDER": "files", "JOBS_MODE": "755"}
+    assert list(started(shell, "--port", str(port))["wsdl"]) == ["Read"]
+    done = shell.call("run", "Read", "file=given.txt", "relays=relays")
+    assert done.returncode == 0 and "in the new folder" in done.stdout, done.stderr
+    assert shell.jobs.stat().st_mode & 0o777 == 0o755
+    assert lives(runner) and Jobs(settings_of(shell)).record("long").state is State.RUNNING
+    assert shell("jobs", "abort", "long").exit_code == 0
+    run.communicate(timeout=30)
+    first = supervisor_client.alive(settings_of(shell))
+    os.kill(first, signal.SIGKILL)  # the next one begins as this one went on
+    eventually(lambda: (now := supervisor_client.alive(settings_of(shell))) and now != first)
+    assert shell.call("run", "Read", "file=given.txt", "relays=relays").returncode == 0
+
+
+ALONE = """
+ip link set lo up && echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6 && hostname bench
+printf '127.0.0.1 localhost\\n127.0.1.1 bench.lab.example bench\\n' > hosts && mount --bind hosts /etc/hosts || exit 9
+labwaiter() { "$PYTHON" -m labwaiter "$@"; }
+labwaiter start && labwaiter health || exit 1
+http_proxy=http://127.0.0.1:9 labwaiter lint "http://bench.lab.example:$PORT/lab/Count?wsdl" || exit 2
+until grep -q last jobs/.labwaiter/web; do :; done  # a worker has called itself
+labwaiter stop
+"""
+
+
+def test_a_host_without_ipv6_listens_to_all_and_calls_itself_by_any_of_its_names(shell, port):
+    apart = ["unshare", "-n", "-m", "-u"]
+    if subprocess.run([*apart, "true"], capture_output=True).returncode:
+        pytest.skip("no namespaces here")
+    environ = shell.environ | {"HOST": "::", "PORT": str(port), "PYTHON": sys.executable}
+    done = subprocess.run(
+        [*apart, "sh", "-c", ALONE], env=environ, cwd=shell.folder, capture_output=True, text=True, timeout=90
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"runs at http://127.0.0.1:{port}/lab/" in done.stdout and "Nothing is wrong with it." in done.stdout
+
+
+def test_a_service_file_that_ends_whoever_imports_it_keeps_nothing_from_starting(shell, port):
+    left = shell.folder / "left"
+    shell.write(
+        "grow.py",
+        "import os, subprocess\nprint('no display', flush=True)\n"
+        f"child = subprocess.Popen(['sleep', '1000'], start_new_session=True)\n"
+        f"open({str(left)!r}, 'a').write(f'{{child.pid}}\\n')\nos.abort()\n"
+        "@service('Grow', namespace='x:y')\ndef startGrow(job): pass\n",
+    )
+    done = shell.call("start", "--port", str(port))
+    assert done.returncode == 0, done.stderr
+    assert "Grow is not offered: grow.py ended the process that imported it (SIGABRT)" in done.stdout
+    assert b"startCount" in wsdl(port) and "no display\n" not in done.stdout
+    health = json.loads(urllib.request.urlopen(f"http://127.0.0.1:{port}/lab/health", timeout=20).read())
+    assert (health["services"], health["unavailable"]) == (["Count"], ["Grow"])
+    assert "SIGABRT" in shell.json("services")["Grow"]["broken"]
+    checked = shell.call("check", str(shell.folder / "services" / "grow.py"))
+    assert checked.returncode == 1 and "(SIGABRT)" in checked.stderr
+    assert shell.call("run", "Count", "seconds=0").returncode == 0
+    pids = [int(pid) for pid in left.read_text().split()]
+    assert len(pids) == 2  # the start's, for all of the deployment, and the check's
+    assert not [pid for pid in pids if identify(pid)]
+
+
+def test_a_mistake_in_lab_toml_is_said_by_all_who_say_how_it_is(shell, port):
+    shell.write(
+        "use.py",
+        "from labwaiter import Job, service\nfrom labwaiter.instruments.drivers import SourceMeter\n"
+        "@service('Use', namespace='http://lab.example/use/')\n"
+        "def startUse(job: Job, meter: SourceMeter) -> None: pass\n",
+    )
+    (shell.folder / "lab.toml").write_text('[instruments.smu]\ndriver = "labwaiter.instruments.drivers:SourceMeter"\n')
+    listed = shell("instruments", "list")
+    assert listed.exit_code == 2
+    sentence = listed.stderr.removeprefix("Error: ").strip()
+    assert sentence == 'lab.toml, line 1: smu: it needs port = "…".'
+    done = shell.call("start", "--port", str(port))
+    assert done.returncode == 0 and sentence in done.stderr and "WSDL of Count" in done.stdout
+    assert started(shell, "--port", str(port))["lab"] == sentence
+    for words in (("health",), ("services",), ("check", str(shell.folder / "services" / "use.py"))):
+        told = shell(*words)
+        assert told.exit_code == 0 and sentence in told.stderr and "works" not in told.output, words
+    assert sentence in shell("run", "Use", "meter=smu").stderr
+    assert "lab.toml" not in shell("check", str(shell.folder / "services" / "count.py")).output  # it uses none
+    page = json.loads(urllib.request.urlopen(f"http://127.0.0.1:{port}/lab/health", timeout=20).read())
+    assert (page["status"], page["lab"]) == ("ok", "lab.toml has a mistake")
+    call = urllib.request.Request(
+        f"http://127.0.0.1:{port}/lab/Use",
+        envelope("startUse", ns="http://lab.example/use/", serviceID="one", sessionToken="t", meter="smu"),
+        {"Content-Type": "text/xml"},
+    )
+    with pytest.raises(urllib.error.HTTPError) as fault:
+        urllib.request.urlopen(call, timeout=20)
+    assert b"lab.toml has a mistake" in fault.value.read() and sentence in web.log_file(settings_of(shell)).read_text()
+    (shell.folder / "lab.toml").write_text("")
+    told = shell("health")
+    assert "works" in told.stdout and not told.stderr
+
+
 def test_the_web_side_can_move_to_another_port(shell, port):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -88,10 +210,68 @@ def test_the_web_side_can_move_to_another_port(shell, port):
     assert refused(port) and wsdl(second)
 
 
+def test_a_start_without_a_port_stays_where_it_runs_and_one_that_moves_says_so(shell, port):
+    started(shell, "--port", str(port))
+    assert started(shell)["port"] == port
+    other = free_port()
+    shell.environ["PORT"] = str(other)
+    done = shell.call("start")
+    assert f"runs at http://127.0.0.1:{other}/lab/ (until now at port {port})\n" in done.stdout
+    del shell.environ["PORT"]
+    for who in web.processes(settings_of(shell)):
+        kill(who)
+    assert started(shell)["port"] == other
+
+
+def test_whoever_asks_how_it_is_is_told_of_this_deployment_and_no_other(shell, port, tmp_path_factory):
+    other = type(shell)(tmp_path_factory.mktemp("other"), dict(shell.environ))
+    shutil.copytree(shell.folder, other.folder, dirs_exist_ok=True)
+    other.environ["LABWAITER_ENV"] = str(other.folder / "env")
+    started(other, "--port", str(port))
+    try:
+        assert "works at" in other("health").stdout
+        (shell.folder / "env").write_text((shell.folder / "env").read_text() + f"PORT={port}\n")
+        told = shell("health")
+        assert told.exit_code == 3
+        assert (
+            f"No web side of this deployment runs: another one answers at http://127.0.0.1:{port}/lab/." in told.stderr
+        )
+        second = str(free_port())
+        started(shell, "--port", second)
+        count = str(shell.folder / "services" / "count.py")
+        for words in (("health",), ("services",), ("check", count), ("settings",)):
+            assert f"http://127.0.0.1:{second}/lab" in shell(*words).stdout, words
+    finally:
+        other.call("stop")
+
+
+@pytest.mark.parametrize(
+    ("published", "public", "shown"),
+    [
+        ("127.0.0.1:8091", "", "http://127.0.0.1:8091/lab/count/Count"),
+        ("", "", "http://<host>:<port>/lab/count/Count"),  # `docker run` tells a container nothing of its ports
+        ("", "https://lab.example", "https://lab.example/lab/count/Count"),
+    ],
+)
+def test_a_container_tells_the_address_that_leads_to_it(shell, published, public, shown):
+    shell.environ |= {"LABWAITER_PUBLISHED": published, "PUBLIC_URL": public, "PORT": "80"}
+    assert shown in shell("services").stdout
+    assert f"{shown}?wsdl" in shell("check", str(shell.folder / "services" / "count.py")).stdout
+
+
+def test_a_port_that_another_deployment_has_is_told_as_that(shell, port):
+    started(shell, "--port", str(port))
+    shell.environ["WAITER_LOG_FOLDER"] = str(shell.folder / "other")
+    done = shell.call("start", "--port", str(port))
+    shell.environ["WAITER_LOG_FOLDER"] = str(shell.jobs)
+    assert done.returncode == 1
+    assert f"Port {port} is taken by another deployment of labwaiter, with another jobs folder" in done.stderr
+
+
 def test_a_port_that_somebody_else_has_is_told_before_anything_is_replaced(shell, port):
     started(shell, "--port", str(port))
     before = web.processes(settings_of(shell))
-    supervisor = link.alive(settings_of(shell))
+    supervisor = supervisor_client.alive(settings_of(shell))
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -100,7 +280,72 @@ def test_a_port_that_somebody_else_has_is_told_before_anything_is_replaced(shell
     assert done.returncode == 1
     assert done.stderr == f"Error: Port {taken} is taken by another program: end it, or choose another port.\n"
     assert web.processes(settings_of(shell)) == before and wsdl(port)
-    assert link.alive(settings_of(shell)) == supervisor
+    assert supervisor_client.alive(settings_of(shell)) == supervisor
+
+
+@pytest.mark.parametrize("host", ["localhost", "[::1]", "::1", socket.gethostname(), "0.0.0.0", "::"])
+def test_a_name_is_listened_on_and_told_as_its_address(shell, port, host):
+    try:
+        number = web.resolved(dataclasses.replace(settings_of(shell), host=host)).host
+        with socket.create_server((number, 0), family=socket.AF_INET6 if ":" in number else socket.AF_INET):
+            pass
+    except (Misconfigured, OSError):
+        pytest.skip("this machine has no such address")
+    shell.environ["HOST"] = host
+    told = started(shell, "--port", str(port))
+    at = told["wsdl"]["Count"]
+    assert "localhost" not in at
+    with urllib.request.urlopen(at, timeout=20) as answer:
+        assert b"startCount" in answer.read()
+    assert at.partition("/count/")[0] in shell("health").stdout
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "*",
+        "no-such-host.invalid",
+        "127.0.0.1:8080",
+        "http://127.0.0.1",
+        "fe80::1%lo",
+        "300.1.1.1",
+        "224.0.0.1",
+        "255.255.255.255",
+    ],
+)
+def test_what_no_address_is_is_one_sentence_and_an_end(shell, port, host):
+    shell.environ |= {"HOST": host, "PORT": str(port)}
+    for words in ("start", "serve", "up"):
+        done = shell.call(words)
+        assert (done.returncode, done.stdout) in ((2, ""), (3, "")), words
+        assert done.stderr.startswith(f"Error: HOST={host} ") and len(done.stderr.splitlines()) == 1
+
+
+def test_another_program_at_the_same_port_of_localhost_is_not_called(shell, port):
+    try:
+        other = socket.create_server(("::1", port), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("this machine has no ::1")
+    shell.write("waiter.py", (ROOT / "app" / "services" / "waiter.py").read_text())
+    shutil.copy(ROOT / "app" / "wait_a_while.py", shell.folder)
+    with other:
+        done = shell.call("start", "--try", "--port", str(port))
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            other.accept()
+    assert "It has completed." in done.stderr, done.stderr
+    assert f"runs at http://127.0.0.1:{port}/lab/" in done.stdout
+
+
+def test_up_does_not_try_for_ever_what_cannot_begin(shell, port, tmp_path):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "spyne.py").write_text("raise ImportError('spyne has been taken away')")
+    shell.environ["PYTHONPATH"] += os.pathsep + str(broken)
+    done = shell.call("up", "--port", str(port))
+    assert done.returncode == 1 and "spyne has been taken away" in done.stdout + done.stderr
+    assert "the web side ended 5 times as soon as it had begun; above is why." in done.stderr
+    assert supervisor_client.alive(settings_of(shell)) is None and not web.processes(settings_of(shell))
 
 
 def test_an_address_of_another_machine_is_told(shell, port):
@@ -144,7 +389,7 @@ def test_stop_settles_running_jobs_and_leaves_nothing_behind(shell, port):
     out, _ = run.communicate(timeout=30)
     assert run.returncode == 1 and "deployment was stopped" in out
     assert refused(port) and not lives(runner)
-    assert web.processes(settings_of(shell)) == [] and link.alive(settings_of(shell)) is None
+    assert web.processes(settings_of(shell)) == [] and supervisor_client.alive(settings_of(shell)) is None
     assert shell.call("stop").stdout == "Nothing was running.\n"
 
 
@@ -166,11 +411,11 @@ def test_serve_runs_in_the_foreground_and_brings_a_supervisor(shell, port):
     with shell.process("serve", "--port", str(port), start_new_session=True) as serving:
         eventually(lambda: serving.poll() is not None or not refused(port))
         assert wsdl(port)
-        assert link.alive(settings_of(shell))
+        assert supervisor_client.alive(settings_of(shell))
         serving.send_signal(signal.SIGTERM)
         serving.communicate(timeout=30)
     assert refused(port)
-    assert link.alive(settings_of(shell)), "jobs do not depend on the web side"
+    assert supervisor_client.alive(settings_of(shell)), "jobs do not depend on the web side"
 
 
 def test_supervise_runs_in_the_foreground(shell):

@@ -7,8 +7,10 @@ import signal
 
 import pytest
 
+from labwaiter import Client
 from labwaiter.jobs.files import touch
 from labwaiter.jobs.names import folder_name
+from labwaiter.settings import load
 
 
 def test_run_prints_the_outputs_and_completes(shell):
@@ -75,6 +77,66 @@ def test_the_list_can_be_narrowed_by_state_and_service(shell):
     assert [job["serviceID"] for job in shell.json("jobs", "list", "--state", "failed")] == ["bad"]
     assert shell.json("jobs", "list", "--service", "Waiter") == []
     assert "the plate has cracked" in shell("jobs", "list").stdout
+
+
+def test_the_list_has_the_last_ones_and_says_how_many_more_there_are(shell):
+    for name in ("a", "b", "c"):
+        shell("run", "Count", "seconds=0", "--id", name)
+    assert [job["serviceID"] for job in shell.json("jobs", "list", "--last", "2")] == ["b", "c"]
+    short = shell("jobs", "list", "--last", "2")
+    assert [line.split()[0] for line in short.stdout.splitlines()] == ["SERVICEID", "b", "c"]
+    assert short.stderr == "1 older one is not listed: --all lists them.\n"
+    whole = shell("jobs", "list", "--all")
+    assert [line.split()[0] for line in whole.stdout.splitlines()] == ["SERVICEID", "a", "b", "c"] and not whole.stderr
+    assert "Up to 2 older ones" in shell("jobs", "list", "--last", "1", "--state", "completed").stderr
+    assert shell("jobs", "list", "--last", "1", "--state", "queued").output == "No such executions.\n"
+
+
+TALKS = """
+from labwaiter import Job, service
+
+@service("Talks", namespace="http://lab.example/talks/")
+def startTalks(job: Job) -> None:
+    print("first\\tline \x1b[31mred")
+    for message in (message for _ in job.every(0.02) for message in job.messages()):
+        print(message, end="" if message == "the last" else "\\n")
+        if message == "the last":
+            return
+"""
+
+
+def test_the_log_is_printed_and_followed_until_the_end(shell):
+    shell.write("talks.py", TALKS)
+    with shell.process("run", "Talks", "--id", "one") as running:
+        running.stderr.readline()
+        lab = Client(load(shell.environ))
+        with shell.process("jobs", "log", "one", "-f") as following:
+            assert following.stdout.readline() == "first   line \\x1b[31mred\n"
+            lab.get("one").notify("é 漢字")
+            assert following.stdout.readline() == "é 漢字\n"
+            assert shell("jobs", "log", "one").stdout.splitlines() == ["first   line \\x1b[31mred", "é 漢字"]
+            lab.get("one").notify("the last")
+            assert following.communicate(timeout=30) == ("the last\n", "")
+        assert following.returncode == 0
+        running.communicate(timeout=30)
+    assert shell("jobs", "log", "one").stdout.endswith("the last\n")
+    assert shell("jobs", "log", "two").exit_code == 2
+
+
+def test_a_log_that_floods_is_followed_to_its_end(shell):
+    shell.environ["LOG_LIMIT"] = "100000"
+    shell.write(
+        "talks.py",
+        TALKS.replace("        print(message", "        print(*range(90_000), sep='\\n')\n        print(message"),
+    )
+    with shell.process("run", "Talks", "--id", "one") as running:
+        running.stderr.readline()
+        with shell.process("jobs", "log", "one", "-f") as following:
+            following.stdout.readline()
+            Client(load(shell.environ)).get("one").notify("the last")
+            out, _ = following.communicate(timeout=60)
+        running.communicate(timeout=30)
+    assert following.returncode == 0 and out.endswith("89999\nthe last\n")
 
 
 def test_show_tells_all_of_one_execution(shell):

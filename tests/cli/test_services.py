@@ -10,7 +10,7 @@ def test_a_good_service_file_is_shown_as_a_workflow_manager_will_see_it(shell):
     assert said.exit_code == 0
     for words in (
         "count.py is right.",
-        "Count, at http://localhost:8080/lab/count/Count?wsdl",
+        "Count, at http://127.0.0.1:8080/lab/count/Count?wsdl",
         "namespace  http://lab.example/count/",
         "may run 2:00, 3 at a time",
         "operation  startCount",
@@ -48,6 +48,78 @@ def test_a_wrong_service_file_is_told_with_its_line(shell, text, sentence, line)
     assert (f"odd.py, line {line}:" in said.stderr) == (line is not None)
 
 
+PROGRAMS = """
+import labwaiter
+from labwaiter import Command, Job, Script, service
+
+@service("Odd", namespace="http://lab.example/")
+def startOdd(job: Job, name: str = "x") -> None:
+    job.run(Script(job.data / "made.py"))
+    job.run(Command(name))
+    return {program}
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "sentence"),
+    [
+        (
+            'Script("growe.py", 3)',
+            "The script growe.py is not there: it is looked for beside its service file; is grow.py meant?",
+        ),
+        (
+            'labwaiter.Script("tools/grow.py")',
+            "The script grow.py is not there: it is looked for beside its service file.\n",
+        ),
+        ('Command("no-such-program", name)', "The program no-such-program is not installed on this machine."),
+        ('Command("bin/grow")', "The program grow is not there"),
+        ('Command("/opt/none/grow")', "The program grow is not installed on this machine."),
+        ('Script("grow.py", python="envs/none")', "The Python envs/none is not there"),
+    ],
+)
+def test_a_misspelt_program_is_found_by_check(shell, program, sentence):
+    shell.write("grow.py.txt", "")
+    (shell.folder / "grow.py").write_text("")  # the folder above is looked in, too
+    file = shell.write("odd.py", PROGRAMS.replace("{program}", program))
+    said = shell("check", str(file))
+    assert said.exit_code == 1 and sentence in said.stderr, said.output
+    assert f"odd.py, line 9:  return {program}" in said.stderr
+    assert "Odd" in shell.json("services")  # it is served all the same: what isn't there may come
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        'Script("grow.py")',
+        'Command("sh", "-c", "true")',
+        'Command("odd", environment={"PATH": name})',
+        "Command(*[name])",
+    ],
+)
+def test_programs_that_are_there_or_can_t_be_known_are_right(shell, program):
+    (shell.folder / "grow.py").write_text("")
+    said = shell("check", str(shell.write("odd.py", PROGRAMS.replace("{program}", program))))
+    assert said.exit_code == 0, said.output
+
+
+@pytest.mark.parametrize(
+    ("program", "sentence"),
+    [
+        (r'Command("sh", progress=r"\d+ %")', "needs a named group"),
+        (r'Command(name, name, progress=(r"(\d+) %", r"(\d+"))', "is no pattern"),
+        ('Script(name, success="0")', "success of program must be a list of exit statuses"),
+        ('Command("sh", progres="(.) %")', "unexpected keyword argument 'progres'"),
+        ('Command("sh", None)', "The argument 1 of sh is of the type NoneType"),
+    ],
+)
+def test_a_program_that_can_t_be_made_is_told_before_it_is_to_run(shell, program, sentence):
+    file = shell.write("odd.py", PROGRAMS.replace("{program}", program))
+    said = shell("check", str(file))
+    assert said.exit_code == 1 and sentence in said.stderr, said.output
+    assert f"odd.py, line 9:  return {program}" in said.stderr
+    assert sentence in shell.json("services")["Odd"]["broken"]
+
+
 def test_check_says_that_other_files_are_no_service_files(shell, tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     assert shell("check", str(tmp_path / "notes.txt")).exit_code == 2
@@ -58,7 +130,7 @@ def test_the_list_of_services_has_their_inputs_and_why_one_is_broken(shell):
     shell.write("lens.py", "@service('Lens', namespace='x:y')\nimport no_such_module_anywhere\n")
     said = shell("services").stdout.splitlines()
     assert said[0].split() == ["NAME", "ADDRESS", "INPUTS"]
-    assert said[1].split(None, 2)[:2] == ["Count", "http://localhost:8080/lab/count/Count"]
+    assert said[1].split(None, 2)[:2] == ["Count", "http://127.0.0.1:8080/lab/count/Count"]
     assert "seconds, mode=good" in said[1]
     assert said[2].startswith("Lens") and "lens.py" in said[2]
     told = shell.json("services")

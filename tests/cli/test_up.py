@@ -15,7 +15,7 @@ import pytest
 from callers import Up
 from lab import Lab, eventually, wait_gone
 from labwaiter.errors import Misconfigured
-from labwaiter.jobs import link
+from labwaiter.jobs import supervisor_client
 from labwaiter.record import State
 from labwaiter.settings import ROOT, load
 
@@ -36,7 +36,7 @@ def test_told_to_stop_it_settles_the_jobs_and_leaves_nothing(up: Up) -> None:
     assert up.lab.record("long").state is State.ABORTED
     for pid in (runner, supervisor):
         wait_gone(pid)
-    assert link.alive(up.lab.settings) is None
+    assert supervisor_client.alive(up.lab.settings) is None
 
 
 def test_a_supervisor_that_was_killed_is_there_again_and_the_job_goes_on(up: Up) -> None:
@@ -44,7 +44,7 @@ def test_a_supervisor_that_was_killed_is_there_again_and_the_job_goes_on(up: Up)
     runner, supervisor = up.lab.running("long"), up.lab.supervisor
     os.kill(supervisor, signal.SIGKILL)
     wait_gone(supervisor)
-    assert eventually(lambda: (pid := link.alive(up.lab.settings)) and pid != supervisor)
+    assert eventually(lambda: (pid := supervisor_client.alive(up.lab.settings)) and pid != supervisor)
     assert up.lab.running("long") == runner
     assert up.lab.jobs.notify(up.lab.services["Talk"], "long", "bye") == "you said bye"
     assert up.lab.ended("long").state is State.COMPLETED
@@ -56,7 +56,7 @@ def test_where_the_supervisor_is_somebody_else_s_nobody_here_starts_one(make_lab
     try:
         eventually(lambda: b"Started worker" in web.log.read_bytes())
         lab.start("Talk", "waits")
-        assert lab.record("waits").state is State.QUEUED and link.alive(lab.settings) is None
+        assert lab.record("waits").state is State.QUEUED and supervisor_client.alive(lab.settings) is None
         lab.supervise()
         assert lab.running("waits")
     finally:

@@ -2,14 +2,17 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from callers import Web
+from labwaiter.jobs.presence import deployment
 from labwaiter.settings import ROOT
 
 Typed = Callable[..., subprocess.CompletedProcess[str]]
@@ -22,7 +25,7 @@ def typed(web: Web, tmp_path: Path) -> Typed:
     def type_in(*words: str, port: int = web.port) -> subprocess.CompletedProcess[str]:
         environment = {
             **os.environ,
-            "CONTEXT_ROOT": web.lab.settings.context_root,
+            "TEST_CLIENT_AT": web.url,
             "TEST_CLIENT_LAST": str(tmp_path / "last.json"),
         }
         command = [sys.executable, str(ROOT / "test_client" / "client.py"), str(port), *words]
@@ -36,7 +39,7 @@ def test_start_then_status_tell_the_tutorial_s_story(typed: Typed, web: Web) -> 
     assert started.returncode == 0, started.stderr
     head, _, reply = started.stdout.partition("Starting service\n")
     assert head == (
-        f"Using port {web.port}\nwsdl URL is http://localhost:{web.port}/sintef/docker_services/unruly/Unruly?wsdl\n"
+        f"Using port {web.port}\nwsdl URL is http://127.0.0.1:{web.port}/sintef/docker_services/unruly/Unruly?wsdl\n"
     )
     assert re.fullmatch(r'\(reply\)\{\n   status_base64 = "[\w+/=]+"\n   result = "UNSET"\n \}\n', reply)
     job = next(iter(web.lab.jobs.list())).request.service_id
@@ -49,15 +52,52 @@ def test_start_then_status_tell_the_tutorial_s_story(typed: Typed, web: Web) -> 
     )
 
 
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_call_that_names_no_port_reaches_this_deployment_and_no_other(web: Web, tmp_path: Path, ours: bool) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PORT"} | {
+        "TEST_CLIENT_AT": web.url,
+        "TEST_CLIENT_DEPLOYMENT": deployment(web.lab.jobs.settings.jobs_folder) if ours else "another one's",
+        "TEST_CLIENT_LAST": str(tmp_path / "last.json"),
+    }
+    command = [sys.executable, str(ROOT / "test_client" / "client.py")]
+    words = ["--service", "Echo", "start", "text=hello"]
+    done = subprocess.run([*command, *words], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == (0 if ours else 3), done.stderr
+    if not ours:
+        assert f"Nothing of this clone runs: another deployment answers at {web.url}." in done.stderr
+        assert f"./run.sh {web.port} …" in done.stderr
+        assert not list(web.lab.jobs.list())
+        command.append(str(web.port))  # who names it means it
+        assert subprocess.run([*command, *words], env=environment, capture_output=True, timeout=60).returncode == 0
+    assert len(list(web.lab.jobs.list())) == 1
+
+
 def test_watch_polls_to_the_end_saves_the_page_and_gives_the_outputs(typed: Typed, tmp_path: Path) -> None:
     watched = typed("watch", "--service", "Steps", "--every", "0.1", "count=10", "step=0.1")
     assert watched.returncode == 0, watched.stderr
     assert "COMPLETED" in watched.stdout and "result = counted" in watched.stdout
     assert re.search(r"\d+ %  at \d", watched.stdout)
     assert "<html" in (tmp_path / "status.html").read_text()
+    assert watched.stdout.index("The page, anew at each poll: status.html") < watched.stdout.index("COMPLETED")
     assert "The last page: status.html" in watched.stdout  # where it runs may be a container: it knows no other path
     again = typed("watch", "--service", "Steps", "--every", "0.1")
     assert again.returncode == 0 and "result = counted" in again.stdout
+
+
+def test_the_page_can_be_looked_at_while_it_runs(typed: Typed, web: Web, tmp_path: Path) -> None:
+    started = typed("--service", "Unruly", "start", "word=hundred-but-running")
+    assert started.returncode == 0, started.stderr
+    (job,) = (record.request.service_id for record in web.lab.jobs.list())
+    web.lab.running(job)
+    saved = typed("status", "--service", "Unruly", "--page", "now.html")
+    assert saved.returncode == 0 and saved.stdout.endswith("The page: now.html\n")
+    assert "<html" in (tmp_path / "now.html").read_text()
+    refused = typed("status", "--service", "Unruly", "--page", "no/such/now.html")
+    assert refused.returncode == 1 and "can't be saved as no/such/now.html: No such file" in refused.stderr
+    (web.lab.folder(job) / "go").touch()
+    web.lab.ended(job)
+    done = typed("status", "--service", "Unruly", "--page", "now.html")
+    assert done.returncode == 0 and done.stdout.endswith("COMPLETED, which comes without a page\n")
 
 
 def test_a_page_that_can_t_be_saved_is_told_once_and_it_watches_on(typed: Typed) -> None:
@@ -120,3 +160,39 @@ def test_nobody_there_is_status_3(typed: Typed) -> None:
 
 def test_the_wsdl_can_be_read(typed: Typed) -> None:
     assert "startSteps" in typed("wsdl", "--service", "Steps").stdout
+
+
+def test_an_argument_that_is_no_text_is_a_sentence(tmp_path: Path) -> None:
+    for words in ((b"notify", b"m\xfcsli"), (b"start", b"name=m\xfcsli"), (b"--id", b"m\xfcsli", b"status")):
+        command = [sys.executable.encode(), bytes(ROOT / "test_client" / "client.py"), *words]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+        assert "m\\udcfcsli” is no text in UTF-8: write it so." in done.stderr
+
+
+def test_a_proxy_that_answers_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+
+        def answer() -> None:
+            while True:
+                try:
+                    line, _ = proxy.accept()
+                except OSError:
+                    return
+                with line:
+                    line.recv(65536)
+                    line.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 4\r\nConnection: close\r\n\r\nnope")
+
+        threading.Thread(target=answer, daemon=True).start()
+        port = proxy.getsockname()[1]
+        environment = os.environ | {"http_proxy": f"http://ada:secret@127.0.0.1:{port}", "no_proxy": ""}
+        command = [
+            sys.executable,
+            str(ROOT / "test_client" / "client.py"),
+            "wsdl",
+            "--url",
+            "http://far.example/x?wsdl",
+        ]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3 and "secret" not in done.stderr
+    assert f"http://far.example/x?wsdl answers through the proxy 127.0.0.1:{port} with HTTP 502: nope" in done.stderr

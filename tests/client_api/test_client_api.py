@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -113,3 +116,27 @@ def test_importing_labwaiter_does_not_import_what_only_scripts_need(lab: Lab, tm
     code = "import sys, labwaiter; print(any('redis' in m or m.endswith('.client') for m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], env=lab.environment, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+SCRIPT = """
+import logging, sys
+from labwaiter import Client
+logging.basicConfig(level=logging.INFO) if sys.argv[1] == "logs" else None
+lab = Client()
+print(lab.start("Echo", text="a").join(60).outputs["text"])
+try:
+    lab.start("Broken")
+except Exception as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("logs", ["", "logs"])
+def test_a_script_hears_nothing_of_services_that_it_did_not_ask_for(make_lab: Callable[..., Lab], logs: str) -> None:
+    lab = make_lab()
+    assert (lab.settings.services / "broken.py").exists()
+    lab.supervise()
+    command = [sys.executable, "-c", SCRIPT, logs]
+    ran = subprocess.run(command, env=lab.environment, capture_output=True, text=True, timeout=60)
+    assert ran.stdout.splitlines()[0] == "a" and "can't be run: broken.py needs the module" in ran.stdout
+    assert ran.stderr == ""

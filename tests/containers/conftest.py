@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from engine import Container, docker, free_port
+from engine import Container, docker
 from lab import eventually
 from labwaiter import __version__
 from labwaiter.settings import ROOT
+from ports import free_port
 
 
 @pytest.fixture(scope="session")

@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 import zeep
 
-from engine import CONTEXT, docker, free_port
+from engine import CONTEXT, docker
 from lab import eventually
 from labwaiter.settings import ROOT
+from ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 # stands in where nginx's own image can't be pulled: Debian's nginx
-NGINX = """FROM debian:bookworm-slim
+NGINX = """FROM debian:trixie-slim
 RUN apt-get update && apt-get install -y --no-install-recommends nginx-light && rm -rf /var/lib/apt/lists/*
 CMD ["nginx", "-g", "daemon off;"]
 """

@@ -44,7 +44,7 @@ def test_the_image_says_what_it_is_and_how_it_is(run: Run) -> None:
     one = run("--health-interval=1s")
     assert one.state('index .Config.Labels "org.opencontainers.image.version"') == __version__
     eventually(lambda: one.state(".State.Health.Status") == "healthy", 60)
-    docker("exec", one.name, "pkill", "-STOP", "-f", "granian")
+    docker("exec", one.name, "pkill", "-STOP", "-f", "python -m serve")
     eventually(lambda: one.state(".State.Health.Status") == "unhealthy", 60)
 
 
@@ -124,7 +124,7 @@ def test_a_folder_of_the_host_that_it_can_t_write_is_named_with_its_cure(run: Ru
     eventually(one.works, 60)
 
 
-@pytest.mark.parametrize("who", ["labwaiter.supervisor", "granian"])
+@pytest.mark.parametrize("who", ["labwaiter.supervisor", "serve"])
 def test_what_dies_in_it_is_started_again_and_the_job_goes_on(run: Run, who: str) -> None:
     one = run()
     one.start("long")

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from engine import CONTEXT, docker, free_port
+from engine import CONTEXT, docker
 from lab import eventually
 from labwaiter.settings import ROOT
+from ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 REDIS_IMAGE = """
-FROM debian:bookworm-slim
+FROM debian:trixie-slim
 RUN apt-get update && apt-get install -y --no-install-recommends redis-server && rm -rf /var/lib/apt/lists/*
 RUN install -d -o redis -g redis /data
 USER redis

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -29,7 +30,7 @@ def job(service_id: str) -> str:
 def test_rebuildandrun_builds_runs_and_tries_it_without_a_venv(clone: Clone) -> None:
     done = clone("rebuildandrun.sh", clone.port)
     assert done.returncode == 0, done.stdout + done.stderr
-    wsdl = f"http://localhost:{clone.port}/sintef/docker_services/waiter/Waiter?wsdl"
+    wsdl = f"http://127.0.0.1:{clone.port}/sintef/docker_services/waiter/Waiter?wsdl"
     for words in (f"in the container {NAME}", wsdl, f"volume {NAME}_logs", "Every sessionToken is accepted"):
         assert words in done.stdout
     assert not (clone.folder / ".venv").exists()
@@ -43,6 +44,67 @@ def test_the_tutorial_s_words_go_through_the_client_s_container(clone: Clone) ->
     watched = clone("run.sh", clone.port, "watch", "--every", "0.5", "--page", "/tmp/page.html")
     assert watched.returncode == 0 and "result = ABORTED" in watched.stdout
     assert clone("run.sh", clone.port, "status", "--id", "nobody's").returncode == 1
+
+
+def test_all_speak_of_the_published_port_and_a_second_start_stays_there(clone: Clone) -> None:
+    at = f"http://127.0.0.1:{clone.port}/sintef/docker_services"
+    for words in ("services", "health"):
+        assert at in docker("exec", NAME, "labwaiter", words).stdout
+    assert f"wsdl URL is {at}/waiter/Waiter?wsdl" in clone("run.sh", "start", "secondsToWait=0").stdout
+    done = clone("rebuildandrun.sh", "--force")
+    assert done.returncode == 0, done.stderr
+    assert f"at {at}/\n" in done.stdout
+    assert docker("port", NAME, "80").stdout.strip() == f"127.0.0.1:{clone.port}"
+
+
+def test_a_mistake_in_env_or_a_port_that_is_taken_leaves_the_old_container_there(clone: Clone) -> None:
+    before = docker("inspect", "-f", "{{.Id}} {{.State.StartedAt}}", NAME).stdout
+    env = clone.folder / "env"
+    text = env.read_text()
+    env.write_text(text + 'PORT = "8080"\n')
+    for script in (("rebuildandrun.sh", "--force"), ("rebuildandrun.sh", clone.port, "--force")):
+        done = clone(*script)
+        number = len(text.splitlines()) + 1
+        assert done.returncode == 2 and done.stderr.endswith(
+            f"env, line {number}: write PORT=…, without blanks around the =.\n"
+        )
+    assert docker("inspect", "-f", "{{.Id}} {{.State.StartedAt}}", NAME).stdout == before
+    env.write_text(text)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        done = clone("rebuildandrun.sh", str(other.getsockname()[1]), "--force")
+    assert done.returncode == 1 and f"The container {NAME} can't be started: " in done.stderr
+    assert done.stderr.endswith("What ran before runs again.\n")
+    assert before.split()[0] in docker("inspect", "-f", "{{.Id}}", NAME).stdout
+    assert docker("port", NAME, "80").stdout.strip() == f"127.0.0.1:{clone.port}"
+
+
+def test_a_container_that_ends_at_once_is_told_at_once_and_the_old_one_is_back(clone: Clone) -> None:
+    before = docker("inspect", "-f", "{{.Id}}", NAME).stdout
+    main = clone.folder / "app" / "labwaiter" / "cli" / "up.py"
+    text = main.read_text()
+    main.write_text(
+        text.replace("    settings = chosen(host=host, port=port)\n", "    raise Misconfigured('Not today.')\n")
+    )
+    done = clone("rebuildandrun.sh", "--force")
+    main.write_text(text)
+    assert done.returncode == 1 and "Error: Not today.\n" in done.stderr
+    assert "ended as soon as it had begun" in done.stderr  # it isn't waited for
+    assert docker("inspect", "-f", "{{.Id}}", NAME).stdout == before
+    assert clone("rebuildandrun.sh", "--force").returncode == 0
+
+
+def test_what_is_set_in_env_or_the_environment_holds_for_service_and_client(clone: Clone) -> None:
+    clone.environment["CONTEXT_ROOT"] = "/elsewhere"
+    done = clone("rebuildandrun.sh", "--force")
+    del clone.environment["CONTEXT_ROOT"]
+    assert f"http://127.0.0.1:{clone.port}/elsewhere/waiter/Waiter?wsdl" in done.stdout, done.stderr
+    assert (
+        f"http://127.0.0.1:{clone.port}/elsewhere/waiter/Waiter?wsdl"
+        in clone("run.sh", "start", "secondsToWait=0").stdout
+    )
+    assert clone("rebuildandrun.sh", "--force").returncode == 0
 
 
 def test_a_container_with_running_jobs_is_only_replaced_by_force_and_keeps_their_records(clone: Clone) -> None:

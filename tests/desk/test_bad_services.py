@@ -38,7 +38,7 @@ class Bad(http.server.ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_port}/Waiter"
-        service = catalogue.load_file(ROOT / "app" / "services" / "waiter.py")[0]
+        service = catalogue.load(ROOT / "app" / "services").services["Waiter"]
         self.wsdl = ours.at(ours.template(service), self.url)
         self.polls: list[Reply] = []  # one after the other; the last one stays
         self.called: list[str] = []

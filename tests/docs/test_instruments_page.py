@@ -4,11 +4,15 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import reduce
+from operator import xor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchlab import Oven
+from lab import eventually
 from labwaiter import lab, labfile, simulation
 from labwaiter.cli.instruments import instruments, ports
 from labwaiter.instruments.simulators import base, marlin
@@ -77,6 +81,51 @@ def test_the_driver_of_one_s_own_works_in_a_script_as_the_page_says(tmp_path: Pa
     assert done.stdout.startswith(b"21.5 "), done.stderr
     assert oven.setpoint == 80 and oven.is_safe()
     host.close()
+
+
+def test_the_driver_for_a_binary_device_works_as_it_stands_there(tmp_path: Path) -> None:
+    class Device(base.Simulator):
+        """The pump that the page describes."""
+
+        flow = 0
+
+        def receive(self, data: bytes) -> None:
+            self._in += data
+            while len(self._in) >= 5:
+                frame, self._in = self._in[:5], self._in[5:]
+                assert reduce(xor, frame) == 0
+                if frame[1] == 0x11:
+                    self.flow = int.from_bytes(frame[2:4], "big")
+                value = {0x01: 0x5032, 0x10: self.flow, 0x11: self.flow, 0x12: self.flow}[frame[1]]
+                answer = frame[:2] + value.to_bytes(2, "big")
+                self._out.append((self.clock, answer + bytes([reduce(xor, answer)])))
+
+    device, host = Device(), Host()
+    port = str(host.plug(tmp_path / "port", device))
+    found: dict[str, Any] = {}
+    exec(next(code for code in blocks("python") if "class Pump" in code), found)
+    transcript = tmp_path / "line.txt"
+    with found["Pump"](port, name="pump", transcript=transcript) as pump:
+        pump.pump(12.5)
+        device._out.append((device.clock, b"\x02\x10"))  # half a frame of somebody else's
+        eventually(lambda: pump.line._port.in_waiting == 2)
+        assert pump.flow == 12.5 and pump.flow.unit == "ml/min"
+        host.unplug(tmp_path / "port")
+        host.plug(tmp_path / "port", device)
+        assert pump.flow == 12.5
+    assert device.flow == 0
+    assert "> 02 11 04 e2 f5" in transcript.read_text()
+    host.close()
+
+
+def test_every_setting_of_a_driver_is_on_the_page() -> None:
+    from labwaiter.instruments import Instrument
+
+    table = PAGE.partition("**What a class may say**")[2].partition("Before each question")[0]
+    said = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|[^|]*\|", table, re.M))))
+    assert said == {name for name, kind in Instrument.__annotations__.items() if "ClassVar" in str(kind)}
+    for name in ("write", "read_bytes", "read_line", "drop"):
+        assert f"| `{name}(" in PAGE
 
 
 def test_the_simulator_of_the_page_misbehaves_as_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,8 +31,8 @@ def make_fleet(tmp_path: Path) -> Iterator[Callable[..., Fleet]]:
     (folder / "benches.py").write_text(benches)
     shutil.copy(SAMPLES / "unruly.py", folder.parent / "unruly.py")
 
-    def make(*names: str, lab: str = "", **settings: str) -> Fleet:
-        made.append(Fleet(tmp_path / f"fleet{len(made)}", folder, names, lab, settings))
+    def make(*names: str, lab: str = "", server: Any = None, **settings: str) -> Fleet:
+        made.append(Fleet(tmp_path / f"fleet{len(made)}", folder, names, lab, settings, server))
         return made[-1]
 
     yield make

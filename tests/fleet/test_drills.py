@@ -22,7 +22,7 @@ import pytest
 from network import Network, may
 
 from callers import envelope
-from fleetlab import REDIS, Machine, RedisServer, fleet_environment
+from fleetlab import REDIS, Machine, RedisServer, end, fleet_environment
 from lab import SAMPLES, Lab, eventually
 from labwaiter.instruments.simulators import Smu
 from labwaiter.instruments.simulators.host import Host
@@ -43,7 +43,7 @@ class Drill:
         self.folder, self.register = folder, folder / "register"
         self.log: list[tuple[float, str]] = []
         self.net = Network()
-        self.redis = RedisServer(folder / "redis", host=self.net.here)
+        self.redis = RedisServer(folder / "redis", host=self.net.local)
         services = folder / "services"
         services.mkdir()
         shutil.copy(SAMPLES / "drills.py", services)
@@ -123,12 +123,7 @@ class Drill:
             machine.stop()
         for lab in self.labs.values():
             lab.close()
-        self.web.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.web.wait(20)
-        if self.web.poll() is None:
-            self.web.kill()
-            self.web.wait()
+        end(self.web)
         self.host.close()
         self.redis.close()
         self.net.close()

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from fleetlab import Fleet
-from lab import eventually, wait_gone
+from callers import Caller, envelope
+from fleetlab import Fleet, fleet_environment
+from lab import Lab, eventually, wait_gone
 from labwaiter.errors import Unavailable
-from labwaiter.fleet.mirror import Mirror
-from labwaiter.fleet.store import Store
-from labwaiter.jobs.here import Here
+from labwaiter.fleet.lab_redis import LabRedis
+from labwaiter.fleet.publisher import Publisher
+from labwaiter.jobs.local_store import LocalStore
 from labwaiter.record import State
 from labwaiter.settings import load
 from labwaiter.watch import Watch
@@ -43,7 +46,7 @@ def test_what_runs_goes_on_without_redis_and_its_end_arrives_when_it_is_back(fle
     name = begun(fleet)
     talk = fleet.services["Talk"]
     fleet.redis.kill()
-    status = fleet.jobs.status(talk, name)  # as of the last mirror, with its age
+    status = fleet.jobs.status(talk, name)  # as of what was published last, with its age
     assert status.view.record.state is State.RUNNING and "this is as of" in status.view.note
     assert status.view.record.as_of is not None
     assert [(record.name, record.machine) for record in fleet.jobs.list()] == [(name, "north")]
@@ -83,23 +86,23 @@ def test_running_jobs_reappear_when_redis_is_flushed(fleet: Fleet) -> None:
     assert fleet.jobs.notify(fleet.services["Talk"], name, "still there?", wait=5) == "you said still there?"
 
 
-def test_an_end_that_comes_between_two_looks_of_the_mirror_is_told(make_fleet: Callable[..., Fleet]) -> None:
-    fleet = make_fleet("north")  # its worker isn't there: its mirror looks when the test says so
+def test_an_end_that_comes_between_two_looks_of_the_publisher_is_told(make_fleet: Callable[..., Fleet]) -> None:
+    fleet = make_fleet("north")  # its worker isn't there: its publisher looks when the test says so
     lab, settings = fleet.labs["north"], load(fleet.machines["north"].environment)
     lab.store.make()  # as its worker does
-    mirror, talk = Mirror(settings, Store(settings), Here(settings), ()), lab.services["Talk"]
+    publisher, talk = Publisher(settings, LabRedis(settings), LocalStore(settings), tuple), lab.services["Talk"]
     lab.supervise()
     with Watch(lab.store.active) as watch:
         seen: set[str] = set()
-        mirror.look(watch, seen)
+        publisher.look(watch, seen)
         lab.jobs.start(talk, "short", {})
         eventually(lambda: lab.jobs.record("short").state is State.RUNNING)
-        mirror.tell("short")
+        publisher.tell("short")
         assert fleet.state("short") == "running" and not seen
         lab.jobs.notify(talk, "short", "bye", wait=5)
         lab.ended("short")
         eventually(lambda: "short" not in lab.store.active_names())
-        mirror.look(watch, seen)
+        publisher.look(watch, seen)
     assert fleet.state("short") == "completed"
 
 
@@ -145,6 +148,20 @@ def test_an_order_that_was_being_taken_when_its_worker_died_is_taken_by_the_next
     assert fleet.jobs.wait(name, 20).state is State.COMPLETED
 
 
+def test_an_order_that_a_broken_connection_gave_to_nobody_is_taken(make_fleet: Callable[..., Fleet]) -> None:
+    fleet = make_fleet("north")  # another machine's worker would block as well
+    fleet.start()
+    worker, client = fleet.machines["north"].process, fleet.redis.client
+    assert worker is not None
+    worker.send_signal(signal.SIGSTOP)
+    eventually(lambda: not any(one["cmd"] == "blmove" and "b" in one["flags"] for one in client.client_list()))
+    name = fleet.id_for("north", "Echo")
+    fleet.jobs.start(fleet.services["Echo"], name, {"text": "x"})
+    assert client.lmove("lab:rq:queue:north", "lab:rq:queue:north:intermediate", "LEFT", "LEFT") is not None
+    worker.send_signal(signal.SIGCONT)
+    assert fleet.jobs.wait(name, 20).state is State.COMPLETED
+
+
 @pytest.mark.slow
 def test_a_machine_whose_worker_died_is_unreachable_and_never_guessed_about(fleet: Fleet) -> None:
     name = begun(fleet)
@@ -169,6 +186,7 @@ def test_the_supervisor_and_the_runner_die_and_the_truth_arrives_at_the_face(fle
     name = begun(fleet)
     north = fleet.labs["north"]
     runner = north.running(name)
+    eventually(lambda: (north.folder(name) / "begun").exists())  # else it would wait again, and run
     supervisor, nursery = north.supervisor, north.nursery
     for pid in (supervisor, nursery, runner):
         os.kill(pid, signal.SIGKILL)
@@ -229,3 +247,44 @@ def test_what_lands_in_redis_by_other_hands_starts_no_program(fleet: Fleet, tmp_
     assert fleet.jobs.wait(after, 30).state is State.COMPLETED
     assert not trap.exists()
     assert set(fleet.labs["north"].store.names()) == {after}
+
+
+def test_an_end_that_its_machine_could_not_read_for_a_while_is_told_afterwards(fleet: Fleet) -> None:
+    name = begun(fleet)
+    north, worker = fleet.labs["north"], fleet.machines["north"].process
+    assert worker is not None
+    worker.send_signal(signal.SIGSTOP)
+    say_bye(fleet, name)
+    assert north.ended(name).state is State.COMPLETED
+    end = north.folder(name) / "end.json"
+    os.rename(end, end.with_name("kept"))
+    end.mkdir()  # as on a disk that can't be read just now
+    worker.send_signal(signal.SIGCONT)
+    # it has looked at that once it tells of what came later
+    after = fleet.id_for("north", "Echo", prefix="after")
+    fleet.jobs.start(fleet.services["Echo"], after, {"text": "x"})
+    assert fleet.jobs.wait(after, 30).state is State.COMPLETED
+    assert fleet.state(name) == "running"
+    end.rmdir()
+    os.rename(end.with_name("kept"), end)
+    assert fleet.jobs.wait(name, 30).state is State.COMPLETED
+    assert fleet.jobs.status(fleet.services["Talk"], name).outputs == {"result": "bye"}
+
+
+def test_polls_do_not_queue_behind_a_redis_that_hangs(fleet: Fleet) -> None:
+    name = begun(fleet)
+    lab = Lab(fleet.folder / "web" / "jobs", fleet.services_folder, **fleet.settings)
+    lab.face_environment = lab.environment | fleet_environment(fleet.redis.url, "web", fleet.toml)
+    call, body = Caller(lab), envelope("getServiceStatus", serviceID=name, sessionToken="t")
+    assert call("/Talk", body).status == "200 OK"
+    fleet.redis.pause()
+    began = time.monotonic()
+    with ThreadPoolExecutor(8) as callers:
+        took = [
+            (time.monotonic() - began, reply.status) for reply in callers.map(lambda _: call("/Talk", body), range(8))
+        ]
+    assert [status for _, status in took] == ["200 OK"] * 8
+    assert max(seconds for seconds, _ in took) < 10  # callers give up then; one after another they took 24
+    began = time.monotonic()
+    assert call("/Talk", body).status == "200 OK"
+    assert time.monotonic() - began < 1  # who has just seen it hang does not wait for it again

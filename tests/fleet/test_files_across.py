@@ -10,6 +10,8 @@ import pytest
 
 from fleetlab import Fleet
 from lab import eventually
+from labwaiter.jobs.artifacts import name_of
+from labwaiter.jobs.names import folder_name
 from labwaiter.record import State
 
 pytestmark = pytest.mark.timeout(120)
@@ -75,7 +77,7 @@ def test_what_an_execution_has_made_is_found_by_the_next_one_on_its_own_machine(
         fleet.jobs.start(reads, text, {"file": "maker/made.txt"})
         assert fleet.jobs.wait(text, 20).state is State.COMPLETED, fleet.jobs.record(text).why
         assert fleet.jobs.status(reads, text).outputs == read(text)
-        assert (found := fleet.jobs.exchange.find("maker/made.txt")) and found.read_text() == text
+        assert (found := fleet.jobs.artifacts.find("maker/made.txt")) and found.read_text() == text
     assert list(fleet.redis.client.scan_iter("lab:file:*")) == []
 
 
@@ -90,3 +92,25 @@ def test_without_its_file_an_order_is_refused_and_no_other_file_is_used(readers:
     assert record.state is State.FAILED and "“model.stl” that it is given has not arrived" in record.why
     fleet.jobs.remove("one")
     assert fleet.jobs.list() == []
+
+
+def test_what_an_execution_gives_out_is_its_own_file_on_any_machine(make_fleet: Callable[..., Fleet]) -> None:
+    fleet = make_fleet("north", "south")
+    fleet.start()
+    reads, talk = fleet.services["Reads"], fleet.services["Talk"]
+    long = "ü" * 200 + "x"  # its folder's name has its hash
+    ids = ["ü1", "%C3%BC1", "%25C3%25BC1", "ü2", "%C3%BC2", long]  # the folder's name of one is another
+    for service_id in ids:
+        fleet.jobs.start(talk, service_id, {})
+        home = fleet.labs[fleet.home_of(service_id)]
+        eventually((home.folder(service_id) / "data").is_dir)
+        (home.folder(service_id) / "data" / "50%.txt").write_text(service_id)
+    for number, service_id in enumerate(ids):
+        home = fleet.labs[fleet.home_of(service_id)]
+        name = name_of(home.settings.jobs_folder, folder_name(service_id), "50%.txt")
+        for target in ("north", "south"):
+            reader = fleet.id_for(target, "Reads", f"reads{number}")
+            fleet.jobs.start(reads, reader, {"file": name})
+            assert fleet.jobs.wait(reader, 20).state is State.COMPLETED, fleet.jobs.record(reader).why
+            assert fleet.jobs.status(reads, reader).outputs == read(service_id), (name, target)
+    assert fleet.jobs.artifacts.find("ü" * 300 + "/x") is None

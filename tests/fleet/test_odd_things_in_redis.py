@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def test_what_is_no_order_keeps_no_order_behind_it_waiting(fleet: Fleet, what: s
     assert not fleet.redis.client.lrange("lab:rq:queue:north", 0, -1)
 
 
-def test_an_errand_that_is_none_is_refused_and_the_next_one_is_done(fleet: Fleet) -> None:
+def test_a_call_that_is_none_is_refused_and_the_next_one_is_done(fleet: Fleet) -> None:
     name = fleet.id_for("north", "Talk")
     fleet.jobs.start(fleet.services["Talk"], name, {})
     eventually(lambda: fleet.state(name) == "running")
@@ -52,11 +53,16 @@ def test_a_message_that_was_told_to_be_undelivered_is_not_delivered(fleet: Fleet
             assert "it was not delivered" in error.message
             return False
 
+    worker = fleet.machines["north"].process
+    assert worker is not None
     with ThreadPoolExecutor(50) as callers:
-        sent = list(callers.map(send, range(50)))
+        assert all(callers.map(send, range(50)))
+        worker.send_signal(signal.SIGSTOP)
+        assert not any(callers.map(send, range(50, 60)))
+        worker.send_signal(signal.SIGCONT)
+        assert send(60)  # whatever was left in Redis would have come before it
     said = (fleet.labs["north"].folder(name) / "notifications.txt").read_text()
-    assert 0 < sum(sent) < 50
-    assert [f"message {number}." in said for number in range(50)] == sent
+    assert [f"message {number}." in said for number in range(61)] == [*[True] * 50, *[False] * 10, True]
     fleet.jobs.abort(None, name, wait=10)
 
 

@@ -83,11 +83,11 @@ def test_what_an_execution_made_is_read_at_every_face_and_given_to_the_next_mach
     fleet.jobs.wait(maker, 20)
     made = os.urandom(2_500_000)
     (fleet.labs["north"].folder(maker) / "data" / "part.bin").write_bytes(made)
-    path = fleet.jobs.exchange.made(maker, "part.bin")
+    path = fleet.jobs.artifacts.made(maker, "part.bin")
     assert path is not None and path.read_bytes() == made
-    assert ("part.bin", len(made)) in fleet.jobs.exchange.listing(maker)
-    assert fleet.jobs.exchange.made(maker, "../request.json") is None
-    assert fleet.jobs.exchange.link(maker) == fleet.face("other").exchange.link(maker)
+    assert ("part.bin", len(made)) in fleet.jobs.artifacts.listing(maker)
+    assert fleet.jobs.artifacts.made(maker, "../request.json") is None
+    assert fleet.jobs.artifacts.link(maker) == fleet.face("other").artifacts.link(maker)
     given = Path(fleet.jobs.settings.files_folder) / "parts" / "hook é.bin"  # of the web machine
     given.parent.mkdir(parents=True)
     given.write_bytes(made[::-1])

@@ -16,6 +16,7 @@ import pytest
 from benchlab import DRIVERS, Plugged, bench_lab, energised, leases, let_go, plugged, silent
 from callers import Up, Web, envelope
 from lab import Lab, eventually
+from labwaiter.caller import Caller
 from labwaiter.cli import web as web_side
 from labwaiter.jobs import presence
 from labwaiter.jobs.leases import Held
@@ -24,6 +25,7 @@ from labwaiter.process import boot_clock
 from labwaiter.record import State
 
 START = envelope("startUses", serviceID="one", sessionToken="t", device="smu")
+WORKFLOW_MANAGER = Caller(public_url="http://lab.example", polls=True)
 STATUS = envelope("getServiceStatus", serviceID="one", sessionToken="t")
 
 
@@ -140,7 +142,7 @@ def test_what_was_never_started_over_the_web_is_nobodys_to_abandon(using: Lab) -
 
 
 def test_an_instrument_that_does_not_mind_goes_on(using: Lab) -> None:
-    using.jobs.start(using.services["Uses"], "one", {"device": "relays"}, address="http://lab.example")
+    using.jobs.start(using.services["Uses"], "one", {"device": "relays"}, caller=WORKFLOW_MANAGER)
     energised(using, "one")
     silent(using, "one")
     looked_at(using, "round")
@@ -150,7 +152,7 @@ def test_an_instrument_that_does_not_mind_goes_on(using: Lab) -> None:
 def test_nobody_is_abandoned_for_the_time_in_the_queue(using: Lab) -> None:
     using.start("Uses", "before", device="smu")
     energised(using, "before")
-    using.jobs.start(using.services["Uses"], "one", {"device": "smu"}, address="http://lab.example")
+    using.jobs.start(using.services["Uses"], "one", {"device": "smu"}, caller=WORKFLOW_MANAGER)
     silent(using, "one")
     looked_at(using, "round")
     assert using.record("one").state is State.QUEUED
@@ -162,7 +164,7 @@ def test_nobody_is_abandoned_for_the_time_in_the_queue(using: Lab) -> None:
 
 
 def test_the_page_counts_down_while_a_workflow_manager_is_silent(using: Lab) -> None:
-    using.jobs.start(using.services["Uses"], "one", {"device": "smu"}, address="http://lab.example")
+    using.jobs.start(using.services["Uses"], "one", {"device": "smu"}, caller=WORKFLOW_MANAGER)
     energised(using, "one")
     now = boot_clock()
     os.utime(using.folder("one") / "polled", (now - 30, now - 30))
@@ -174,7 +176,7 @@ def test_the_page_counts_down_while_a_workflow_manager_is_silent(using: Lab) -> 
 
 
 def test_a_wall_clock_that_is_set_abandons_nobody(using: Lab) -> None:
-    using.jobs.start(using.services["Uses"], "one", {"device": "smu"}, address="http://lab.example")
+    using.jobs.start(using.services["Uses"], "one", {"device": "smu"}, caller=WORKFLOW_MANAGER)
     polled = using.store.polled_at("one")
     assert polled is not None and abs(boot_clock() - polled) < 60  # the mark's time is no wall clock's
 
@@ -231,3 +233,15 @@ def test_a_stop_that_may_be_too_short_for_the_instruments_is_said_at_the_start(t
     finally:
         up.close()
         lab.close()
+
+
+def test_what_a_shell_or_a_schedule_has_started_is_nobody_s_to_abandon(using: Lab) -> None:
+    for caller in (
+        Caller("shell", public_url="http://lab.example"),
+        Caller("schedule", public_url="http://lab.example"),
+    ):
+        using.jobs.start(using.services["Uses"], caller.user, {"device": "smu"}, caller=caller)
+        using.jobs.status(using.services["Uses"], caller.user, caller)
+        assert using.store.polled_at(caller.user) is None
+    using.jobs.start(using.services["Uses"], "wfm", {"device": "smu"}, caller=WORKFLOW_MANAGER)
+    assert using.store.polled_at("wfm") is not None

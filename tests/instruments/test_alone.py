@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from labwaiter.instruments import Instrument, InstrumentError, control
 from labwaiter.instruments.drivers import RelayBoard
 from labwaiter.instruments.simulators import Relays
 from labwaiter.instruments.simulators.host import Host
+from labwaiter.settings import ROOT
 
 
 def test_the_example_of_the_package_works_word_for_word(host: Host, port: Path) -> None:
@@ -47,6 +50,19 @@ def test_one_that_does_not_become_safe_is_told_at_the_end_of_the_with(host: Host
         relays.switch(3, True)
 
 
+def test_a_driver_that_does_not_say_how_it_is_made_safe_is_told_before_it_is_used(host: Host, port: Path) -> None:
+    class Meter(Instrument):
+        def make_safe(self) -> None: ...
+
+    host.plug(port, Oven())
+    with (
+        pytest.raises(InstrumentError, match="meter: its driver Meter has no is_safe: say how"),
+        Meter(str(port), name="meter"),
+    ):
+        raise AssertionError("it was used")
+    Meter(str(port), name="meter").close()  # the line was given up
+
+
 def test_a_limit_on_one_side_is_told_so(host: Host, port: Path) -> None:
     class Pump(Instrument):
         flow = control("FLOW?", "FLOW {}", float, unit="ml/min", low=0)
@@ -55,3 +71,13 @@ def test_a_limit_on_one_side_is_told_so(host: Host, port: Path) -> None:
     pump = Pump(str(port), name="pump")
     with pytest.raises(InstrumentError, match="pump: flow must be a number from 0 ml/min, not -1"):
         pump.flow = -1
+
+
+def test_a_simulated_one_works_in_a_notebook_as_the_documents_say() -> None:
+    code = (
+        "from labwaiter.instruments.drivers import SourceMeter\n"
+        'with SourceMeter("sim://smu") as meter:\n    meter.volts = 2\n    print(meter.volts)\n'
+    )
+    path = str(ROOT / "app")
+    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": path}, capture_output=True, text=True)
+    assert done.stdout == "2.0\n", done.stderr

@@ -45,6 +45,23 @@ def test_check_says_who_answers_and_what_is_wrong_with_the_others(shell: Shell, 
     assert "lab.toml has no instrument oven" in shell("instruments", "check", "oven").stderr
 
 
+@pytest.mark.parametrize(
+    ("power", "why"),
+    [
+        ("relays.8", ""),
+        ("relays.99", "its power is relays.99, but relays has relays 1 to 8"),
+        ("relays.0", "its power is relays.0, but relays has relays 1 to 8"),
+        ("analyser.1", "its power is a relay of analyser, whose driver has no switch(number, on)"),
+    ],
+)
+def test_check_says_that_a_relay_could_cut_nothing_off(shell: Shell, bench: Plugged, power: str, why: str) -> None:
+    text = bench.toml.read_text()
+    bench.toml.write_text(text.replace("[instruments.smu]", f'[instruments.smu]\npower = "{power}"'))
+    done = shell("instruments", "check", "smu")
+    assert (done.returncode == 3) is bool(why)
+    assert done.stdout.startswith(f"smu: answers, but could not be cut off: {why}" if why else "smu: answers: ")
+
+
 def test_busy_says_by_whom(shell: Shell, bench: Plugged) -> None:
     import serial
 
@@ -119,3 +136,52 @@ def test_simulators_are_served_on_ptys_for_other_programs(shell: Shell, bench: P
 
 def test_ports_are_told_or_that_there_are_none(shell: Shell) -> None:
     assert shell("ports").returncode == 0
+
+
+def test_several_are_made_safe_in_one_call(shell: Shell, bench: Plugged) -> None:
+    leases = Leases(shell.lab.settings.jobs_folder)  # type: ignore[attr-defined]
+    for name in ("smu", "relays"):
+        leases.write(Lease(name, Held.UNSAFE, "one", "It was silent."))
+    bench.simulators["smu"].moods.add("silent")
+    done = shell("instruments", "safe", "smu", "relays", "analyser")
+    assert done.returncode == 3 and done.stderr.startswith("smu is not safe: ")
+    assert done.stdout == "relays: made safe and read back.\nanalyser: made safe and read back.\n"
+    assert set(leases.all()) == {"smu"}
+    bench.simulators["smu"].moods.clear()
+    told = json.loads(shell("instruments", "safe", "relays", "smu", "--json").stdout)
+    assert [(one["name"], one["safe"]) for one in told] == [("relays", True), ("smu", True)]
+    assert leases.all() == {}
+
+
+def test_stop_names_what_is_not_safe(shell: Shell) -> None:
+    leases = Leases(shell.lab.settings.jobs_folder)  # type: ignore[attr-defined]
+    leases.write(Lease("smu", Held.UNSAFE, "one", "It was silent."))
+    leases.write(Lease("relays", Held.UNSAFE, "one", "It is welded."))
+    leases.write(Lease("analyser", Held.RESERVED, why="Ada"))
+    done = shell("stop")
+    assert "relays is unsafe: It is welded. `labwaiter instruments safe relays` tries again." in done.stderr
+    assert "smu is unsafe: It was silent." in done.stderr and "analyser" not in done.stderr
+
+
+def test_a_device_under_two_names_has_one_holder(shell: Shell, bench: Plugged) -> None:
+    text = bench.toml.read_text()
+    bench.toml.write_text(
+        text + text[text.index("[instruments.smu]") : text.index("[instruments.relays]")].replace("smu]", "bath]")
+    )
+    leases = Leases(shell.lab.settings.jobs_folder)  # type: ignore[attr-defined]
+    leases.write(Lease("smu", Held.UNSAFE, "one", "It was silent."))
+    done = shell("instruments", "reserve", "bath")
+    assert done.returncode and "bath can't be reserved now: smu, the same device, is unsafe" in done.stderr
+
+
+@pytest.mark.parametrize(("answers", "words"), [(True, "answers: LABWAITER,SIM-SMU"), (False, "did not answer *IDN?")])
+def test_check_asks_a_foreign_device(shell: Shell, bench: Plugged, answers: bool, words: str) -> None:
+    pytest.importorskip("pymeasure")
+    bench.toml.write_text(
+        '[instruments.smu]\ndriver = "pymeasure.instruments.keithley:Keithley2400"\n'
+        f'port = "{bench.folder / "smu"}"\nsafe = "nothing to do"\noptions = {{ timeout = 0.5 }}\n'
+    )
+    if not answers:
+        bench.simulators["smu"].moods.add("silent")
+    done = shell("instruments", "check", "smu")
+    assert (done.returncode == 0) is answers and words in done.stdout, done.stdout + done.stderr

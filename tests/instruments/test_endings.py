@@ -14,7 +14,8 @@ import pytest
 
 from benchlab import DRIVERS, Plugged, bench_lab, energised, leases, let_go, plugged, silent
 from lab import Lab, eventually, wait_gone
-from labwaiter.jobs import link
+from labwaiter.caller import Caller
+from labwaiter.jobs import supervisor_client
 from labwaiter.jobs.leases import Held
 from labwaiter.record import State
 
@@ -76,8 +77,8 @@ def test_however_it_ends_the_instrument_is_safe(shared: tuple[Lab, Plugged], nam
     lab, bench = shared
     end_it, state, why = ENDINGS[how]
     service_id, begun = f"{name}-{how}", bench.count(name)
-    address = "http://lab.example" if how == "abandoned" else ""  # as if it came over the web
-    lab.jobs.start(lab.services["Uses"], service_id, {"device": name, "how": how}, address=address)
+    caller = Caller(polls=how == "abandoned")  # as a workflow manager does
+    lab.jobs.start(lab.services["Uses"], service_id, {"device": name, "how": how}, caller=caller)
     energised(lab, service_id)
     assert name == "analyser" or not bench.simulators[name].is_safe()
     end_it(lab, service_id)
@@ -156,7 +157,7 @@ def everything_dies_and_a_poll_comes(lab: Lab, pids: list[int]) -> tuple[State, 
 
 
 def it_is_stopped(lab: Lab, pids: list[int]) -> tuple[State, str]:
-    assert link.stop(lab.settings, 30)
+    assert supervisor_client.stop(lab.settings, 30)
     return State.ABORTED, "this deployment was stopped"
 
 

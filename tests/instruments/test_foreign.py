@@ -13,7 +13,6 @@ import pytest
 
 from benchlab import Oven, leases
 from lab import Lab, eventually
-from labwaiter import catalogue
 from labwaiter.instruments.simulators import Simulator
 from labwaiter.instruments.simulators.host import Host
 from labwaiter.jobs.leases import Held
@@ -139,7 +138,7 @@ def lab_with(make_lab: Callable[..., Lab], tmp_path: Path) -> Callable[..., Lab]
 
     def make(driver: str, port: str, more: str = "") -> Lab:
         toml = tmp_path / "lab.toml"
-        toml.write_text(f'[instruments.smu]\ndriver = "{driver}"\nport = "{port}"\nsafe_seconds = 5\n{more}\n')
+        toml.write_text(f'[instruments.smu]\ndriver = "{driver}"\nport = "{port}"\nsafe_seconds = 30\n{more}\n')
         lab = make_lab(services_folder=folder, LAB=str(toml))
         lab.supervise()
         return lab
@@ -170,9 +169,14 @@ def test_a_driver_of_pymeasure_works_from_lab_toml_alone(
     pytest.importorskip("pymeasure")
     lab = lab_with(KEITHLEY, request.getfixturevalue(kind), 'safe = "_my_safety:off"')
     lab.start("Foreign", "one")
-    pid = energised(lab)
+    runner = energised(lab)
     eventually(lambda: bench.on)
-    assert has_numpy(pid) and not has_numpy(lab.supervisor) and not has_numpy(lab.nursery)
+    assert (
+        has_numpy(lab.working("one"))
+        and not has_numpy(runner)
+        and not has_numpy(lab.supervisor)
+        and not has_numpy(lab.nursery)
+    )
     (lab.folder("one") / "data" / "go").touch()
     record = lab.ended("one")
     assert record.outputs == {"amps": pytest.approx(1.5e-3)}, record.why
@@ -240,7 +244,6 @@ def test_a_library_that_is_not_installed_is_told(lab_with: Callable[..., Lab], p
     lab = lab_with("a_library_that_nobody_has:Meter", pty, 'safe = "nothing to do"')
     source = lab.settings.services / "foreign.py"
     source.write_text(source.read_text().replace(KEITHLEY, "a_library_that_nobody_has:Meter"))
-    lab.services = catalogue.load(lab.settings.services).services
     lab.start("Foreign", "one")
     assert "“a_library_that_nobody_has:Meter” can't be had" in lab.ended("one").why
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from benchlab import DRIVERS, Plugged, energised, leases, let_go
+from benchlab import DRIVERS, Plugged, bench_lab, energised, leases, let_go
 from lab import Lab, eventually
-from labwaiter.jobs import link
+from labwaiter.jobs import supervisor_client
 from labwaiter.jobs.leases import Held, Lease
 from labwaiter.page import render
 from labwaiter.record import State
@@ -29,7 +30,8 @@ for turn in range(300):
     if who.startswith("job"):
         got = leases.take(who, ("smu", "relays"))
     else:
-        got = leases.reserve("smu", who, -1 if turn % 3 else 60) is None and leases.of("smu") is not None
+        lasts = turn % 3 == 0  # the others are over at once, and anybody's
+        got = leases.reserve("smu", who, 60 if lasts else -1) is None and lasts
     if got:
         os.close(os.open(jobs / "inside", os.O_CREAT | os.O_EXCL))  # a second holder fails here
         os.unlink(jobs / "inside")
@@ -113,7 +115,7 @@ def test_who_waits_is_told_for_what_and_at_which_place(using: Lab) -> None:
     for name in ("first", "second"):
         using.start("Uses", name, device="smu")
     eventually(lambda: using.jobs.view("second").place)
-    assert "Waiting at place 1" in page(using, "first") and "smu is in use" in page(using, "first")
+    assert "Waiting at place 1" in page(using, "first") and "smu is in use by Uses, for " in page(using, "first")
     assert "Waiting at place 2" in page(using, "second")
     assert using.record("second").state is State.QUEUED
     let_go(using, "has it")
@@ -159,7 +161,7 @@ def test_who_waits_for_a_person_keeps_nobody_from_the_rest(using: Lab) -> None:
     using.start("UsesTwo", "both")
     using.start("Uses", "smu", device="smu")
     energised(using, "smu")
-    assert "relays is reserved by Ada" in page(using, "both")
+    assert re.search("relays is reserved by Ada for [0-9]+ (min|h|d)[ a-z0-9]* more", page(using, "both"))
     assert shell(using, "reserve", "relays", "--free").stdout.startswith("relays is free. It was reserved by Ada until")
     let_go(using, "smu")
     energised(using, "both")
@@ -227,6 +229,20 @@ def test_a_mistake_in_lab_toml_is_said_and_nothing_is_guessed(using: Lab, bench:
     assert lease is not None and lease.how is Held.UNSAFE and "is no TOML" in lease.why
 
 
+def test_a_mistake_in_env_that_is_made_meanwhile_leaves_nothing_on(bench: Plugged, tmp_path: Path) -> None:
+    (tmp_path / "env").write_text("")
+    using = bench_lab(tmp_path / "jobs", bench, LABWAITER_ENV=str(tmp_path / "env"))
+    using.supervise()
+    using.start("Uses", "one", device="smu")
+    energised(using, "one")
+    (tmp_path / "env").write_text("PROT=8080\n")
+    os.kill(using.running("one"), signal.SIGKILL)
+    using.ended("one")
+    eventually(lambda: leases(using).of("smu") is None)
+    assert bench.simulators["smu"].is_safe()
+    using.close()
+
+
 def test_a_lease_of_a_job_that_is_over_can_be_freed_by_hand(using: Lab) -> None:
     using.start("Uses", "one", device="smu")
     let_go(using, "one")
@@ -236,7 +252,7 @@ def test_a_lease_of_a_job_that_is_over_can_be_freed_by_hand(using: Lab) -> None:
 
 
 def test_a_stop_waits_until_what_a_dead_one_left_is_safe(using: Lab, bench: Plugged) -> None:
-    assert link.stop(using.settings, 30)
+    assert supervisor_client.stop(using.settings, 30)
     leases(using).write(Lease("smu", Held.BY_JOB, "long gone"))
     bench.simulators["smu"].on = True  # type: ignore[attr-defined]
     bench.simulators["smu"].moods.add("late")
@@ -253,3 +269,17 @@ def test_the_page_of_a_lab_tells_no_caller_whose_execution_it_is(using: Lab, nam
     energised(using, "secret-serviceID")
     using.start("Uses", "one", device=name)
     assert "secret" not in page(using, "one")
+
+
+def test_a_job_whose_leases_cannot_be_read_is_settled_once_they_can(using: Lab) -> None:
+    using.start("Uses", "one", device="smu")
+    eventually(lambda: using.status_progress("one").stage == "energised")
+    leases = using.store.ours / "leases"
+    leases.rename(leases.with_name("aside"))
+    leases.touch()
+    (using.folder("one") / "data" / "go").touch()
+    eventually(lambda: using.store.end("one") is not None)
+    eventually(lambda: "how can't be read now" in (using.root.parent / f"{using.root.name}.supervisor.log").read_text())
+    leases.unlink()
+    leases.with_name("aside").rename(leases)
+    assert using.ended("one").state.value == "completed"

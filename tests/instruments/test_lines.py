@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from labwaiter.instruments import Garbled, InstrumentError, Lost, Reading, Silent, WrongDevice
+from labwaiter.instruments import Garbled, InstrumentError, Lost, Overflow, Reading, Silent, WrongDevice
 from labwaiter.instruments.drivers import RelayBoard, SourceMeter
 from labwaiter.instruments.simulators import Relays, Smu
 from labwaiter.instruments.simulators.host import Host
@@ -156,8 +156,9 @@ def test_what_lay_in_the_line_before_is_dropped(host: Host, port: Path) -> None:
 
 def test_an_overflow_is_no_measurement(port: Path, smu: Smu) -> None:
     meter = SourceMeter(str(port), name="smu")
-    smu.current = lambda: 9.91e37  # type: ignore[method-assign]
-    with pytest.raises(Garbled, match="which is no current"):
+    smu.current = lambda: -9.9e37  # type: ignore[method-assign]
+    smu.random.gauss = lambda mean, _: mean  # type: ignore[method-assign]
+    with pytest.raises(Overflow, match=r"smu: its current is out of its range: asked READ\?, it answered “.*-9.9"):
         _ = meter.current
 
 

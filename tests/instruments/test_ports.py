@@ -107,8 +107,6 @@ def test_without_permission_the_group_to_join_is_named(tmp_path: Path, port: Pat
     ],
 )
 def test_a_port_that_cannot_be_opened_is_told_in_words(url: str, words: str) -> None:
-    import labwaiter.instruments.opening  # noqa: F401  (pyserial learns of sim:// there)
-
     with pytest.raises(Lost, match=re.escape(words)):
         SourceMeter(url, name="smu")
 
@@ -117,8 +115,7 @@ def test_no_lock_can_be_laid_on_another_s_file(tmp_path: Path, monkeypatch: pyte
     from labwaiter.instruments import line
 
     monkeypatch.setattr(line, "LOCKS", tmp_path)
-    lock = line.hold("/dev/some", "x")
-    assert lock is not None
+    (lock,) = line.hold("/dev/some", "x")
     (made,) = tmp_path.iterdir()
     fcntl.flock(lock, fcntl.LOCK_UN)
     os.close(lock)

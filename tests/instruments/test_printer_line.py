@@ -97,17 +97,31 @@ def test_a_line_that_is_always_disturbed_ends_with_a_sentence(sim: Marlin, print
         printer.send("G1 X5")
 
 
-def test_a_printer_that_restarts_in_the_middle_is_noticed(sim: Marlin, printer: Hasty) -> None:
+@pytest.mark.parametrize("after", [1, 2, 3, 10, 60], ids="{} lines".format)
+@pytest.mark.parametrize("banner", ["start", "echo:start", "\xf8\x80start", "echo: External Reset", "PowerUp", ""])
+def test_a_printer_that_restarts_in_the_middle_is_noticed(sim: Marlin, printer: Hasty, banner: str, after: int) -> None:
     printer.send("M104 S200")
-    sim.restart()
-    with pytest.raises(Lost, match="printer has restarted in the middle of the work"):
+    printer.stream((lines() * 20)[: after - 1])
+    before = drawn(sim)
+    sim.restart(banner)
+    with pytest.raises(Lost, match="printer.*(restarted|fell from 200 °C to 0|was it reset)"):
         printer.stream(lines())
+    assert drawn(sim) == before  # nothing of it was drawn again, or further
+    printer.make_safe()
+    assert printer.confirmed_safe() and sim.is_safe()
+
+
+def test_heaters_that_are_switched_off_at_the_panel_end_the_work(sim: Marlin, printer: Hasty) -> None:
+    printer.stream(["M155 S1", "M140 S60", "M104 S200", "M104 S190", "M140 S0"])
+    sim.hotend.target = 0.0
+    with pytest.raises(Lost, match="the target of its hotend fell from 190 °C to 0"):
+        printer.stream(lines() * 100)
 
 
 def test_a_restart_that_said_nothing_is_noticed_by_its_line_number(sim: Marlin, printer: Hasty) -> None:
     printer.stream(lines() * 20)
     sim._last_line = 0
-    with pytest.raises(Lost, match="asks for line 1, which was over long ago: did it restart?"):
+    with pytest.raises(Lost, match=r"counts its lines from 0 instead of 101: was it reset\?"):
         printer.send("G1 X1")
 
 
@@ -171,7 +185,7 @@ def test_one_that_does_not_listen_gets_the_emergency_stop_and_is_not_called_safe
     printer.line.write(b"G28\n")
     sim.moods.add(mood)
     eventually(lambda: sim._waiting)
-    with pytest.raises(Silent, match="printer did not answer M105"):
+    with pytest.raises(Silent, match="printer did not listen for 2 s .* so it was sent the emergency stop, M112"):
         printer.make_safe()
     eventually(lambda: sim.killed)
     assert sim.is_safe()

@@ -28,7 +28,7 @@ from labwaiter.instruments.line import Lost
 from labwaiter.instruments.opening import Opened
 from labwaiter.instruments.simulators import KINDS, Simulator
 from labwaiter.instruments.simulators.base import RECORD_MAX
-from labwaiter.jobs import link
+from labwaiter.jobs import supervisor_client
 from labwaiter.record import State
 
 PORTS = {
@@ -157,7 +157,7 @@ def test_it_is_nobodys_zombie_and_holds_nothing_of_the_supervisors(one: Lab) -> 
     wait_gone(pid)
     eventually(lambda: not Path(f"/proc/{pid}").exists())  # the supervisor is its parent, and buries it
     again = pid_of(one)
-    assert link.stop(one.settings, 30)
+    assert supervisor_client.stop(one.settings, 30)
     assert gone(again)
 
 
@@ -181,7 +181,7 @@ def test_a_stop_ends_it_and_leaves_no_link(one: Lab) -> None:
     pid = pid_of(one)
     one.start("Uses", "one", device="smu")
     energised(one, "one")
-    assert link.stop(one.settings, 30)
+    assert supervisor_client.stop(one.settings, 30)
     assert gone(pid) and not any(port(one, name).is_symlink() for name in PORTS)
     assert in_order(happened(one, "smu"), "output on", "output off")
 
@@ -194,7 +194,7 @@ def test_a_stop_ends_it_also_when_nobody_else_is_left(one: Lab) -> None:
         os.kill(other, signal.SIGKILL)
         wait_gone(other)
     assert simulation.alive(one.settings.jobs_folder) == pid
-    assert link.stop(one.settings, 30)
+    assert supervisor_client.stop(one.settings, 30)
     assert gone(pid)
 
 
@@ -231,7 +231,7 @@ def test_two_deployments_have_two_labs(deploy: Callable[..., Lab]) -> None:
     there.start("Uses", "one", device="smu")
     energised(there, "one")
     assert "output on" not in happened(here, "smu")
-    assert link.stop(here.settings, 30)
+    assert supervisor_client.stop(here.settings, 30)
     assert pid_of(there)
 
 

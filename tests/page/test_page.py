@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from labwaiter import catalogue
+from labwaiter.jobs import codec
 from labwaiter.page import render
 from labwaiter.page.words import span
-from labwaiter.record import Picture, Progress, Record, Request, State, Stopping, View
+from labwaiter.record import Holder, Picture, Progress, Record, Request, State, Stopping, View
 from labwaiter.settings import ROOT
 
 SERVICE = catalogue.load(ROOT / "app" / "services").services["HeatPlate"]
@@ -20,7 +21,7 @@ NOTHING = Progress()
 
 def view(state: State = State.RUNNING, progress: Progress = NOTHING, **more: Any) -> View:
     of_record = {k: more.pop(k) for k in ("why", "stopping", "outputs", "ended", "started") if k in more}
-    request = Request("wf-1", "HeatPlate", {}, created=NOW - 40)
+    request = Request("wf-1", "HeatPlate", more.pop("inputs", {}), created=NOW - 40)
     record = Record(name="wf-1", request=request, state=state, **{"started": NOW - 30, **of_record})
     return View(record=record, now=NOW, progress=progress, **more)
 
@@ -51,6 +52,8 @@ def everything(text: str) -> list[View]:
     said = Progress(0.5, text, {text: 1.0, "b": 2.0}, {text: text}, Picture("p.svg", text), {1: text})
     more: dict[str, Any] = {"messages": (text, text), "message_count": 2, "log": text, "ahead": text}
     more["picture"] = b"<svg/>"
+    more["inputs"] = {text: text, "b": 2.0}
+    more["holders"] = (Holder(text, NOW - 9),)
     return [
         view(State.RUNNING, said, **more),
         view(State.RUNNING, said, stopping=Stopping("abort", text, "told to stop"), **more),
@@ -74,6 +77,12 @@ def test_nothing_from_outside_becomes_markup_and_nothing_is_loaded(number: int) 
 
 
 @pytest.mark.parametrize("number", range(6))
+def test_a_page_is_the_same_where_another_machine_told_what_is_on_it(number: int) -> None:
+    one = replace(everything(NASTY)[number], picture=None)
+    assert render(codec.view(codec.dump(one)), SERVICE) == render(one, SERVICE)
+
+
+@pytest.mark.parametrize("number", range(6))
 def test_a_page_stays_small_whatever_comes(number: int) -> None:
     huge = everything("W" * 1_000_000)[number]
     huge = replace(huge, messages=("m" * 20_000,) * 500, message_count=900, picture=b"x" * 1_000_000)
@@ -93,6 +102,66 @@ def test_readings_are_told_as_an_operator_reads_them() -> None:
     page = render(view(progress=Progress(values=values)), SERVICE)
     for said in ("0.00190931", "no", "yes", "—"):
         assert f"<dd>{said}</dd>" in page
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "shown"),
+    [
+        (0.00011723, "A", "117.23 <small>µA</small>"),
+        (-0.02, "A", "-20 <small>mA</small>"),
+        (0.9999999996, "V", "1 <small>V</small>"),
+        (4700, "Ω", "4.7 <small>kΩ</small>"),
+        (0.0, "A", "0 <small>A</small>"),
+        (2e-30, "F", "2e-06 <small>yF</small>"),
+        (10**400, "Hz", "<small>Hz</small>"),
+        (float("nan"), "A", "— <small>A</small>"),
+        (0.5, "mm", "0.5 <small>mm</small>"),
+        (True, "V", "yes <small>V</small>"),
+    ],
+)
+def test_quantities_have_the_prefixes_that_the_plot_has(value: float, unit: str, shown: str) -> None:
+    page = render(view(progress=Progress(values={"x": value}, units={"x": unit})), SERVICE)
+    assert f"{shown}</dd>" in page
+
+
+def test_the_inputs_are_shown_with_their_units() -> None:
+    address = "https://lab.example/" + "x" * 500 + "/part.stl"
+    given = {
+        "target": 80.0,
+        "duration": 20,
+        "material": " <b>cop</b>per\n\nplate ",
+        "note": "",
+        "file": None,
+        "url": address,
+    }
+    page = render(view(State.QUEUED, started=None, inputs=given), SERVICE)
+    assert "<dt>duration</dt><dd>20 <small>s</small></dd>" in page
+    assert "<dt>material</dt><dd>&lt;b&gt;cop&lt;/b&gt;per plate</dd>" in page
+    assert ">note<" not in page and ">file<" not in page  # they were left empty
+    assert "<dd>https://lab.example/xx" in page and "xx/part.stl</dd>" in page and "x" * 200 not in page
+
+
+def test_what_comes_first_in_a_low_frame_comes_first() -> None:
+    said = Progress(0.5, "layer 3", {"amps": 1.0}, picture=Picture("plot.png"))
+    page = render(view(progress=said, picture=b"x", log="log"), SERVICE)
+    assert sorted(page.index(text) for text in ('class="bar"', ">layer 3<", "<figure>", "<dt>elapsed")) == [
+        page.index(text) for text in (">layer 3<", 'class="bar"', "<figure>", "<dt>elapsed")
+    ]
+
+
+def test_who_waits_learns_who_has_it_and_for_how_long() -> None:
+    holders = (
+        Holder("smu is in use by Sweep", NOW - 185),
+        Holder("printer is reserved by Ada", NOW - 100, NOW + 1500.5),
+        Holder("oven is unsafe and waits for an operator"),
+    )
+    page = render(
+        view(State.QUEUED, started=None, place=2, holders=holders, ahead="1 waits for smu before it"), SERVICE
+    )
+    assert (
+        "It starts by itself: smu is in use by Sweep, for 3 min 5 s now; printer is reserved by Ada for 25 min more;"
+        " oven is unsafe and waits for an operator; 1 waits for smu before it." in page
+    )
 
 
 def test_who_waits_learns_the_place_and_the_reason() -> None:

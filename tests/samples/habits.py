@@ -104,8 +104,8 @@ def startRunsWrong(job: Job, program: str, status: int = 0) -> None:
 
 @service("BadPattern", namespace=NS)
 def startBadPattern(job: Job) -> None:
-    """A pattern without a group."""
-    return Command("true", progress="percent")
+    """A pattern without a group, which shows only as it runs."""
+    return Command("true", progress="per" + "cent")
 
 
 @service("Printed", namespace=NS)

@@ -57,6 +57,21 @@ def startUnrulyScript(job: Job, word: str) -> Result:
     return Script("unruly.py", word, job.status_file, job.result_file)
 
 
+@service("Counted", namespace=NS)
+def startCounted(job: Job) -> Result:
+    """Leave a line for each time that it runs."""
+    print("ran here", flush=True)
+    return Result(result="ran")
+
+
+@service("Descriptors", namespace=NS)
+def startDescriptors(job: Job) -> Result:
+    """The limit of descriptors that a job has."""
+    import resource
+
+    return Result(result=str(resource.getrlimit(resource.RLIMIT_NOFILE)))
+
+
 @service("Missing", namespace=NS)
 def startMissing(job: Job) -> Result:
     """A program that is not there."""

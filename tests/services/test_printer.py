@@ -126,33 +126,102 @@ def test_an_abort_is_done_at_once_whatever_the_printer_waits_for(shop: Lab, benc
     assert shop.record("one").state is State.ABORTED and off(printer)
 
 
-ALONE = pytest.mark.folder_way  # of many machines, an execution has a copy of its own
+# -- the printer's own words --------------------------------------------------------------------
+
+
+def test_a_pause_at_the_printer_pauses_and_says_so(shop: Lab, bench: Plugged) -> None:
+    printer = machine(bench)
+    shop.start("Printer", "one", gcode=put(shop, square(40, feed=600)))
+    stage(shop, "layer ")
+    printer.say("//action:pause")
+    stage(shop, "paused: at the printer, line ")
+    printer.say("//action:resume")
+    record = shop.ended("one")
+    assert record.state is State.COMPLETED, record.why
+    assert printer.extruded == pytest.approx(160) and off(printer)
+
+
+def test_a_print_that_is_cancelled_at_the_printer_is_failed(shop: Lab, bench: Plugged) -> None:
+    shop.start("Printer", "one", gcode=put(shop, square(40, feed=600)))
+    stage(shop, "layer ")
+    machine(bench).say("//action:cancel")
+    record = shop.ended("one")
+    assert (record.state, record.why) == (State.FAILED, "The print was ended: it was cancelled at the printer.")
+    assert off(machine(bench))
+
+
+RUNOUT = [
+    "out_of_filament T0",
+    "filament_runout T0",
+    "pause filament_runout 0",
+    "paused filament_runout 0",
+    "pause: filament_runout",
+]
 
 
 @pytest.mark.parametrize(
-    "ending",
-    ["killed", pytest.param("a file that is cut off", marks=ALONE), pytest.param("a file that changes", marks=ALONE)],
+    ("setting", "words"), [*(("hold", words) for words in RUNOUT), ("end", RUNOUT[0]), ("end", RUNOUT[3])]
 )
-def test_other_endings_leave_it_off_too(shop: Lab, bench: Plugged, ending: str) -> None:
+def test_filament_that_has_run_out_holds_or_ends_it(shop: Lab, bench: Plugged, setting: str, words: str) -> None:
+    printer = machine(bench)
+    bench.write(printer=f'options = {{ on_runout = "{setting}" }}')
+    shop.start("Printer", "one", gcode=put(shop, square(40, feed=600)))
+    stage(shop, "layer ")
+    printer.say(f"//action:{words}")
+    if setting == "hold":
+        stage(shop, "paused: its filament has run out, line")
+        shop.jobs.notify(shop.services["Printer"], "one", "RESUME")
+    record = shop.ended("one")
+    assert record.state is (State.COMPLETED if setting == "hold" else State.FAILED)
+    assert setting == "hold" or record.why == "The print was ended: its filament has run out."
+    assert off(printer)
+
+
+def test_cold_extrusion_fails_the_print(shop: Lab, bench: Plugged) -> None:
+    shop.start("Printer", "one", gcode=put(shop, "G28\nG1 Z0.3 F3000\n" + "G91\nG1 X1 E1\n" * 20))
+    record = shop.ended("one")
+    assert record.state is State.FAILED and "its hotend is too cold: echo: cold extrusion prevented" in record.why
+    assert off(machine(bench))
+
+
+def test_what_the_firmware_does_not_know_is_on_the_page(shop: Lab, bench: Plugged) -> None:
+    shop.start("Printer", "one", gcode=put(shop, WARM + "M900 K0.1\n" + "G4 S20\nM400\nG4 S20\nM400\nG4 S20\n"))
+    assert 'the printer says “Unknown command: "M900 K0.1"”' in stage(shop, "the printer says")
+    assert shop.ended("one").state is State.COMPLETED
+    assert 'The printer says: Unknown command: "M900 K0.1"' in (shop.folder("one") / "log.txt").read_text()
+
+
+def test_a_kill_leaves_it_off_too(shop: Lab, bench: Plugged) -> None:
     printer = machine(bench)
     shop.start("Printer", "one", gcode=put(shop, square(700, feed=3000)))
     stage(shop, "layer ")
-    if ending == "killed":
-        os.kill(shop.running("one"), signal.SIGKILL)
-    else:  # somebody writes into the file while it is printed
-        with open(shop.settings.files_folder / "part.gcode", "r+b") as file:
-            file.truncate(10_000)
-            if ending == "a file that changes":
-                file.seek(10_000)
-                file.write(b"\nM999\n")
+    os.kill(shop.running("one"), signal.SIGKILL)
     record = shop.ended("one")
-    assert record.state is State.FAILED and off(printer)
-    words = {
-        "killed": "SIGKILL",
-        "a file that is cut off": "was cut off while",
-        "a file that changes": "was changed while",
-    }
-    assert words[ending] in record.why
+    assert record.state is State.FAILED and "SIGKILL" in record.why and off(printer)
+
+
+@pytest.mark.parametrize("change", ["it is cut off", "it is written anew", "a bad line comes into it", "it is removed"])
+@pytest.mark.parametrize("padding", [0, 300_000], ids=["short", "longer than any buffer"])
+def test_what_was_judged_is_printed_whatever_becomes_of_the_file(
+    shop: Lab, bench: Plugged, change: str, padding: int
+) -> None:
+    printer = machine(bench)
+    text = square(40, feed=3000)
+    half = text.index("G1 Z6.00")
+    put(shop, text[:half] + f";{'-' * 98}\n" * (padding // 100) + text[half:])
+    shop.start("Printer", "one", gcode="part.gcode")
+    stage(shop, "layer ")
+    with open(shop.settings.files_folder / "part.gcode", "r+b") as file:  # at its place, as copy programs do
+        if change == "it is removed":
+            os.unlink(file.name)
+        else:
+            file.truncate(500)
+            file.seek(500)
+            file.write({"it is cut off": b"", "it is written anew": text.encode()}.get(change, b"\nM500\n"))
+    record = shop.ended("one")
+    assert record.outputs == {"lines": 212, "layers": 40, "filament": 160.0}, record.why
+    assert printer.layers == [pytest.approx(0.3 * n) for n in range(1, 41)] and off(printer)
+    assert printer.extruded == pytest.approx(160)
 
 
 REFUSED = [
@@ -177,7 +246,8 @@ def test_the_machine_s_own_limits_stand_in_lab_toml(shop: Lab, bench: Plugged) -
     assert "line 3, “G1 X101”: it moves to X 101 mm, and the machine has -10 to 100 mm" in shop.ended("one").why
     bench.write(printer="options = { machine = { width = 100 } }")
     shop.start("Printer", "two", gcode="part.gcode")
-    assert "lab.toml's machine has bed_max, feed_max, hotend_max, x, y, z" in shop.ended("two").why
+    why = shop.ended("two").why
+    assert "lab.toml's machine has bed_max, chamber_max, commands, feed_max, hotend_max, x, y, z" in why
 
 
 def test_a_caller_s_mistakes_are_told_before_anything_moves(shop: Lab, bench: Plugged) -> None:

@@ -19,7 +19,7 @@ from labwaiter.instruments.simulators import Marlin
 from labwaiter.settings import ROOT
 
 EXAMPLE = ROOT / "examples" / "print.toml"
-DEPLOYED = "http://localhost:8080/sintef/docker_services"
+DEPLOYED = "http://127.0.0.1:8080/sintef/docker_services"
 pytestmark = [
     pytest.mark.skipif(shutil.which("slic3r") is None, reason="slic3r is not installed: apt-get install slic3r"),
     pytest.mark.timeout(240),

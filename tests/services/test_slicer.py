@@ -58,6 +58,6 @@ def test_without_the_program_its_address_says_so_and_the_others_serve(
     assert "Slicer" in catalogue.load(SERVICES).broken
     caller = Caller(lab)
     reply = caller("/slicer/Slicer", query="wsdl")
-    assert reply["errorCode"] == "Unavailable"
-    assert "Slicer needs the program slic3r, which is not installed on this machine." in reply["description"]
+    assert reply.status == "503 Service Unavailable"
+    assert "Slicer needs the program slic3r, which is not installed on this machine." in reply.body.decode()
     assert caller("/waiter/Waiter", query="wsdl").status == "200 OK"

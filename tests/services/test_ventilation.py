@@ -36,7 +36,7 @@ def test_each_cycle_s_slope_is_that_of_the_chamber_and_the_fan_is_off_at_the_end
     slopes = [float(word) for word in record.outputs["slopes"].split()]
     assert len(slopes) == 2 and slopes == pytest.approx([40, 40], rel=0.2)
     assert record.outputs["meanSlope"] == pytest.approx(sum(slopes) / 2, abs=0.01)
-    assert 420 < record.outputs["final"] < 1100 and record.outputs["trace"] == "one/record.csv"
+    assert 420 < record.outputs["finalConcentration"] < 1100 and record.outputs["trace"] == "one/record.csv"
     assert [what for _, what in board.happened] == ["relay 3 on", "relay 3 off"] * 2
     with open(shop.folder("one") / "data" / "record.csv", newline="") as file:
         head, *rows = csv.reader(file)

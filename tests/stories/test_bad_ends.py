@@ -1,6 +1,8 @@
 """What a caller, and the machine, notice when it doesn't go well."""
 
 import re
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +58,8 @@ def test_a_function_that_fails_says_why_and_its_traceback_is_in_the_log_only(lab
     assert "Traceback" not in record.why and "/etc" not in record.why
     if how == "plain":
         assert "ValueError: the sample slipped" in lab.file("one", "log.txt")
+    if how == "sentence":
+        assert lab.store.log_tail("one") == ""  # it is the service's own
 
 
 def test_a_failed_job_shows_its_page_for_20_seconds_then_its_fault(lab: Lab) -> None:
@@ -205,3 +209,24 @@ def test_progress_that_a_full_disk_refuses_costs_the_page_not_the_work(
     lab.start("FullDisk", "one", by_program=by_program)
     record = lab.ended("one")
     assert record.state is State.COMPLETED, record.why
+
+
+def test_an_abort_that_comes_as_soon_as_a_job_begins_is_not_lost(lab: Lab) -> None:
+    """Its process has no group of its own yet, or no handler: whichever of some dozen is hit."""
+    service, told = lab.services["Steps"], {}
+
+    def caller(number: int) -> None:
+        for turn in range(10):
+            name = f"{number}-{turn}"
+            lab.jobs.start(service, name, {"count": 60, "step": 0.1})
+            time.sleep((number + 4 * turn) % 7 * 0.004)  # where in its beginning it is hit differs
+            told[name] = lab.jobs.abort(service, name)
+
+    callers = [threading.Thread(target=caller, args=(number,)) for number in range(4)]
+    for one in callers:
+        one.start()
+    for one in callers:
+        one.join(120)
+    ends = {name: lab.ended(name).state for name in told}
+    assert len(ends) == 40 and set(ends.values()) == {State.ABORTED}, ends
+    assert all(told.values())

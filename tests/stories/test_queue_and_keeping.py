@@ -8,13 +8,15 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from lab import Lab, eventually, wait_gone
 from labwaiter.errors import ServiceIDInUse, TooManyJobs, Unavailable, UnknownServiceID
-from labwaiter.jobs import link
+from labwaiter.jobs import supervisor_client
 from labwaiter.jobs.files import touch
+from labwaiter.jobs.folder import Folder
 from labwaiter.record import State
 from labwaiter.supervisor import retention
 
@@ -44,6 +46,8 @@ def test_a_service_may_limit_itself_without_holding_up_others(lab: Lab) -> None:
     lab.start("Echo", "other", text="x")
     assert lab.ended("other").state is State.COMPLETED
     assert lab.record("second").state is State.QUEUED
+    told = "no more than 1 of Single run at a time"
+    eventually(lambda: lab.status("Single", "second").view.ahead == told)
     (lab.folder("first") / "go").touch()
     lab.running("second")
     (lab.folder("second") / "go").touch()
@@ -70,7 +74,7 @@ def test_the_queue_survives_its_supervisor(make_lab: Callable[..., Lab]) -> None
     lab.running("a")
     supervisor = lab.supervisor
     os.kill(supervisor, 9)
-    eventually(lambda: link.alive(lab.settings) not in (None, supervisor))
+    eventually(lambda: supervisor_client.alive(lab.settings) not in (None, supervisor))
     for name in "abc":
         lab.file(name, "status.txt")
         (lab.folder(name) / "go").touch()
@@ -90,7 +94,7 @@ def test_a_stopped_deployment_has_settled_every_job_and_stays_stopped(make_lab: 
     lab.start("Unruly", "waits", word="sleep")
     lab.file("runs", "status.txt")
     supervisor, nursery = lab.supervisor, lab.nursery
-    assert link.stop(lab.settings, 20) is True
+    assert supervisor_client.stop(lab.settings, 20) is True
     wait_gone(nursery)
     assert lab.left_of("runs") == []
     for name in ("runs", "waits"):
@@ -99,7 +103,7 @@ def test_a_stopped_deployment_has_settled_every_job_and_stays_stopped(make_lab: 
         assert "deployment was stopped" in late_poll.view.record.why
     with pytest.raises(Unavailable, match="being stopped"):
         lab.start("Unruly", "new", word="sleep")
-    assert link.alive(lab.settings) is None
+    assert supervisor_client.alive(lab.settings) is None
     assert not os.path.exists(f"/proc/{supervisor}") or lab.supervisors[0].wait(5) == 0
 
 
@@ -109,8 +113,8 @@ def test_stopping_settles_jobs_whose_supervisor_died_before(lab: Lab) -> None:
     nursery = lab.nursery
     os.kill(nursery, 19)  # it can't start the next supervisor
     os.kill(lab.supervisor, 9)
-    eventually(lambda: link.alive(lab.settings) is None)
-    assert link.stop(lab.settings, 20) is True
+    eventually(lambda: supervisor_client.alive(lab.settings) is None)
+    assert supervisor_client.stop(lab.settings, 20) is True
     os.kill(nursery, 18)
     assert lab.record("one").state is State.ABORTED
     assert lab.left_of("one") == []
@@ -132,7 +136,7 @@ def test_who_only_settles_what_is_left_starts_nothing(make_lab: Callable[..., La
     command = [sys.executable, "-m", "labwaiter.supervisor", "--leaving"]
     subprocess.run(command, env=lab.environment, timeout=60, check=True)  # nobody tells it to leave
     os.kill(nursery, signal.SIGCONT)
-    assert not lab.store.active_names() and link.stopped(lab.settings)
+    assert not lab.store.active_names() and supervisor_client.stopped(lab.settings)
     waited = lab.record("waits")
     assert waited.state is State.ABORTED and waited.runner is None
     wait_gone(nursery)
@@ -188,7 +192,7 @@ def test_a_removal_that_dies_half_way_runs_no_job_again_and_is_finished_later(
     assert "tombstone.json" in os.listdir(folder) and os.listdir(folder) != whole
     with pytest.raises(UnknownServiceID, match="removed"):
         lab.status("UnrulyScript", "one")
-    assert lab.store.active_names() == []
+    eventually(lambda: lab.store.active_names() == [])  # the supervisor takes the mark away behind the end
     retention.bury_old(lab.store, 0, time.time() + 10)
     assert os.listdir(folder) == ["tombstone.json"]
     with pytest.raises(ServiceIDInUse, match="used before"):
@@ -216,6 +220,28 @@ def test_a_claim_that_was_never_finished_is_no_job(lab: Lab) -> None:
 def test_a_supervisor_whose_jobs_folder_was_removed_leaves(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab()
     supervisor = lab.supervise()
+    eventually(lambda: lab.nursery)  # it holds its lock before it has begun its work
     while lab.root.exists():  # it may just be writing
         shutil.rmtree(lab.root, ignore_errors=True)
     assert supervisor.wait(20) == 0
+
+
+def test_a_clock_that_jumps_removes_nothing_for_a_day(tmp_path: Path) -> None:
+    store = Folder(tmp_path)
+    store.make()
+    day, hour = 86400.0, 3600.0
+    rounds = [  # Unix time and boot clock, s; which boot; whether things are removed
+        (1e9, 100.0, "a", True),
+        (1e9 + hour, 100.0 + hour, "a", True),
+        (1e9 + 400 * day, 100.0 + 2 * hour, "a", False),  # set wrong
+        (1e9 + 400 * day + hour, 100.0 + 3 * hour, "a", False),
+        (1e9 + 4 * hour, 100.0 + 4 * hour, "a", False),  # set right
+        (1e9 + 20 * hour, 100.0 + 20 * hour, "a", False),
+        (1e9 + 29 * hour, 100.0 + 29 * hour, "a", True),
+        (1e9 + 20 * day, 50.0, "b", True),  # it was off for some weeks
+        (1e9 + 90 * day, 50.0, "c", False),  # or its clock is wrong
+        (1e9 + 92 * day, 50.0 + 2 * day, "c", True),
+    ]
+    assert [retention.is_steady(store, *told) for *told, _ in rounds] == [right for *_, right in rounds]
+    (store.ours / "clock.json").write_text("torn")
+    assert not retention.is_steady(store, 1e9, 100.0, "a")

@@ -181,8 +181,14 @@ def test_matplotlib_is_in_the_job_s_process_alone(recording: Lab, make_web: Call
     children = Path(f"/proc/{web.process.pid}/task/{web.process.pid}/children").read_text().split()
     status = recording.status("Records", "one")
     assert status.view.picture is not None
-    assert loaded(recording.running("one"))
-    for pid in (recording.supervisor, recording.nursery, web.process.pid, *map(int, children)):
+    assert loaded(recording.working("one"))
+    for pid in (
+        recording.running("one"),
+        recording.supervisor,
+        recording.nursery,
+        web.process.pid,
+        *map(int, children),
+    ):
         assert not loaded(pid)
     fonts = list((recording.settings.jobs_folder / ".labwaiter" / "matplotlib").glob("fontlist*"))
     assert fonts, "every job would look for all fonts anew"
@@ -196,7 +202,7 @@ def test_the_file_and_the_plot_can_be_fetched_by_their_links(recording: Lab, mak
     eventually((recording.folder("one") / "data" / "plot.png").exists)
     recording.jobs.abort(recording.services["Records"], "one", wait=20)
     status = recording.status("Records", "one")
-    at = f"{web.url}{recording.jobs.exchange.link('one')}"
+    at = f"{web.url}{recording.jobs.artifacts.link('one')}"
     page = render(status.view, recording.services["Records"], at)
     links = re.findall(r'<a href="([^"]+)"[^>]*>((?:record|plot)\.\w+)</a>', page)
     found = {name: address for address, name in links}
@@ -205,3 +211,25 @@ def test_the_file_and_the_plot_can_be_fetched_by_their_links(recording: Lab, mak
         assert list(csv.reader(io.TextIOWrapper(answer, "utf-8")))[0][1] == "height / mm"
     with urllib.request.urlopen(found["plot.png"], timeout=10) as answer:
         assert answer.headers["Content-Type"] == "image/png"
+
+
+def test_a_plot_that_can_t_be_drawn_ends_the_job_with_its_reason(
+    make_lab: Callable[..., Lab], tmp_path: Path, services: Path
+) -> None:
+    (services / "spoils.py").write_text(
+        "from labwaiter import Job, Outputs, service\n"
+        "class Result(Outputs):\n    result: str\n"
+        '@service("Spoils", namespace="http://samples.example/")\n'
+        "def startSpoils(job: Job) -> Result:\n"
+        "    import matplotlib.figure\n"
+        "    matplotlib.figure.Figure.subplots = None\n"  # as somebody's own code may leave it
+        "    job.plot('a')\n"
+        "    for _ in job.every(0.05):\n        job.record(a=1.0)\n"
+    )
+    lab = make_lab()
+    lab.supervise()
+    lab.start("Spoils", "one")
+    record = lab.ended("one")
+    assert record.state is State.FAILED and record.why.startswith("The plot can't be drawn: TypeError")
+    assert "Traceback" in lab.file("one", "log.txt")
+    assert lab.left_of("one") == []

@@ -4,15 +4,19 @@ import base64
 import contextlib
 import http.client
 import os
+import resource
 import signal
 import socket
 from collections.abc import Callable
 
+import pytest
 from lxml import etree
 
 from callers import Web, envelope
 from lab import Lab, eventually, wait_gone
 from labwaiter.cli import web as processes
+from labwaiter.jobs import supervisor_client
+from labwaiter.process import identify
 from labwaiter.record import State
 from labwaiter.settings import load
 
@@ -60,18 +64,37 @@ def test_a_killed_web_worker_is_replaced_and_changes_nothing_for_a_job(lab: Lab,
     assert b">COMPLETED<" in poll(web, "Unruly", "one")
 
 
+@pytest.mark.folder_way  # of many machines, a web side starts nothing
+def test_what_a_worker_starts_is_no_part_of_the_web_side(
+    make_lab: Callable[..., Lab], make_web: Callable[..., Web]
+) -> None:
+    lab = make_lab()
+    web = make_web(lab, workers=2)
+    of_the_web_side = {web.process.pid, *eventually(lambda: len(w := workers(web)) == 2 and w)}
+    lab.start("Unruly", "one", word="hundred-but-running")
+    runner = lab.running("one")
+    kill(lab.supervisor, lab.nursery)
+    eventually(
+        lambda: answered(web, "one") and supervisor_client.alive(lab.settings)
+    )  # a poll that finds no supervisor starts one
+    assert {web.process.pid, *workers(web)} == of_the_web_side
+    web.close()
+    assert lab.supervisor and lab.nursery and identify(runner)
+    (lab.folder("one") / "go").touch()
+    assert lab.ended("one").state is State.COMPLETED
+
+
 def test_with_granian_s_main_process_killed_its_workers_still_serve(lab: Lab, make_web: Callable[..., Web]) -> None:
     web = make_web(lab)
     lab.start("Unruly", "one", word="hundred-but-running")
     lab.running("one")
-    orphans = eventually(lambda: workers(web))
+    eventually(lambda: workers(web))
     kill(web.process.pid)
     web.process.wait(20)
     assert answered(web, "one")
     (lab.folder("one") / "go").touch()
     assert lab.ended("one").state is State.COMPLETED
     assert b">COMPLETED<" in poll(web, "Unruly", "one")
-    kill(*orphans)
 
 
 def test_with_supervisor_nursery_and_job_killed_the_next_poll_tells_the_truth(lab: Lab, web: Web) -> None:
@@ -96,10 +119,64 @@ def test_callers_that_never_finish_their_calls_do_not_take_the_web_side_with_the
     lab.start("Unruly", "one", word="sleep")
     half = b"POST /Unruly HTTP/1.1\r\nHost: a\r\nContent-Type: text/xml\r\nContent-Length: 100\r\n\r\n<half"
     with contextlib.ExitStack() as callers:
-        for _ in range(2 * processes.THREADS):
+        for _ in range(processes.CONNECTIONS // 2 + 20):
             callers.enter_context(socket.create_connection(("127.0.0.1", web.port))).sendall(half)
         eventually(lambda: "this worker is replaced" in web.log.read_text())
         eventually(lambda: answered(web, "one"))
+
+
+def test_late_bodies_and_calls_that_wait_hold_no_thread_that_a_poll_needs(lab: Lab, web: Web) -> None:
+    lab.start("Unruly", "one", word="sleep")
+    lab.file("one", "status.txt")
+    at = f"{lab.settings.context_root}/Unruly"
+    half = f"POST {at} HTTP/1.1\r\nHost: a\r\nContent-Type: text/xml\r\nContent-Length: 100\r\n\r\n<half".encode()
+    message = envelope("notifyService", serviceID="one", sessionToken="t", message="nobody answers this")
+    with contextlib.ExitStack() as callers:
+        for _ in range(40):
+            callers.enter_context(socket.create_connection(("127.0.0.1", web.port))).sendall(half)
+        notifying = []
+        for _ in range(64):
+            line = http.client.HTTPConnection("127.0.0.1", web.port, timeout=60)
+            callers.callback(line.close)
+            line.request("POST", at, message, {"Content-Type": "text/xml"})
+            notifying.append(line)
+        for _ in range(3):
+            assert answered(web, "one")  # it waits for 20 s at most, and those bodies never come
+        for line in notifying:
+            assert b"<tns:response>" in line.getresponse().read()
+        assert answered(web, "one")
+    assert "this worker is replaced" not in web.log.read_text()
+
+
+def test_with_few_descriptors_idle_connections_leave_polls_theirs(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab()
+    lab.supervise()
+    lab.start("Unruly", "one", word="sleep")
+    lab.file("one", "status.txt")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, limits[1]))
+    try:
+        web = Web(lab)  # what it starts may have no more
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    try:
+        with contextlib.ExitStack() as kept:
+            line = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)
+            line.connect()
+            for _ in range(150):
+                kept.enter_context(socket.create_connection(("127.0.0.1", web.port)))
+            for _ in range(20):
+                line.request(
+                    "POST",
+                    f"{lab.settings.context_root}/Unruly",
+                    envelope("getServiceStatus", serviceID="one", sessionToken="t"),
+                    {"Content-Type": "text/xml"},
+                )
+                answer = line.getresponse()
+                said = answer.read()
+                assert answer.status == 200 or b"Server.Unavailable" in said, said
+    finally:
+        web.close()
 
 
 def test_connections_that_callers_keep_open_keep_nobody_else_out(lab: Lab, web: Web) -> None:

@@ -14,7 +14,7 @@ from cases import CASES
 from kits import KITS, NotHere
 from lab import Lab
 from labwaiter.settings import ROOT
-from matrix import SIGNS, tried
+from matrix import SHIPPED, SIGNS, tried
 
 PAGE = (ROOT / "docs" / "toolkits.md").read_text()
 
@@ -37,7 +37,7 @@ def test_a_toolkit_goes_through_every_case(
 
 def test_the_page_shows_every_case_and_every_toolkit_and_nothing_wrong() -> None:
     assert SIGNS["WRONG"] not in PAGE.split("| toolkit |")[0].split("| case |")[1]
-    for case in CASES:
+    for case in (*CASES, SHIPPED):
         assert f"| {case} |" in PAGE
     for kit in KITS.values():
         assert kit.name in PAGE and f"{kit.name} was not tried" not in PAGE

@@ -12,7 +12,7 @@ import pytest
 
 from callers import Caller, Web
 from lab import Lab, wait_gone
-from labwaiter.jobs import link
+from labwaiter.jobs import supervisor_client
 
 ROOT = "/sintef/docker_services"
 
@@ -57,7 +57,7 @@ def test_the_page_links_what_was_made_and_the_link_gives_it(making: Lab, make_we
 
 def test_a_page_that_a_job_made_is_downloaded_and_can_t_run(making: Lab) -> None:
     caller = Caller(making)
-    reply = caller(making.jobs.exchange.link("a%20b").replace("%25", "%") + "page.html")
+    reply = caller(making.jobs.artifacts.link("a%20b").replace("%25", "%") + "page.html")
     assert reply.headers["Content-Disposition"].startswith("attachment")
     assert "sandbox" in reply.headers["Content-Security-Policy"]
     assert reply.headers["X-Content-Type-Options"] == "nosniff"
@@ -66,7 +66,7 @@ def test_a_page_that_a_job_made_is_downloaded_and_can_t_run(making: Lab) -> None
 
 @pytest.mark.parametrize("file", ["../request.json", ".hidden", "out.txt", "nothing", "deep", "../../x/data/y"])
 def test_a_link_leads_nowhere_else(making: Lab, file: str) -> None:
-    reply = Caller(making)(making.jobs.exchange.link("a%20b").replace("%25", "%") + file)
+    reply = Caller(making)(making.jobs.artifacts.link("a%20b").replace("%25", "%") + file)
     assert reply.status == "404 NOT FOUND" and b"There is no such file" in reply.body
 
 
@@ -74,23 +74,48 @@ def test_without_the_key_nothing_is_told(making: Lab) -> None:
     caller = Caller(making)
     for path in ("/files/a%20b", "/files/a%20b/x/page.html", f"/files/a%20b/{'0' * 40}/page.html", "/files/é/é/é"):
         assert caller(path).status == "404 NOT FOUND"
-    other = making.jobs.exchange.link("other").replace("/files/other/", "/files/a%20b/")
+    other = making.jobs.artifacts.link("other").replace("/files/other/", "/files/a%20b/")
     assert caller(other + "page.html").status == "404 NOT FOUND"
 
 
 def test_all_of_a_job_s_files_are_listed_below_its_link(making: Lab) -> None:
-    reply = Caller(making)(making.jobs.exchange.link("a%20b").replace("%25", "%"))
+    reply = Caller(making)(making.jobs.artifacts.link("a%20b").replace("%25", "%"))
     assert reply.status == "200 OK" and b"part" in reply.body and b"hidden" not in reply.body
-    assert Caller(making)(making.jobs.exchange.link("a%20b").replace("%25", "%") + "deep/log.txt").body == b"d"
+    assert Caller(making)(making.jobs.artifacts.link("a%20b").replace("%25", "%") + "deep/log.txt").body == b"d"
+
+
+def test_a_file_whose_name_is_no_utf_8_is_shown_and_linked_by_its_bytes(
+    making: Lab, make_web: Callable[..., Web]
+) -> None:
+    name = b"m\xfcll \xe9.gcode"
+    with open(bytes(making.folder("a b") / "data") + b"/" + name, "wb") as out:
+        out.write(b"G1")
+    caller = Caller(making)
+    found = links(caller)
+    path = found["m\ufffdll \ufffd.gcode"]
+    assert path.endswith("/m%FCll%20%E9.gcode")
+    port = make_web(making).port
+    for where, wanted in ((path, b"G1"), (path.rpartition("/")[0] + "/", b"m%FCll%20%E9.gcode")):
+        line = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        line.request("GET", where)
+        reply = line.getresponse()
+        assert reply.status == 200 and wanted in reply.read()
+        line.close()
+    (making.folder("a b") / "data" / "other\udcff.bin").write_bytes(b"\0")
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    line.request("GET", path.rpartition("/")[0] + "/other%FF.bin")
+    reply = line.getresponse()
+    assert reply.status == 200 and reply.read() == b"\0"
+    assert "filename*=UTF-8''other%EF%BF%BD.bin" in reply.headers["Content-Disposition"]
 
 
 @pytest.mark.folder_way
 def test_the_secret_behind_the_links_is_this_deployment_s_alone(making: Lab, make_lab: Callable[..., Lab]) -> None:
-    making.jobs.exchange.link("x")
+    making.jobs.artifacts.link("x")
     assert (making.root / ".labwaiter" / "links.key").stat().st_mode & 0o777 == 0o600
     other = make_lab(making.root.parent / "other")
     other.store.make()
-    assert other.jobs.exchange.link("x") != making.jobs.exchange.link("x")
+    assert other.jobs.artifacts.link("x") != making.jobs.artifacts.link("x")
 
 
 def test_a_large_file_is_taken_up_where_it_broke_off(making: Lab, make_web: Callable[..., Web]) -> None:
@@ -98,7 +123,7 @@ def test_a_large_file_is_taken_up_where_it_broke_off(making: Lab, make_web: Call
     data.write_bytes(bytes(range(256)) * 8000)
     web = make_web(making)
     line = http.client.HTTPConnection("127.0.0.1", web.port, timeout=10)
-    path = ROOT + making.jobs.exchange.link("a%20b") + "large.bin"
+    path = ROOT + making.jobs.artifacts.link("a%20b") + "large.bin"
     line.request("GET", path, headers={"Range": "bytes=2047990-"})
     reply = line.getresponse()
     assert (reply.status, len(reply.read())) == (206, 10)
@@ -111,7 +136,7 @@ def test_health_says_when_nobody_watches_the_jobs(lab: Lab) -> None:
     caller = Caller(lab)
     assert caller("/health").status == "200 OK"
     supervisor = lab.supervisor
-    assert link.stop(lab.settings, 20)
+    assert supervisor_client.stop(lab.settings, 20)
     wait_gone(supervisor)
     reply = caller("/health")
     assert reply.status == "503 SERVICE UNAVAILABLE" and json.loads(reply.body)["status"] == "no supervisor"

@@ -5,14 +5,17 @@ Every command that prints something has --json. The exit status says how it went
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
+import sys
 from typing import Any
 
 import click
 
 from .. import __version__
 from ..errors import ClientError, JobAborted, JobFailed, Misconfigured, ServiceError
-from . import care, deploy, desk, fleet, instruments, jobs, run, schedule, services, systemd, up
+from . import deploy, desk, fleet, instruments, jobs, machines, revive, run, schedule, services, systemd, up
 
 EXITS = """\b
 Exit status: 0  fine; where a job was waited for: it completed
@@ -23,6 +26,12 @@ Exit status: 0  fine; where a job was waited for: it completed
 
 class Words(click.Group):
     """A group whose commands end in a sentence and an exit status, never in a traceback of ours."""
+
+    def main(self, *words: Any, **more: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a locale's letters may not have Ω, “ or a file's name
+                stream.reconfigure(errors="replace")
+        return super().main(*words, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -39,6 +48,10 @@ class Words(click.Group):
             raise _exit("Another program is changing the leases and does not end; try again.", 3) from error
         except PermissionError as error:
             raise _exit(f"{error.filename} can't be used: {error.strerror}. Is it another user's?", 3) from error
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise _exit(f"{error.filename or 'A file'} can't be written: {error.strerror}.", 3) from error
 
 
 def _exit(message: str, status: int) -> click.ClickException:
@@ -49,16 +62,20 @@ def _exit(message: str, status: int) -> click.ClickException:
 
 @click.group(cls=Words, epilog=EXITS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="labwaiter")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Anything that takes longer than an HTTP request, as an asynchronous SOAP service."""
     # what goes wrong in a service file is told by the command itself, not by the log's last resort
     logging.getLogger("labwaiter").addHandler(logging.NullHandler())
+    revive.by_the_way(context.invoked_subcommand)
 
 
 main.add_command(deploy.serve)
 main.add_command(deploy.supervise)
 main.add_command(deploy.start)
 main.add_command(deploy.stop)
+main.add_command(deploy.settings_)
+main.add_command(revive.revive)
 main.add_command(up.up)
 main.add_command(up.health)
 main.add_command(services.services)
@@ -71,8 +88,8 @@ main.add_command(jobs.jobs)
 main.add_command(instruments.instruments)
 main.add_command(instruments.ports)
 main.add_command(fleet.worker)
-main.add_command(care.init_db)
-main.add_command(care.workers)
-main.add_command(care.clear_queue)
+main.add_command(machines.init_db)
+main.add_command(machines.workers)
+main.add_command(machines.clear_queue)
 main.add_command(systemd.export)
 main.add_command(schedule.schedule)

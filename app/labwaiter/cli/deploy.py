@@ -8,6 +8,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +16,16 @@ from typing import Any
 
 import click
 
-from .. import __version__, catalogue
+from .. import __version__, catalogue, lab
 from .. import settings as settings_module
 from ..errors import Misconfigured
-from ..jobs import link
+from ..jobs import presence, supervisor_client
+from ..jobs.files import open_ours
+from ..jobs.folder import Folder
 from ..process import lock_holder
 from ..settings import ROOT, Settings
-from . import say, systemd, web
+from . import systemd, terminal, web
+from .instruments import not_safe, say_mistake
 
 ELSEWHERE = (
     "SUPERVISOR=elsewhere: whoever starts the supervisor (a container, systemd) starts and stops this deployment."
@@ -29,10 +33,10 @@ ELSEWHERE = (
 PORT = click.IntRange(1, 65535)
 
 
-def chosen(**changes: Any) -> Settings:
-    """The settings in force, with what the call itself says."""
+def chosen(settings: Settings | None = None, **changes: Any) -> Settings:
+    """The settings in force, unless given, with what the call itself says."""
     return dataclasses.replace(
-        settings_module.load(), **{name: value for name, value in changes.items() if value is not None}
+        settings or settings_module.load(), **{name: value for name, value in changes.items() if value is not None}
     )
 
 
@@ -45,14 +49,38 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
 
     Starts a supervisor first where there is none.
     """
-    settings = chosen(host=host, port=port, web_concurrency=workers)
+    settings = web.resolved(chosen(host=host, port=port, web_concurrency=workers))
     if why := web.refusal(settings, []):
         raise click.ClickException(why)
     if not settings.supervisor_elsewhere:
         begin(settings, replace=False)
+    if few := web.few_connections():
+        click.echo(few, err=True)
     os.chdir(ROOT / "app")
     command = web.command(settings)
     os.execve(command[0], command, web.environment(settings))
+
+
+@click.command("settings", hidden=True)
+@click.option("--stdin", is_flag=True, help="Read the file env from stdin.")
+@click.option("--port", type=PORT, help="Where it runs now: unless PORT is set it stays there.")
+def settings_(stdin: bool, port: int | None) -> None:
+    """What the scripts read: each setting that is set, judged, as NAME=value; its address (AT), and which it is."""
+    environ = dict(os.environ)
+    with tempfile.TemporaryDirectory() as folder:
+        file = settings_module.file_of(environ)
+        if stdin:
+            file = Path(folder, "env")
+            file.write_bytes(sys.stdin.buffer.read())
+        settings = web.resolved(settings_module.load(environ, file, port))
+        given = settings_module.given(environ, file)
+    for name, value in given.items():
+        if "\n" in value:
+            raise Misconfigured(f"In {name} stands a line break: a setting has one line.")
+    at = web.own_address(web.as_running(settings)).rstrip("/")
+    numbers = {"HOST": settings.host, "PORT": str(settings.port), "STOP_SECONDS": f"{settings.stop_seconds:g}"}
+    for name, value in {**given, **numbers, "AT": at, "DEPLOYMENT": presence.deployment(settings.jobs_folder)}.items():
+        click.echo(f"{name}={value}")
 
 
 @click.command()
@@ -84,15 +112,18 @@ def start(
 
     It has the code and the settings that are there now; running jobs go on.
 
-    The new web side listens before the old one is ended, so that no call is refused.
+    The new web side listens before the old one is ended, so that no call is refused. It has the port of the old one
+    unless --port or PORT name another.
     """
     if by_systemd:
         systemd.control("start")
         return
-    settings = chosen(port=port, host=host, web_concurrency=workers)
+    before = web.as_running(settings_module.load()).port
+    settings = web.resolved(chosen(settings_module.load(port=before), port=port, host=host, web_concurrency=workers))
     if settings.supervisor_elsewhere:
         raise Misconfigured(ELSEWHERE)
-    offered = catalogue.load(settings.services)
+    supervisor_client.may_be_written(settings)  # also for what is to be known of the services
+    offered = catalogue.of(settings).whole()
     with one_at_a_time(settings):
         old = web.processes(settings)
         if why := web.refusal(settings, old):
@@ -103,28 +134,36 @@ def start(
             web.end([who for who in web.processes(settings) if who not in old])
             stays = " What ran before runs on." if old else ""
             raise click.ClickException(f"The web side did not start.{stays} {_last_words(settings)}")
+        from .revive import expect  # it needs this module
+
+        expect(settings, started.pid)
         web.end(old)
         if why := web.answers(settings, wait=10.0):
             raise click.ClickException(f"The web side started, but {why}. {_last_words(settings)}")
     if trial and "Waiter" in offered.services:
         _try(settings)
     wsdl = {name: web.address(settings, name) + "?wsdl" for name in offered.services}
+    say_mistake(settings)
     told = {
         "version": __version__,
         "port": settings.port,
         "wsdl": wsdl,
         "broken": {name: one.reason for name, one in offered.broken.items()},
+        "lab": lab.mistake(settings.lab),
         "jobs": str(settings.jobs_folder),
         "logs": str(web.log_file(settings).parent),
     }
     if json_:
-        say.as_json(told)
+        terminal.as_json(told)
         return
-    click.echo(f"labwaiter {__version__} runs at {web.address(settings)}")
+    moved = f" (until now at port {before})" if old and before != settings.port else ""
+    click.echo(f"labwaiter {__version__} runs at {web.address(settings)}{moved}")
     for name, address in wsdl.items():
         click.echo(f"  WSDL of {name}: {address}")
     for name, one in offered.broken.items():
         click.echo(f"  {name} is not offered: {one.reason}")
+    if few := web.few_connections():
+        click.echo(f"  {few}")
     click.echo(f"  Jobs: {told['jobs']}")
     click.echo(f"  Logs: {told['logs']} (supervisor.log, web.log)")
     click.echo("  Every sessionToken is accepted in this release: let only callers you trust reach it.")
@@ -147,12 +186,14 @@ def stop(wait: float, by_systemd: bool) -> None:
     if not settings.jobs_folder.is_dir():
         click.echo("Nothing was running.")
         return
-    with one_at_a_time(settings):
+    with one_at_a_time(settings, anyhow=True):
         running = web.processes(settings)
-        alive = link.alive(settings) is not None
+        alive = supervisor_client.alive(settings) is not None
         worker = lock_holder(settings.jobs_folder / ".labwaiter" / "worker.lock")
+        with contextlib.suppress(OSError):  # a disk that takes nothing keeps nothing running
+            presence.expect_no_web(settings.jobs_folder / ".labwaiter")
         # callers see how it goes, as long as the web side is there; a worker's jobs are the worker's
-        settled = worker is not None or link.stop(settings, wait)
+        settled = worker is not None or supervisor_client.stop(settings, wait)
         web.end(web.processes(settings))
     if worker is not None:
         gone = "The web side has ended. " if running else ""
@@ -161,6 +202,8 @@ def stop(wait: float, by_systemd: bool) -> None:
             " twice to stop what runs; or systemctl stop labwaiter-worker), then call stop again."
         )
     if not settled:
+        for sentence in not_safe(settings):
+            click.echo(sentence, err=True)
         raise click.ClickException(
             f"The web side has ended, but not every job has within {wait:g} s; the supervisor stays at it."
             " Call stop again to wait for it; supervisor.log tells more."
@@ -168,7 +211,27 @@ def stop(wait: float, by_systemd: bool) -> None:
     if settings.redis_url and running and not alive:
         click.echo("The web side has ended; executions go on at their machines.")
         return
-    click.echo("labwaiter has stopped; every job is settled." if running or alive else "Nothing was running.")
+    if why := unsettled(settings):
+        click.echo("labwaiter has stopped.")
+        click.echo(why, err=True)
+    else:
+        click.echo("labwaiter has stopped; every job is settled." if running or alive else "Nothing was running.")
+    for sentence in not_safe(settings):
+        click.echo(sentence, err=True)
+
+
+def unsettled(settings: Settings) -> str:
+    """After a stop: what is to be said of executions that could not be settled; "" where all are."""
+    left = Folder(settings.jobs_folder).active_names()
+    if not left:
+        return ""
+    names = ", ".join(terminal.plain(name, 60) for name in left[:10]) + (", …" if len(left) > 10 else "")
+    running = {name: who.pid for name, who in supervisor_client.runners(Folder(settings.jobs_folder)).items()}
+    still = "".join(f" {terminal.plain(name, 60)} still runs (process {pid})." for name, pid in running.items())
+    return (
+        f"How these ended is not settled, for their records can't be read or written: {names}.{still}"
+        " supervisor.log says why; once that is mended, the next start tells it."
+    )
 
 
 def begin(settings: Settings, replace: bool) -> None:
@@ -180,30 +243,51 @@ def begin(settings: Settings, replace: bool) -> None:
     if settings.redis_url:
         return
     clear_stopped(settings)
-    if replace and link.alive(settings) is not None:
-        link.replace(settings)
-    link.ensure(settings, even_if_stopped=True)
+    if replace and supervisor_client.alive(settings) is not None:
+        supervisor_client.replace(settings)
+    supervisor_client.ensure(settings, even_if_stopped=True)
 
 
-def clear_stopped(settings: Settings) -> None:
-    """Wait for a supervisor that was stopped on purpose to leave, and let the next one begin."""
-    if link.stopped(settings):
-        until = time.monotonic() + 60
-        while link.alive(settings) is not None and time.monotonic() < until:
+def clear_stopped(settings: Settings, wait: float = 60.0) -> None:
+    """Wait for a supervisor that was stopped on purpose to leave, and let the next one begin.
+
+    Raises:
+        TimeoutError: it has not left.
+    """
+    if supervisor_client.stopped(settings):
+        until = time.monotonic() + wait
+        while (pid := supervisor_client.alive(settings)) is not None:
+            if time.monotonic() >= until:
+                raise TimeoutError(
+                    f"Nothing was started: the supervisor (pid {pid}), which was stopped, is still settling its jobs."
+                    " Call stop to wait for it, then start again."
+                )
             time.sleep(0.05)  # it is settling its jobs; its lock can't be awaited without taking it
     (settings.jobs_folder / ".labwaiter" / "stopped").unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def one_at_a_time(settings: Settings) -> Iterator[None]:
-    """Of several starts and stops of one deployment, each waits for the one before."""
-    link.may_be_written(settings)
-    fd = os.open(settings.jobs_folder / ".labwaiter" / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+def one_at_a_time(settings: Settings, anyhow: bool = False) -> Iterator[None]:
+    """Of several starts and stops of one deployment, each waits for the one before.
+
+    Args:
+        anyhow: go on where that can't be had, as on a disk that has become read-only: unless it is another user's.
+
+    Raises:
+        Misconfigured: the jobs folder can't be written.
+    """
+    lock = settings.jobs_folder / ".labwaiter" / "start.lock"
+    with contextlib.ExitStack() as held:
+        try:
+            supervisor_client.may_be_written(settings)
+            fd = open_ours(lock, os.O_RDWR)
+            held.callback(os.close, fd)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        except (OSError, Misconfigured) as error:
+            why = error.__cause__ if isinstance(error, Misconfigured) else error
+            if not anyhow or isinstance(why, PermissionError):
+                raise
         yield
-    finally:
-        os.close(fd)
 
 
 def _last_words(settings: Settings) -> str:
@@ -211,7 +295,7 @@ def _last_words(settings: Settings) -> str:
         text = web.log_file(settings).read_text(errors="replace")[-8000:]
     except OSError:
         return "It left no log."
-    return "\n".join(["The last lines of web.log:", *("  " + line for line in say.lines(text, 12))])
+    return "\n".join(["The last lines of web.log:", *("  " + line for line in terminal.lines(text, 12))])
 
 
 def _try(settings: Settings) -> None:
@@ -219,7 +303,7 @@ def _try(settings: Settings) -> None:
     if not client.is_file():
         return
     click.echo("Trying it: a Waiter of five seconds …", err=True)
-    call = [sys.executable, str(client), "--url", web.address(settings, "Waiter") + "?wsdl"]
+    call = [sys.executable, "-E", str(client), "--url", web.own_address(settings, "Waiter") + "?wsdl"]
     done = subprocess.run(
         [*call, "watch", "--every", "1", "secondsToWait=5"],
         capture_output=True,
@@ -228,6 +312,6 @@ def _try(settings: Settings) -> None:
         check=False,
     )
     if done.returncode != 0:
-        words = "\n".join(say.lines(done.stdout + done.stderr))
+        words = "\n".join(terminal.lines(done.stdout + done.stderr))
         raise click.ClickException(f"The deployment runs, but its Waiter did not complete:\n{words}")
     click.echo("It has completed.", err=True)

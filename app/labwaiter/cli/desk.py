@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import say
+from . import terminal
 from .jobs import as_json
 
 if TYPE_CHECKING:  # suds, lxml and Flask are imported by the commands that need them
@@ -29,33 +29,34 @@ def lint(wsdl: str, json_: bool) -> None:
     WSDL is an address or a file, of our services or of anybody's. Exit status: 0 fine (warnings are),
     1 with errors, 2 no such file, 3 not reachable.
     """
+    from ..desk import findings
     from ..desk import lint as rules
     from ..desk.wsdl import Unreachable, Unreadable, read
 
     url = Path(wsdl).resolve().as_uri() if Path(wsdl).is_file() else wsdl
     if "://" not in url:
-        raise click.BadParameter(f"{say.plain(wsdl)} is no file here, and no address: one begins with http://.")
+        raise click.BadParameter(f"{terminal.plain(wsdl)} is no file here, and no address: one begins with http://.")
     try:
         described = read(url)
         found, start = rules.lint(described), rules.start_of(described)
     except Unreachable as error:
-        raise TimeoutError(say.plain(str(error), 600)) from error
+        raise TimeoutError(terminal.plain(str(error), 600)) from error
     except Unreadable as error:
-        found, described, start = [rules.error(str(error), "Correct that first.")], None, None
+        found, described, start = [findings.error(str(error), "Correct that first.")], None, None
     errors = sum(f.level == "error" for f in found)
     if json_:
-        say.as_json({"service": described.service if described else "", "findings": [asdict(f) for f in found]})
+        terminal.as_json({"service": described.service if described else "", "findings": [asdict(f) for f in found]})
         sys.exit(1 if errors else 0)
     if described is not None and start is not None:
         operation = described.operations[start]
         inputs = ", ".join(f.name if f.mandatory else f"[{f.name}]" for f in operation.input.fields or ())
         outputs = ", ".join(f.name for f in operation.output.fields or ())
-        click.echo(say.plain(f"{described.service}: {start}({inputs}) gives {outputs or 'nothing'}", 1000))
+        click.echo(terminal.plain(f"{described.service}: {start}({inputs}) gives {outputs or 'nothing'}", 1000))
     for level, mend in dict.fromkeys((f.level, f.mend) for f in found):  # one cure is told once
         for one in found:
             if (one.level, one.mend) == (level, mend):
-                click.echo(f"{level:8} {say.plain(one.what, 500)}")
-        click.echo(f"{'':8}   {say.plain(mend, 500)}")
+                click.echo(f"{level:8} {terminal.plain(one.what, 500)}")
+        click.echo(f"{'':8}   {terminal.plain(mend, 500)}")
     warnings = len(found) - errors
     click.echo(
         "Nothing is wrong with it." if not found else f"{_count(errors, 'error')}, {_count(warnings, 'warning')}."
@@ -78,18 +79,18 @@ def workflow(file: Path, page: bool, open_: bool, every: float | None, json_: bo
     """
     from ..desk import plan as plans
     from ..desk.caller import Away
-    from ..desk.workflow import Ended, State, Workflow
+    from ..desk.workflow import Ended, StepState, Workflow
 
     try:
         plan = plans.load(file)
     except (plans.Unreachable, plans.Unreadable) as error:
-        raise TimeoutError(say.plain(str(error), 600)) from error
+        raise TimeoutError(terminal.plain(str(error), 600)) from error
     if every is not None:
         plan = replace(plan, every=every)
     for stop in (signal.SIGTERM, signal.SIGINT):  # SIGINT is ignored behind a script's &
         signal.signal(stop, signal.default_int_handler)
     run = Workflow(
-        plan, os.environ.get("SESSION_TOKEN") or "desk", lambda line: click.echo(say.plain(line, 1000), err=True)
+        plan, os.environ.get("SESSION_TOKEN") or "desk", lambda line: click.echo(terminal.plain(line, 1000), err=True)
     )
     shown = _shown(run, open_) if page else None
     why, status = "", 0
@@ -100,19 +101,19 @@ def workflow(file: Path, page: bool, open_: bool, every: float | None, json_: bo
     except Away as error:
         why, status = str(error), 3
     except KeyboardInterrupt:
-        stopped = next((seen for seen in run.seen if seen.state is State.ABORTED), None)
+        stopped = next((seen for seen in run.seen if seen.state is StepState.ABORTED), None)
         why, status = f"Interrupted. {f'{stopped.name}: {stopped.why}' if stopped else 'No step was running.'}", 1
     if shown is not None:
         shown.close()
         _keep(shown, Path(f"{file.stem}.page.html"), told=not json_)
     if json_:
         steps = [{k: v for k, v in asdict(seen).items() if k not in ("page", "pages")} for seen in run.seen]
-        say.as_json({"outputs": run.outputs, "why": why, "steps": steps})
+        terminal.as_json({"outputs": run.outputs, "why": why, "steps": steps})
     elif not why:
         for name, value in run.outputs.items():
-            click.echo(f"{say.plain(name)} = {say.plain(value, 10_000)}")
+            click.echo(f"{terminal.plain(name)} = {terminal.plain(value, 10_000)}")
     if why:
-        click.echo(f"Error: {say.plain(why, 2000)}", err=True)
+        click.echo(f"Error: {terminal.plain(why, 2000)}", err=True)
     sys.exit(status)
 
 

@@ -1,7 +1,8 @@
-"""jobs list|show|wait|abort|remove: what an operator asks of executions, by their serviceIDs."""
+"""jobs list|show|log|wait|abort|remove: what an operator asks of executions, by their serviceIDs."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -11,47 +12,65 @@ import click
 from .. import catalogue
 from .. import settings as settings_module
 from ..fleet import open_jobs
+from ..jobs.files import read_bounded
+from ..jobs.folder import ran
+from ..jobs.verbs import began_with
 from ..page import words
 from ..parameter import text_of
-from ..record import Record, Silence, State
+from ..record import ACTIVE, Record, Silence, State
 from ..service import Service
 from ..settings import Settings
-from . import say
+from ..watch import Watch
+from . import terminal
 
 EXIT_OF = {State.COMPLETED: 0, State.FAILED: 1, State.ABORTED: 1}
 NOT_IN_TIME = 3
+READ_MAX = 1_000_000  # bytes of a log that are read at a time
+LINE_MAX = 10_000  # characters of a line of it
 FILES_SHOWN = 50
+LISTED = 50  # executions, unless --last or --all says otherwise
 as_json = click.option("--json", "json_", is_flag=True, help="Say it as JSON.")
 
 
 @click.group()
 def jobs() -> None:
-    """List, show, wait for, abort and remove executions."""
+    """List, show, follow, wait for, abort and remove executions."""
 
 
 @jobs.command("list")
 @click.option("--state", "states", multiple=True, type=click.Choice([str(s) for s in State]), help="Only these.")
 @click.option("--service", "services", multiple=True, help="Only those of this service.")
+@click.option("--last", "most", type=click.IntRange(min=1), default=LISTED, show_default=True, help="At most so many.")
+@click.option("--all", "all_", is_flag=True, help="As many as there are.")
 @as_json
-def list_(states: tuple[str, ...], services: tuple[str, ...], json_: bool) -> None:
-    """Every execution, oldest first."""
+def list_(states: tuple[str, ...], services: tuple[str, ...], most: int, all_: bool, json_: bool) -> None:
+    """The last executions, newest last."""
     wanted = {name.lower() for name in services}
     settings = settings_module.load()
     verbs = open_jobs(settings)
-    whole = not settings.redis_url or verbs.records.serves()
-    found = [
-        record
-        for record in verbs.list()
-        if (not states or record.state in states) and (not wanted or record.request.service.lower() in wanted)
-    ]
+    unserved = verbs.records.unserved() if settings.redis_url else ""
+    left_out: list[str] = []
+
+    def fits(record: Record) -> bool:
+        return (not states or record.state in states) and (not wanted or record.request.service.lower() in wanted)
+
+    active = bool(states) and {*states} <= ACTIVE
+    found, older = verbs.newest(None if all_ else most, fits, left_out, brief=not json_, active=active)
     if json_:
-        say.as_json([say.of_record(record) for record in found])
+        terminal.as_json([terminal.of_record(record) for record in found])
     elif not found:
         click.echo("No executions." if not states and not services else "No such executions.")
     else:
         _table(found)
-    if not whole:
-        click.echo("Redis does not answer: these are the executions that this machine knew, as it knew them.", err=True)
+    if older and not active and (states or wanted):
+        click.echo(f"Up to {older} older ones are not listed: --all looks at them, too.", err=True)
+    elif older:
+        click.echo(f"{older} older {'one is' if older == 1 else 'ones are'} not listed: --all lists them.", err=True)
+    if left_out:
+        names = ", ".join(terminal.plain(name, 60) for name in left_out[:10]) + (", …" if len(left_out) > 10 else "")
+        click.echo(f"Left out, for their records are damaged or can't be read ({len(left_out)}): {names}.", err=True)
+    if unserved:
+        click.echo(f"{unserved}: these are the executions that this machine knew, as it knew them.", err=True)
         sys.exit(3)
 
 
@@ -59,17 +78,18 @@ def _table(found: list[Record]) -> None:
     many = any(record.machine for record in found)
     rows = [
         (
-            say.plain(record.request.service_id, 60),
-            say.plain(record.request.service, 40),
+            terminal.plain(record.request.service_id, 60),
+            terminal.plain(record.request.service, 40),
             "stopping" if record.stopping else str(record.state),
-            say.moment(record.request.created),
-            say.span(_lasted(record)),
+            terminal.moment(record.request.created),
+            terminal.span(_lasted(record)),
             *((record.machine,) if many else ()),
-            say.plain(record.why, 100) or (f"unreachable since {say.moment(record.as_of)}" if record.as_of else ""),
+            terminal.plain(record.why, 100)
+            or (f"unreachable since {terminal.moment(record.as_of)}" if record.as_of else ""),
         )
         for record in found
     ]
-    say.table(("SERVICEID", "SERVICE", "STATE", "ASKED FOR", "RAN", *(("MACHINE",) if many else ()), "WHY"), rows)
+    terminal.table(("SERVICEID", "SERVICE", "STATE", "ASKED FOR", "RAN", *(("MACHINE",) if many else ()), "WHY"), rows)
 
 
 @jobs.command()
@@ -90,10 +110,11 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
     folder = settings.jobs_folder / record.name
     if page is not None:
         from ..page import render  # Jinja2 is for this one word only
+        from ..page.words import printable
 
         if service is None:
-            raise click.ClickException(f"This deployment no longer offers {record.request.service}: there is no page.")
-        html = render(view, service)
+            raise click.ClickException(f"Nobody knows any more what {record.request.service} was: there is no page.")
+        html = printable(render(view, service))
         if page == "-":
             click.echo(html)
         else:
@@ -109,41 +130,111 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
         }
         told = {"silence": view.silence and view.silence.seconds, "hardware": list(view.hardware)}
         extra = {"progress": progress, **told, "folder": str(folder), "files": dict(files), "log": view.log}
-        say.as_json(say.of_record(record) | extra)
+        terminal.as_json(terminal.of_record(record) | extra)
         return
     rows = [
         ("serviceID", record.request.service_id),
         ("service", record.request.service),
         ("state", str(record.state) + (f", place {view.place} in the queue" if view.place else "")),
         ("why", record.why),
+        ("waits for", words.waits_for(view) if record.state is State.QUEUED else ""),
         ("silence", _silence(view.silence)),
         *(("instrument", one) for one in view.hardware),
         ("stopping", f"{record.stopping.why} ({record.stopping.stage})" if record.stopping else ""),
         ("progress", _progress(view.progress.fraction, view.progress.stage) if record.active else ""),
-        ("asked for", say.moment(record.request.created)),
-        ("started", say.moment(record.started) if record.started else ""),
-        ("ended", say.moment(record.ended) if record.ended else ""),
-        ("ran", say.span(_lasted(record)) if record.started else ""),
+        ("asked for", terminal.moment(record.request.created)),
+        ("started", terminal.moment(record.started) if record.started else ""),
+        ("ended", terminal.moment(record.ended) if record.ended else ""),
+        ("ran", terminal.span(_lasted(record)) if record.started else ""),
         ("user", record.request.user),
         *((f"input {name}", text_of(value)) for name, value in record.request.inputs.items()),
         *((f"output {name}", text_of(value)) for name, value in (record.outputs or {}).items()),
         ("messages", str(view.message_count) if view.message_count else ""),
         ("machine", record.machine),
-        ("as of", f"{say.moment(record.as_of)}: it can't be reached since" if record.as_of else ""),
+        ("as of", f"{terminal.moment(record.as_of)}: it can't be reached since" if record.as_of else ""),
         ("folder", str(folder) if folder.is_dir() else ""),
     ]
     widest = max(len(name) for name, value in rows if value)
     for name, value in rows:
         if value:
-            click.echo(f"{name.ljust(widest)}  {say.plain(value, 2000)}")
+            click.echo(f"{name.ljust(widest)}  {terminal.plain(value, 2000)}")
     for file, size in files[:FILES_SHOWN]:
-        click.echo(f"  {say.plain(file)}  {words.size(size)}")
+        click.echo(f"  {terminal.plain(file)}  {words.size(size)}")
     if len(files) > FILES_SHOWN:
         click.echo(f"  … and {len(files) - FILES_SHOWN} files more")
     if view.log.strip():
         click.echo("The last lines of its log:")
-        for line in say.lines(view.log):
+        for line in terminal.lines(view.log):
             click.echo(f"  {line}")
+
+
+@jobs.command()
+@click.argument("service_id", metavar="SERVICEID")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what it prints, until it has ended.")
+def log(service_id: str, follow: bool) -> None:
+    """What an execution has printed."""
+    settings = settings_module.load()
+    verbs = open_jobs(settings)
+    record = verbs.record(service_id)
+    folder = settings.jobs_folder / record.name
+    if record.machine and not folder.is_dir():
+        if follow:
+            raise click.ClickException(f"It runs on the machine {record.machine}: its log is followed there.")
+        _print_lines(verbs.view(service_id).log)
+        click.echo(f"These are the last lines; all of its log is on the machine {record.machine}.", err=True)
+        return
+    printed = _Printed(folder / "log.txt")
+    with Watch(folder) as watch:
+        while True:
+            over = not (follow and verbs.record(service_id).active)
+            printed.go_on()
+            if over:
+                break
+            watch.wait(1.0)
+    printed.end()
+
+
+class _Printed:
+    """A log that is printed while it is written, line by line."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._at = 0  # bytes of it that were read
+        self._part = b""  # of the line that isn't finished
+        self._last = b""  # the line that was printed last
+
+    def go_on(self) -> None:
+        """Print what came."""
+        with contextlib.suppress(OSError):
+            if self._file.stat().st_size < self._at:  # it was over its limit: its middle is gone
+                self._take_up()
+        while text := read_bounded(self._file, READ_MAX, at=self._at):
+            self._at += len(text)
+            *lines, self._part = (self._part + text).split(b"\n")
+            for line in lines:
+                _print_lines(line.decode("utf-8", "replace"))
+            self._last = lines[-1] if lines else self._last
+
+    def _take_up(self) -> None:
+        """Go on behind the line that was printed last; where that was left out, too, behind the note of the cut."""
+        text = read_bounded(self._file, self._file.stat().st_size + READ_MAX) or b""
+        line = b"\n" + self._last + b"\n"
+        behind = text.rfind(line)
+        if behind < 0:
+            click.echo("[… the log was cut here: some of it was left out before it could be printed …]", err=True)
+            line = b"\n[\xe2\x80\xa6 here "
+            behind = text.rfind(line)
+        self._at, self._part = (behind + len(line) if behind >= 0 else len(text)), b""
+
+    def end(self) -> None:
+        """Print the line that was never finished."""
+        if self._part:
+            _print_lines(self._part.decode("utf-8", "replace"))
+
+
+def _print_lines(text: str) -> None:
+    for line in text.split("\n"):
+        click.echo(terminal.plain(line.rstrip("\r").expandtabs(), LINE_MAX))
 
 
 @jobs.command()
@@ -160,9 +251,9 @@ def wait(service_id: str, timeout: float | None, json_: bool) -> None:
         if not record.active or left <= 0:
             break
     if json_:
-        say.as_json(say.of_record(record))
+        terminal.as_json(terminal.of_record(record))
     else:
-        say.result(record)
+        terminal.result(record)
     sys.exit(EXIT_OF.get(record.state, NOT_IN_TIME))
 
 
@@ -175,9 +266,9 @@ def abort(service_id: str, json_: bool) -> None:
     gone = verbs.abort(None, service_id)
     record = verbs.record(service_id)
     if json_:
-        say.as_json(say.of_record(record) | {"gone": gone})
+        terminal.as_json(terminal.of_record(record) | {"gone": gone})
     elif gone:
-        say.result(record)
+        terminal.result(record)
     else:
         click.echo("It is being stopped; that goes on by itself. Call abort again to wait for it.")
     sys.exit(0 if gone else NOT_IN_TIME)
@@ -193,27 +284,28 @@ def remove(service_ids: tuple[str, ...]) -> None:
     verbs = open_jobs(settings_module.load())
     for service_id in service_ids:
         verbs.remove(service_id)
-        click.echo(f"{say.plain(service_id)} is removed.")
+        click.echo(f"{terminal.plain(service_id)} is removed.")
 
 
 def service_of(settings: Settings, record: Record) -> Service | None:
-    """The service of an execution; None where this deployment doesn't offer it any more."""
-    found = catalogue.load(settings.services).find(record.request.service)
-    return found if isinstance(found, Service) else None
+    """The service of an execution, as it was when that began or was offered last; None where nobody knows it."""
+    name = record.request.service
+    return began_with(record.request) or catalogue.of(settings).now(name).known(name)
 
 
 def _lasted(record: Record) -> float | None:
     if record.started is None:
         return None
-    return (record.ended or time.time()) - record.started
+    lasted = ran(record)  # where it ran on another machine, or for an older release, the clocks tell
+    return max(0.0, (record.ended or time.time()) - record.started) if lasted is None else lasted
 
 
 def _silence(found: Silence | None) -> str:
     """What is told of a workflow manager that might abandon the execution."""
     if found is None:
         return ""
-    left = say.span(found.most - found.seconds)
-    return f"its workflow manager asked {say.span(found.seconds)} ago; it is aborted if none asks for {left} more"
+    left = terminal.span(found.most - found.seconds)
+    return f"its workflow manager asked {terminal.span(found.seconds)} ago; it is aborted if none asks for {left} more"
 
 
 def _progress(fraction: float | None, stage: str) -> str:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import secrets
 import sys
 import time
+from dataclasses import replace
 
 import click
 
 from .. import catalogue
 from .. import settings as settings_module
+from ..caller import SHELL
 from ..errors import InvalidParameter, Unavailable, UnknownServiceID
 from ..fleet import open_jobs
-from ..jobs import Jobs, link
+from ..jobs import Jobs, supervisor_client
 from ..record import Record, View
 from ..service import Service
-from . import say, web
+from . import terminal, web
+from .instruments import say_mistake
 from .jobs import EXIT_OF, as_json
 
 LOOK_EVERY = 0.5  # s
@@ -33,24 +36,26 @@ def run(service_name: str, inputs: tuple[str, ...], service_id: str | None, json
     Waits for the end and prints the outputs. Ctrl-C aborts the execution.
     """
     settings = settings_module.load()
-    service = catalogue.load(settings.services).get(service_name)
+    service = catalogue.of(settings).now(service_name).get(service_name)
     given = _given(inputs)
     service_id = service_id or f"shell-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     verbs = open_jobs(settings)
-    if not settings.redis_url and link.stopped(settings) and link.alive(settings) is None:
+    if not settings.redis_url and supervisor_client.stopped(settings) and supervisor_client.alive(settings) is None:
         raise Unavailable("This deployment was stopped: start it again first (./rebuildandrun.sh, or labwaiter start).")
     try:
-        at = settings.public_url + settings.context_root if settings.public_url else web.address(settings).rstrip("/")
-        verbs.start(service, service_id, given, user="shell", address=at)
+        at = settings.public_url + settings.context_root if settings.public_url else web.link_address(settings)
+        if any(one.kind == "instrument" for one in service.inputs):
+            say_mistake(settings)
+        verbs.start(service, service_id, given, caller=replace(SHELL, public_url=at))
         if not json_:
-            click.echo(f"Started {service.name} as {say.plain(service_id)}", err=True)
+            click.echo(f"Started {service.name} as {terminal.plain(service_id)}", err=True)
         record = _watch(verbs, service, service_id)
     except KeyboardInterrupt:
         record = _stopped(verbs, service, service_id)
     if json_:
-        say.as_json(say.of_record(record))
+        terminal.as_json(terminal.of_record(record))
     else:
-        say.result(record)
+        terminal.result(record)
     sys.exit(EXIT_OF[record.state] if not record.active else 3)
 
 
@@ -59,9 +64,9 @@ def _given(inputs: tuple[str, ...]) -> dict[str, str]:
     for one in inputs:
         name, equals, value = one.partition("=")
         if not equals:
-            raise InvalidParameter(f"Write an input as name=value, not {say.plain(one, 60)}.")
+            raise InvalidParameter(f"Write an input as name=value, not {terminal.plain(one, 60)}.")
         if name in given:
-            raise InvalidParameter(f"The input {say.plain(name, 60)} is given twice.")
+            raise InvalidParameter(f"The input {terminal.plain(name, 60)} is given twice.")
         given[name] = value
     return given
 
@@ -98,7 +103,9 @@ def _line(view: View) -> str:
         fraction = 1.0
     filled = round(BAR * min(1.0, max(0.0, fraction or 0.0)))
     percent = "    " if fraction is None else f"{fraction:4.0%}"
-    began = record.started or record.request.created
+    lasted = view.ran
+    if lasted is None:
+        lasted = max(0.0, (record.ended or view.now) - (record.started or record.request.created))
     place = f"place {view.place} in the queue" if view.place else view.progress.stage
-    words = [percent, say.span((record.ended or view.now) - began), str(record.state), say.plain(place, 60)]
+    words = [percent, terminal.span(lasted), str(record.state), terminal.plain(place, 60)]
     return f"[{'#' * filled}{'.' * (BAR - filled)}] " + "  ".join(words).rstrip()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +11,7 @@ from .. import catalogue
 from .. import settings as settings_module
 from ..errors import Unavailable
 from ..fleet import open_jobs
-from . import say
+from . import terminal
 from .jobs import as_json
 
 if TYPE_CHECKING:
@@ -28,32 +27,33 @@ def schedule(list_: bool, json_: bool) -> None:
     On one machine or many; what it has started goes on without it. A run that would overlap its predecessor is skipped.
     """
     settings = settings_module.load()
-    offered = catalogue.load(settings.services)
+    offered = catalogue.of(settings)
     jobs = open_jobs(settings)
     from ..fleet import scheduler as schedulers  # RQ is imported after open_jobs has named its keys
+    from ..fleet.lab_redis import FAULTS
     from ..fleet.schedule import load
-    from ..fleet.store import FAULTS
+    from ..fleet.stop_signals import set_by_signals
+    from ..fleet.trouble import of
 
-    found = load(settings.schedule, offered)
+    found = load(settings.schedule, offered.whole())
     if list_ or json_:
         try:
             rows = schedulers.standing(settings, jobs, found)
         except FAULTS as error:
-            raise Unavailable("Redis can't be reached, so nothing is known of the last runs.") from error
+            raise Unavailable(f"Nothing is known of the last runs. {of(error).mend}") from error
         _show(rows, json_)
         return
     logging.basicConfig(format="%(asctime)s schedule[%(process)d] %(levelname)s %(message)s", level=logging.INFO)
     scheduler = schedulers.Scheduler(settings, jobs, offered, found)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: scheduler.stopping.set())
+    set_by_signals(scheduler.stopping)
     for row in scheduler.scheduled:
-        click.echo(f"{row.name}: next at {say.moment(row.next.timestamp())}", err=True)
+        click.echo(f"{row.name}: next at {terminal.moment(row.next.timestamp())}", err=True)
     scheduler.run()
 
 
 def _show(rows: list[Row], json_: bool) -> None:
     if json_:
-        say.as_json(
+        terminal.as_json(
             [
                 {
                     "name": row.schedule.name,
@@ -61,7 +61,7 @@ def _show(rows: list[Row], json_: bool) -> None:
                     "times": row.schedule.times,
                     "inputs": row.schedule.inputs,
                     "next": row.next,
-                    "last": say.of_record(row.last) if row.last else None,
+                    "last": terminal.of_record(row.last) if row.last else None,
                     "skipped": row.skipped,
                     "why": row.why,
                 }
@@ -74,7 +74,9 @@ def _show(rows: list[Row], json_: bool) -> None:
         return
     table = []
     for row in rows:
-        last = f"{say.moment(row.last.request.created)}, {row.last.state}" if row.last else "-"
-        note = f"skipped {row.skipped} times since: {row.why}" if row.skipped else say.plain(row.schedule.note)
-        table.append((row.schedule.name, row.schedule.service, row.schedule.times, say.moment(row.next), last, note))
-    say.table(("SCHEDULE", "SERVICE", "TIMES", "NEXT", "LAST", "NOTE"), table)
+        last = f"{terminal.moment(row.last.request.created)}, {row.last.state}" if row.last else "-"
+        note = f"skipped {row.skipped} times since: {row.why}" if row.skipped else terminal.plain(row.schedule.note)
+        table.append(
+            (row.schedule.name, row.schedule.service, row.schedule.times, terminal.moment(row.next), last, note)
+        )
+    terminal.table(("SCHEDULE", "SERVICE", "TIMES", "NEXT", "LAST", "NOTE"), table)

@@ -15,7 +15,7 @@ from .. import lab
 from .. import settings as settings_module
 from ..errors import Misconfigured
 from ..settings import ROOT, Settings
-from . import say
+from . import terminal
 from .jobs import as_json
 
 TARGET = "labwaiter.target"
@@ -44,7 +44,7 @@ def systemd(folder: Path, user: str, chosen: tuple[str, ...], json_: bool) -> No
     One for each part, so that stopping or restarting one touches no other, and labwaiter.target for all of them.
     """
     if not re.fullmatch(r"[a-z_][a-z0-9_-]*\$?", user):
-        raise Misconfigured(f"--user is a user's name, not {say.plain(user, 40)}.")
+        raise Misconfigured(f"--user is a user's name, not {terminal.plain(user, 40)}.")
     settings = settings_module.load()
     templates = ROOT / "deploy" / "systemd"
     if not templates.is_dir():
@@ -53,9 +53,10 @@ def systemd(folder: Path, user: str, chosen: tuple[str, ...], json_: bool) -> No
     files = [TARGET, *(f"labwaiter-{part}.service" for part in parts)]
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
-        (folder / file).write_text(unit((templates / file).read_text(), settings, user, parts))
+        text = unit((templates / file).read_text(), settings, user, parts)
+        (folder / file).write_bytes(os.fsencode(text))  # paths are bytes
     if json_:
-        say.as_json({"folder": str(folder), "units": files})
+        terminal.as_json({"folder": str(folder), "units": files})
         return
     click.echo(f"Wrote {', '.join(files)} to {folder}. As root:")
     click.echo(f"  cp {' '.join(str(folder / file) for file in files)} {INSTALLED}/")
@@ -110,7 +111,7 @@ def control(verb: str) -> None:
         why = "journalctl -u 'labwaiter-*' tells why; systemd goes on trying"
         raise click.ClickException(f"{TARGET} did not {verb} within {WAIT[verb]} s: {why}.") from error
     if done.returncode:
-        words = " ".join(say.lines(done.stderr, 3))
+        words = " ".join(terminal.lines(done.stderr, 3))
         known = "" if (INSTALLED / TARGET).exists() else " The units are written by labwaiter export systemd."
         raise click.ClickException(f"systemd did not {verb} {TARGET}: {words}{known}")
     click.echo(f"systemd has {'started' if verb == 'start' else 'stopped'} {TARGET}.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 import select
 import signal
@@ -11,18 +13,26 @@ import sys
 import time
 import urllib.error
 from collections.abc import Callable
+from typing import Any
 
 import click
 
 from .. import lab
 from ..errors import Misconfigured
-from ..jobs import link
+from ..jobs import presence, supervisor_client
 from ..settings import ROOT, Settings
 from . import web
-from .deploy import PORT, chosen, clear_stopped
+from .deploy import PORT, chosen, clear_stopped, unsettled
+from .instruments import not_safe, say_mistake
 
+STEADY = 30.0  # s: what has once lived so long can do its work here
+MOST_TRIES = 5  # of what never has
 LONGEST_PAUSE = 10.0  # s between two tries to start what ends again and again
 KILL_BEFORE = 3.0  # s before the end of STOP_SECONDS: what hasn't stopped by then is killed; earlier for instruments
+
+
+class CannotBegin(Exception):
+    """What can't succeed is not tried for ever. The message is a sentence."""
 
 
 class Part:
@@ -33,14 +43,25 @@ class Part:
         self._pause = 0.0
         self._due = 0.0  # monotonic s
         self._began = 0.0
+        self._tries: float = 0  # that failed
         self.process: subprocess.Popen[bytes] | None = None
 
     def look(self) -> float | None:
-        """Start it if it is due, note it if it ended: seconds until the next look, None if nothing is due."""
+        """Start it if it is due, note it if it ended: seconds until the next look, None if nothing is due.
+
+        Raises:
+            CannotBegin: it has never lived, however often it was tried.
+        """
         now = time.monotonic()
         if self.process is not None and self.process.poll() is not None:
             self._pause = min(LONGEST_PAUSE, self._pause * 2 + 0.1) if now - self._began < 5 else 0.0
             self._due = now + self._pause
+            if now - self._began > STEADY:
+                self._tries = -math.inf
+            elif self.process.returncode:  # 0: another supervisor has the folder, and may leave
+                self._tries += 1
+                if self._tries == MOST_TRIES:
+                    raise CannotBegin(f"{self.name} ended {MOST_TRIES} times as soon as it had begun; above is why.")
             print(f"{self.name} ended with {self.process.returncode}; it is started again", file=sys.stderr, flush=True)
             self.process = None
         if self.process is None:
@@ -61,7 +82,9 @@ def up(only: str | None, host: str | None, port: int | None) -> None:
     every job and leaves within STOP_SECONDS. Logs go to stdout. With REDIS_URL it is the web side alone.
     """
     settings = chosen(host=host, port=port)
-    link.may_be_written(settings)
+    if only != "supervisor":
+        settings = web.resolved(settings)
+    supervisor_client.may_be_written(settings)
     if settings.redis_url and only is None:
         only = "web"  # a face; what drives instruments is `labwaiter worker`
     # this process starts them again: nobody else shall try, too
@@ -71,7 +94,10 @@ def up(only: str | None, host: str | None, port: int | None) -> None:
         clear_stopped(settings)
         _warn_of_short_stop(settings)
         parts.append(
-            Part("the supervisor", lambda: _spawn(["labwaiter.supervisor"], link.environment(settings) | ours))
+            Part(
+                "the supervisor",
+                lambda: _spawn(["labwaiter.supervisor"], supervisor_client.environment(settings) | ours),
+            )
         )
     if only != "supervisor":
         if why := web.refusal(settings, web.processes(settings)):
@@ -82,7 +108,12 @@ def up(only: str | None, host: str | None, port: int | None) -> None:
         signal.signal(number, lambda *_: None)
     signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
     while True:
-        dues = [due for part in parts if (due := part.look()) is not None]
+        try:
+            dues = [due for part in parts if (due := part.look()) is not None]
+        except CannotBegin as error:
+            print(error, file=sys.stderr, flush=True)
+            _stop(settings, only)
+            sys.exit(1)
         if select.select([told], [], [], min(dues, default=None))[0]:
             numbers = os.read(told, 4096)
             if signal.SIGTERM in numbers or signal.SIGINT in numbers:
@@ -128,6 +159,8 @@ def _spawn(module: list[str], environment: dict[str, str]) -> subprocess.Popen[b
 
 
 def _spawn_web(settings: Settings, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    if few := web.few_connections():
+        click.echo(few, err=True)
     web.end(web.processes(settings))  # workers whose main process was killed would serve on
     return _spawn(web.command(settings)[2:], environment)
 
@@ -137,11 +170,16 @@ def _stop(settings: Settings, only: str | None) -> int:
     until = time.monotonic() + settings.stop_seconds
     settled = True
     if only != "web":
-        settled = link.stop(settings, max(0.5, settings.stop_seconds - _kill_before(settings)))
+        settled = supervisor_client.stop(settings, max(0.5, settings.stop_seconds - _kill_before(settings)))
         if not settled:
             print("not every job has stopped by itself: the rest is killed", file=sys.stderr, flush=True)
-            settled = link.stop(settings, max(0.5, until - time.monotonic() - 1.0))
+            settled = supervisor_client.stop(settings, max(0.5, until - time.monotonic() - 1.0))
     web.end(web.processes(settings), wait=max(0.2, until - time.monotonic() - 0.5))
+    if only != "web":
+        if settled and (why := unsettled(settings)):
+            print(why, file=sys.stderr, flush=True)
+        for sentence in not_safe(settings):
+            print(sentence, file=sys.stderr, flush=True)
     return 0 if settled else 1
 
 
@@ -150,21 +188,31 @@ def _stop(settings: Settings, only: str | None) -> int:
 def health(only: str | None) -> None:
     """Say whether the deployment of this machine or container works.
 
-    For a container's health check: exit status 0 or 3.
+    For a container's health check: exit status 0 or 3. A mistake in lab.toml is told, and is no 3: all else works, and
+    whoever then began it anew would end what runs.
     """
     settings = web.as_running(chosen())
     if only == "supervisor":
-        if link.alive(settings) is None:
+        if supervisor_client.alive(settings) is None:
             raise TimeoutError("No supervisor runs.")
         click.echo("A supervisor runs.")
         return
+    told: dict[str, Any] = {}
     try:
-        with web.ask(web.address(settings, host=web.own_host(settings)) + "health") as answer:
+        with web.ask(web.own_address(settings) + "health") as answer:
             told = json.load(answer)
     except urllib.error.HTTPError as error:
-        told = json.load(error)
+        with contextlib.suppress(ValueError):
+            told = json.load(error)
     except (OSError, ValueError) as error:
-        raise TimeoutError(f"The web side does not answer: {error}.") from error
+        why = getattr(error, "reason", error)  # urllib's wrapping says nothing
+        words = getattr(why, "strerror", None) or why
+        raise TimeoutError(f"The web side does not answer at {web.own_address(settings)}: {words}.") from error
+    if told.get("deployment") != presence.deployment(settings.jobs_folder):
+        raise TimeoutError(f"No web side of this deployment runs: another one answers at {web.own_address(settings)}.")
     if told.get("status") != "ok" and only != "web":
         raise TimeoutError(f"The web side answers, but: {told.get('status')}.")
-    click.echo(f"labwaiter {told.get('version')} works; its services: {', '.join(told.get('services', [])) or 'none'}.")
+    runs = "runs" if lab.mistake(settings.lab) else "works"
+    names = ", ".join(told.get("services", [])) or "none"
+    click.echo(f"labwaiter {told.get('version')} {runs} at {web.address(settings)}; its services: {names}.")
+    say_mistake(settings)

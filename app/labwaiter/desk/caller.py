@@ -8,9 +8,11 @@ from typing import Any
 import suds
 import suds.client
 import suds.transport
+import suds.transport.http
 
+from ..parameter import text_of
+from . import proxy
 from .fetch import why
-from .wsdl import lexical
 
 SECONDS = 30.0  # a workflow manager gives up between 10 and 30 s
 _NO_USE = (suds.TypeNotFound, suds.MethodNotFound, suds.PortNotFound, suds.ServiceNotFound, suds.BuildError)
@@ -24,29 +26,41 @@ class Away(Exception):
     """The service doesn't answer now; the message says why. It may, in a while."""
 
 
+class Transport(suds.transport.http.HttpTransport):  # type: ignore[misc]
+    """suds' own, through the proxies that everything here goes through: by itself it knows none."""
+
+    def u2handlers(self) -> list[Any]:
+        """For urllib's opener."""
+        return [proxy.Proxies()]
+
+
 class Caller:
     """One service."""
 
     def __init__(self, wsdl: str) -> None:
         logging.getLogger("suds").setLevel(logging.CRITICAL + 1)
         try:
-            self._service = suds.client.Client(wsdl, cache=None, timeout=SECONDS).service
+            transport = Transport(timeout=SECONDS)
+            client = suds.client.Client(wsdl, cache=None, timeout=SECONDS, transport=transport)
         except Exception as error:
-            raise _judged(error) from error
+            raise _judged(error, wsdl) from error
+        self._service = client.service
+        ports = [port for definition in client.sd for port in definition.ports]
+        self._address = str(ports[0][0].location or wsdl) if ports else wsdl
 
     def call(self, operation: str, inputs: dict[str, str]) -> dict[str, str]:
         """The outputs of an operation by name, as texts. Raises Refused or Away."""
         try:
             found = getattr(self._service, operation)(**inputs)
         except Exception as error:
-            raise _judged(error) from error
+            raise _judged(error, self._address) from error
         if isinstance(found, suds.sudsobject.Object):
             return {name: _text(value) for name, value in suds.sudsobject.asdict(found).items()}
         return {"": _text(found)}  # of one output suds gives the value alone
 
 
-def _judged(error: Exception) -> Refused | Away:
-    """What an exception of suds means.
+def _judged(error: Exception, address: str) -> Refused | Away:
+    """What an exception of suds means that a call to this address ended with.
 
     It has no tree of them: a status other than 500 is a plain Exception((502, "Bad Gateway")), and
     what the XML parser or http.client raise comes through as it is.
@@ -58,13 +72,13 @@ def _judged(error: Exception) -> Refused | Away:
     if isinstance(error, _NO_USE):
         return Refused(f"its WSDL can't be used: {error}")
     if isinstance(error, suds.transport.TransportError):
-        return Away(f"HTTP {error.httpcode}")
+        return Away(f"HTTP {error.httpcode}{proxy.said(address)}")
     if isinstance(error, OSError):
-        return Away(why(error))
+        return Away(f"{why(error)}{proxy.said(address)}")
     if error.args and isinstance(error.args[0], tuple):
-        return Away(f"HTTP {error.args[0][0]}")
+        return Away(f"HTTP {error.args[0][0]}{proxy.said(address)}")
     return Away(f"its answer is no SOAP ({type(error).__name__})")
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else lexical(value)
+    return "" if value is None else text_of(value)

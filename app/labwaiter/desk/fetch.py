@@ -6,9 +6,11 @@ import http.client
 import re
 import time
 import urllib.error
-import urllib.request
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+from . import proxy
 
 LARGEST = 5_000_000  # bytes of one document
 SECONDS = 10.0
@@ -22,23 +24,42 @@ class Unreadable(Exception):
     """What was fetched is no WSDL; the message says why."""
 
 
-def fetch(url: str) -> tuple[bytes, str]:
-    """A document, and where it was found after redirections. Raises Unreachable or Unreadable."""
+@dataclass(frozen=True)
+class Document:
+    """What was fetched."""
+
+    text: bytes
+    url: str  # where it was, after redirections
+    charset: str = ""  # as HTTP says, which wins over the document's own word (RFC 7303)
+
+
+def fetch(url: str) -> Document:
+    """A document. Raises Unreachable or Unreadable."""
     if urlsplit(url).scheme not in ("http", "https", "file"):
         raise Unreachable(f"{url} is no address: it begins with http:// or https://.")
     try:
-        with urllib.request.urlopen(url, timeout=SECONDS) as answer:
+        with proxy.open_url(url, SECONDS) as answer:
             text, found = _within(answer, time.monotonic() + SECONDS), str(answer.geturl())
+            charset = answer.headers.get_content_charset("")
     except urllib.error.HTTPError as error:
-        said = error.read(5000).decode("utf-8", "replace")
-        described = re.search(r"<(?:[\w-]+:)?description>([^<]+)<", said)  # a service that is Unavailable says why
-        words = " ".join((described[1] if described else said).split())[:300]
-        raise Unreachable(f"{url} answers with HTTP {error.code}: {words}") from error
+        raise Unreachable(f"{url} answers{proxy.said(url)} with HTTP {error.code}{_words(error)}") from error
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise Unreachable(f"{url} can't be reached: {why(error)}.") from error
+        raise Unreachable(f"{url} can't be reached{proxy.said(url)}: {why(error)}.") from error
     if len(text) > LARGEST:
         raise Unreadable(f"{url} is larger than {LARGEST} bytes.")
-    return text, found
+    return Document(text, found, charset)
+
+
+def _words(error: urllib.error.HTTPError) -> str:
+    """What a refusal says for people, with a colon before it: a sentence, never a page of HTML."""
+    try:
+        said = error.read(5000).decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException):
+        said = ""
+    described = re.search(r"<(?:[\w-]+:)?(?:description|faultstring)>([^<]+)<", said)  # a fault says why
+    plain = error.headers.get_content_type() == "text/plain" and "<html" not in said[:1000].lower()
+    words = " ".join((described[1] if described else said if plain else error.reason or "").split())[:300]
+    return f": {words}" if words else "."
 
 
 def _within(answer: Any, until: float) -> bytes:
@@ -53,7 +74,7 @@ def _within(answer: Any, until: float) -> bytes:
 
 def why(error: Exception) -> str:
     """Why an address could not be reached, in the words of the system."""
-    if isinstance(error, http.client.InvalidURL):
+    if isinstance(error, (http.client.InvalidURL, UnicodeError)):
         return "no address can be written so"
     if isinstance(error, http.client.HTTPException):
         return f"what answers there speaks no HTTP ({type(error).__name__})"

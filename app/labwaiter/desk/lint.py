@@ -10,32 +10,19 @@ import http.client
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
+from .. import contract
+from ..contract import ABORT, NOTIFY, STATUS
+from ..naming import JAVA, alike
+from . import names, proxy
 from .fetch import SECONDS, why
+from .findings import Finding, error, warning
 from .wsdl import Description, Field, Operation
 
-STATUS, ABORT, NOTIFY = "getServiceStatus", "abortService", "notifyService"
+_INPUTS = {operation.name: operation.names()[0] for operation in contract.OF_EVERY_SERVICE}
 KNOWN = ("string", "int", "integer", "long", "short", "double", "float", "decimal", "boolean")
 PLAIN = ("string", "int", "double", "boolean")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is wrong, and how to mend it."""
-
-    level: str  # "error": an editor or a toolkit refuses it; "warning": some do, or its users will wonder
-    what: str
-    mend: str
-
-
-def error(what: str, mend: str) -> Finding:
-    return Finding("error", what, mend)
-
-
-def warning(what: str, mend: str) -> Finding:
-    return Finding("warning", what, mend)
 
 
 def start_of(described: Description) -> str | None:
@@ -51,7 +38,23 @@ def lint(described: Description) -> list[Finding]:
     for operation in described.operations.values():
         found += _form(operation)
     found += _contract(described)
+    found += of_names(described)
     return sorted(dict.fromkeys(found), key=lambda f: f.level != "error")
+
+
+def of_names(d: Description) -> list[Finding]:
+    """What is wrong with the names of a service."""
+    messages = {
+        name: ([f.name for f in one.input.fields or ()], [f.name for f in one.output.fields or ()])
+        for name, one in d.operations.items()
+    }
+    nillable = [
+        (name, f.name)
+        for name, one in d.operations.items()
+        for f in one.input.fields or ()
+        if f.nillable and not f.mandatory
+    ]
+    return list(dict.fromkeys(names.of_service(d.service, messages, nillable)))
 
 
 def _frame(d: Description) -> Iterator[Finding]:
@@ -60,18 +63,29 @@ def _frame(d: Description) -> Iterator[Finding]:
             f"The target namespace “{d.namespace}” is no absolute address.",
             "Give the service one like http://your.company/service/.",
         )
-    if not d.addresses:
-        yield error("It has no port for SOAP 1.1.", "Give it one: workflow managers speak SOAP 1.1.")
-    if d.services != 1 or len(d.addresses) > 1:
-        yield warning(
-            f"It has {d.services} services with {len(d.addresses)} ports for SOAP 1.1; the first is used.",
-            "Give each service a WSDL of its own.",
+    for sentence in d.unresolved:
+        yield error(sentence, "Put it where it is said to be, or write all of it into one document.")
+    if d.services == 0:
+        yield error(
+            "It has no service, so it says no address.", "Give it a service with a port for SOAP 1.1, and its address."
         )
-    if d.soap12_ports:
+    elif not d.addresses and d.soap12_ports:
+        yield error("It speaks SOAP 1.2 only.", "Give it a port for SOAP 1.1, which workflow managers speak.")
+    elif not d.addresses:
+        yield error("It has no port for SOAP.", "Give it one for SOAP 1.1, which workflow managers speak.")
+    if d.services > 1 or len(d.addresses) > 1:
+        of_them = f", of which {', '.join(d.ports)} have different operations" if len(d.ports) > 1 else ""
+        which = f"that of {d.ports[0]} is looked at here" if d.ports else "the first is looked at here"
+        yield warning(
+            f"It has {d.services} service{'s' * (d.services > 1)} with {len(d.addresses)} ports for SOAP 1.1{of_them};"
+            f" {which}.",
+            "Give each service a WSDL of its own, with one port: editors take the first.",
+        )
+    if d.soap12_ports and d.addresses:
         yield warning(
             "It has a port for SOAP 1.2, too.", "Leave it out: some toolkits choose it, and the portal doesn't."
         )
-    elif d.soap12_named:
+    elif d.soap12_named and d.addresses:
         yield warning(
             "It declares the name space of SOAP 1.2 without using it.",
             "Leave the declaration out: gSOAP speaks SOAP 1.2 where it sees it.",
@@ -95,7 +109,8 @@ def _address(d: Description) -> Iterator[Finding]:
         )
     if reason := unreachable(d.addresses[0]):
         yield error(
-            f"Its address {d.addresses[0]} can't be reached: {reason}.", "Start the service, or correct its address."
+            f"Its address {d.addresses[0]} can't be reached{proxy.said(d.addresses[0])}: {reason}.",
+            "Start the service, or correct its address.",
         )
 
 
@@ -112,11 +127,12 @@ def _place(address: SplitResult) -> tuple[str, str | None, int | None, str]:
 def unreachable(address: str) -> str | None:
     """Why nobody answers at an address; None where somebody does, whatever the answer."""
     try:
-        with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=SECONDS):
+        with proxy.open_url(urllib.request.Request(address, method="HEAD"), SECONDS):
             return None
     except urllib.error.HTTPError as answer:
         if answer.code in (502, 504):
-            return f"the proxy in front of it finds nobody (HTTP {answer.code})"
+            where = proxy.said(address).removeprefix(" through ") or "the proxy in front of it"
+            return f"{where} finds nobody (HTTP {answer.code})"
         return "nothing is there (HTTP 404)" if answer.code == 404 else None
     except (OSError, ValueError, http.client.HTTPException) as error:
         return why(error)
@@ -130,7 +146,7 @@ def _form(operation: Operation) -> Iterator[Finding]:
     for message, way in ((operation.input, "input"), (operation.output, "output")):
         if message.fields is None:
             yield error(
-                f"The {way} of {name} isn't document/literal wrapped ({message.parts} parts).",
+                f"The {way} of {name} isn't document/literal wrapped: {message.why}.",
                 "Give its message one part that names one element with a sequence of its own.",
             )
         elif message.part != "parameters":
@@ -144,6 +160,11 @@ def _form(operation: Operation) -> Iterator[Finding]:
         yield warning(
             f"The element of {name} is named {operation.input.element}.", f"Name it {name}, as wrapped style asks."
         )
+    if operation.headers:
+        yield warning(
+            f"{name} asks for the SOAP header {' and '.join(operation.headers)}.",
+            "Make it an input of the call: workflow managers send no headers.",
+        )
     if not operation.faults:
         yield warning(
             f"{name} declares no fault.",
@@ -154,21 +175,31 @@ def _form(operation: Operation) -> Iterator[Finding]:
             f"No fault of {name} has errorCode and description.",
             "Declare one with both, as text: they are what workflow managers show of it.",
         )
-    given = {f.name: f for f in operation.input.fields or ()}
-    for field in operation.output.fields or ():
-        twin = given.get(field.name)
-        if (
-            twin is not None
-            and operation.unwrapped
-            and (twin.type, twin.nillable, twin.mandatory)
-            != (
+    if operation.unwrapped:
+        yield from _java_s_parameters(operation)
+
+
+def _java_s_parameters(operation: Operation) -> Iterator[Finding]:
+    """wsimport makes parameters of a wrapped operation's inputs and outputs, all in one list."""
+    given = {alike(f.name): f for f in operation.input.fields or ()}
+    for way, fields in (("input", operation.input.fields), ("output", operation.output.fields)):
+        for field in fields or ():
+            if field.name in JAVA:
+                yield error(
+                    f"The {way} {field.name} of {operation.name} is a word of Java's, and its wsimport refuses it.",
+                    "Choose another name, or write <jaxws:enableWrapperStyle>false</…> to the operation's portType.",
+                )
+            twin = given.get(alike(field.name)) if way == "output" else None
+            if twin is None or (twin.name, twin.type, twin.nillable, twin.mandatory) == (
+                field.name,
                 field.type,
                 field.nillable,
                 field.mandatory,
-            )
-        ):
+            ):
+                continue
+            named = f"named {field.name}" if twin.name == field.name else f"named {twin.name} and {field.name}"
             yield error(
-                f"{name} has an input and an output named {field.name} that differ.",
+                f"{operation.name} has an input and an output {named} that differ.",
                 "Name the output otherwise: Java's wsimport takes both for one parameter and refuses them.",
             )
 
@@ -196,7 +227,8 @@ def _contract(d: Description) -> Iterator[Finding]:
     start = start_of(d)
     if STATUS not in d.operations:
         if start is None:
-            yield error("It has no operation.", "Give it a start operation and getServiceStatus.")
+            if not d.unresolved:  # where something is missing, nobody knows
+                yield error("It has no operation.", "Give it a start operation and getServiceStatus.")
         else:
             yield warning(
                 f"It has no {STATUS}, so it is a synchronous service: {', '.join(d.operations)}.",
@@ -210,8 +242,8 @@ def _contract(d: Description) -> Iterator[Finding]:
     if more:
         yield warning(f"Besides {start} it has {', '.join(more)}.", "Give each start operation a service of its own.")
     started, polled = d.operations[start], d.operations[STATUS]
-    yield from _begins(started, ("serviceID", "sessionToken"))
-    yield from _begins(polled, ("serviceID", "sessionToken"), only=True)
+    yield from _begins(started, _INPUTS[STATUS])
+    yield from _begins(polled, _INPUTS[STATUS], only=True)
     inputs = [f.name for f in started.input.fields or ()]
     if "extraParameters" in inputs:
         extra = next(f for f in started.input.fields or () if f.name == "extraParameters")
@@ -220,12 +252,15 @@ def _contract(d: Description) -> Iterator[Finding]:
                 f"extraParameters of {start} isn't its last, optional input.", "Put it last, with minOccurs 0."
             )
     outputs = [(f.name, f.type) for f in started.output.fields or ()]
-    if outputs != [(f.name, f.type) for f in polled.output.fields or ()]:
+    readable = started.output.fields is not None and polled.output.fields is not None
+    if readable and outputs != [(f.name, f.type) for f in polled.output.fields or ()]:
         yield error(
             f"The outputs of {start} and {STATUS} differ.",
             f"Give both the same, in the same order: {', '.join(n for n, _ in outputs) or 'status_base64, …'}.",
         )
-    if not outputs or outputs[0][0] != "status_base64":
+    if started.output.fields is None:
+        pass
+    elif not outputs or outputs[0][0] != "status_base64":
         yield error(f"The first output of {start} isn't status_base64.", "Put it first: the portal shows it.")
     elif outputs[0][1] != "string":
         yield error(f"status_base64 is xs:{outputs[0][1]}.", "Make it xs:string: it also says COMPLETED and UNCHANGED.")
@@ -234,18 +269,20 @@ def _contract(d: Description) -> Iterator[Finding]:
             f"It has no {ABORT}.", "Add it, with serviceID and sessionToken, and success (boolean) as its output."
         )
     else:
-        yield from _begins(d.operations[ABORT], ("serviceID", "sessionToken"), only=True)
+        yield from _begins(d.operations[ABORT], _INPUTS[ABORT], only=True)
         yield from _gives(d.operations[ABORT], "success", "boolean")
     if NOTIFY not in d.operations:
         yield warning(
             f"It has no {NOTIFY}.", "Add it, with sessionToken, serviceID and message, and response as its output."
         )
     else:
-        yield from _begins(d.operations[NOTIFY], ("sessionToken", "serviceID", "message"), only=True)
+        yield from _begins(d.operations[NOTIFY], _INPUTS[NOTIFY], only=True)
         yield from _gives(d.operations[NOTIFY], "response", "string")
 
 
 def _begins(operation: Operation, names: tuple[str, ...], only: bool = False) -> Iterator[Finding]:
+    if operation.input.fields is None:
+        return  # told already
     fields = {f.name: f for f in operation.input.fields or ()}
     wanted = ", ".join(names)
     missing = [n for n in names if n not in fields]
@@ -266,6 +303,8 @@ def _begins(operation: Operation, names: tuple[str, ...], only: bool = False) ->
 
 
 def _gives(operation: Operation, name: str, kind: str) -> Iterator[Finding]:
+    if operation.output.fields is None:
+        return
     if [(f.name, f.type) for f in operation.output.fields or ()] != [(name, kind)]:
         yield warning(
             f"{operation.name} doesn't give {name} ({kind}) alone.", f"Make {name}, xs:{kind}, its one output."

@@ -4,7 +4,7 @@ every = 6                                   # seconds between two polls
 
 [[step]]
 name = "slice"                              # else the service's own name
-wsdl = "http://localhost:8080/sintef/docker_services/slicer/Slicer?wsdl"
+wsdl = "http://127.0.0.1:8080/sintef/docker_services/slicer/Slicer?wsdl"
 inputs.model = "bracket.stl"
 
 [[step]]
@@ -24,9 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import contract
 from ..errors import Misconfigured
+from ..parameter import text_of
+from ..settings import read_text
 from . import lint
-from .wsdl import Description, Field, Unreachable, Unreadable, lexical, read
+from .wsdl import Description, Field, Unreachable, Unreadable, read
 
 EVERY = 6.0  # s, as workflow managers poll
 _REFERENCE = re.compile(r"\{([A-Za-z_][\w-]*)\.([A-Za-z_][\w-]*)\}")
@@ -73,10 +76,10 @@ def load(file: Path) -> Plan:
         Unreachable, Unreadable: a WSDL that it names.
     """
     try:
-        said = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
+        said = tomllib.loads(read_text(file))
+    except FileNotFoundError as error:
         raise Misconfigured(f"{file} can't be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise Misconfigured(f"{file.name} is no TOML: {error}.") from error
     _known(said, _KEYS, file.name)
     if "token" in said:
@@ -119,7 +122,7 @@ def _step(said: dict[str, Any], where: str, before: list[Step]) -> Step:
     _check_inputs(wired, described, start, where)
     for key, text in wired.items():
         _check_references(text, before, f"{where}, input {key}")
-    return Step(name, said["wsdl"], wired, described, start, lint.STATUS in described.operations)
+    return Step(name, said["wsdl"], wired, described, start, contract.STATUS in described.operations)
 
 
 def _check_inputs(wired: dict[str, str], described: Description, start: str, where: str) -> None:
@@ -173,7 +176,7 @@ def filled(text: str, outputs: dict[str, dict[str, str]]) -> str:
 
 def _text(value: Any, where: str) -> str:
     if isinstance(value, (str, int, float)):
-        return lexical(value)
+        return text_of(value)
     raise Misconfigured(f"{where} must be a text, a number, true or false.")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from . import lint
+from .. import contract
 from .caller import Away, Caller, Refused
 from .plan import Plan, Step, filled
 
@@ -19,7 +19,7 @@ ABORT_TRIES = 4  # an abort answers within 8 s; false means "ask again"
 ABORT_PAUSE = 2.0  # s between them: other services say false at once
 
 
-class State(StrEnum):
+class StepState(StrEnum):
     """Where a step is."""
 
     WAITS = "waits"
@@ -35,7 +35,7 @@ class Seen:
 
     name: str
     service: str
-    state: State = State.WAITS
+    state: StepState = StepState.WAITS
     service_id: str = ""
     inputs: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class Workflow:
 
     def _step(self, number: int, step: Step, caller: Caller, inputs: dict[str, str]) -> dict[str, str]:
         service_id = f"desk-{self._run}-{number + 1}-{step.name}"
-        self._note(number, state=State.RUNS, service_id=service_id, inputs=inputs, began=time.time())
+        self._note(number, state=StepState.RUNS, service_id=service_id, inputs=inputs, began=time.time())
         self._say(f"{step.name}: started as {service_id}")
         who = {"serviceID": service_id, "sessionToken": self._token}
         asks = {f.name for f in step.described.operations[step.start].input.fields or ()}
@@ -106,22 +106,22 @@ class Workflow:
             else:  # what it did before its answer was lost isn't known, so it is asked once
                 found = caller.call(step.start, given)
             outputs = self._named(step, found)
-            self._note(number, state=State.COMPLETED, outputs=outputs, ended=time.time())
+            self._note(number, state=StepState.COMPLETED, outputs=outputs, ended=time.time())
             self._say(f"{step.name}: completed")
             return outputs
         except (Refused, Away) as error:
-            state = State.ABORTED if str(error).startswith("JobAborted") else State.FAILED
+            state = StepState.ABORTED if str(error).startswith("JobAborted") else StepState.FAILED
             self._note(number, state=state, why=str(error), ended=time.time())
             if isinstance(error, Away):
                 raise Away(f"{step.name}: {error}") from error
             raise Ended(f"{step.name}: {error}") from error
         except Garbled as error:
-            self._note(number, state=State.FAILED, why=str(error), ended=time.time())
+            self._note(number, state=StepState.FAILED, why=str(error), ended=time.time())
             why = f"{error} {self._abort(step, caller, who)}"
             self._note(number, why=why)
             raise Ended(f"{step.name}: {why}") from error
         except KeyboardInterrupt:
-            self._note(number, state=State.ABORTED, why="It was told to abort.", ended=time.time())
+            self._note(number, state=StepState.ABORTED, why="It was told to abort.", ended=time.time())
             self._note(number, why=self._abort(step, caller, who), ended=time.time())
             raise
 
@@ -133,7 +133,7 @@ class Workflow:
             if status != "UNCHANGED":
                 self._note(number, page=_page(status), pages=self.seen[number].pages + 1)
             time.sleep(self.plan.every)
-            found = self._patiently(step, lambda: caller.call(lint.STATUS, who))
+            found = self._patiently(step, lambda: caller.call(contract.STATUS, who))
         return {name: value for name, value in found.items() if name != "status_base64"}
 
     def _patiently(self, step: Step, call: Callable[[], dict[str, str]]) -> dict[str, str]:
@@ -156,7 +156,7 @@ class Workflow:
 
     def _abort(self, step: Step, caller: Caller, who: dict[str, str]) -> str:
         """Abort the step's execution: a sentence that says what became of it."""
-        if not step.polled or lint.ABORT not in step.described.operations:
+        if not step.polled or contract.ABORT not in step.described.operations:
             return "It can't be aborted, and may go on."
         self._say(f"{step.name}: aborting; Ctrl-C once more waits no longer")
         why = "It was told to abort, but is not gone yet."
@@ -164,7 +164,7 @@ class Workflow:
             if attempt:
                 time.sleep(ABORT_PAUSE)
             try:
-                if "true" in caller.call(lint.ABORT, who).values():
+                if "true" in caller.call(contract.ABORT, who).values():
                     why = "It was aborted."
                     break
             except Refused as error:  # the same question gets the same answer

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from lxml import etree
 
-from .fetch import Unreachable, Unreadable, fetch
+from .fetch import Document, Unreachable, Unreadable, fetch
 
 WSDL = "{http://schemas.xmlsoap.org/wsdl/}"
 SOAP_11 = "http://schemas.xmlsoap.org/wsdl/soap/"
@@ -18,6 +17,13 @@ XSD = "http://www.w3.org/2001/XMLSchema"
 XS = f"{{{XSD}}}"
 _WRAPPER = "{http://java.sun.com/xml/ns/jaxws}enableWrapperStyle"
 MOST = 30  # documents of one WSDL
+_PARSER: dict[str, Any] = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False}
+_KNOWN_SPACES = (  # that nobody has to bring a schema for
+    XSD,
+    "http://www.w3.org/XML/1998/namespace",
+    "http://schemas.xmlsoap.org/soap/encoding/",
+    "http://schemas.xmlsoap.org/wsdl/",
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Message:
     fields: tuple[Field, ...] | None  # None: it is not document/literal wrapped
     element: str = ""  # the wrapper's local name
     part: str = ""
-    parts: int = 0
+    why: str = ""  # it is not wrapped, in half a sentence
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class Operation:
     style: str  # "document" or "rpc"
     use: str  # "literal" or "encoded"
     unwrapped: bool = True  # whether Java's wsimport is let make parameters of the elements (JAX-WS 2.3, section 8.7.2)
+    headers: tuple[str, ...] = ()  # of SOAP, that its input asks for
 
 
 @dataclass(frozen=True)
@@ -63,36 +70,32 @@ class Description:
     namespace: str
     service: str
     operations: dict[str, Operation]
-    addresses: tuple[str, ...]  # of its SOAP 1.1 ports
+    addresses: tuple[str, ...]  # of its SOAP 1.1 ports, that whose operations are told first
     services: int
     soap12_ports: int
     soap12_named: bool  # the name space of SOAP 1.2 is declared
-
-
-def lexical(value: object) -> str:
-    """A value as XML Schema writes it: true, INF, 3, text."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "INF" if value > 0 else "-INF"
-    return str(value)
+    ports: tuple[str, ...] = ()  # the names of its SOAP 1.1 ports that lead to different operations
+    bindings: int = 0  # for SOAP, of any version
+    unresolved: tuple[str, ...] = ()  # a sentence for each thing that it imports, and that is not there
 
 
 def read(url: str) -> Description:
     """The WSDL at an address, with what it imports. Raises Unreachable or Unreadable."""
     documents: dict[str, Any] = {}
-    found = _gather(url, documents)
-    return _Reader(found, list(documents.values())).description()
+    unresolved: list[str] = []
+    found = _gather(url, documents, unresolved)
+    return _Reader(found, list(documents.values()), unresolved).description()
 
 
-def _gather(url: str, into: dict[str, Any]) -> str:
-    """Fetch a document and what it imports: where it was found."""
-    if url in into or len(into) >= MOST:
+def _gather(url: str, into: dict[str, Any], unresolved: list[str]) -> str:
+    """Fetch a document and what it imports: where it was found. What an import can't get is told in `unresolved`."""
+    if url in into:
         return url
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+    if len(into) >= MOST:
+        raise Unreadable(f"It is split into more than {MOST} documents.")
     try:
-        text, at = fetch(url)
-        root = etree.fromstring(text, parser)
+        document = fetch(url)
+        root = _parsed(document)
     except etree.XMLSyntaxError as error:
         raise Unreadable(f"{url} is no XML: {error.msg}.") from error
     if root.getroottree().docinfo.doctype:
@@ -100,6 +103,7 @@ def _gather(url: str, into: dict[str, Any]) -> str:
     if not into and root.tag != f"{WSDL}definitions":
         raise Unreadable(f"{url} is no WSDL 1.1: its root is {etree.QName(root).localname}, not definitions.")
     into[url] = root
+    at = document.url
     for tag, attribute in (
         (f"{WSDL}import", "location"),
         (f"{XS}import", "schemaLocation"),
@@ -110,27 +114,50 @@ def _gather(url: str, into: dict[str, Any]) -> str:
                 named = urljoin(at, where)
                 if urlsplit(named).scheme == "file" != urlsplit(at).scheme:
                     raise Unreadable(f"{url} imports {named}, a file of whoever reads it; give that an address.")
-                _gather(named, into)
+                try:
+                    _gather(named, into, unresolved)
+                except (Unreachable, Unreadable) as error:
+                    into.setdefault(named, etree.Element("none"))  # asked for once
+                    unresolved.append(f"{url} imports what can't be had: {error}")
     return at
+
+
+def _parsed(document: Document) -> Any:
+    try:
+        return etree.fromstring(document.text, etree.XMLParser(encoding=document.charset or None, **_PARSER))
+    except LookupError:  # no charset that anybody knows
+        return etree.fromstring(document.text, etree.XMLParser(**_PARSER))
 
 
 class _Reader:
     """Finds its way through the documents of one WSDL by qualified names."""
 
-    def __init__(self, url: str, roots: list[Any]) -> None:
+    def __init__(self, url: str, roots: list[Any], unresolved: list[str]) -> None:
         self.url, self.roots = url, roots
         self.main = roots[0]
         self.schemas = [schema for root in roots for schema in root.iter(f"{XS}schema")]
+        self.unresolved = unresolved
 
     def description(self) -> Description:
         services = [s for root in self.roots for s in root.iter(f"{WSDL}service")]
         ports = [p for service in services for p in service.iter(f"{WSDL}port")]
         spoken = [p for p in ports if p.find(f"{{{SOAP_11}}}address") is not None]
+        in_12 = [p for p in ports if p.find(f"{{{SOAP_12}}}address") is not None]
+        bindings = [b for root in self.roots for b in root.iter(f"{WSDL}binding")]
+        bindings = [b for b in bindings if any(b.find(f"{{{soap}}}binding") is not None for soap in (SOAP_11, SOAP_12))]
+        # what is looked at: the port that workflow managers would call; without one, what comes next to it
+        looked_at = [(p, self._find("binding", p, p.get("binding"))) for p in spoken or in_12]
+        looked_at = [(p, b) for p, b in looked_at if b is not None] or [(None, b) for b in bindings]
+        looked_at.sort(key=lambda one: not self._is_polled(one[1]))
         operations: dict[str, Operation] = {}
-        for port in spoken[:1]:
-            binding = self._find("binding", port, port.get("binding"))
-            if binding is not None:
-                operations = {o.name: o for o in self._operations(binding)}
+        if looked_at:
+            port, binding = looked_at[0]
+            operations = {o.name: o for o in self._operations(binding)}
+            spoken.sort(key=lambda p: p is not port)
+        different: dict[str, str] = {}  # port type → the first port that leads to it
+        for port, binding in looked_at:
+            if port is not None:
+                different.setdefault(binding.get("type", ""), port.get("name", ""))
         return Description(
             url=self.url,
             namespace=self.main.get("targetNamespace") or "",
@@ -138,15 +165,41 @@ class _Reader:
             operations=operations,
             addresses=tuple(p.find(f"{{{SOAP_11}}}address").get("location", "") for p in spoken),
             services=len(services),
-            soap12_ports=sum(p.find(f"{{{SOAP_12}}}address") is not None for p in ports),
+            soap12_ports=len(in_12),
             soap12_named=any(
                 SOAP_12 in e.nsmap.values() for e in self.main.iter(f"{WSDL}definitions", f"{WSDL}binding")
             ),
+            ports=tuple(different.values()) if spoken else (),
+            bindings=len(bindings),
+            unresolved=(*self.unresolved, *self._without_a_schema(), *self._without_a_port_type(bindings)),
         )
+
+    def _is_polled(self, binding: Any) -> bool:
+        return any(o.get("name") == "getServiceStatus" for o in binding.findall(f"{WSDL}operation"))
+
+    def _without_a_port_type(self, bindings: list[Any]) -> list[str]:
+        """A sentence for each binding of operations that are described nowhere."""
+        return [
+            f"The type {b.get('type', '')} of the binding {b.get('name', '')} is defined nowhere."
+            for b in bindings
+            if self._find("portType", b, b.get("type")) is None and not self.unresolved
+        ]
+
+    def _without_a_schema(self) -> list[str]:
+        """A sentence for each namespace that a schema imports without saying from where, and that is not here."""
+        there = {schema.get("targetNamespace", "") for schema in self.schemas}
+        lost = []
+        for schema in self.schemas:
+            for wanted in schema.findall(f"{XS}import"):
+                space = wanted.get("namespace", "")
+                if not wanted.get("schemaLocation") and space not in (*there, *_KNOWN_SPACES):
+                    lost.append(f"A schema imports the namespace {space}, but says of no document where that is.")
+        return list(dict.fromkeys(lost))
 
     def _operations(self, binding: Any) -> list[Operation]:
         port_type = self._find("portType", binding, binding.get("type"))
-        soap = binding.find(f"{{{SOAP_11}}}binding")
+        version = SOAP_11 if binding.find(f"{{{SOAP_11}}}binding") is not None else SOAP_12
+        soap = binding.find(f"{{{version}}}binding")
         whole_style = soap.get("style", "document") if soap is not None else "document"
         found = []
         for bound in binding.findall(f"{WSDL}operation"):
@@ -156,37 +209,66 @@ class _Reader:
             )
             if not kinds:
                 continue
-            how = bound.find(f"{{{SOAP_11}}}operation")
+            how = bound.find(f"{{{version}}}operation")
             style = how.get("style", whole_style) if how is not None else whole_style
-            uses = {body.get("use", "literal") for body in bound.iter(f"{{{SOAP_11}}}body")}
+            uses = {body.get("use", "literal") for body in bound.iter(f"{{{version}}}body")}
             faults = []
             for fault in kinds[0].findall(f"{WSDL}fault"):
-                message = self._message(fault)
+                message = self._message(fault, None)
                 faults.append(tuple(f.name for f in message.fields or ()))
+            ways = {way: bound.find(f"{WSDL}{way}") for way in ("input", "output")}
+            asked = () if ways["input"] is None else ways["input"].iter(f"{{{version}}}header")
             found.append(
                 Operation(
                     name=name,
-                    input=self._message(kinds[0].find(f"{WSDL}input")),
-                    output=self._message(kinds[0].find(f"{WSDL}output")),
+                    input=self._message(kinds[0].find(f"{WSDL}input"), ways["input"]),
+                    output=self._message(kinds[0].find(f"{WSDL}output"), ways["output"]),
                     faults=tuple(faults),
                     style=style,
                     use="encoded" if "encoded" in uses else "literal",
                     unwrapped=not any((e.text or "").strip() == "false" for e in kinds[0].iter(_WRAPPER)),
+                    headers=tuple(dict.fromkeys(header.get("part", "") for header in asked)),
                 )
             )
         return found
 
-    def _message(self, way: Any) -> Message:
-        message = None if way is None else self._find("message", way, way.get("message"))
+    def _message(self, way: Any, bound: Any) -> Message:
+        """A message of an operation.
+
+        Args:
+            bound: the same way in the binding, which may put some of its parts into SOAP headers.
+        """
+        if way is None:
+            return Message(None, why="there is none, as in one-way calls")
+        message = self._find("message", way, way.get("message"))
         if message is None:
-            return Message(None)
-        parts = message.findall(f"{WSDL}part")
-        if len(parts) != 1 or not parts[0].get("element"):
-            return Message(None, parts=len(parts), part=parts[0].get("name", "") if parts else "")
-        element = self._schema("element", parts[0], parts[0].get("element"))
+            return Message(None, why=f"its message {way.get('message')} is defined nowhere")
+        parts = self._of_the_body(message.findall(f"{WSDL}part"), bound)
+        names = ", ".join(part.get("name", "") for part in parts)
+        if len(parts) != 1:
+            return Message(None, why=f"its message has {len(parts)} parts{f' ({names})' if parts else ''}")
+        if not parts[0].get("element"):
+            return Message(None, part=names, why=f"its part {names} names a type instead of an element, as RPC does")
+        named = parts[0].get("element")
+        element = self._schema("element", parts[0], named)
         if element is None:
-            return Message(None, parts=1, part=parts[0].get("name", ""))
-        return Message(self._fields(element), element.get("name", ""), parts[0].get("name", ""), 1)
+            return Message(None, part=names, why=f"its element {named} is defined nowhere")
+        fields = self._fields(element)
+        if fields is not None:
+            return Message(fields, element.get("name", ""), names)
+        kind = self._type(element)[0]
+        what = f"is xs:{kind} itself, as JAX-WS writes parameterStyle BARE" if kind else "is no plain sequence"
+        return Message(None, element.get("name", ""), names, f"its element {element.get('name', '')} {what}")
+
+    def _of_the_body(self, parts: list[Any], bound: Any) -> list[Any]:
+        """The parts of a message that go into SOAP's body (WSDL 1.1, sections 3.5 and 3.7)."""
+        if bound is None:
+            return parts
+        bodies = [b for soap in (SOAP_11, SOAP_12) for b in bound.iter(f"{{{soap}}}body") if b.get("parts") is not None]
+        if bodies:
+            return [part for part in parts if part.get("name") in bodies[0].get("parts").split()]
+        headers = [h.get("part") for soap in (SOAP_11, SOAP_12) for h in bound.iter(f"{{{soap}}}header")]
+        return [part for part in parts if part.get("name") not in headers] or parts
 
     def _fields(self, element: Any) -> tuple[Field, ...] | None:
         kind = element.find(f"{XS}complexType")
@@ -257,4 +339,4 @@ class _Reader:
         return None
 
 
-__all__ = ["Description", "Field", "Message", "Operation", "Unreachable", "Unreadable", "lexical", "read"]
+__all__ = ["Description", "Field", "Message", "Operation", "Unreachable", "Unreadable", "read"]

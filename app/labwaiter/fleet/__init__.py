@@ -1,21 +1,24 @@
 """Many machines: faces anywhere, instruments where they are, Redis and RQ between them.
 
-The hardware's machine holds the truth, in its jobs folder. Redis carries orders to it and a mirror of it.
+The hardware's machine holds the truth, in its jobs folder. Redis carries orders to it and shows what is in it.
 
-    store.py     what lies in Redis under which key; what is signed, and how
-    route.py     which machine gets an execution
-    there.py     a face's side: the verbs' records, over Redis
-    untaken.py   a face's side: ends of orders that no machine has taken
-    look.py      a face's side: one look; ledger.py: what it last knew, for when Redis is away
-    post.py      what a face asks of a machine, and its answer
-    files.py     a face's side: files of executions of other machines
-    order.py     a start as an RQ job
-    worker.py    the machine's side: takes orders, hands them to the supervisor; drains
-    mirror.py    the machine's side: the jobs folder, shown in Redis; pulse.py: that it lives
-    errands.py   the machine's side: abort, message, remove, read a file
-    machines.py  an operator's side: how the machines are, what lies in Redis, withdrawing orders
-    checkup.py   an operator's side: whether Redis is as this lab needs it
-    schedule.py  schedule.toml: executions that start at their times; scheduler.py starts them
+    address.py         where Redis is: one server, or what sentinels say
+    lab_redis.py       what lies in Redis under which key; what is signed, and how
+    trouble.py         why Redis doesn't do what it is asked
+    route.py           which machine gets an execution
+    redis_store.py     a face's side: the verbs' records, over Redis
+    untaken_orders.py  a face's side: ends of orders that no machine has taken
+    look.py            a face's side: one look; cache.py: what it last knew, for when Redis is away
+    rpc.py             what a face asks of a machine, and its answer
+    files.py           a face's side: files of executions of other machines
+    order.py           a start as an RQ job
+    worker.py          the machine's side: takes orders, hands them to the supervisor; drains
+    publisher.py       the machine's side: the jobs folder, shown in Redis; heartbeat.py: that it lives
+    rpc_server.py      the machine's side: abort, message, remove, read a file
+    machines.py        an operator's side: how the machines are, what lies in Redis, withdrawing orders
+    doctor.py          an operator's side: whether Redis is as this lab needs it
+    schedule.py        schedule.toml: executions that start at their times; times.py knows
+                       when, scheduler.py starts them
 
 Nothing of this is imported where REDIS_URL is empty, but for the schedule.
 """
@@ -38,9 +41,9 @@ def open_jobs(settings: Settings) -> Jobs:
     if not settings.redis_url:
         return Jobs(settings)
     name_keys(settings)
-    from .there import There
+    from .redis_store import RedisStore
 
-    return Jobs(settings, There(settings))
+    return Jobs(settings, RedisStore(settings))
 
 
 def name_keys(settings: Settings) -> None:

@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ..errors import ClientError, InvalidParameter, Unavailable
-from ..jobs.exchange import SHOWN_MAX, Exchange
-from ..jobs.names import OURS, folder_name
+import redis
+
+from ..errors import InvalidParameter, Unavailable
+from ..jobs.artifacts import SHOWN_MAX, Artifacts, within
+from ..jobs.names import OURS
 from ..settings import Settings
-from . import post
-from .store import FAULTS, Store
+from . import rpc
+from .lab_redis import FAULTS, LabRedis
+from .trouble import away
 
 PIECE = 1_000_000  # bytes that go through Redis at a time
 LARGEST = 2_000_000_000  # bytes of a file that is fetched
@@ -27,15 +30,15 @@ WAIT = 5.0  # s for a piece
 SWEEP_EVERY = 3600.0  # s
 
 
-def link_key(store: Store) -> bytes:
+def link_key(store: LabRedis) -> bytes:
     """What the links of this lab are made with."""
     return bytes.fromhex(store.sign("links", ""))
 
 
-class FleetFiles(Exchange):
-    """As `Exchange`, over all machines of the lab."""
+class FleetFiles(Artifacts):
+    """As `Artifacts`, over all machines of the lab."""
 
-    def __init__(self, settings: Settings, store: Store, machine_of: Callable[[str], str | None]) -> None:
+    def __init__(self, settings: Settings, store: LabRedis, machine_of: Callable[[str], str | None]) -> None:
         super().__init__(settings)
         self._store, self._machine_of = store, machine_of
         self._jobs_folder, self._keep = settings.jobs_folder, settings.keep_seconds
@@ -43,7 +46,7 @@ class FleetFiles(Exchange):
 
     def _load(self) -> bytes:
         """The same on all machines, so that a link works at every face."""
-        self._key = link_key(self._store)
+        self._key = self._key or link_key(self._store)
         return self._key
 
     # -- what executions made -----------------------------------------------------------------
@@ -90,12 +93,14 @@ class FleetFiles(Exchange):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(beside)
             return place
-        except FAULTS as error:
+        except redis.RedisError as error:
+            raise away(error) from error
+        except OSError as error:
             raise gone from error
 
     def _piece(self, machine: str, job: str, file: str, offset: int, count: int) -> dict[str, Any] | None:
-        errand = {"do": "read", "name": job, "file": file, "offset": offset, "count": count}
-        return post.ask(self._store, machine, errand, WAIT, raw=True)
+        call = {"do": "read", "name": job, "file": file, "offset": offset, "count": count}
+        return rpc.ask(self._store, machine, call, WAIT, raw=True)
 
     def listing(self, job: str, most: int = SHOWN_MAX) -> tuple[tuple[str, int], ...]:
         """The files right in a job's data/, wherever it runs."""
@@ -103,26 +108,14 @@ class FleetFiles(Exchange):
         if machine is None or machine == self._store.machine:
             return super().listing(job, most)
         try:
-            said = post.ask(self._store, machine, {"do": "files", "name": job, "most": most}, WAIT)
-        except FAULTS:
-            said = None
+            said = rpc.ask(self._store, machine, {"do": "files", "name": job, "most": most}, WAIT)
+        except FAULTS as error:
+            raise away(error) from error
         if said is None:
             raise Unavailable(f"The machine {machine}, which has these files, can't be reached; try again later.")
         return tuple((str(name), int(size)) for name, size in said.get("files", []))
 
     # -- what executions are given ------------------------------------------------------------
-
-    def find(self, name: str) -> Path | None:
-        """The file of that name on this machine, or what an execution made elsewhere."""
-        if (path := super().find(name)) is not None:
-            return path
-        first, _, rest = name.partition("/")
-        if rest and all(part and not part.startswith(".") for part in rest.split("/")):
-            with contextlib.suppress(ClientError):
-                for job in dict.fromkeys((folder_name(first), first)):
-                    if (path := self.made(job, rest)) is not None:
-                        return path
-        return None
 
     def handed_over(self, job: str, names: Iterable[str], machine: str) -> dict[str, str]:
         """What the order of an execution says of the files that it is given: name → where in Redis it lies.
@@ -151,14 +144,17 @@ class FleetFiles(Exchange):
             try:
                 self._store.redis.set(key, content, ex=HANDED_SECONDS)
             except FAULTS as error:
-                raise Unavailable(f"The file “{name[:100]}” could not be handed to {machine}; try again.") from error
+                raise away(error) from error
             found[name] = key
         return found
 
     def _is_made_on(self, machine: str, name: str) -> bool:
-        first, _, rest = name.partition("/")
-        with contextlib.suppress(ClientError):
-            return bool(rest) and machine in (self._machine_of(folder_name(first)), self._machine_of(first))
+        """Whether that machine has the file itself: what its own look at the name finds is the same."""
+        for job, file in self.meanings(name):
+            if job and (home := self._machine_of(job)) is not None:
+                return home == machine
+            if not job and within(self._files, file) is not None:
+                return False
         return False
 
     def _key_for(self, job: str, content: bytes) -> str:

@@ -13,17 +13,22 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import redis
+
 from ..errors import Unavailable
 from ..jobs import codec
 from ..page.words import clock
-from ..record import Request, View
-from . import order
-from .ledger import Ledger
-from .store import FAULTS, SILENT, Store, away
-from .untaken import withdrawn
+from ..record import Request, State, View
+from . import order, trouble
+from .cache import Cache
+from .lab_redis import FAULTS, SILENT, LabRedis
+from .trouble import away
+from .untaken_orders import withdrawn
 
 log = logging.getLogger(__name__)
-NOTE_EVERY = 5.0  # s between two notes of one execution's progress in the ledger
+HUNG_SECONDS = 3.0  # after which a Redis that hangs is asked again: until then no poll waits for it
+NOTE_EVERY = 5.0  # s between two notes of one execution's progress in the cache
+ENDS = (str(State.COMPLETED), str(State.FAILED))  # that a machine has told: nothing comes after them
 BATCH = 500
 LISTED = ("request", "machine", "view", "tombstone", "abort", "at")
 FIELDS = ("request", "machine", "view", "picture", "page", "tombstone", "abort", "held", "settled", "at")
@@ -53,17 +58,20 @@ class Known:
 class Look:
     """Looks at the executions of all machines."""
 
-    def __init__(self, store: Store, ledger: Ledger, order_again: Callable[[str, Request, str], object]) -> None:
+    def __init__(self, store: LabRedis, cache: Cache, order_again: Callable[[str, Request, str], object]) -> None:
         """
         Args:
             order_again: called with name, request and machine of what was ordered here, not taken, and lost by Redis.
         """
-        self.store, self.ledger, self._order_again = store, ledger, order_again
+        self.store, self.cache, self._order_again = store, cache, order_again
         self._seen: dict[str, tuple[float, bool, float]] = {}  # machine → last heard of, left, asked (monotonic s)
         self.away = False  # that Redis is, was said already
+        self._hung = -math.inf  # monotonic s: when Redis, which took the call, did not answer it in time
 
     def look(self, name: str) -> Known | None:
         """What is known of an execution; None where nothing was started, or a tombstone is left."""
+        if time.monotonic() - self._hung < HUNG_SECONDS and (known_here := self._from_ledger(name)) is not None:
+            return known_here
         key = self.store.key("job", name)
         try:
             with self.store.redis.pipeline(transaction=False) as asked:
@@ -72,22 +80,29 @@ class Look:
                 found, now = asked.execute()
             has = dict(zip(FIELDS, found, strict=True))
             if has["tombstone"] is not None:
-                self.ledger.forget(name)
+                self.cache.forget(name)
                 return None
             if has["request"] is None:
                 return self._forgotten(name)
             clock_now = float(now[0]) + now[1] / 1e6
             known = self._known(name, has, clock_now)
-            self._note(name, has, known)
+            before = self.cache.read(name) or {}
+            if before.get("state") in ENDS and (known.view is None or known.view.record.active):
+                ended = self._from_ledger(name)  # a Redis that was put back to an earlier time is told soon
+                if ended is not None:
+                    return ended
+            self._note(name, has, known, before)
             known = replace(known, **self._reached(name, known, clock_now))
             if self.away:
                 self.away = False
                 log.warning("Redis answers again")
             return known
         except FAULTS as error:
+            if isinstance(error, redis.TimeoutError):
+                self._hung = time.monotonic()
             if not self.away:
                 self.away = True
-                log.warning("Redis does not answer (%s): what was last known is told", type(error).__name__)
+                log.warning("What was last known is told. %s", trouble.of(error).mend)
             known_here = self._from_ledger(name)
             if known_here is None:
                 raise away(error) from error
@@ -141,9 +156,8 @@ class Look:
             log.exception("a record in Redis is damaged: %s", name)
             raise Unavailable("The record of this execution is damaged; tell the administrator.") from error
 
-    def _note(self, name: str, has: dict[str, Any], known: Known) -> None:
-        """In the ledger: each state as soon as it is seen, progress every 5 s."""
-        before = self.ledger.read(name) or {}
+    def _note(self, name: str, has: dict[str, Any], known: Known, before: dict[str, Any]) -> None:
+        """In the cache, that had `before`: each state as soon as it is seen, progress every 5 s."""
         view = has["view"].decode() if has["view"] is not None else None
         state = str(known.view.record.state) if known.view else ""
         same = (
@@ -155,7 +169,7 @@ class Look:
             told = {"told": before["told"]} if "told" in before else {}
             files = {"files": before["files"]} if "files" in before and view is None else {}
             said = {"request": has["request"].decode(), "machine": known.machine, "view": view, "state": state}
-            self.ledger.write(name, **said, **told, **files, abort=known.abort, at=time.time())
+            self.cache.write(name, **said, **told, **files, abort=known.abort, at=time.time())
 
     def _reached(self, name: str, known: Known, now: float) -> dict[str, Any]:
         """What a face has to say of the way to its machine (`now`: Redis' clock, s)."""
@@ -181,6 +195,7 @@ class Look:
         """Redis knows nothing of it. What was ordered here is ordered again; what was taken, its machine tells anew."""
         known = self._from_ledger(name)
         if known is None:
+            self.cache.certain(name)  # nothing is said of it where that can't be read
             return None
         if known.view is None and known.abort:
             view = withdrawn(name, known.request, known.as_of or 0.0)  # it was aborted before Redis forgot it
@@ -192,7 +207,7 @@ class Look:
         return replace(known, note=f"Nothing is in Redis of this execution; this is as of {clock(known.as_of or 0.0)}.")
 
     def _from_ledger(self, name: str) -> Known | None:
-        said = self.ledger.read(name)
+        said = self.cache.read(name)
         if said is None:
             return None
         with contextlib.suppress(ValueError, TypeError, KeyError):

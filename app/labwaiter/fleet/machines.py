@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from ..lab import Lab
 from ..page.words import clock
 from . import order
-from .store import SILENT, Store
-from .there import There
+from .lab_redis import SILENT, LabRedis
+from .redis_store import RedisStore
 
 BATCH = 500
 BY_OPERATOR = "The execution was withdrawn by an operator before it began."
 
 
 @dataclass(frozen=True)
-class State:
+class MachineState:
     """One machine, as its worker told last."""
 
     name: str
@@ -44,11 +44,11 @@ class State:
         return self.state if self.state != "unreachable" else f"unreachable since {clock(self.seen or 0.0)}"
 
 
-def states(store: Store, lab: Lab, digest: str = "") -> list[State]:
+def states(store: LabRedis, lab: Lab, digest: str = "") -> list[MachineState]:
     """All machines that lab.toml names, then those that only Redis knows.
 
     Args:
-        digest: of our lab.toml, as `pulse.lab_digest` makes it.
+        digest: of our lab.toml, as `heartbeat.lab_digest` makes it.
 
     Raises:
         redis.RedisError.
@@ -69,13 +69,13 @@ def states(store: Store, lab: Lab, digest: str = "") -> list[State]:
 
 
 def _state(
-    store: Store, name: str, known: bool, said: dict[bytes, bytes], orders: int, now: float, digest: str
-) -> State:
+    store: LabRedis, name: str, known: bool, said: dict[bytes, bytes], orders: int, now: float, digest: str
+) -> MachineState:
     told = {key.decode(): value.decode("utf-8", "replace") for key, value in said.items()}
     if not told:
-        return State(name, known, "not seen yet", orders=orders)
+        return MachineState(name, known, "not seen yet", orders=orders)
     seen = float(told.get("seen", 0.0))
-    return State(
+    return MachineState(
         name,
         known,
         "left" if not seen or told.get("state") == "left" else "unreachable" if now - seen > SILENT else told["state"],
@@ -91,7 +91,7 @@ def _state(
     )
 
 
-def waiting(store: Store, machines: Iterable[str]) -> list[str]:
+def waiting(store: LabRedis, machines: Iterable[str]) -> list[str]:
     """The names of the executions that these machines have yet to take. Raises what Redis raises."""
     found = []
     for machine in machines:
@@ -105,7 +105,7 @@ def waiting(store: Store, machines: Iterable[str]) -> list[str]:
     return found
 
 
-def withdraw(there: There, names: Iterable[str]) -> list[str]:
+def withdraw(there: RedisStore, names: Iterable[str]) -> list[str]:
     """Withdraw orders that no machine has taken, each as aborted: the serviceIDs; a machine may be faster."""
     gone = []
     for name in names:
@@ -115,7 +115,7 @@ def withdraw(there: There, names: Iterable[str]) -> list[str]:
     return gone
 
 
-def clear(store: Store) -> int:
+def clear(store: LabRedis) -> int:
     """Delete every key of this lab, and no other: how many there were. Raises what Redis raises."""
     count = 0
     batch: list[bytes] = []

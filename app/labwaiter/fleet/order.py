@@ -18,7 +18,7 @@ from rq.serializers import JSONSerializer
 from ..jobs import codec
 from ..jobs.names import folder_name
 from ..record import Request
-from .store import Store
+from .lab_redis import LabRedis
 
 FUNCTION = "labwaiter.fleet.order.carry_out"
 TAKE_SECONDS = 60  # for handing an order to the supervisor
@@ -37,14 +37,14 @@ def id_of(name: str) -> str:
 
 def status_of(name: str) -> tuple[str, str]:
     """The key and the field of what RQ says of an order: queued, started, finished or failed."""
-    return Order.key_for(id_of(name)), "status"
+    return StartOrder.key_for(id_of(name)), "status"
 
 
-class Order(Job):
+class StartOrder(Job):
     """An order: `perform` hands its request to `taker`, once its signature was seen to be right."""
 
     taker: Callable[[str, Request, dict[str, str]], str]
-    store: Store
+    store: LabRedis
 
     def restore(self, raw_data: Any) -> Any:
         """As RQ does, without what names code or addresses."""
@@ -67,13 +67,13 @@ class Order(Job):
         return type(self).taker(name, request, said["files"])
 
 
-def queue_of(store: Store, machine: str) -> Queue:
+def queue_of(store: LabRedis, machine: str) -> Queue:
     """The machine's queue."""
-    return Queue(machine, connection=store.redis, job_class=Order, serializer=JSONSerializer)
+    return Queue(machine, connection=store.redis, job_class=StartOrder, serializer=JSONSerializer)
 
 
 def enqueue(
-    store: Store, queue: Queue, machine: str, name: str, request: Request, files: dict[str, str], pipeline: Any
+    store: LabRedis, queue: Queue, machine: str, name: str, request: Request, files: dict[str, str], pipeline: Any
 ) -> None:
     """Add the order to a pipeline, together with whatever else stands in it.
 

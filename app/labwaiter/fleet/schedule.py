@@ -2,7 +2,8 @@
 
     [schedules.air]
     service = "Ventilation"
-    cron = "0 * * * *"            # minute hour day month weekday, in the local time of this machine
+    cron = "0 * * * *"            # minute hour day month weekday, by the clock of
+    zone = "Europe/Berlin"        # this zone; without this line, of this machine (`times`)
     inputs = { cycles = 3 }
     note = "the chamber, each hour"
 
@@ -25,16 +26,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from rq.cron import CronJob
-
 from ..catalogue import Catalogue
 from ..errors import Misconfigured, ServiceError, UnknownServiceID
 from ..jobs import Jobs
 from ..record import Record
+from ..settings import read_text
+from . import times
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|d)")
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
-_KEYS = ("service", "every", "cron", "inputs", "note")
+LONGEST = 3650 * 86400  # s
+_KEYS = ("service", "every", "cron", "zone", "inputs", "note")
 _STAMP = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -46,13 +48,14 @@ class Schedule:
     service: str
     every: int | None = None  # s
     cron: str | None = None
+    zone: str = ""  # of cron's clock; "": this machine's
     inputs: dict[str, Any] = field(default_factory=dict)
     note: str = ""
 
     @property
     def times(self) -> str:
         """When, as it is written."""
-        return self.cron or f"every {self.every} s"
+        return f"{self.cron} {self.zone}".rstrip() if self.cron else f"every {self.every} s"
 
     def service_id(self, tick: datetime) -> str:
         """Of its run at that time."""
@@ -74,12 +77,10 @@ def load(file: Path, catalogue: Catalogue) -> list[Schedule]:
         Misconfigured: there is none, or a mistake in it, in a sentence with its line.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_text(file)
         said = tomllib.loads(text)
     except FileNotFoundError:
         raise Misconfigured(f"There is no {file.name}: SCHEDULE names the file that says what starts when.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"{file.name} can't be read: {error}.") from error
     except tomllib.TOMLDecodeError as error:
         raise Misconfigured(f"{file.name} is no TOML: {error}.") from error
     strange = [key for key in said if key != "schedules"]
@@ -91,7 +92,7 @@ def load(file: Path, catalogue: Catalogue) -> list[Schedule]:
             found.append(_schedule(name, one, catalogue))
         except (ValueError, ServiceError) as error:
             table = re.compile(rf"\s*\[\s*schedules\.[\"']?{re.escape(name)}[\"']?\s*\]")
-            lines = [number for number, line in enumerate(text.splitlines(), 1) if table.match(line)]
+            lines = [number for number, line in enumerate(text.split("\n"), 1) if table.match(line)]
             where = f", line {lines[0]}" if lines else ""
             what = error.message if isinstance(error, ServiceError) else str(error)
             raise Misconfigured(f"{file.name}{where}: {name}: {what}") from error
@@ -105,20 +106,30 @@ def _schedule(name: str, said: Any, catalogue: Catalogue) -> Schedule:
     for key in said:
         if key not in _KEYS:
             raise ValueError(f"“{key}” is not known; there are: {', '.join(_KEYS)}.")
-    every, cron, inputs = said.get("every"), said.get("cron"), said.get("inputs", {})
+    every, cron, zone, inputs = said.get("every"), said.get("cron"), said.get("zone"), said.get("inputs", {})
     if (every is None) == (cron is None):
         raise ValueError('say either every = "60 min" or cron = "0 * * * *".')
+    if zone is not None and not isinstance(zone, str):
+        raise ValueError('zone is a name like "Europe/Berlin".')
+    if zone is not None and cron is None:
+        raise ValueError("zone goes with cron; every is counted in UTC.")
+    if zone is not None:
+        times.named_zone(zone)
     seconds = None
     if every is not None:
         span = _SPAN.fullmatch(str(every).strip())
-        seconds = round(float(span[1]) * _UNITS[span[2]]) if span else 0
-        if seconds < 1:
-            raise ValueError('every is a time like "60 min": a number with s, min, h or d, one second at least.')
+        exactly = float(span[1]) * _UNITS[span[2]] if span else 0.0
+        if not 1 <= exactly <= LONGEST:
+            raise ValueError(
+                'every is a time like "60 min": a number with s, min, h or d, from one second to ten years.'
+            )
+        seconds = round(exactly)
     else:
         try:
-            if not isinstance(cron, str) or len(cron.split()) != 5:
+            # R and H are random to croniter: another time at each look
+            if not isinstance(cron, str) or len(cron.split()) != 5 or re.search(r"(?<![A-Z])[HR](?![A-Z])", cron, re.I):
                 raise ValueError
-            CronJob("", func_name="-", cron=cron)
+            times.following(cron, "UTC", datetime.now(UTC))
         except (ValueError, KeyError, AttributeError) as error:
             raise ValueError(
                 'cron has five fields that name a time, minute hour day month weekday: cron = "0 * * * *".'
@@ -127,4 +138,4 @@ def _schedule(name: str, said: Any, catalogue: Catalogue) -> Schedule:
         raise ValueError("inputs is a table: { name = value }.")
     service = catalogue.get(str(said.get("service", "")))
     service.accept(inputs)
-    return Schedule(name, service.name, seconds, cron, inputs, str(said.get("note", "")))
+    return Schedule(name, service.name, seconds, cron, zone or "", inputs, str(said.get("note", "")))

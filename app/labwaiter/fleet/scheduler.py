@@ -15,15 +15,17 @@ from rq.cron import CronJob, CronScheduler
 from rq.exceptions import SchedulerNotFound
 from rq.utils import now
 
-from ..catalogue import Catalogue
+from ..caller import Caller
+from ..catalogue import Kept
 from ..errors import ClientError, ServiceError, UnknownServiceID
 from ..jobs import Jobs
-from ..jobs.files import read_bounded, write_whole
+from ..jobs.files import read_bounded, read_record, write_whole
 from ..jobs.names import OURS
 from ..record import Record
 from ..settings import Settings
+from . import times, trouble
+from .lab_redis import FAULTS, LabRedis
 from .schedule import Schedule
-from .store import FAULTS, Store
 
 log = logging.getLogger(__name__)
 USER = "schedule"
@@ -40,10 +42,12 @@ class Scheduled(CronJob):
         self.next_enqueue_time = self.get_next_enqueue_time()
 
     def get_next_enqueue_time(self) -> datetime:
-        """RQ counts an interval from its own start: here it is the same for every scheduler."""
-        if not self.interval:
-            return super().get_next_enqueue_time()
-        number = int((self.latest_enqueue_time or now()).timestamp() // self.interval)
+        """RQ counts from its own start, and leaves out what comes twice: here every scheduler has the same."""
+        before = self.latest_enqueue_time or now()
+        if self.cron:
+            return times.following(self.cron, self.schedule.zone, before)
+        assert self.interval
+        number = int(before.timestamp() // self.interval)
         return datetime.fromtimestamp((number + 1) * self.interval, UTC)
 
     def should_run(self) -> bool:
@@ -70,7 +74,7 @@ class Notes:
     """What is known of a schedule besides its runs: in Redis, or where there is none, in the jobs folder."""
 
     def __init__(self, settings: Settings) -> None:
-        self.store = Store(settings) if settings.redis_url else None
+        self.store = LabRedis(settings) if settings.redis_url else None
         self._file = settings.jobs_folder / OURS / "schedules.json"
 
     def read(self, name: str) -> dict[str, Any]:
@@ -86,7 +90,7 @@ class Notes:
         if self.store is not None:
             self.store.redis.hset(self.store.key("schedule"), name, json.dumps(said))
             return
-        text = read_bounded(self._file, 1_000_000)
+        text = read_record(self._file, 1_000_000)  # one that can't be read now is not written anew
         all_of_them = dict(json.loads(text)) if text else {}
         self._file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(self._file, json.dumps(all_of_them | {name: said}).encode())
@@ -95,8 +99,8 @@ class Notes:
 class Scheduler:
     """Starts what is due, until stopped."""
 
-    def __init__(self, settings: Settings, jobs: Jobs, catalogue: Catalogue, schedules: list[Schedule]) -> None:
-        self.settings, self.jobs, self.catalogue = settings, jobs, catalogue
+    def __init__(self, settings: Settings, jobs: Jobs, offered: Kept, schedules: list[Schedule]) -> None:
+        self.settings, self.jobs, self.offered = settings, jobs, offered
         self.scheduled = [Scheduled(one) for one in schedules]
         self.notes = Notes(settings)
         self.stopping = threading.Event()
@@ -121,7 +125,7 @@ class Scheduler:
                     self._shown.heartbeat()
                     self._shown.save()
                 except FAULTS as error:
-                    log.debug("Redis is away: %s", error)
+                    log.debug("Redis is away: %s", trouble.of(error).mend)
             self.stopping.wait(min([30.0, *left]))
         if self._shown is not None:
             with contextlib.suppress(SchedulerNotFound, *FAULTS):  # a Redis that was emptied knows nothing of it
@@ -134,7 +138,7 @@ class Scheduler:
             try:
                 self._start(one.schedule, tick)
             except (ServiceError, *FAULTS) as error:
-                why = error.message if isinstance(error, ServiceError) else "Redis can't be reached."
+                why = error.message if isinstance(error, ServiceError) else trouble.of(error).mend
                 self._say(one.schedule, f"{one.schedule.service_id(tick)} was not started: {why}")
                 if not isinstance(error, ClientError):
                     return AGAIN_SECONDS
@@ -160,8 +164,8 @@ class Scheduler:
             self._say(schedule, f"{service_id} is skipped: {why}")
             return
         address = self.settings.public_url + self.settings.context_root if self.settings.public_url else ""
-        service = self.catalogue.get(schedule.service)
-        self.jobs.start(service, service_id, schedule.inputs, user=USER, address=address)
+        service = self.offered.now(schedule.service).get(schedule.service)
+        self.jobs.start(service, service_id, schedule.inputs, caller=Caller(USER, public_url=address))
         self._started[schedule.name] = service_id
         self.notes.write(schedule.name, {})
         self._say(schedule, f"{service_id} is started")

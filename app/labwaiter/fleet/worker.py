@@ -1,4 +1,4 @@
-"""`labwaiter worker`: the machine's side. Takes orders, hands them to the supervisor, mirrors, does errands, drains."""
+"""`labwaiter worker`, a machine's side: takes orders, hands them on, publishes, answers calls; drains."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import logging
 import math
 import os
-import signal
 import threading
 import time
 from typing import Any
@@ -22,17 +21,18 @@ from rq.worker import SimpleWorker
 
 from .. import catalogue
 from ..errors import Misconfigured, ServiceError
-from ..jobs import codec, link
+from ..jobs import codec, supervisor_client
 from ..jobs.files import write_whole
-from ..jobs.here import Here
+from ..jobs.local_store import LocalStore
 from ..lab import load as load_lab
 from ..record import Request
 from ..settings import Settings
 from . import order
-from .errands import Errands
 from .files import FleetFiles, link_key
-from .mirror import Mirror
-from .store import FAULTS, Store
+from .lab_redis import FAULTS, LabRedis
+from .publisher import Publisher
+from .rpc_server import RpcServer
+from .stop_signals import set_by_signals
 
 log = logging.getLogger(__name__)
 BLOCK_SECONDS = 1  # for an order: so late is a stop noticed
@@ -57,20 +57,25 @@ class Worker:
                 f"lab.toml has no machine {settings.machine}; there are: {known}. MACHINE says which this one is."
             )
         self.settings = settings
-        self.store = Store(settings, patience=BLOCK_SECONDS + 3.0)
-        self.here = Here(settings)
-        self.here.folder.make()
-        self._lock = link.take_lock(self.here.folder.ours / "worker.lock")
+        self.store = LabRedis(settings, patience=BLOCK_SECONDS + 3.0)
+        self.local = LocalStore(settings)
+        self.local.folder.make()
+        self._lock = supervisor_client.take_lock(self.local.folder.ours / "worker.lock")
         if self._lock is None:
             raise Misconfigured(f"A worker of {settings.machine} runs already.")
         # a runner knows no secret of the lab: the links that it tells are made with this
-        write_whole(self.here.folder.ours / "links.key", link_key(self.store), durable=True, mode=0o600)
+        write_whole(self.local.folder.ours / "links.key", link_key(self.store), durable=True, mode=0o600)
         self.concurrency = concurrency or settings.max_running + settings.max_queued
         machine = whole.machines[settings.machine]
-        offered = catalogue.load(settings.services).services
-        offers = [name for name in offered if machine.services is None or name in machine.services]
-        self.mirror = Mirror(settings, self.store, self.here, offers)
-        self.errands = Errands(self.store, self.here, self.mirror)
+        offered = catalogue.of(settings)
+        offered.now()
+
+        def offers() -> list[str]:
+            found = offered.now(wait=0.0).services  # what is being imported is told at the next beat
+            return [name for name in found if machine.services is None or name in machine.services]
+
+        self.publisher = Publisher(settings, self.store, self.local, offers)
+        self.rpc_server = RpcServer(self.store, self.local, self.publisher)
         self.files = FleetFiles(settings, self.store, lambda name: None)
         self.stopping = threading.Event()
         self.at_once = threading.Event()
@@ -87,42 +92,36 @@ class Worker:
         Raises:
             Misconfigured: another machine works under this name.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
-        if why := self.mirror.pulse.refusal():
+        set_by_signals(self.stopping, self.at_once)
+        if why := self.publisher.heartbeat.refusal():
             raise Misconfigured(why)
-        link.ensure(self.settings, even_if_stopped=True)
-        self.mirror.start()
-        self.errands.start()
+        supervisor_client.ensure(self.settings, even_if_stopped=True)
+        self.publisher.start()
+        self.rpc_server.start()
         try:
             self._take_orders(burst)
             return self._drain(drain_seconds)
         finally:
-            self.errands.close()
-            self.mirror.close()
-
-    def _on_signal(self, number: int, frame: object) -> None:
-        if self.stopping.is_set():
-            self.at_once.set()
-        self.stopping.set()
+            self.rpc_server.close()
+            self.publisher.close()
 
     # -- orders -------------------------------------------------------------------------------
 
     def _take_orders(self, burst: bool) -> None:
-        order.Order.taker, order.Order.store = staticmethod(self.take), self.store
+        order.StartOrder.taker, order.StartOrder.store = staticmethod(self.take), self.store
         while not self.stopping.is_set():
             try:
-                self._take_up_again()
+                self.take_up_again()
                 taker = Taker(self)
                 taker.work(burst=burst, logging_level="WARNING")
                 if burst and not taker.disturbed:
                     return
             except FAULTS:
-                pass  # the mirror says so already
+                pass  # the publisher says so already
             self.stopping.wait(1.0)
 
-    def _take_up_again(self) -> None:
-        """Orders that were being taken when a worker died are orders again; what was taken is found taken."""
+    def take_up_again(self) -> None:
+        """Orders that are given to nobody are orders again, as when a worker died; what was taken is found taken."""
         queue = order.queue_of(self.store, self.store.machine)
         while self.store.redis.lmove(queue.intermediate_queue_key, queue.key, "RIGHT", "LEFT"):
             pass
@@ -131,52 +130,52 @@ class Worker:
         """Record an order in the jobs folder and wake the supervisor: once, however often it is delivered."""
         key = self.store.key("job", name)
         view = self.store.redis.hget(key, "view")
-        if self.here.request(name) is None and not self.here.buried(name):
+        if self.local.request(name) is None and not self.local.buried(name):
             if view is not None and not _is_active(view):
                 return "it was withdrawn"
             try:
                 self.files.take_over(name, files)  # without them another file of that name might be used
-                self.here.claim(name, request)
+                self.local.claim(name, request)
             except ServiceError as error:
                 log.exception("%s could not be taken", name)
-                self.mirror.refuse(name, request, error.message)
+                self.publisher.refuse(name, request, error.message)
                 return "refused"
-            if request.address:
-                self.here.polled(name)  # its start was the first poll
+            if request.polls:
+                self.local.polled(name)  # its start was the first poll
         # only now: who wants it stopped marks it first, then asks this machine, which may not have known it yet
         if self.store.redis.hexists(key, "abort"):
-            record = self.here.record(name)
+            record = self.local.record(name)
             if record.active:
-                self.here.abort(record, 0.0)
-        self.mirror.ask(name)
+                self.local.abort(record, 0.0)
+        self.publisher.ask(name)
         return "taken"
 
     @property
     def room(self) -> bool:
         """Whether one more may be taken."""
-        return len(self.here.folder.active_names()) < self.concurrency
+        return len(self.local.folder.active_names()) < self.concurrency
 
     # -- leaving ------------------------------------------------------------------------------
 
     def _drain(self, seconds: float | None) -> bool:
         """Wait for what runs; then, or where that takes too long, stop the supervisor."""
-        self.mirror.pulse.drains = True
+        self.publisher.heartbeat.drains = True
         until = None if seconds is None else time.monotonic() + seconds
-        while self.here.folder.active_names() and not self.at_once.is_set():
+        while self.local.folder.active_names() and not self.at_once.is_set():
             if until is not None and time.monotonic() >= until:
                 break
             self.at_once.wait(0.2)  # an end is told by a file that vanishes, which nobody can be woken by for all
-        left = bool(self.here.folder.active_names())
+        left = bool(self.local.folder.active_names())
         if left:
             log.warning("what still runs is stopped and made safe")
-            return link.stop(self.settings, 120.0)
+            return supervisor_client.stop(self.settings, 120.0)
         return True
 
 
 class Taker(SimpleWorker):
     """RQ's worker, with what lies in Redis unable to name code to it, and signals left to ours."""
 
-    job_class = order.Order
+    job_class = order.StartOrder
     death_penalty_class = TimerDeathPenalty
 
     def __init__(self, worker: Worker) -> None:
@@ -245,6 +244,7 @@ class Taker(SimpleWorker):
         while not self._worker.stopping.is_set():
             if time.monotonic() - self._beat >= BLOCK_SECONDS:
                 self.heartbeat()
+                self._worker.take_up_again()  # a connection may break before it tells which order it was given
                 self._beat = time.monotonic()
             if not self._worker.room:
                 self._worker.stopping.wait(0.1)  # as in Worker._drain
@@ -279,7 +279,9 @@ class Taker(SimpleWorker):
         log.error("what the queue has as %.80r is no order, and was left out: %s", name, type(error).__name__)
         self.connection.lrem(self.queues[0].intermediate_queue_key, 1, name)
         with contextlib.suppress(redis.ResponseError):
-            self.connection.hset(order.Order.key_for(name), "status", "failed")  # its face tells that it is refused
+            self.connection.hset(
+                order.StartOrder.key_for(name), "status", "failed"
+            )  # its face tells that it is refused
 
 
 def _is_active(view: bytes) -> bool:

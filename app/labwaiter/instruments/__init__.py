@@ -17,17 +17,21 @@ Nothing here knows of jobs: a driver is as good in a notebook.
 """
 
 from .instrument import Instrument
-from .line import Garbled, InstrumentError, Lost, Silent, WrongDevice
-from .quantity import Reading, control, reading
+from .line import Garbled, InstrumentError, Lost, NotANumber, Overflow, Silent, WrongDevice
+from .quantity import Reading, control, number, reading, whole
 
 __all__ = [
     "Garbled",
     "Instrument",
     "InstrumentError",
     "Lost",
+    "NotANumber",
+    "Overflow",
     "Reading",
     "Silent",
     "WrongDevice",
     "control",
+    "number",
     "reading",
+    "whole",
 ]

@@ -16,22 +16,33 @@ from typing import Any
 from .line import NotOpened
 
 MOVES, ARCS = {"G0", "G1"}, {"G2", "G3"}
-HEATS = {"M104": "hotend", "M109": "hotend", "M140": "bed", "M190": "bed"}
+HEATS = {"M104": "hotend", "M109": "hotend", "M140": "bed", "M190": "bed", "M141": "chamber", "M191": "chamber"}
 WAITS = {"M109", "M190"}
-# what only looks, moves, cools or tunes. Not here: what writes the firmware's memory (M500), lifts its own guards
-# (M211, M302), switches pins (M42) or waits for a button (M0)
+LEVELS = {"G29", "G80"}  # G80 is Prusa's
+# what only looks, tells, cools or tunes, or has somebody come to the printer (M0, M600). Not here: what writes the
+# firmware's memory (M500), lifts its guards (M211, M302), switches pins (M42), or moves in ways of its own (G27, G33)
 HARMLESS = re.compile(
-    r"G(4|10|11|21|28|29|90|91|92)|T0"
-    r"|M(17|18|73|82|83|84|105|106|107|114|115|117|201|203|204|205|220|221|400|420|900)"
+    r"G(4|10|11|17|21|28|90|91|92)|T0"
+    r"|M(0|1|16|17|18|25|73|75|76|77|78|82|83|84|85|92|105|106|107|114|115|117|119|150|200|201|203|204|205|207|208|209"
+    r"|220|221|300|400|403|412|413|420|425|486|569|572|593|600|601|701|702|862\.[1-6]|900|906|907)"
 )
-LEFT_OUT = {"M110", "M155"}  # whoever sends the lines numbers them, and has the temperatures told
+# what has a text, or words of its own kind, behind it
+TEXTS = re.compile(r"(M(?:0|1|16|115|117|486|862\.[1-6]))(?![\d.])(.*)", re.IGNORECASE | re.DOTALL)
+LEFT_OUT = {"M110", "M113", "M118", "M155"}  # whoever sends the lines numbers them and has things told; M118 tells him
+STOPS = {
+    "M108",
+    "M112",
+    "M410",
+    "M999",
+}  # what ends a wait, the moves, the machine: whoever sends the lines decides that
 LINE_MAX = 65536  # bytes in the file, its comment included
 COMMAND_MAX = 90  # characters: Marlin takes 96 with the line's number and checksum (MAX_CMD_SIZE)
 AMBIENT = 22.0  # °C
 RATE = {"hotend": 2.5, "bed": 0.5}  # °C/s, as small desktop machines heat: for estimates
 HOMING, LEVELLING = 10.0, 60.0  # s, likewise
 
-_WORD = re.compile(r"([A-Z]) ?([+-]?(?:\d+\.?\d*|\.\d+))? ?")
+# no blank and no digit fits in two ways: a long line that is none would be tried for ever
+_WORD = re.compile(r"([A-Z])(?: ?([+-]?(?:\d+(?:\.\d*)?|\.\d+)))? ?")
 _WORDS = re.compile(rf"(?:{_WORD.pattern})+")
 
 
@@ -41,25 +52,63 @@ class Machine:
 
     hotend_max: float = 275.0  # °C
     bed_max: float = 120.0  # °C
+    chamber_max: float = 0.0  # °C: it has no heated one
     feed_max: float = 30_000.0  # mm/min
     x: tuple[float, float] = (0.0, 220.0)  # mm: from, to
     y: tuple[float, float] = (0.0, 220.0)
     z: tuple[float, float] = (0.0, 250.0)
+    commands: tuple[str, ...] = ()  # what its firmware knows besides, and nobody here: sent as they are
 
     @classmethod
     def of(cls, name: str, said: dict[str, Any]) -> Machine:
         """From lab.toml's options: { machine = { z = [0, 400] } }. Raises NotOpened."""
         known = {field.name for field in fields(cls)}
         for key, value in said.items():
-            pair = key in ("x", "y", "z")
-            numbers = value if pair and isinstance(value, (list, tuple)) and len(value) == 2 else [value]
-            if key not in known or (pair and len(numbers) != 2) or not all(type(n) in (int, float) for n in numbers):
+            if key == "commands":
+                right = isinstance(value, (list, tuple)) and all(isinstance(one, str) and one for one in value)
+            elif key in ("x", "y", "z"):
+                right = isinstance(value, (list, tuple)) and len(value) == 2 and all(map(_is_number, value))
+            else:
+                right = key in known and _is_number(value)
+            if not right:
                 raise NotOpened(
                     f"{name}: lab.toml's machine has {', '.join(sorted(known))}, where x, y and z are two numbers, from"
-                    f" and to in mm, and the others one; not {key} = {value}."
+                    f" and to in mm, commands is a list of texts, and the others are one number; not {key} = {value}."
                 )
-        made: dict[str, Any] = {key: tuple(value) if key in ("x", "y", "z") else value for key, value in said.items()}
+        made: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in said.items()}
+        if "commands" in made:
+            made["commands"] = tuple(_listed(name, one) for one in made["commands"])
         return cls(**made)
+
+    def listed(self, text: str) -> bool:
+        """Whether lab.toml lists a line's command, the only one of its firmware."""
+        words = text.upper().split()
+        return bool(words) and words[0] in self.commands
+
+
+def _listed(name: str, command: str) -> str:
+    """One of lab.toml's commands in capitals. Raises NotOpened where listing it would undo what is judged here."""
+    text = command.upper()
+    number = re.fullmatch(r"([A-Z])0*(\d+)", text)
+    code = f"{number[1]}{number[2]}" if number else text
+    if not re.fullmatch(r"[A-Z][A-Z0-9_.]*", text):
+        why = "is no command's name: write it alone, as in G34 or START_PRINT"
+    elif code in STOPS:
+        why = "is not for a file: a print is paused, ended and stopped by messages and aborts"
+    elif _known(code) or code == "G20":
+        why = "is known here, and judged or followed as it is: leave it out"
+    else:
+        return text
+    raise NotOpened(f"{name}: lab.toml's machine lists {command!r} among its commands, which {why}.")
+
+
+def _known(code: str) -> bool:
+    """Whether a command is judged or followed here, or left out on purpose."""
+    return bool(HARMLESS.fullmatch(code)) or any(code in known for known in (MOVES, ARCS, HEATS, LEVELS, LEFT_OUT))
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
 
 
 class BadLine(ValueError):
@@ -124,8 +173,12 @@ class GCode:
     def _judge(self, raw: bytes) -> tuple[str, float, str]:
         """What is sent, the seconds that it takes, what it heats and waits for. Raises ValueError with the reason."""
         text = _unnumbered(raw.partition(b";")[0].decode("ascii", "replace").strip())
-        if text[:4].upper() == "M117":  # a text for its display
-            return "M117 " + re.sub(r"[^ -)+-~]", "?", text[4:].strip())[: COMMAND_MAX - 5], 0.0, ""
+        found = TEXTS.match(text)
+        if self.machine.listed(text) or found:  # as it is, without what would end the line, or a display can't show
+            command = f"{found[1].upper()} {found[2].strip()}" if found else text
+            return re.sub(r"[^ -)+-~]", "?", command.strip())[:COMMAND_MAX], 0.0, ""
+        if re.match(r"@|M118(?!\d)", text, re.IGNORECASE):  # to a host: "@" is OctoPrint's
+            return "", 0.0, ""
         if "�" in text or not text.replace("\t", " ").isprintable():
             raise ValueError("it is malformed: no text")
         text = " ".join(re.sub(r"\([^()]*\)", " ", text).upper().split())
@@ -133,14 +186,16 @@ class GCode:
             return "", 0.0, ""
         if len(text) > 2 * COMMAND_MAX:
             raise ValueError(f"it is longer than the {COMMAND_MAX} characters that a firmware takes")
+        if re.fullmatch(r"T(-?\d+|[?XC])( .*)?", text) and not re.match(r"T0*( |$)", text):
+            raise ValueError("it changes the tool, which nobody follows here: slice it for one extruder")
         if not _WORDS.fullmatch(text):
             raise ValueError("it is malformed")
         (letter, digits), *words = _WORD.findall(text)
         code = f"{letter}{int(digits)}" if digits.isdigit() else letter + digits
         if code == "G20":
             raise ValueError("it switches to inches, which many firmwares leave out: slice it in millimetres")
-        if not HARMLESS.fullmatch(code) and not any(code in known for known in (MOVES, ARCS, HEATS, LEFT_OUT)):
-            raise ValueError("its command is not known here")
+        if not _known(code):
+            raise ValueError("its command is not known here; lab.toml's machine can list it among its commands")
         if any(which in "GM" for which, _ in words) or len(dict(words)) < len(words):
             raise ValueError("it is malformed: it has two commands, or a letter twice")
         command = " ".join([code, *(which + number for which, number in words)])
@@ -163,26 +218,28 @@ class GCode:
         elif code in ("M82", "M83"):
             self.relative_e = code == "M83"
         elif code == "G92":
-            self._e = numbers.get("E", self._e if values else 0.0)
+            self._e = numbers.get("E", self._e)  # one that names nothing changes nothing, in Marlin
             for axis in self.at:
-                if axis in numbers or not values:
-                    self._shift[axis] = self.at[axis] - numbers.get(axis, 0.0)
+                if axis in numbers:
+                    self._shift[axis] = self.at[axis] - numbers[axis]
         elif code == "G28":
             for axis in [a for a in self.at if a in values] or list(self.at):
                 self.at[axis] = self._shift[axis] = 0.0
             self.homed = True
             return HOMING, ""
-        elif code == "G29":
+        elif code in LEVELS:
             return LEVELLING, ""
         elif code == "G4":
             return numbers.get("P", 0.0) / 1000 + numbers.get("S", 0.0), ""
+        elif code == "M92" and set(values) - {"E"}:
+            raise ValueError("it changes how far the machine moves: only the extruder's steps may be changed")
         elif code == "M106" and not 0 <= numbers.get("S", 0.0) <= 255:
             raise ValueError("a fan's speed is from 0 to 255")
         return 0.0, ""
 
     def _heat(self, code: str, which: str, numbers: dict[str, float]) -> tuple[float, str]:
         target = max(numbers.get("S", 0.0), numbers.get("R", 0.0))
-        most = self.machine.hotend_max if which == "hotend" else self.machine.bed_max
+        most: float = getattr(self.machine, f"{which}_max")
         if target > most or min(numbers.get("S", 0.0), numbers.get("R", 0.0)) < 0:
             raise ValueError(f"the {which} takes 0 to {most:g} °C")
         if code not in WAITS or not target:

@@ -21,11 +21,14 @@ from typing import Any
 
 import serial
 
+from .. import device
 from ..errors import JobFailed
 
 SLICE = 0.05  # s: how often a wait looks whether it is to stop
 LINE_MAX = 65536  # bytes: a longer one is garbage
 TRANSCRIPT_MAX = 1_000_000  # bytes
+if "labwaiter.instruments.simulators" not in serial.protocol_handler_packages:
+    serial.protocol_handler_packages.append("labwaiter.instruments.simulators")  # sim://, whoever opens a line
 LOCKS = Path("/var/lock") if os.access("/var/lock", os.W_OK) else Path("/tmp")
 
 
@@ -39,6 +42,14 @@ class Silent(InstrumentError):
 
 class Garbled(InstrumentError):
     """What came is no answer to what was asked."""
+
+
+class Overflow(Garbled):
+    """It says that the value is out of its range: SCPI's 9.9E37, INF."""
+
+
+class NotANumber(Garbled):
+    """It says that it has no value: SCPI's 9.91E37, NAN."""
 
 
 class WrongDevice(InstrumentError):
@@ -80,7 +91,7 @@ class Line:
         self._settings = dict(settings or {})
         self._transcript, self._check = transcript, check
         self._port: Any = None
-        self._lock: int | None = None
+        self._locks: list[int] = []
         self._buffer = b""
 
     # -- opening ------------------------------------------------------------------------------
@@ -88,14 +99,14 @@ class Line:
     def open(self) -> None:
         """Have the line. Raises NotOpened; Busy where somebody else has it."""
         self.close()
-        self._lock = hold(self.url, self.name)
+        self._locks = hold(self.url, self.name)
         try:
             port = open_port(self.url, {"timeout": SLICE, **self._settings})
         except (OSError, serial.SerialException, ValueError) as error:
-            self._release_lock()
+            release(self._locks)
             raise self._why_not(error) from error
         except BaseException:
-            self._release_lock()
+            release(self._locks)
             raise
         self._port, self._buffer = port, b""
         self._note("-- opened " + self.url)
@@ -118,11 +129,6 @@ class Line:
             return NotOpened(f"{where} can't be opened with the settings that lab.toml gives it: {error}.")
         return NotOpened(f"{where} can't be opened: {os.strerror(number) if isinstance(number, int) else error}.")
 
-    def _release_lock(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
     def close(self) -> None:
         """Give it up."""
         if self._port is not None:
@@ -130,7 +136,7 @@ class Line:
             with contextlib.suppress(Exception):
                 self._port.close()
             self._port = None
-        self._release_lock()
+        release(self._locks)
 
     def __del__(self) -> None:
         self.close()  # a notebook that forgets one can open it again
@@ -138,7 +144,7 @@ class Line:
     # -- speaking -----------------------------------------------------------------------------
 
     def write(self, data: bytes, urgent: bool = False) -> None:
-        """Send all of it. Raises Lost, or Silent where the other side doesn't take it.
+        """Send all of these bytes as they are. Raises Lost, or Silent where the other side doesn't take them.
 
         Args:
             urgent: send it even if `check` would end the work: the last word to a device that may be dangerous.
@@ -171,6 +177,19 @@ class Line:
             if left <= 0 and terminator not in self._buffer:
                 return None  # also where it still drips: a line has its time as a whole
 
+    def read_bytes(self, count: int, timeout: float) -> bytes | None:
+        """So many bytes; None if not all of them come within `timeout` seconds. Raises Lost."""
+        until = time.monotonic() + timeout
+        while len(self._buffer) < count:
+            self._check()
+            left = until - time.monotonic()
+            if left <= 0:
+                return None
+            self._buffer += self._read(min(SLICE, left))
+        data, self._buffer = self._buffer[:count], self._buffer[count:]
+        self._note("< " + data.hex(" "))
+        return data
+
     def _read(self, seconds: float) -> bytes:
         port = self._open_port()
         try:
@@ -183,8 +202,11 @@ class Line:
             raise self._lost(error) from error
 
     def drop(self, quiet: float = 0.02) -> bytes:
-        """Throw away, and return, what came unasked, until nothing comes for `quiet` seconds, or for 1 s longer."""
-        stray, self._buffer = self._buffer, b""
+        """Throw away, and return, what came unasked, until nothing comes for `quiet` seconds, or for 1 s longer.
+
+        With 0 it takes what lies there, and waits for nothing.
+        """
+        stray, self._buffer = self._buffer + self._read(0.0), b""
         heard = time.monotonic()
         until = heard + quiet + 1.0
         while (now := time.monotonic()) < min(until, heard + quiet):
@@ -232,38 +254,51 @@ def open_port(url: str, settings: dict[str, Any]) -> Any:
     return port
 
 
-def hold(url: str, name: str) -> int | None:
-    """The machine-wide lock of a device: a descriptor that holds it until it is closed. Raises Busy."""
-    if url.startswith(("sim://", "loop://")) and not url.startswith("sim:///"):
-        return None  # each opening is a device of its own
-    path = LOCKS / f"labwaiter-{hashlib.sha256(_device(url).encode()).hexdigest()[:16]}.lock"
+def hold(url: str, name: str) -> list[int]:
+    """The machine-wide locks of a device: descriptors that hold it until they are closed. Raises Busy."""
+    held: list[int] = []
+    try:
+        for part in sorted(device.parts(_found(url), resolve=True)):
+            held.append(_lock(part))
+    except BlockingIOError as error:
+        release(held)
+        raise Busy(
+            f"{name}: its device is held by another execution, or by another deployment on this machine{_users(url)}."
+        ) from error
+    except BaseException:
+        release(held)
+        raise
+    return held
+
+
+def release(held: list[int]) -> None:
+    """Give up what `hold` gave."""
+    while held:
+        os.close(held.pop())
+
+
+def _lock(part: device.Part) -> int:
+    path = LOCKS / f"labwaiter-{hashlib.sha256(part.name.encode()).hexdigest()[:16]}.lock"
     flags = os.O_CLOEXEC | os.O_NOFOLLOW  # anybody may make files in that folder
     with contextlib.suppress(PermissionError):  # of another user's making: reading is enough for a lock
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666))
     lock = os.open(path, os.O_RDONLY | flags)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return lock
-    except OSError as error:
+        fcntl.flock(lock, (fcntl.LOCK_SH if part.shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BaseException:
         os.close(lock)
-        raise Busy(
-            f"{name}: its device is held by another execution, or by another deployment on this machine{_users(url)}."
-        ) from error
+        raise
+    return lock
 
 
-def _device(url: str) -> str:
-    """One text for one real device, under whatever name it is opened."""
-    path = url
-    for scheme in ("spy://", "alt://", "sim://"):  # wrappers around a device's own name
-        path = path.removeprefix(scheme)
-    path = path.partition("?")[0]
-    if "://" in path:
-        return path.lower().rstrip("/")
-    with contextlib.suppress(OSError):
-        found = os.stat(path)
-        if found.st_rdev:
-            return f"device {os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
-    return os.path.realpath(path)
+def _found(url: str) -> str:
+    """The port itself, where pyserial looks for it by what it is."""
+    if not url.startswith("hwgrep://"):
+        return url
+    from serial.tools.list_ports import grep
+
+    ports = [port.device for port in grep(url.removeprefix("hwgrep://").partition("&")[0])]
+    return ports[0] if len(ports) == 1 else url
 
 
 def _users(url: str) -> str:
@@ -288,4 +323,5 @@ def _group(path: str) -> str:
 
 
 def _shown(data: bytes) -> str:
-    return data.decode("utf-8", "backslashreplace").replace("\r", "\\r").replace("\n", "\\n")
+    text = data.decode("utf-8", "backslashreplace").replace("\r", "\\r").replace("\n", "\\n")
+    return text if text.replace("\t", " ").isprintable() else data.hex(" ")

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import os
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import serial
 
 from .. import simulation
 from ..lab import ITSELF, NOTHING_TO_DO, Entry, resolve
 from ..watch import until
 from .instrument import Instrument
-from .line import InstrumentError, NotOpened, hold, open_port
+from .line import InstrumentError, NotOpened, Silent, hold, open_port, release
 
-if "labwaiter.instruments.simulators" not in serial.protocol_handler_packages:
-    serial.protocol_handler_packages.append("labwaiter.instruments.simulators")
 SERVED_WITHIN = 10.0  # s that the simulated lab may take to serve an instrument
 
 
@@ -44,7 +41,7 @@ class Opened:
             InstrumentError: it can't be opened, or another device answers.
         """
         self.entry = entry
-        self._lock: int | None = None
+        self._locks: list[int] = []
         self._port: Any = None  # pyserial's, where it is opened here for another library's driver
         port = entry.port
         if jobs is not None and port.startswith(simulation.SCHEME):
@@ -58,16 +55,21 @@ class Opened:
                 check=check,
                 reconnect=entry.reconnect,
                 rescue=rescue,
+                settle=entry.settle,
+                greeting=entry.greeting,
                 **entry.line,
                 **entry.options,
             )
             return
+        adapted = _of_pymeasure(driver) and (port.startswith("/") or "://" in port)
+        if entry.settle and not adapted:
+            raise NotOpened(f"{entry.name}: {entry.driver} opens its port itself, so settle can't be waited for here.")
         if port.startswith("sim:///"):  # a foreign driver may know devices only
             port = simulation.served(Path(port.removeprefix("sim://"))) or port
-        self._lock = hold(port, entry.name)
+        self._locks = hold(port, entry.name)
         try:
-            if _of_pymeasure(driver) and (port.startswith("/") or "://" in port):
-                self.device = driver(self._adapter(port))
+            if adapted:
+                self.device = driver(self._adapter(port, check))
             else:
                 self.device = driver(port, **entry.line, **entry.options)
         except InstrumentError:
@@ -78,7 +80,7 @@ class Opened:
             words = " ".join(str(error).split())[:300]
             raise InstrumentError(f"{entry.name} can't be opened by {entry.driver}: {words}.") from error
 
-    def _adapter(self, port: str) -> Any:
+    def _adapter(self, port: str, check: Callable[[], None]) -> Any:
         """pymeasure's serial adapter on a port of pyserial's: its drivers need no VISA library then.
 
         lab.toml's options write_termination, read_termination (both a line feed) and timeout (2 s) are for it.
@@ -87,8 +89,20 @@ class Opened:
         options = {"timeout": 2.0, **self.entry.line, **self.entry.options}
         ends = {name: options.pop(name, "\n") for name in ("write_termination", "read_termination")}
         self._port = open_port(port, options)
+        self._boot(check)
         self._port.reset_input_buffer()
         return adapters.SerialAdapter(self._port, **ends)
+
+    def _boot(self, check: Callable[[], None]) -> None:
+        """Wait for its greeting, or for as long as it may take to boot."""
+        ends, said = time.monotonic() + (self.entry.settle or 0.0), ""
+        while time.monotonic() < ends:
+            check()
+            if self._port.in_waiting:
+                said = (said + self._port.read(self._port.in_waiting).decode("utf-8", "replace"))[-1000:]
+                if self.entry.greeting is not None and re.search(self.entry.greeting, said):
+                    return
+            time.sleep(0.05)
 
     def make_safe(self) -> None:
         """Make it safe, as its driver or lab.toml says. Raises whatever goes wrong."""
@@ -99,9 +113,37 @@ class Opened:
         elif resolve(self.entry.safe)(self.device) is False:
             raise InstrumentError(f"{self.entry.name}: {self.entry.safe} says that it is not safe.")
 
+    def ask(self) -> str | None:
+        """What it answers to a harmless question; None where its driver has none. Raises InstrumentError."""
+        try:
+            if isinstance(self.device, Instrument):
+                said = self.device.identify()
+                if not said and self.device.identity is None:
+                    said = f"it is {'' if self.device.is_safe() else 'not '}safe"
+                return said
+            if not _of_pymeasure(type(self.device)):
+                return None
+            if self._port is not None:
+                self._port.reset_input_buffer()
+            said = str(self.device.id).strip()  # *IDN?
+        except InstrumentError:
+            raise
+        except NotImplementedError:  # pymeasure's for one that has no *IDN?, and a driver of ours without is_safe
+            return None
+        except Exception as error:
+            words = " ".join(str(error).split())[:300]
+            raise InstrumentError(
+                f"{self.entry.name} does not answer *IDN?: {words or type(error).__name__}."
+            ) from error
+        if not said:
+            raise Silent(f"{self.entry.name} did not answer *IDN?.")
+        return said
+
     def is_safe(self) -> bool:
         """Whether it says that it is safe; of a foreign driver its function has said so."""
-        return bool(self.device.is_safe()) if self.entry.safe == ITSELF else True
+        if self.entry.safe != ITSELF:
+            return True
+        return self.device.confirmed_safe() if isinstance(self.device, Instrument) else bool(self.device.is_safe())
 
     def close(self) -> None:
         """Give it up."""
@@ -111,9 +153,7 @@ class Opened:
                 with contextlib.suppress(Exception):
                     close()
                 break
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        release(self._locks)
 
 
 def _of_pymeasure(driver: Any) -> bool:

@@ -19,8 +19,9 @@ from pathlib import Path
 
 from .. import lab, settings
 from ..errors import Misconfigured
-from ..lab import Entry, Lab
-from .line import InstrumentError
+from ..lab import Entry, Lab, resolve
+from ..process import once_there_is
+from .line import InstrumentError, WrongDevice
 from .opening import Opened
 
 PAUSE = 0.5  # s between two tries
@@ -68,6 +69,24 @@ def make_safe(entry: Entry, whole: Lab, jobs: Path | None) -> Told:
     return cut, word if cut else f"{why} And it could not be cut off by relay {number} of {board}: {word}"
 
 
+def power_mistake(entry: Entry, whole: Lab) -> str:
+    """Why the relay that lab.toml gives as `power` could not cut it off, as far as the board's driver tells; or "".
+
+    Raises:
+        Misconfigured: the board's driver can't be had.
+    """
+    if entry.power is None:
+        return ""
+    board, number = entry.power
+    driver = resolve(whole.entries[board].driver)
+    count = getattr(driver, "count", None)
+    if isinstance(driver, type) and not callable(getattr(driver, "switch", None)):
+        return f"its power is a relay of {board}, whose driver has no switch(number, on)"
+    if isinstance(count, int) and not 1 <= number <= count:
+        return f"its power is {board}.{number}, but {board} has relays 1 to {count}"
+    return ""
+
+
 def _within(seconds: float, failure: str, work: Callable[[], Told]) -> Told:
     """Try it again and again for so many seconds. A driver that hangs is left alone with it then."""
     until = time.monotonic() + seconds
@@ -77,17 +96,22 @@ def _within(seconds: float, failure: str, work: Callable[[], Told]) -> Told:
         while True:
             try:
                 told.append(work())
+            except WrongDevice as wrong:  # nothing more is said to that device
+                told.append((False, wrong.message))
+                return
             except InstrumentError as error:
                 told.append((False, error.message))
             except Exception as error:
                 logging.exception(failure)
                 told.append((False, f"{failure}: {' '.join(str(error).split())[:200]} ({type(error).__name__})."))
+                if isinstance(error, Misconfigured):  # what lab.toml names isn't there: no try will find it
+                    return
             if told[-1][0] or time.monotonic() + PAUSE > until:
                 return
             time.sleep(PAUSE)
 
     worker = threading.Thread(target=tries, daemon=True)
-    worker.start()
+    once_there_is(worker.start)
     worker.join(seconds + LAST_TRY)
     return told[-1]
 
@@ -97,7 +121,13 @@ def main() -> None:
     logging.basicConfig(format="%(asctime)s safety %(levelname)s %(message)s")
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # a driver that prints is not taken for us
-    found = settings.load()
+    try:
+        found = settings.load()
+    except (
+        Misconfigured
+    ):  # a mistake that somebody is just making leaves nothing on: the supervisor hands on what it knew
+        logging.getLogger("labwaiter.safety").exception("the file env can't be read")
+        found = settings.load(env_file=Path(os.devnull))
     sys.path.append(str(found.services))  # drivers of this lab's own lie beside its services
     alone = sys.argv[1:2] == ["--alone"]
     jobs = None if alone else found.jobs_folder
@@ -118,7 +148,7 @@ def main() -> None:
 
     threads = [threading.Thread(target=one, args=(name,)) for name in sys.argv[2 if alone else 1 :]]
     for thread in threads:
-        thread.start()
+        once_there_is(thread.start)
     for thread in threads:
         thread.join()
     os._exit(0)  # what hangs in a driver is not waited for

@@ -3,42 +3,93 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 
-def read_bounded(path: str | Path, limit: int, tail: bool = False) -> bytes | None:
-    """At most `limit` bytes of a regular file, its first or (`tail`) its last; None without one.
+def read_record(path: str | Path, limit: int, tail: bool = False, at: int = 0) -> bytes | None:
+    """At most `limit` bytes of a regular file, from `at` on or (`tail`) its last; None only where there is none.
+
+    For what is ours: that a record can't be read just now says nothing of whether there is one.
+
+    Raises:
+        OSError: something is there, or may be, and it can't be read: no descriptors, a broken disk, a link.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+        # not `limit` itself: Python would first make room for all of it
+        return os.pread(fd, min(limit, status.st_size), max(0, status.st_size - limit) if tail else at)
+    finally:
+        os.close(fd)
+
+
+def read_bounded(path: str | Path, limit: int, tail: bool = False, at: int = 0) -> bytes | None:
+    """As `read_record`, but None also for what can't be read: for what programs write, and may write in any way.
 
     A program may have put a pipe, a device or a link in the file's place: those are no file to us,
     and opening them hangs nobody.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return read_record(path, limit, tail, at)
     except OSError:
         return None
+
+
+def rights_in(folder: str | Path) -> int:
+    """What users may do in a folder, as its mode says: what is made in it gets the same. Raises OSError."""
+    return stat.S_IMODE(os.stat(folder).st_mode) & 0o777
+
+
+def make_folder(path: str | Path, mode: int) -> None:
+    """A folder with this very mode, whatever the umask says. Raises FileExistsError, OSError."""
+    os.mkdir(path, mode)
+    if mode & 0o077:
+        os.chmod(path, mode)
+
+
+def open_ours(path: str | Path, flags: int) -> int:
+    """The descriptor of a file of ours, made if there is none: with the rights that its folder gives.
+
+    So no other local user reads it or takes a lock on it, unless the jobs folder was given to them (JOBS_MODE).
+
+    Raises:
+        OSError.
+    """
+    mode = rights_in(os.path.dirname(path)) & 0o666
+    fd = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, mode)
     try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            return None
-        # not `limit` itself: Python would first make room for all of it
-        return os.pread(fd, min(limit, found.st_size), max(0, found.st_size - limit) if tail else 0)
+        status = os.fstat(fd)
+        if stat.S_IMODE(status.st_mode) != mode and status.st_uid == os.geteuid():  # the umask, or an older release
+            os.fchmod(fd, mode)
+        return fd
     except OSError:
-        return None
-    finally:
         os.close(fd)
+        raise
+
+
+def open_log(path: str | Path) -> BinaryIO:
+    """A log of ours, to be added to. Raises OSError."""
+    return os.fdopen(open_ours(path, os.O_WRONLY | os.O_APPEND), "ab")
 
 
 def write_whole(
-    path: str | Path, content: bytes, durable: bool = False, exclusive: bool = False, mode: int = 0o644
+    path: str | Path, content: bytes, durable: bool = False, exclusive: bool = False, mode: int | None = None
 ) -> None:
     """Put a file in place in one step: a reader sees the old one or the new one, never a part.
 
     Args:
         durable: it is on the disk, not only in its cache, when this returns.
         exclusive: there must be none yet.
-        mode: its permissions.
+        mode: its permissions; unless given, those that its folder gives.
 
     Raises:
         FileExistsError: `exclusive`, and there is one.
@@ -47,7 +98,10 @@ def write_whole(
     folder, name = os.path.split(path)
     beside = f"{folder}/.{name}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
-        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        if mode is None:
+            fd = open_ours(beside, os.O_WRONLY | os.O_EXCL)
+        else:
+            fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
             _write_all(fd, content)
             if durable:
@@ -84,7 +138,7 @@ def sync_folder(folder: str | Path) -> None:
 
 def touch(path: str | Path, when: float | None = None) -> None:
     """An empty mark: there, and no older than now; its time is `when` (s) if given."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
+    fd = open_ours(path, os.O_WRONLY | os.O_NONBLOCK)
     try:
         os.utime(fd, None if when is None else (when, when))
     finally:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
@@ -23,10 +24,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..process import boot_clock
-from ..record import Condition, End, Progress, Request
+from ..process import boot_clock, boot_id, identify
+from ..record import ENDED, End, Progress, Record, Request, State, StoredState
 from . import codec
-from .files import read_bounded, sync_folder, touch, write_whole
+from .files import make_folder, open_ours, read_bounded, read_record, rights_in, sync_folder, touch, write_whole
 from .names import OURS
 
 RECORD_MAX = 64_000_000  # bytes of one of our own files: outputs may be large texts
@@ -54,10 +55,37 @@ class Folder:
         self.active = self.ours / "active"
         self._new = self.ours / "new"
 
-    def make(self) -> None:
-        """Have the folders there. Raises OSError where that can't be."""
-        for folder in (self.root, self.ours, self.active, self._new):
-            folder.mkdir(parents=True, exist_ok=True)
+    def make(self, mode: int | None = None) -> None:
+        """Have the folders there. Raises OSError where that can't be.
+
+        Args:
+            mode: what users may do in the jobs folder (JOBS_MODE); None: as it is, and others nothing in a new one.
+        """
+        self.root.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            make_folder(self.root, 0o700)
+        status = os.stat(self.root)
+        if mode is not None and status.st_mode & 0o777 != mode and status.st_uid == os.geteuid():
+            os.chmod(self.root, mode)
+        rights = rights_in(self.root) & 0o770  # locks are in there: others' would stop the service
+        for folder in (self.ours, self.active, self._new):
+            with contextlib.suppress(FileExistsError):
+                make_folder(folder, rights)
+                if folder == self.active:
+                    self._mark_what_has_not_ended()
+            status = os.stat(folder)
+            if mode is not None and status.st_mode & 0o777 != rights and status.st_uid == os.geteuid():
+                os.chmod(folder, rights)
+
+    def _mark_what_has_not_ended(self) -> None:
+        """Have the supervisor find it all again, as after the folder was restored from a backup without ours."""
+        for name in self.names():
+            try:
+                condition = self.condition(name)
+            except (OSError, ValueError, TypeError, KeyError):  # the supervisor sees to it
+                condition = None
+            if condition is None or condition.state not in ENDED:
+                self.mark_active(name)
 
     def path(self, name: str) -> Path:
         """The folder of one job."""
@@ -73,7 +101,9 @@ class Folder:
         """
         fresh = self._new / f"{os.getpid()}.{os.urandom(8).hex()}"
         try:
-            (fresh / "data").mkdir(parents=True)
+            rights = rights_in(self.root)
+            make_folder(fresh, rights)
+            make_folder(fresh / "data", rights)
             write_whole(fresh / "request.json", codec.dump(request), durable=True)
             os.rename(fresh, self.path(name))
         except FileExistsError:
@@ -93,17 +123,25 @@ class Folder:
         with contextlib.suppress(OSError):  # on a full disk the next look marks it
             touch(self.active / name)
 
+    def is_active(self, name: str) -> bool:
+        """Whether the supervisor finds it."""
+        return os.path.lexists(self.active / name)
+
     def mark(self, name: str, mark: str) -> bool:
         """Set one of the faces' marks (abort, told); True for the one who set it first."""
         try:
-            os.close(os.open(self.path(name) / mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+            os.close(open_ours(self.path(name) / mark, os.O_WRONLY | os.O_EXCL))
             return True
         except FileExistsError:
             return False
 
     def marked(self, name: str, mark: str) -> bool:
-        """Whether that mark is set."""
-        return os.path.exists(f"{self._at}/{name}/{mark}")
+        """Whether that mark is set. Raises OSError: that can't be seen now."""
+        try:
+            os.lstat(f"{self._at}/{name}/{mark}")
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
     def marked_at(self, name: str, mark: str) -> float | None:
         """When it was set, as Unix time in s (`polled`: boot clock); None where it isn't."""
@@ -139,18 +177,38 @@ class Folder:
 
         Raises:
             ValueError, TypeError, KeyError: it was damaged.
+            OSError: it can't be read now; so do the others here.
         """
-        text = read_bounded(f"{self._at}/{name}/request.json", RECORD_MAX)
+        text = read_record(f"{self._at}/{name}/request.json", RECORD_MAX)
         return None if text is None else codec.request(text)
 
-    def condition(self, name: str) -> Condition | None:
-        """state.json; None while the supervisor hasn't written any."""
-        text = read_bounded(f"{self._at}/{name}/state.json", RECORD_MAX)
-        return None if text is None else codec.condition(text)
+    def condition(self, name: str) -> StoredState | None:
+        """state.json; None while the supervisor hasn't written any.
+
+        Where it was lost of a job that has begun, what the runner itself wrote of that.
+        """
+        text = read_record(f"{self._at}/{name}/state.json", RECORD_MAX)
+        if text is None:
+            return self.begun(name)
+        return codec.condition(text)
+
+    def begun(self, name: str) -> StoredState | None:
+        """Its condition as far as `begun` tells it, which its runner wrote; None where its work never began."""
+        text = read_record(f"{self._at}/{name}/begun", 10_000)
+        if text is None:
+            return None
+        when = self.marked_at(name, "begun")
+        runner = None
+        with contextlib.suppress(ValueError, TypeError, KeyError):  # killed between its making and its writing
+            runner = codec.identity(text)
+        clock = runner.start_ticks / os.sysconf("SC_CLK_TCK") if runner else None  # proc_pid_stat(5): from boot
+        return StoredState(
+            State.RUNNING, since=when or 0.0, started=when, started_boot=clock, runner=runner, marks_begin=True
+        )
 
     def end(self, name: str) -> End | None:
         """end.json; None before the end."""
-        text = read_bounded(f"{self._at}/{name}/end.json", RECORD_MAX)
+        text = read_record(f"{self._at}/{name}/end.json", RECORD_MAX)
         return None if text is None else codec.end(text)
 
     def progress(self, name: str) -> Progress:
@@ -209,6 +267,21 @@ class Folder:
         except FileNotFoundError:
             return
 
+    def claimed(self) -> list[tuple[float, str]]:
+        """Every execution by when its request was written (Unix time, s), in no order: a stat(2) each, nothing is read.
+
+        Where that can't be seen it may be any time: inf.
+        """
+        found = []
+        for name in self.names():
+            try:
+                found.append((os.stat(f"{self._at}/{name}/request.json").st_mtime, name))
+            except FileNotFoundError:
+                continue  # only a tombstone is left
+            except OSError:
+                found.append((math.inf, name))
+        return found
+
     def active_names(self) -> list[str]:
         """Every job that may not have ended."""
         try:
@@ -226,9 +299,9 @@ class Folder:
     def queue(self) -> dict[str, object]:
         """queue.json, {} before the first.
 
-        {"running": n, "max_running": n, "queued": [name, …], "needs": {name: [instrument, …]}}
+        {"running": n, "max_running": n, "queued": [name, …], "needs": {name: [instrument, …]}, "full": {service: n}}
         """
-        text = read_bounded(self.ours / "queue.json", RECORD_MAX)
+        text = read_bounded(self.ours / "queue.json", RECORD_MAX)  # for pages: without it they say less
         try:
             return dict(json.loads(text)) if text else {}
         except ValueError:
@@ -236,7 +309,7 @@ class Folder:
 
     # -- the supervisor's, and the runner's ---------------------------------------------------
 
-    def write_condition(self, name: str, condition: Condition) -> None:
+    def write_condition(self, name: str, condition: StoredState) -> None:
         """state.json. Raises OSError when the disk refuses."""
         write_whole(f"{self._at}/{name}/state.json", codec.dump(condition))
 
@@ -248,13 +321,44 @@ class Folder:
         except FileExistsError:
             return False
 
+    def begin(self, name: str) -> None:
+        """Note which process begins this job's work: this one, and no other, ever.
+
+        Raises:
+            FileExistsError: it was begun before.
+        """
+        who = identify(os.getpid())
+        fd = open_ours(f"{self._at}/{name}/begun", os.O_WRONLY | os.O_EXCL)
+        try:
+            os.write(fd, codec.dump(who))
+        finally:
+            os.close(fd)
+
+    def never_began(self, name: str, condition: StoredState) -> bool:
+        """Whether a running job's process, if it is gone, had not come to begin its work. Raises OSError."""
+        runner = condition.runner
+        if not condition.marks_begin or runner is None or runner.boot_id != boot_id():  # a power cut may take a mark
+            return False
+        try:
+            os.lstat(f"{self._at}/{name}/begun")
+        except FileNotFoundError:
+            return True
+        return False
+
     def write_progress(self, name: str, progress: Progress) -> None:
         """progress.json."""
         write_whole(f"{self._at}/{name}/progress.json", codec.dump(progress))
 
-    def write_queue(self, running: int, max_running: int, queued: list[str], needs: dict[str, tuple[str, ...]]) -> None:
+    def write_queue(
+        self,
+        running: int,
+        max_running: int,
+        queued: list[str],
+        needs: dict[str, tuple[str, ...]],
+        full: dict[str, int],
+    ) -> None:
         """queue.json."""
-        content = {"running": running, "max_running": max_running, "queued": queued, "needs": needs}
+        content = {"running": running, "max_running": max_running, "queued": queued, "needs": needs, "full": full}
         write_whole(self.ours / "queue.json", json.dumps(content).encode())
 
     def forget_active(self, name: str) -> None:
@@ -265,8 +369,8 @@ class Folder:
     # -- retention ----------------------------------------------------------------------------
 
     def tombstone(self, name: str) -> Tombstone | None:
-        """What retention left; None for a job that is there, or never was."""
-        text = read_bounded(f"{self._at}/{name}/tombstone.json", 10_000)
+        """What retention left; None for a job that is there, or never was. Raises OSError: it can't be read now."""
+        text = read_record(f"{self._at}/{name}/tombstone.json", 10_000)
         try:
             return Tombstone(**json.loads(text)) if text else None
         except (ValueError, TypeError):
@@ -292,3 +396,10 @@ class Folder:
                     os.unlink(entry.path)
         with contextlib.suppress(OSError):
             os.unlink(folder / "state.json")
+
+
+def ran(job: Record | StoredState) -> float | None:
+    """For how long it has been running, or ran, in s: by the boot clock, which nobody sets. None: that isn't known."""
+    if job.state is not State.RUNNING or job.started_boot is None or job.runner is None:
+        return job.ran
+    return max(0.0, boot_clock() - job.started_boot) if job.runner.boot_id == boot_id() else None

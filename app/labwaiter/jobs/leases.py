@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from .files import read_bounded, write_whole
+from .files import make_folder, open_ours, read_record, rights_in, write_whole
 from .names import OURS
 
 PATIENCE = 3.0  # s for a turn
@@ -46,16 +46,6 @@ class Lease:
     until: float | None = None  # of a reservation, Unix time, s
     opened: bool = True  # False while its job has not begun to open it: then there is nothing to make safe
 
-    @property
-    def in_words(self) -> str:
-        """What is with the instrument, for a page."""
-        return {
-            Held.BY_JOB: f"{self.instrument} is in use",
-            Held.MAKING_SAFE: f"{self.instrument} is being made safe",
-            Held.UNSAFE: f"{self.instrument} is unsafe and waits for an operator",
-            Held.RESERVED: f"{self.instrument} is reserved" + (f" by {self.why}" if self.why else ""),
-        }[self.how]
-
 
 class Leases:
     """The leases of one deployment. The names of instruments are those of lab.toml, or of a folder made from it."""
@@ -75,14 +65,22 @@ class Leases:
         return found
 
     def of(self, instrument: str) -> Lease | None:
-        """The lease of one instrument; None where it is free. A damaged one counts as unsafe."""
-        path = self._folder / f"{instrument}.json"
-        text = read_bounded(path, 100_000)
-        if text is None and not os.path.lexists(path):
+        """The lease of one instrument; None where it is free. One that is damaged or can't be read counts as unsafe."""
+        try:
+            return self._read(instrument)
+        except OSError:
+            return Lease(instrument, Held.UNSAFE, why="Its lease can't be read, so nobody knows what is with it.")
+
+    def _read(self, instrument: str) -> Lease | None:
+        """As `of`. Raises OSError where it can't be read."""
+        text = read_record(self._folder / f"{instrument}.json", 100_000)
+        if text is None:
             return None
         try:
-            said = json.loads(text or b"")
+            said = json.loads(text)
             lease = Lease(**{**said, "instrument": instrument, "how": Held(said["how"])})
+            if not all(0 <= when < 1e11 for when in (lease.since, lease.until or 0.0)):
+                raise ValueError("a lease's times are none")
             over = lease.until is not None and lease.until < time.time()
         except (ValueError, TypeError, KeyError):
             return Lease(instrument, Held.UNSAFE, why="Its lease is damaged, so nobody knows what was with it.")
@@ -98,10 +96,10 @@ class Leases:
     def turn(self, wait: float = PATIENCE) -> Iterator[None]:
         """The turn to change leases. Raises BlockingIOError where it is another's for longer than `wait` s."""
         until = time.monotonic() + wait
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._make()
         path = self._folder / ".turn"
         with contextlib.suppress(FileExistsError):
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+            os.close(open_ours(path, os.O_WRONLY | os.O_EXCL))
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # enough for a lock, and root's file is no obstacle
         try:
             while True:
@@ -116,9 +114,15 @@ class Leases:
         finally:
             os.close(fd)
 
+    def _make(self) -> None:
+        if not self._folder.is_dir():
+            self._folder.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                make_folder(self._folder, rights_in(self._folder.parent))
+
     def write(self, lease: Lease, durable: bool = False) -> None:
         """Write a lease, whatever there was. Raises OSError."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._make()
         write_whole(self._folder / f"{lease.instrument}.json", json.dumps(asdict(lease)).encode(), durable=durable)
 
     def take(self, job: str, instruments: Iterable[str]) -> bool:
@@ -188,8 +192,8 @@ class Leases:
         return self.hand_on(Lease(instrument, Held.BY_JOB, job, since=time.time(), opened=opened), durable=True)
 
     def _still(self, instrument: str, job: str) -> bool:
-        """Whether it is with this job, or with nobody; what a damaged lease says counts for nothing."""
-        there = self.of(instrument)
+        """Whether it is with this job, or with nobody; what a damaged lease says counts for nothing. Raises OSError."""
+        there = self._read(instrument)
         return there is None or there.job == job or (there.how is Held.UNSAFE and not there.job)
 
     def free(self, instrument: str) -> None:

@@ -5,6 +5,7 @@ Whoever looks at a job that somebody should run makes sure that somebody does.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -13,19 +14,20 @@ from typing import TypeVar
 from .. import lab
 from ..errors import Unavailable, UnknownServiceID
 from ..process import lives
-from ..record import ACTIVE, ENDED, Condition, Record, Silence, State, View, derive
+from ..record import ACTIVE, ENDED, Holder, Identity, Record, Silence, State, StoredState, View, derive
 from ..service import Service
 from ..settings import Settings
 from ..watch import until
-from . import link, messages
-from .exchange import Exchange
-from .folder import Folder
-from .leases import Held, Leases
+from . import messages, supervisor_client
+from .artifacts import Artifacts
+from .folder import Folder, ran
+from .leases import Held, Lease, Leases
 from .presence import QUIET, silence
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 MESSAGES_SHOWN = 10
+OTHERS_SECONDS = 2.0  # that a look waits for somebody else who starts a supervisor
 TRY_AGAIN = 60.0  # s after a supervisor could not be started
 SETTLE_SECONDS = 1.5  # a supervisor settles in milliseconds; one that has yet to start, in a tenth of a second
 
@@ -33,13 +35,16 @@ SETTLE_SECONDS = 1.5  # a supervisor settles in milliseconds; one that has yet t
 class Look:
     """Looks at the jobs of one folder."""
 
-    def __init__(self, settings: Settings, folder: Folder, exchange: Exchange) -> None:
-        self.settings, self.folder, self.exchange = settings, folder, exchange
+    def __init__(self, settings: Settings, folder: Folder, artifacts: Artifacts) -> None:
+        self.settings, self.folder, self.artifacts = settings, folder, artifacts
         self._lab, self._leases = lab.Kept(settings.lab), Leases(settings.jobs_folder)
         self._not_before = 0.0  # monotonic s
 
-    def record(self, name: str) -> Record:
+    def record(self, name: str, brief: bool = False) -> Record:
         """One job as everybody sees it.
+
+        Args:
+            brief: without the outputs of one that has completed.
 
         Raises:
             UnknownServiceID: there is none of this name.
@@ -47,41 +52,77 @@ class Look:
         """
         request = self.read(self.folder.request, name)
         if request is None:
-            buried = self.folder.tombstone(name)
+            buried = self.read(self.folder.tombstone, name)
             raise UnknownServiceID(
                 "Nothing was started under this serviceID."
                 if buried is None
                 else "What was started under this serviceID has been removed, its results too."
             )
-        condition, end = self.read(self.folder.condition, name), self.read(self.folder.end, name)
+        condition, end = self.read(self.folder.condition, name), None
+        if brief and condition is not None and condition.state in ENDED:
+            return derive(name, request, condition, None)
+        if condition is not None and condition.state in (State.FAILED, State.ABORTED):
+            # the supervisor has told it all, also where the end itself is damaged
+            return derive(name, request, condition, None, self._is_to_stop(name))
+        end = self.read(self.folder.end, name)
         nobody = False
-        if condition is None:
-            self.folder.mark_active(name)  # a face may have died between claim and mark
         if condition is None or condition.state in ACTIVE:
+            if not self.folder.is_active(name):
+                self.folder.mark_active(name)  # a face may have died between claim and mark, or the mark was lost
             self.have_supervisor()
-            if end is None and condition is not None and condition.runner and lives(condition.runner) is False:
+            if end is None and condition is not None and condition.runner and self._is_gone(condition.runner):
                 # its process is gone and the supervisor is about to say how it ended
-                settled = until(self.folder.path(name), lambda: self.settled(name), SETTLE_SECONDS)
+                runner = condition.runner
+                settled = until(self.folder.path(name), lambda: self._moved_on(name, runner), SETTLE_SECONDS)
                 condition, end = settled or condition, self.read(self.folder.end, name)
-                nobody = settled is None and link.alive(self.settings) is None
-        return derive(name, request, condition, end, self.folder.marked(name, "abort"), nobody)
+                nobody = settled is None and self._nobody_will(name, condition)
+        return derive(name, request, condition, end, self._is_to_stop(name), nobody)
 
-    def settled(self, name: str) -> Condition | None:
+    def _is_to_stop(self, name: str) -> bool:
+        return self.read(lambda name: self.folder.marked(name, "abort"), name)
+
+    def _is_gone(self, runner: Identity) -> bool:
+        """Whether that process has ended; what can't be looked at now may live."""
+        try:
+            return lives(runner) is False
+        except OSError:
+            return False
+
+    def _moved_on(self, name: str, before: Identity) -> StoredState | None:
+        """The job's condition, once it has ended, or is no longer with that process and waits again."""
+        condition = self.read(self.folder.condition, name)
+        if condition is None or (condition.state in ACTIVE and condition.runner == before):
+            return None
+        return condition
+
+    def _nobody_will(self, name: str, condition: StoredState) -> bool:
+        """Whether nobody is there who will say how a job ended whose process is gone."""
+        try:
+            if supervisor_client.alive(self.settings) is not None or supervisor_client.is_being_started(self.settings):
+                return False
+            return not self.folder.never_began(name, condition)
+        except OSError:
+            return False
+
+    def settled(self, name: str) -> StoredState | None:
         """The job's last condition, once the supervisor has written it; None before."""
         condition = self.read(self.folder.condition, name)
         return condition if condition is not None and condition.state in ENDED else None
 
     def read(self, read: Callable[[str], T], name: str) -> T:
-        """What one of the folder's readers gives. Raises Unavailable for a damaged record."""
+        """What one of the folder's readers gives. Raises Unavailable for a record that is damaged or can't be read."""
         try:
             return read(name)
+        except OSError as error:
+            log.exception("a record can't be read: %s", name)
+            raise Unavailable("The record of this execution can't be read now; try again in a moment.") from error
         except (ValueError, TypeError, KeyError) as error:
             log.exception("a record is damaged: %s", name)
             raise Unavailable("The record of this execution is damaged; tell the administrator.") from error
 
     def wake(self, name: str) -> None:
         """Have the supervisor look at a job, and have one."""
-        if not link.wake(self.settings, name):
+        if not supervisor_client.wake(self.settings, name):
             self.have_supervisor()
 
     def have_supervisor(self) -> None:
@@ -89,7 +130,7 @@ class Look:
         if time.monotonic() < self._not_before:
             return
         try:
-            link.ensure(self.settings)
+            supervisor_client.ensure(self.settings, patience=OTHERS_SECONDS)
         except OSError:
             # the try takes 10 s, and polls come one after the other: not each of them can make one
             self._not_before = time.monotonic() + TRY_AGAIN
@@ -99,21 +140,23 @@ class Look:
         """All that a page shows of a job."""
         name = record.name
         progress = self.folder.progress(name)
-        place, ahead = self._place(record) if record.state is State.QUEUED else (None, "")
-        said = messages.read(self.folder.path(name))
+        place, ahead, holders = self._place(record) if record.state is State.QUEUED else (None, "", ())
+        told, count = messages.last(self.folder.path(name), MESSAGES_SHOWN)
         return View(
             record=record,
             now=time.time(),
+            ran=ran(record),
             progress=progress,
             place=place,
             ahead=ahead,
+            holders=holders,
             limit=service.limit if service else None,
-            messages=tuple(said[-MESSAGES_SHOWN:]),
-            message_count=len(said),
+            messages=told,
+            message_count=count,
             log=self.folder.log_tail(name),
             own_page=self.folder.own_page(name) if record.active else None,
             picture=self.folder.picture(name, progress.picture.file) if progress.picture else None,
-            files=self.exchange.listing(name),
+            files=self.artifacts.listing(name),
             silence=self._silence(record),
             hardware=self._hardware(record),
         )
@@ -138,23 +181,49 @@ class Look:
                 told.append(f"{name} is being made safe.")
         return tuple(told)
 
-    def _place(self, record: Record) -> tuple[int | None, str]:
+    def _place(self, record: Record) -> tuple[int | None, str, tuple[Holder, ...]]:
         """Its place, and for what it waits: among all, or among those who wait for an instrument of its own."""
         queue = self.folder.queue()
-        queued, needs = queue.get("queued"), queue.get("needs")
+        queued, needs, full = queue.get("queued"), queue.get("needs"), queue.get("full")
         if not isinstance(queued, list) or record.name not in queued:
-            return None, ""
+            return None, "", ()
         before = queued[: queued.index(record.name)]
         own = record.request.instruments
         if own and isinstance(needs, dict):
-            rivals = [name for name in before if set(needs.get(name, ())) & set(own)]
-            busy = [lease.in_words for name in own if (lease := self._leases.of(name))]
-            if busy or rivals:
-                return len(rivals) + 1, ", ".join([*busy, *_before(own, [needs[rival] for rival in rivals])])
-        return len(before) + 1, f"{queue.get('running')} of {queue.get('max_running')} jobs are running"
+            known = self._lab.now()  # one device may stand in lab.toml under two names
+            names = {name: known.twins(name) if known else {name} for name in own}
+            rivals = [name for name in before if set(needs.get(name, ())) & set().union(*names.values())]
+            holders = tuple(
+                self._holder(lease, name)
+                for name in own
+                for twin in sorted(names[name], key=lambda twin: (twin != name, twin))
+                if (lease := self._leases.of(twin))
+            )
+            if holders or rivals:
+                return len(rivals) + 1, ", ".join(_before(names, [needs[rival] for rival in rivals])), holders
+        service = record.request.service
+        if isinstance(full, dict) and service in full:
+            return len(before) + 1, f"no more than {full[service]} of {service} run at a time", ()
+        return len(before) + 1, f"{queue.get('running')} of {queue.get('max_running')} jobs are running", ()
+
+    def _holder(self, lease: Lease, wanted: str) -> Holder:
+        """Who has an instrument, for those who wait for it: what is run there, but not under whose serviceID."""
+        name, by = lease.instrument, ""
+        if name != wanted:
+            name = f"{name}, the same device as {wanted},"
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            request = self.folder.request(lease.job) if lease.how is Held.BY_JOB and lease.job else None
+            by = request.service if request else ""
+        words = {
+            Held.BY_JOB: f"{name} is in use" + (f" by {by}" if by else ""),
+            Held.MAKING_SAFE: f"{name} is being made safe",
+            Held.UNSAFE: f"{name} is unsafe and waits for an operator",
+            Held.RESERVED: f"{name} is reserved" + (f" by {lease.why}" if lease.why else ""),
+        }[lease.how]
+        return Holder(words, lease.since or None, lease.until)
 
 
-def _before(own: tuple[str, ...], others: list[list[str]]) -> list[str]:
-    """For which of its instruments others wait before it, in words."""
-    counts = {name: sum(name in other for other in others) for name in own}
+def _before(own: dict[str, set[str]], others: list[list[str]]) -> list[str]:
+    """For which of its instruments, under any of their names, others wait before it, in words."""
+    counts = {name: sum(not names.isdisjoint(other) for other in others) for name, names in own.items()}
     return [f"{n} {'waits' if n == 1 else 'wait'} for {name} before it" for name, n in counts.items() if n]

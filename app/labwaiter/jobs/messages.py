@@ -8,15 +8,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ..contract import MESSAGE_MAX
 from ..errors import InvalidParameter
-from .files import read_bounded
+from .files import open_ours, read_bounded
 
 FILE = "notifications.txt"
-LONGEST = 20_000  # characters of one message
 LARGEST = 1_000_000  # bytes of the file
 
 _OUT = str.maketrans({"\n": "\v", "\r": "\f", "\v": " ", "\f": " "})
 _BACK = str.maketrans({"\v": "\n", "\f": "\r"})
+
+
+def judge(message: str) -> None:
+    """Raises InvalidParameter for a message that is too long, whatever became of the job that it is for."""
+    if len(message) > MESSAGE_MAX:
+        raise InvalidParameter(f"The message has {len(message)} characters; at most {MESSAGE_MAX} are accepted.")
 
 
 def append(folder: Path, message: str) -> int:
@@ -28,10 +34,9 @@ def append(folder: Path, message: str) -> int:
     Raises:
         InvalidParameter: it is too long, or the job has had too many.
     """
-    if len(message) > LONGEST:
-        raise InvalidParameter(f"The message has {len(message)} characters; at most {LONGEST} are accepted.")
+    judge(message)
     line = message.translate(_OUT).encode("utf-8", "replace") + b"\n"
-    fd = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    fd = open_ours(folder / FILE, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
     try:
         if os.fstat(fd).st_size + len(line) > LARGEST:
             raise InvalidParameter("This execution has had too many messages; it takes no more.")
@@ -40,6 +45,14 @@ def append(folder: Path, message: str) -> int:
         return os.pread(fd, until, 0).count(b"\n")
     finally:
         os.close(fd)
+
+
+def last(folder: str | Path, most: int) -> tuple[tuple[str, ...], int]:
+    """The last messages, oldest first, at most `most` of them, and how many there are. Cheap: polls ask it."""
+    content = read_bounded(f"{folder}/{FILE}", LARGEST) or b""
+    content = content[: content.rfind(b"\n") + 1]  # what is being written now is no message yet
+    lines = content.rsplit(b"\n", most + 1)[-most - 1 : -1]  # only these are decoded
+    return tuple(line.decode("utf-8", "replace").translate(_BACK) for line in lines), content.count(b"\n")
 
 
 def read(folder: str | Path) -> list[str]:

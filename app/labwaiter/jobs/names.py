@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from urllib.parse import quote
 
+from ..contract import SERVICE_ID_MAX
 from ..errors import InvalidParameter, MissingParameter
 
 OURS = ".labwaiter"  # our own folder among the jobs: no job's name begins with a dot
 LONGEST = 180  # bytes: room below NAME_MAX (255) for whatever a program appends to it
-SERVICE_ID_MAX = 1000  # characters
 
 
 def folder_name(service_id: str) -> str:

@@ -1,4 +1,4 @@
-"""Is the web side there to be polled, and how long has a workflow manager been silent?
+"""Is the web side there to be polled, which one should be, and how long has a workflow manager been silent?
 
 ``.labwaiter/web`` says since when calls are answered here without a gap, and when one was last: a web worker knocks
 at its own door every few seconds, and whoever answers signs, so a process that lives but answers nothing signs
@@ -6,22 +6,78 @@ nothing. All by the boot clock, the `polled` marks too: a wall clock that is set
 
 A start over the web is the first poll, and nobody is abandoned in the queue: the silence counts anew when the job
 begins to run. It doesn't count where there never was a poll: a shell or a notebook started that.
+
+``.labwaiter/web.json`` says which web side `labwaiter start` has begun and `labwaiter stop` hasn't ended: whoever lives
+has it back when it is gone.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import os
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..lab import Lab
-from ..process import boot_clock
-from ..record import Silence
+from ..process import boot_clock, lives
+from ..record import Identity, Silence
 from .files import read_bounded, write_whole
 from .folder import Folder
 
 EVERY = 5.0  # s between two knocks
 QUIET = 12.0  # s: workflow managers poll every 6 s, so this is two polls left out
 FRESH = 15.0  # s after which what was signed says nothing of now
+
+
+@dataclass(frozen=True)
+class WebSide:
+    """A web side that should be there until it is stopped."""
+
+    main: Identity  # its main process
+    host: str
+    port: int
+    workers: int
+    environment: dict[str, str] = field(default_factory=dict)  # the settings that it was started with
+
+    @property
+    def gone(self) -> bool:
+        """Whether its main process has ended; what can't be seen now, or from here, has not."""
+        try:
+            return lives(self.main) is False
+        except OSError:
+            return False
+
+
+def deployment(jobs_folder: Path) -> str:
+    """What tells a deployment from all others of this machine, without its folder's name; "" without a folder."""
+    try:
+        there = os.stat(jobs_folder)
+    except OSError:
+        return ""
+    return hashlib.sha256(f"{there.st_dev} {there.st_ino}".encode()).hexdigest()[:16]
+
+
+def expect_web(ours: Path, web: WebSide) -> None:
+    """From now on this one should be there. Raises OSError."""
+    write_whole(ours / "web.json", json.dumps(asdict(web)).encode(), durable=True, mode=0o600)
+
+
+def expect_no_web(ours: Path) -> None:
+    """It is stopped on purpose."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(ours / "web.json")
+
+
+def expected_web(ours: Path) -> WebSide | None:
+    """The web side that should be there; None where none should, or nobody can tell."""
+    try:
+        content = json.loads(read_bounded(ours / "web.json", 100_000) or b"")
+        main = Identity(**content["main"])
+        return WebSide(main, content["host"], int(content["port"]), int(content["workers"]), content["environment"])
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def sign(ours: Path, anew: bool = False) -> None:

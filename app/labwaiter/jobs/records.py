@@ -1,4 +1,4 @@
-"""Where executions are recorded: a promise kept by `here.Here` (this machine) and `fleet.there.There` (Redis)."""
+"""Where executions are recorded: `local_store.LocalStore` here, `fleet.redis_store.RedisStore` on other machines."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Protocol
 
 from ..record import Record, Request, View
 from ..service import Service
-from .exchange import Exchange
+from .artifacts import Artifacts
 
 
 class Records(Protocol):
     """What the verbs need of it. A `name` is an execution's folder name, see `names.folder_name`."""
 
     @property
-    def exchange(self) -> Exchange:
+    def artifacts(self) -> Artifacts:
         """The files that executions are given and make."""
 
-    def serves(self) -> bool:
-        """Whether what is started now begins: a supervisor lives, or Redis answers."""
+    def unserved(self) -> str:
+        """Why nothing that is started now begins (no supervisor, no Redis), in some words; else ""."""
 
     def request(self, name: str) -> Request | None:
         """What was asked; None where nothing was, or a tombstone is left. Raises Unavailable."""
@@ -32,17 +32,35 @@ class Records(Protocol):
     def claim(self, name: str, request: Request) -> bool:
         """Record and order a new execution: True for exactly one of all who try. Raises Unavailable."""
 
+    def keep(self, name: str) -> None:
+        """See that what was started before is as certain as what `claim` has just recorded. Raises Unavailable."""
+
     def record(self, name: str) -> Record:
         """One execution as everybody sees it. Raises UnknownServiceID, Unavailable."""
 
     def view(self, record: Record, service: Service | None) -> View:
         """All that a page shows of it."""
 
-    def names(self) -> Iterable[str]:
-        """Every execution, in no order."""
+    def names(self, active: bool = False) -> Iterable[str]:
+        """Every execution, in no order.
 
-    def every(self) -> Iterable[Record]:
-        """Every execution, in no order; those of which nothing can be known now are left out."""
+        Args:
+            active: those that have ended needn't be among them.
+        """
+
+    def times(self) -> list[tuple[float, str]]:
+        """Every execution, in no order, by a Unix time (s) before which it was started; few of them are read for it."""
+
+    def every(
+        self, left_out: list[str] | None = None, brief: bool = False, names: Iterable[str] | None = None
+    ) -> Iterable[Record]:
+        """Every execution, in no order; those of which nothing can be known now are left out.
+
+        Args:
+            left_out: gets the names of those.
+            brief: for a list: without the outputs of those that have completed.
+            names: only these.
+        """
 
     def polled(self, name: str) -> None:
         """A caller has asked for it."""
@@ -55,6 +73,9 @@ class Records(Protocol):
 
     def abort(self, record: Record, wait: float) -> bool:
         """Have it stopped: True once it is gone and its instruments read back safe, False after `wait` s."""
+
+    def abort_unread(self, name: str, wait: float) -> bool | None:
+        """As `abort`, of one whose record can't be read: it may run. None: it isn't here. Raises Unavailable."""
 
     def notify(self, record: Record, message: str, wait: float) -> str:
         """Hand a message to it: the reply, or the message's number if none comes in `wait` s.

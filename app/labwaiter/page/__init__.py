@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 from functools import cache
 from typing import Any
-from urllib.parse import quote
 
 from ..record import PLOT, State, View
 from ..service import Service
@@ -20,10 +19,15 @@ from .words import (
     cut,
     estimate,
     headline,
+    in_url,
+    inputs_of,
     last_lines,
-    number,
+    printable,
+    quantity,
+    ran,
     size,
     span,
+    waits_for,
 )
 
 OWN_LARGEST = 1_400_000  # characters of a program's own page: in base64 still below 2 MB
@@ -90,11 +94,13 @@ def render(view: View, service: Service, files_at: str = "") -> str:
         remaining=estimate(view),
         limit=span(view.limit) if view.limit and record.state is State.RUNNING else "",
         place=view.place,
-        ahead=cut(view.ahead, 200),
+        ahead=cut(waits_for(view), 500),
         values=[
-            (cut(name, 40), cut(number(value), 60), cut(said.units.get(name, ""), 20))
+            (cut(name, 40), cut(words, 60), cut(unit, 20))
             for name, value in list(said.values.items())[: CUT["values"]]
+            for words, unit in [quantity(value, said.units.get(name, ""))]
         ],
+        inputs=inputs_of(view, service),
         picture=picture,
         plot=said.picture is not None and said.picture.file == PLOT,
         caption=cut(said.picture.caption, 200) if said.picture else "",
@@ -103,9 +109,14 @@ def render(view: View, service: Service, files_at: str = "") -> str:
         distance=cut(view.note, 300),
         messages=_messages(view),
         message_count=view.message_count,
-        outputs=[(cut(n, 80), cut(number(v), 500)) for n, v in list((record.outputs or {}).items())[:40]],
-        files=[(f"{files_at}{quote(name)}", cut(name, 80), size(count)) for name, count in view.files if files_at],
+        outputs=_outputs(view, service),
+        files=[
+            (f"{files_at}{in_url(name)}", cut(printable(name), 80), size(count))
+            for name, count in view.files
+            if files_at
+        ],
         files_at=files_at,
+        waits=record.state is State.QUEUED and not view.note,
         log=last_lines(view.log),
         log_open=record.state is State.FAILED,
         service_id=cut(record.request.service_id, 120),
@@ -113,6 +124,12 @@ def render(view: View, service: Service, files_at: str = "") -> str:
         began=clock(record.started) if record.started else "",
     )
     return page
+
+
+def _outputs(view: View, service: Service) -> list[tuple[str, str, str]]:
+    units = {parameter.name: parameter.unit for parameter in service.outputs}
+    found = [(name, *quantity(v, units.get(name, ""))) for name, v in list((view.record.outputs or {}).items())[:40]]
+    return [(cut(name, 80), cut(words, 500), cut(unit, 20)) for name, words, unit in found]
 
 
 def _advice(state: State) -> str:
@@ -135,10 +152,7 @@ def _silence(view: View) -> str:
 
 
 def _elapsed(view: View) -> str:
-    record = view.record
-    if record.started is None:
-        return ""
-    return span(max(0.0, (record.ended or view.now) - record.started))
+    return "" if view.record.started is None else span(ran(view))
 
 
 def _messages(view: View) -> list[tuple[int, str, str]]:

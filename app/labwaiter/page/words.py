@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from typing import Any
+from urllib.parse import quote
 
 from ..parameter import text_of
 from ..record import State, View
+from ..service import Service
+from ..values import SI
 
-CUT = {"stage": 200, "values": 20, "messages": 10, "message": 300, "log_lines": 25, "log_line": 400}
+CUT = {
+    "stage": 200,
+    "inputs": 40,
+    "input": 200,
+    "values": 20,
+    "messages": 10,
+    "message": 300,
+    "log_lines": 25,
+    "log_line": 400,
+}
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_PREFIXES = ("y", "z", "a", "f", "p", "n", "µ", "m", "", "k", "M", "G", "T", "P", "E", "Z", "Y")  # each 1000 times more
+_NONE = _PREFIXES.index("")
 _ENOUGH = 0.02  # of the work: before, an estimate of the rest is a guess
 
 
@@ -18,9 +34,27 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+def shortened(text: str, most: int) -> str:
+    """`text`, at most `most` characters of it: its beginning and its end, where addresses have their file's name."""
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[len(text) - (most - 1) // 2 :]}"
+
+
+def printable(text: str) -> str:
+    """A text as pages can carry it: what came from the system as bytes that are no UTF-8 has U+FFFD in their place."""
+    return _SURROGATES.sub("\ufffd", text)
+
+
+def in_url(name: str) -> str:
+    """A file's name as an address has it: its own bytes, percent-encoded, whatever encoding they are in."""
+    try:
+        return quote(name.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:  # no name of this machine's
+        return quote(printable(name))
+
+
 def span(seconds: float) -> str:
     """A time span: 45 s, 3 min 5 s, 90 min as 1 h 30 min, 3 d."""
-    whole = int(seconds)
+    whole = max(0, int(seconds))  # a clock may have been set back
     for size, unit, smaller, name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
         if whole >= size:
             rest = whole % size // smaller
@@ -52,6 +86,44 @@ def number(value: Any) -> str:
     return text_of(value)
 
 
+def quantity(value: Any, unit: str) -> tuple[str, str]:
+    """A value and its unit as an operator reads them, with a prefix where the plot has one: 0.000117 A are 117 µA."""
+    if unit not in SI or isinstance(value, bool) or not isinstance(value, (int, float)):
+        return number(value), unit
+    if not value or not 1e-300 < abs(value) < 1e300:  # nothing, and what no number of a float's can be divided by
+        return number(value), unit
+    place = max(0, min(len(_PREFIXES) - 1, math.floor(math.log10(abs(value)) / 3) + _NONE))
+    for at in (place, min(place + 1, len(_PREFIXES) - 1)):
+        shown = f"{value / 1000.0 ** (at - _NONE):.6g}"
+        if abs(float(shown)) < 1000:  # 999.9999 mA are 1 A
+            break
+    return shown, _PREFIXES[at] + unit
+
+
+def inputs_of(view: View, service: Service) -> list[tuple[str, str, str]]:
+    """What it was started with: name, value and unit; not what was left empty."""
+    units = {parameter.name: parameter.unit for parameter in service.inputs}
+    shown = []
+    for name, value in view.record.request.inputs.items():
+        words, unit = quantity(value, units.get(name, ""))
+        if value is not None and (line := " ".join(printable(words).split())):
+            shown.append((cut(name, 80), shortened(line, CUT["input"]), cut(unit, 20)))
+    return shown[: CUT["inputs"]]
+
+
+def waits_for(view: View) -> str:
+    """What keeps a queued execution from beginning: who has what it needs, and for how long."""
+    told = []
+    for holder in view.holders:
+        words = holder.words
+        if holder.until is not None:
+            words += f" for {span(holder.until - view.now)} more"
+        elif holder.since is not None:
+            words += f", for {span(view.now - holder.since)} now"
+        told.append(words)
+    return "; ".join([*told, *([view.ahead] if view.ahead else [])])
+
+
 def estimate(view: View) -> str:
     """What remains, if the work goes on as it went; "" where that can't be said."""
     record, fraction = view.record, view.progress.fraction
@@ -59,7 +131,16 @@ def estimate(view: View) -> str:
         return ""
     if fraction is None or not _ENOUGH <= fraction < 1:
         return ""
-    return span((view.now - record.started) * (1 - fraction) / fraction)
+    elapsed = ran(view)
+    return span(elapsed * (1 - fraction) / fraction) if elapsed else ""
+
+
+def ran(view: View) -> float:
+    """For how long an execution has run, in s. A wall clock that is set changes nothing while it runs."""
+    if view.ran is not None:
+        return view.ran
+    record = view.record
+    return 0.0 if record.started is None else max(0.0, (record.ended or view.now) - record.started)
 
 
 def headline(view: View, percent: int | None) -> str:

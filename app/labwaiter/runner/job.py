@@ -5,52 +5,32 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 from urllib.parse import quote
 
+from ..channel import Channel
 from ..jobs import messages
-from ..jobs.exchange import Exchange
+from ..jobs.artifacts import Artifacts
 from ..jobs.files import write_whole
 from ..jobs.folder import Folder
 from ..program import Program
 from ..record import PLOT, Picture, Progress, Request
+from ..values import plain
+from .listening import Say
 from .recorder import Recorder, current
+from .stop import Stop
 
 LOOK_EVERY = 0.2  # s between two calls of `Job.meanwhile`
-WRITE_EVERY = 0.1  # s between two writes of progress.json: pages are looked at every 6 s
 
 
-class Aborted(BaseException):
-    """The job is to stop now. No Exception, so that `except Exception` doesn't swallow it."""
-
-
-class Stop:
-    """The wish to stop, as it arrives in the job's process: SIGTERM, once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self.armed = False  # whether it may interrupt the work at any line
-
-    def listen(self) -> None:
-        """From now on a SIGTERM raises Aborted in the main thread."""
-        signal.signal(signal.SIGTERM, self._on_signal)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        first, self.asked = not self.asked, True
-        if first and self.armed:
-            raise Aborted()
-
-    def check(self) -> None:
-        """Raises Aborted once the stop was asked, however often."""
-        if self.asked and self.armed:
-            raise Aborted()
+def limited(fraction: float | None) -> float | None:
+    """A fraction from 0 to 1; None where it says nothing."""
+    return None if fraction is None or fraction != fraction else min(1.0, max(0.0, fraction))
 
 
 class Message(str):
@@ -77,9 +57,11 @@ class Job:
             hear messages and say how it goes, but not speak with that instrument. What it raises ends the wait.
     """
 
-    def __init__(self, store: Folder, name: str, request: Request, stop: Stop, exchange: Exchange) -> None:
-        self._store = store
-        self._exchange = exchange
+    def __init__(
+        self, store: Folder, name: str, request: Request, stop: Stop, artifacts: Artifacts, channel: Channel
+    ) -> None:
+        self._channel = channel
+        self._exchange = artifacts
         self._name = name
         self._stop = stop
         self._address = request.address
@@ -92,13 +74,12 @@ class Job:
         self.result_file = self.folder / "result.txt"
         self.notifications_file = self.folder / messages.FILE
         self._progress = Progress()
-        self._written = 0.0  # monotonic s
-        self.recorder = Recorder(self.data)
+        self.recorder = Recorder(self.data, lambda why: self._tell({"failed": why}))
         self.meanwhile: Callable[[], None] | None = None
         self._looked = 0.0  # monotonic s: when that was last called
-        self._pending = False
-        self.on_pending: Callable[[], None] = lambda: None
-        self.on_run: Callable[[Program], str]
+        self.on_run: Callable[[Program, Say], str]
+        self._stood = 0.0  # the bar, without the parts of programs that run
+        self._parts: dict[object, float] = {}  # of each of these, what it has of the bar so far
         self._turn = threading.RLock()
         self._seen = 0
         self._last: Message | None = None
@@ -111,17 +92,29 @@ class Job:
         Args:
             fraction: from 0 to 1, cut to that; None when it isn't known.
             stage: what goes on, in a few words for the page.
+
+        Raises:
+            TypeError: the fraction is no number.
         """
         self.check()
-        self.heard(None if fraction is None else float(fraction), str(stage))
+        try:
+            number = None if fraction is None else float(fraction)
+        except (TypeError, ValueError):
+            raise TypeError(f"The fraction of job.progress is {fraction!r:.100}: give a number from 0 to 1.") from None
+        self.heard(number, str(stage))
 
-    def record(self, **values: float | int | str | bool) -> None:
+    def record(self, **values: Any) -> None:
         """Show these values on the page, by their names, and write them as a row into data/record.csv.
 
+        Numbers of any library are numbers; times, paths and Enums are texts, time spans seconds; None is an empty cell.
+
         A reading of an instrument that is older than 10 s is left out: it says nothing of now.
+
+        Raises:
+            TypeError: a value is none of these; the message names it.
         """
         self.check()
-        known = {name: current(value) for name, value in values.items()}
+        known = {name: current(value, name) for name, value in values.items()}
         self.recorder.record(known, self._progress.units)
         shown = {n: "—" if isinstance(v, float) and not math.isfinite(v) else v for n, v in known.items()}
         self._say(values={**self._progress.values, **shown})
@@ -133,58 +126,57 @@ class Job:
 
     def units(self, **units: str) -> None:
         """The units of recorded values, e.g. units(temperature="°C")."""
-        self._say(units={**self._progress.units, **units})
+        known = {name: str(plain(unit, f"The unit of {name}")) for name, unit in units.items()}
+        self._say(units={**self._progress.units, **known})
 
     def picture(self, file: str, caption: str = "") -> None:
         """Show data/`file` (.svg, .png or .jpg, at most 1 MB) on the page, as it is at each look."""
-        self._say(picture=Picture(str(file), caption))
+        self._say(picture=vars(Picture(str(file), caption)))
 
     def write(self, file: str, content: str | bytes) -> Path:
-        """Put a whole file into data/: nobody sees a half one. Returns its path."""
+        """Put a whole file into data/, its folder too: nobody sees a half one. Returns its path."""
         self.check()
         path = self.data / file
-        write_whole(path, content.encode() if isinstance(content, str) else content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # a text of the system, a file's name for one, has its own bytes back
+        write_whole(path, content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
         return path
 
     def heard(self, fraction: float | None, stage: str) -> None:
-        """As `progress`, but no stop arrives in it: for the log's thread, which reads what programs print."""
-        if fraction is not None:
-            fraction = min(1.0, max(0.0, fraction)) if fraction == fraction else None
-        self._put(fraction=fraction, stage=stage)
+        """As `progress`, but no stop arrives in it: for whoever reads what programs print."""
+        with self._turn:
+            known = limited(fraction)
+            self._stood = self._stood if known is None else known - sum(self._parts.values())
+            self._put(fraction=known, stage=stage)
 
-    def _say(self, now: bool = False, **changes: Any) -> None:
+    def _moved(self, run: object, by: float | None, stage: str = "") -> None:
+        """A program with a part of the bar has come so far in it; None: it doesn't say."""
+        with self._turn:
+            self._parts[run] = self._parts.get(run, 0.0) if by is None else by
+            whole = limited(round(self._stood + sum(self._parts.values()), 9))  # ten times 0.1 is all of it
+            self._put(fraction=whole, stage=stage or self._progress.stage)
+
+    def _say(self, **changes: Any) -> None:
         self.check()
-        self._put(now, **changes)
+        self._put(**changes)
 
-    def _put(self, now: bool = False, **changes: Any) -> None:
+    def _put(self, **changes: Any) -> None:
         with self._turn:
             self._progress = replace(self._progress, **changes)
-            if now or time.monotonic() - self._written >= WRITE_EVERY:
-                self._write()
-            else:
-                self._pending = True  # the log's thread writes it in a moment
-                self.on_pending()
+            self._tell({"say": changes})
 
-    def _write(self) -> None:
-        self._pending = False
-        self._written = time.monotonic()
-        with contextlib.suppress(OSError):  # a full disk costs the page, not the work
-            self._store.write_progress(self._name, self._progress)
-
-    def is_pending(self) -> bool:
-        """Whether something was said that isn't on disk yet."""
-        return self._pending
-
-    def flush(self) -> None:
-        """Write what was said but isn't on disk yet."""
-        with self._turn:
-            if self._pending:
-                self._write()
+    def _tell(self, message: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):  # without its runner a job is about to be ended
+            self._channel.send(message)
 
     # -- having others work ---------------------------------------------------------------------
 
-    def run(self, program: Program) -> str:
+    def run(self, program: Program, part: float | None = None) -> str:
         """Run a program and wait for its end, to go on in Python then.
+
+        Args:
+            part: how much of the bar is its, of 1: 0 % of it is where the bar stands now, and at its end the bar has
+                moved by that, whatever it says of its progress. None: what it says is the whole bar's.
 
         Returns:
             What it printed, at most the last 100 000 bytes; all of it is in log.txt, too.
@@ -193,12 +185,29 @@ class Job:
             JobFailed: it can't be started, or has failed; the message says how.
         """
         self.check()
-        return self.on_run(program)
+        if part is None:
+            return self.on_run(program, self.heard)
+        if not 0 < part <= 1:
+            raise ValueError("job.run needs a part of the bar above 0 and at most 1, e.g. part=0.4")
+        run = object()
+
+        def say(fraction: float | None, stage: str) -> None:
+            known = limited(fraction)
+            self._moved(run, None if known is None else part * known, stage)
+
+        try:
+            printed = self.on_run(program, say)
+            with self._turn:
+                self._moved(run, part)
+                self._stood += self._parts.pop(run)
+        finally:
+            self._parts.pop(run, None)  # one that failed has none: another try may take it
+        return printed
 
     def link(self, file: str | Path = "") -> str:
         """The address of a file in data/, for whoever is told it; of all of them without a name."""
         path = Path(file).relative_to(self.data) if Path(file).is_absolute() else Path(file)
-        return self._address + self._exchange.link(self._name) + ("" if file == "" else quote(str(path)))
+        return self._address + self._exchange.link(self._name) + ("" if file == "" else quote(os.fsencode(path)))
 
     # -- being told ---------------------------------------------------------------------------
 
@@ -221,8 +230,8 @@ class Job:
         to = message if isinstance(message, Message) else self._last
         said = str(message) if text is None else str(text)
         if to is not None:
-            kept = dict(list(self._progress.replies.items())[-49:])
-            self._say(now=True, replies={**kept, to.number: said[:20_000]})
+            self.check()
+            self._tell({"reply": [to.number, said[:20_000]]})
 
     def check(self) -> None:
         """Raises Aborted when the job was asked to stop."""

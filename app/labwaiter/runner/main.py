@@ -1,254 +1,574 @@
-"""The life of a runner: the process of one job, from its fork to its end.json.
+"""The runner: the process of one job that stays ours, from its fork to its end.json.
 
-It is forked (or exec'd) by the nursery and held until its identity is on disk. What it leaves
-behind, and its end if it died without one, is the supervisor's to deal with.
+It is forked by the nursery and held until its identity is on disk. The service's function runs in
+a child of it (`runner.function`), scripts in further ones (`runner.script`): whatever these do to
+their process, this one has imported nothing of anybody's, keeps log.txt and progress.json, and
+writes how it ended. What the job leaves behind, and its end if this process died without one, is
+the supervisor's to deal with.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import faulthandler
+import errno
 import gc
 import io
+import logging
 import os
+import select
 import signal
+import socket
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from ..errors import InvalidParameter, JobFailed
+from ..channel import Channel, pair
+from ..jobs import codec
 from ..jobs.codec import dump
-from ..jobs.exchange import Exchange, name_of
+from ..jobs.files import open_ours
 from ..jobs.folder import Folder
-from ..process import become_subreaper, children, make_ready_for_marks, mark_of, put_mark
-from ..program import Program
-from ..record import End, Request
-from ..service import Service
+from ..process import (
+    become_subreaper,
+    children,
+    ended_children,
+    for_jobs,
+    is_none_now,
+    make_ready_for_marks,
+    mark_of,
+    put_mark,
+    tell_group,
+)
+from ..record import End, Progress, Request
+from ..service import Service, service_of
 from ..settings import Settings
-from . import ending, program
-from .bench import Bench
-from .job import Aborted, Job, Stop
+from . import ending, function, leaving, script
+from .job import limited
+from .listening import Listener
 from .log import Log
+from .program import NoProcess, NotThere, Prepared, Ran, out_of_the_way, start, waits_for_one
 
+NOT_BEGUN = 75  # our exit status when something was wanting (processes, memory) before the work began: it waits again
 LEFT_CHILDREN = 77  # our exit status when the end is written but processes of the job still live
+TRY_EVERY = 0.5  # s between two tries to start a program while there is no process for it
+WRITE_EVERY = 0.1  # s between two writes of progress.json: pages are looked at every 6 s
+# of its grace, which may be taken by what is stopped after it had given its end, to make safe and leave: what it
+# gave is written before the supervisor ends us, too
+LAST_SHARE = 0.8
 _RESERVE = 4096  # bytes kept on the disk for end.json: a full disk must not hide how a job ended
+
+Step = Callable[[], Any]  # what a process does next, once it has left the frames of the one that it was forked from
+# in a fork of a runner: that one. Its sockets were closed by their numbers, which name other files by now: it is never
+# let go of, or these would be closed in their stead
+_left: list[object] = []
 
 
 @dataclass(frozen=True)
-class Order:
+class Spec:
     """What a runner is to do, made before it is forked: what it needn't make itself stays shared."""
 
+    settings: Settings
     store: Folder
     name: str
-    request: Request
-    mark: str
-    stop: Stop
-    job: Job
     folder: str
-    exchange: Exchange
-    settings: Settings
-    log_limit: int  # bytes
+    mark: str
+    request: Request
+    service: Service | None  # as the execution was started with it; None: by a release before 0.5
 
 
-def order(settings: Settings, name: str) -> Order:
-    """The order for a job's runner. Raises what `Folder.request` raises."""
+def spec_of(settings: Settings, name: str) -> Spec:
+    """The runner's spec for a job. Raises what `Folder.request` raises."""
     store = Folder(settings.jobs_folder)
     request = store.request(name)
     if request is None:
         raise ValueError(f"{name} has no request")
-    stop, exchange = Stop(), Exchange(settings)
-    return Order(
-        store=store,
-        name=name,
-        request=request,
-        mark=mark_of(settings.jobs_folder, name),
-        stop=stop,
-        job=Job(store, name, request, stop, exchange),
-        folder=os.fspath(store.path(name)),
-        exchange=exchange,
-        settings=settings,
-        log_limit=settings.log_limit,
-    )
-
-
-def run(order: Order, release: int, service: Callable[[], Service]) -> None:
-    """Be the runner of one job. Never returns.
-
-    Args:
-        release: a pipe: one byte lets the work begin; its end without one means that nobody wants it.
-        service: gives the service's data, once the job may begin.
-    """
-    status = 1
-    try:
-        _settle_in(order, release)
-        log, reserve = _prepare(order)
-        if os.read(release, 1) != b"":
-            os.close(release)
-            status = _live(order, log, reserve, service)
-        else:
-            status = 0
-    except BaseException:
-        with contextlib.suppress(OSError):
-            traceback.print_exc()
-    finally:
-        # not sys.exit: above us are the nursery's frames, and its finalisers aren't ours to run
-        os._exit(status)
-
-
-def _settle_in(order: Order, release: int) -> None:
-    """Have nothing of the nursery's but its imports: own session, clean signals and descriptors."""
-    os.setsid()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the only one that a nursery deals with
-    signal.set_wakeup_fd(-1)
-    order.stop.listen()
-    os.dup2(os.open(os.devnull, os.O_RDWR), 0)
-    os.closerange(3, release)
-    os.closerange(release + 1, os.sysconf("SC_OPEN_MAX"))
-    put_mark(order.mark)
-    become_subreaper()
-
-
-def _prepare(order: Order) -> tuple[Log, int | None]:
-    """What can be done while the supervisor writes down who we are."""
-    job = order.job
-    reserve = _reserve(f"{order.folder}/.end")
-    os.chdir(f"{order.folder}/data")
-    # matplotlib's list of fonts takes a second to make: all jobs of a deployment share one, and need no home for it
-    os.environ.setdefault("MPLCONFIGDIR", os.fspath(order.store.ours / "matplotlib"))
-    log = Log(f"{order.folder}/log.txt", order.log_limit, job.flush, job.is_pending)
-    job.on_pending = log.nudge
-    faulthandler.enable(log.descriptor)
-    atexit._clear()  # the nursery's
-    gc.enable()
-    log.start()
-    return log, reserve
-
-
-def _live(order: Order, log: Log, reserve: int | None, service: Callable[[], Service]) -> int:
-    """The work, from its first line to its end.json: the exit status."""
-    job, stop = order.job, order.stop
-    # that the job began must outlive a power cut: a job is never run twice. The supervisor has
-    # written it, but may not wait for disks.
-    state = os.open(f"{order.folder}/state.json", os.O_RDONLY | os.O_CLOEXEC)
-    os.fsync(state)
-    os.close(state)
-    end = _work(order, log, service)
-    stop.armed = False  # from here on the end is what it is
-    with contextlib.suppress(Exception):
-        atexit._run_exitfuncs()
-    with contextlib.suppress(Exception):
-        sys.stdout.flush()
-        sys.stderr.flush()
-    job.flush()
-    left = bool(children())
-    log.close(1.0)
-    _write_end(order.store, order.name, end, reserve)
-    with contextlib.suppress(OSError):
-        os.unlink(f"{order.folder}/.end")
-    return LEFT_CHILDREN if left else 0
-
-
-def _work(order: Order, log: Log, service: Callable[[], Service]) -> End:
-    """Call the user's function and make an end of whatever comes of it."""
-    job, stop = order.job, order.stop
-    hand_on = partial(name_of, order.store.root, order.name)
-    bench = Bench(order.settings, order.name, job)
-    try:
-        return _worked(order, log, service, bench, hand_on)
-    finally:
-        stop.armed = False  # what is being made safe is not interrupted
-        bench.put_away()
-        with contextlib.suppress(Exception):
-            job.recorder.close()
-
-
-def _worked(order: Order, log: Log, service: Callable[[], Service], bench: Bench, hand_on: ending.HandOn) -> End:
-    job, stop = order.job, order.stop
-    try:
-        offered = service()
-
-        def run(wanted: Program) -> tuple[int, str]:
-            ran = program.run(wanted, offered.file, job, stop, log)
-            stop.check()  # what ended the program may have been the stop that we were told, too
-            return ran
-
-        def run_well(wanted: Program) -> str:
-            try:
-                status, printed = run(wanted)
-            except program.NotThere as error:
-                raise JobFailed(str(error)) from None
-            if why := ending.refusal(status, wanted.success):
-                raise JobFailed(why)
-            return printed
-
-        inputs = order.exchange.resolve(offered.inputs, order.request.inputs, order.name)
-        job.on_run = run_well
-        stop.armed = True
-        stop.check()
-        inputs = bench.set_up(offered.instruments, inputs)
-        found = offered.function(job, **inputs)
-        if isinstance(found, Program):
-            status, _ = run(found)
-            result = job.result_file if found.result is None else job.data / found.folder / found.result
-            return ending.of_program(status, result, offered.outputs, hand_on, found.success)
-        stop.armed = False
-        if stop.asked and found is None and offered.outputs:
-            return ending.aborted()
-        return _outputs(offered, found, hand_on)
-    except Aborted:
-        stop.armed = False
-        return ending.aborted()
-    except JobFailed as error:  # the service's own sentence for its user
-        stop.armed = False
-        traceback.print_exc()
-        return ending.failed(error.message)
-    except (program.NotThere, InvalidParameter) as error:
-        stop.armed = False
-        print(error, file=sys.stderr)
-        return ending.failed(str(error))
-    except SystemExit as leaving:
-        stop.armed = False
-        return ending.failed(f"The work left with {leaving.code!r} before it gave its outputs.")
-    except BaseException as error:
-        stop.armed = False
-        traceback.print_exc()
-        return ending.of_exception(error)
-
-
-def _outputs(offered: Service, found: Any, hand_on: ending.HandOn) -> End:
-    if offered.result is None:
-        return ending.completed({})
-    if not isinstance(found, offered.result):
-        return ending.failed(f"The work ended without its outputs: it must return {offered.result.__name__}(…).")
-    return ending.of_values({p.name: getattr(found, p.name) for p in offered.outputs}, offered.outputs, hand_on)
+    mark = mark_of(settings.jobs_folder, name)
+    service = service_of(request.signature) if request.signature else None
+    return Spec(settings, store, name, os.fspath(store.path(name)), mark, request, service)
 
 
 def make_ready() -> None:
-    """What a process does once, before it forks runners or becomes one."""
+    """What a process does once, before it forks runners."""
     make_ready_for_marks()
+    leaving.make_ready()
+    script.make_ready()
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
+def run(spec: Spec, release: int) -> Step | None:
+    """Be the runner of one job. It leaves by itself; only in a fork of it this returns: what that is to do.
+
+    Args:
+        release: a pipe: one byte lets the work begin; its end without one means that nobody wants it.
+    """
+    status, begun = 1, False
+    try:
+        runner = Runner(spec, release)
+        step = runner.begin()
+        if step is None and os.read(release, 1) != b"":
+            spec.store.begin(spec.name)
+            begun = True
+            step = runner.serve()
+        if step is not None:
+            _left.append(runner)
+            return step
+        status = runner.status
+    except BaseException as error:
+        if not begun and _is_want(error):
+            status = NOT_BEGUN  # the supervisor says what it waits for
+        else:
+            with contextlib.suppress(OSError):
+                traceback.print_exc()
+    os._exit(status)
+
+
+def _is_want(error: BaseException) -> bool:
+    """Whether it tells of too few processes, descriptors or too little memory just now."""
+    descriptors = isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+    return descriptors or isinstance(error, MemoryError) or is_none_now(error)
+
+
+class Runner:
+    """One job, seen from its own process."""
+
+    def __init__(self, spec: Spec, release: int) -> None:
+        self.spec = spec
+        self.status = 0  # our exit status
+        _settle_in(spec, release)
+        self._release = release
+        self._reserve = _reserve(f"{spec.folder}/.end")
+        self._log = Log(f"{spec.folder}/log.txt", spec.settings.log_limit)
+        os.dup2(self._log.file, 1)  # what this process itself has to say
+        os.dup2(self._log.file, 2)
+        self._progress = Progress()
+        self._changed, self._written = False, 0.0  # monotonic s
+        self._end: End | None = None  # as the function gave it
+        self._function = 0  # pid
+        self._function_status: int | None = None
+        self._stopped_at: float | None = None  # monotonic s
+        self._groups: set[int] = set()  # of programs that run
+        self._scripts: dict[int, Channel] = {}  # pid → who asked for it
+        self._pipes: set[int] = set()  # that the log is fed by
+        self._program: Prepared | None = None  # the one that the function gave, whose process has left
+        self._program_pid = self._program_pipe = -1
+        self._due: Prepared | None = None  # that one, while there is no process for it
+        self._due_at = 0.0  # monotonic s
+        self._waits: tuple[str, str] | None = None  # what the page says while a program waits so; its stage before
+        self._listener: Listener | None = None
+        self._before: ending.Stamp | None = None
+        self._ran: Ran | None = None
+        self._poll = select.poll()
+        self._step: Step | None = None  # in a fork: what it does
+
+    def begin(self) -> Step | None:
+        """Fork the function's process, which waits to be let go; in that process: what it does."""
+        self._awake, asleep = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(asleep, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, lambda *_: None)  # they arrive as bytes: `_wake_up`
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        pipe, into = os.pipe()
+        ours, its = pair()
+        pid = _fork()
+        if pid == 0:
+            return partial(_be_function, self.spec, into, its)
+        os.close(into)
+        its.close()
+        os.set_blocking(pipe, False)
+        self._pipes.add(pipe)
+        self._channel = Channel(ours)
+        self._function = pid
+        self._groups.add(pid)
+        _set_group(pid)
+        return None
+
+    def serve(self) -> Step | None:
+        """The work, from its first line to its end.json; in a script's process: what it does."""
+        os.close(self._release)
+        # that the job began must outlive a power cut: a job is never run twice. The supervisor has
+        # written it, but may not wait for disks.
+        state = os.open(f"{self.spec.folder}/state.json", os.O_RDONLY | os.O_CLOEXEC)
+        os.fsync(state)
+        os.close(state)
+        with contextlib.suppress(OSError):
+            self._channel.send({"do": "begin"})
+        for number in (self._awake, self._channel.fileno(), *self._pipes):
+            self._poll.register(number, select.POLLIN)
+        while self._function_status is None or self._due or (self._program is not None and self._ran is None):
+            for number, _ in self._poll.poll(self._wait()):
+                if number == self._awake:
+                    self._wake_up()
+                elif number == self._channel.fileno():
+                    self._hear()
+                elif number in self._pipes and not self._log.drain(number, self._listener_of(number)):
+                    self._forget(number)
+            if self._due is not None and time.monotonic() >= self._due_at:
+                self._run(self._due)
+            if self._step is not None:
+                return self._step
+            if self._changed and time.monotonic() - self._written >= WRITE_EVERY:
+                self._write_progress()
+            if self._function_status is None and self._wait_to_leave() == 0.0:
+                tell_group(self._function, signal.SIGKILL)
+        self._hear_all()
+        if self._step is None:
+            self._finish()
+        return self._step
+
+    # -- hearing --------------------------------------------------------------------------------
+
+    def _wait(self) -> float | None:
+        """How long nothing is due, ms; None: until something comes."""
+        due = [max(0.0, self._written + WRITE_EVERY - time.monotonic())] if self._changed else []
+        if self._due is not None:
+            due.append(max(0.0, self._due_at - time.monotonic()))
+        if (leave := self._wait_to_leave()) is not None:
+            due.append(leave or WRITE_EVERY)
+        return min(due) * 1000 if due else None
+
+    def _wait_to_leave(self) -> float | None:
+        """How long the function's process, which has given its end and is told to stop, may still take, s."""
+        if self._stopped_at is None or self._end is None:
+            return None
+        grace = self.spec.service.grace if self.spec.service else 0.0
+        return max(0.0, self._stopped_at + LAST_SHARE * max(1.0, grace) - time.monotonic())
+
+    def _wake_up(self) -> None:
+        told = b""
+        with contextlib.suppress(BlockingIOError):
+            told = os.read(self._awake, 4096)
+        if signal.SIGTERM in told:
+            self._hear_all()  # what came before it counts
+            self._stop()
+        self._reap()
+
+    def _stop(self) -> None:
+        """The wish to stop, for all that works here."""
+        if self._stopped_at is None:
+            self._stopped_at = time.monotonic()
+            self._due = None
+            with contextlib.suppress(OSError):
+                self._channel.send({"do": "stop"})  # before the signal: so it is known there that it is ours
+        for group in list(self._groups):
+            tell_group(group, signal.SIGTERM)
+
+    def _reap(self) -> None:
+        for pid, status in ended_children():
+            if pid == self._function:
+                self._function_status = status
+                self._groups.discard(pid)  # the number may be somebody else's by the time of a stop
+            elif self._program is not None and pid == self._program_pid:
+                self._groups.discard(pid)
+                self._program_ended(status)
+            elif (asked := self._scripts.pop(pid, None)) is not None:
+                self._groups.discard(pid)
+                _answer(asked, {"status": status})
+
+    def _hear_all(self) -> None:
+        """Take what the function's process has sent so far."""
+        while self._step is None and self._hear():
+            pass
+
+    def _hear(self) -> bool:
+        """Take one message, if there is any; False without one. In a fork, `_step` is what that does."""
+        try:
+            received = self._channel.receive(socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except (ValueError, OSError):
+            return True  # some fork's own words: no message
+        if received is None:
+            with contextlib.suppress(KeyError):
+                self._poll.unregister(self._channel)  # it closed all that it had open; its exit tells the rest
+            return False
+        message, descriptors = received
+        if "say" in message:
+            self._say(message["say"])
+        elif "reply" in message:
+            number, text = message["reply"]
+            kept = dict(list(self._progress.replies.items())[-49:])
+            self._progress = replace(self._progress, replies={**kept, number: text})
+            self._write_progress()
+        elif "end" in message:
+            # what was asked first counts: after a stop it is no longer the function's to say how it ended
+            if self._stopped_at is None and self._end is None:
+                self._end = codec.end_of(message["end"])
+        elif "failed" in message:
+            if self._stopped_at is None and self._end is None:
+                self._end = ending.failed(message["failed"])
+                self._stop()
+        elif "waits" in message:
+            self._tell_waiting(message["waits"])
+        elif "began" in message:
+            self._tell_waiting("")
+            self._groups.add(message["began"])
+            if self._stopped_at is not None:
+                tell_group(message["began"], signal.SIGTERM)
+        elif "ended" in message:
+            self._groups.discard(message["ended"])
+        elif "drain" in message:
+            os.set_blocking(descriptors[0], False)
+            self._pipes.add(descriptors[0])
+            self._poll.register(descriptors[0], select.POLLIN)
+        elif "run" in message:
+            self._run(Prepared(**message["run"]))
+        elif "script" in message:
+            self._fork_script(message["script"], *descriptors)
+        return True
+
+    def _forget(self, pipe: int) -> None:
+        self._poll.unregister(pipe)
+        self._pipes.discard(pipe)
+        os.close(pipe)
+
+    def _fork_script(self, wanted: dict[str, Any], into: int, answer: int) -> None:
+        asked = Channel(socket.socket(fileno=answer))
+        try:
+            pid = _fork_or_wait()
+        except NoProcess as want:
+            _answer(asked, {"refused": str(want)})
+            os.close(into)
+            return
+        if pid == 0:
+            self._step = partial(_be_script, script.Wanted(**wanted), into)
+            return
+        os.close(into)
+        _set_group(pid)
+        self._tell_waiting("")
+        self._scripts[pid] = asked
+        self._groups.add(pid)
+        if self._stopped_at is not None:
+            tell_group(pid, signal.SIGTERM)
+
+    # -- the program that the function gave -----------------------------------------------------
+
+    def _run(self, program: Prepared) -> None:
+        """Run it here: nothing of the function's process is needed any more. In a fork, `_step` is what that does."""
+        self._due = None
+        if self._stopped_at is not None:
+            return
+        self._before = ending.stamp(Path(program.result))
+        self._listener = Listener(program, self._heard)
+        try:
+            ours, its = program.terminal_or_pipe()
+        except OSError as error:
+            self._end = ending.failed(f"The program {program.name} could not be started: {error.strerror}.")
+            return
+        try:
+            if program.warm:
+                pid = _fork_or_wait()
+                if pid == 0:
+                    self._step = partial(_be_script, program.wanted(), its)
+                    return
+                _set_group(pid)
+            else:
+                self._popen = start(program, its)
+                pid = self._popen.pid
+        except NoProcess as want:
+            self._tell_waiting(waits_for_one(program.name, want))
+            self._due, self._due_at = program, time.monotonic() + TRY_EVERY
+            os.close(ours)
+            return
+        except (OSError, NotThere) as error:
+            words = error.strerror if isinstance(error, OSError) else None
+            why = f"The program {program.name} could not be started: {words}." if words else str(error)
+            self._log.append(f"{why}\n".encode())
+            self._end = ending.failed(why)
+            os.close(ours)
+            return
+        finally:
+            if self._step is None:
+                os.close(its)
+        self._tell_waiting("")
+        self._program, self._program_pid, self._program_pipe = program, pid, ours
+        self._groups.add(pid)
+        os.set_blocking(ours, False)
+        self._pipes.add(ours)
+        self._poll.register(ours, select.POLLIN)
+
+    def _listener_of(self, pipe: int) -> Callable[[bytes], None] | None:
+        return self._listener.hear if pipe == self._program_pipe and self._listener is not None else None
+
+    def _heard(self, fraction: float | None, stage: str) -> None:
+        self._progress = replace(self._progress, fraction=limited(fraction), stage=stage)
+        self._changed = True
+
+    def _program_ended(self, status: int) -> None:
+        assert self._program is not None and self._listener is not None
+        if not self._program.warm:
+            self._popen.returncode = status
+        if self._program_pipe in self._pipes:  # what it printed to its end; what others still hold is drained on
+            self._log.drain(self._program_pipe, self._listener.hear, at_most=64)
+        self._ran = Ran(self._program, status, self._listener.printed, self._before)
+
+    # -- progress.json --------------------------------------------------------------------------
+
+    def _say(self, changes: dict[str, Any]) -> None:
+        with contextlib.suppress(ValueError, TypeError, KeyError):  # a fork of the job's said something odd
+            self._progress = replace(self._progress, **codec.progress_changes(changes))
+            self._changed = True
+
+    def _tell_waiting(self, words: str) -> None:
+        """On the page and in the log, that a program waits for a process; "": it waits no longer."""
+        if words and self._waits is None:
+            self._waits = words, self._progress.stage
+            self._log.append(f"{words}\n".encode())
+            self._say({"stage": words})
+        elif not words and self._waits is not None:
+            (told, before), self._waits = self._waits, None
+            if self._progress.stage == told:
+                self._say({"stage": before})
+
+    def _write_progress(self) -> None:
+        self._changed, self._written = False, time.monotonic()
+        with contextlib.suppress(OSError):  # a full disk costs the page, not the work
+            self.spec.store.write_progress(self.spec.name, self._progress)
+
+    # -- the end --------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from here on the end is what it is
+        if self._changed:
+            self._write_progress()
+        for pipe in self._pipes:
+            self._log.drain(pipe, self._listener_of(pipe), at_most=64)
+        end = self._what_came()
+        self._reap()
+        left = bool(children())
+        _write_end(self.spec, end, self._reserve)
+        with contextlib.suppress(OSError):
+            os.unlink(f"{self.spec.folder}/.end")
+        self.status = LEFT_CHILDREN if left else 0
+
+    def _what_came(self) -> End:
+        """How the job ended. What was asked first counts: a stop, or the end that the function gave."""
+        if self._end is not None:
+            return self._end
+        if self._stopped_at is not None:
+            return ending.aborted()
+        # its process left without a word: by os._exit, by a signal, or as another program
+        assert self._function_status is not None
+        hand_on = partial(ending.hand_on, self.spec.store.root, self.spec.name)
+        outputs = self.spec.service.outputs if self.spec.service else ()
+        if self._ran is not None:
+            return ending.of_run(self._ran, outputs, hand_on)
+        if self._function_status == function.NOT_TOLD:
+            return ending.failed(
+                "The function has closed descriptors that it did not open (os.closerange?), labwaiter's among them,"
+                " so its result could not be told: have it close its own alone."
+            )
+        result = self.spec.store.path(self.spec.name) / "result.txt"
+        return ending.of_program(self._function_status, result, outputs, hand_on)
+
+
+def _fork() -> int:
+    """fork(2), with the new process' SIGTERM held back until it has none of our handlers any more."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    pid = -1
+    try:
+        pid = os.fork()
+        return pid
+    finally:
+        if pid:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+def _fork_or_wait() -> int:
+    """As `_fork`. Raises NoProcess: it is to be tried again."""
+    try:
+        return _fork()
+    except OSError as error:
+        raise NoProcess(error.strerror) from error
+
+
+def _set_group(pid: int) -> None:
+    """Give a child a process group of its own; on both sides, so that it has it whoever is first."""
+    with contextlib.suppress(OSError):
+        os.setpgid(pid, pid)
+
+
+def _answer(asked: Channel, message: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):  # whoever asked is gone
+        asked.send(message)
+    asked.close()
+
+
+def _settle_in(spec: Spec, release: int) -> None:
+    """Have nothing of the nursery's but its imports: own session, clean signals and descriptors."""
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the only one that a nursery deals with
+    signal.set_wakeup_fd(-1)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.closerange(3, release)
+    os.closerange(release + 1, os.sysconf("SC_OPEN_MAX"))
+    put_mark(spec.mark)
+    for_jobs()
+    become_subreaper()
+    ours = logging.getLogger("labwaiter")
+    ours.handlers.clear()
+    ours.setLevel(logging.NOTSET)
+
+
+def _leave_the_runner(into: int) -> None:
+    """Have nothing of the runner's: its signals, and stdout and stderr for the log's pipe."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    _set_group(0)
+    threading.main_thread()._set_native_id()  # type: ignore[attr-defined]  # a fork does it for its threads alone
+    os.dup2(into, 1)
+    os.dup2(into, 2)
+    sys.stdout = sys.__stdout__ = _stream(1, "<stdout>")  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _stream(2, "<stderr>")  # type: ignore[misc]
+    gc.enable()
+
+
+def _stream(descriptor: int, name: str) -> io.TextIOWrapper:
+    """A stream as an interpreter makes it for a descriptor; lines are seen at once."""
+    raw = io.FileIO(descriptor, "w", closefd=False)
+    raw.name = name
+    stream = io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", "backslashreplace", line_buffering=True)
+    stream.mode = "w"  # type: ignore[misc]
+    return stream
+
+
+def _be_function(spec: Spec, into: int, end: socket.socket) -> None:
+    _leave_the_runner(into)
+    channel = Channel(socket.socket(fileno=out_of_the_way(end.fileno())))
+    os.closerange(3, channel.fileno())
+    os.closerange(channel.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+    end.detach()
+    function.run_function(spec, channel)
+
+
+def _be_script(wanted: script.Wanted, into: int) -> None:
+    _leave_the_runner(into)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    script.run_script(wanted)
+
+
 def _reserve(path: str) -> int | None:
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = open_ours(path, os.O_RDWR)
         os.posix_fallocate(fd, 0, _RESERVE)
         return fd
     except OSError:
         return None
 
 
-def _write_end(store: Folder, name: str, end: End, reserve: int | None) -> None:
+def _write_end(spec: Spec, end: End, reserve: int | None) -> None:
     """end.json; on a full disk into the room that was kept for it."""
     try:
-        store.write_end(name, end)
+        spec.store.write_end(spec.name, end)
         return
     except OSError:
         if reserve is None:
@@ -259,6 +579,6 @@ def _write_end(store: Folder, name: str, end: End, reserve: int | None) -> None:
     os.pwrite(reserve, content, 0)
     os.ftruncate(reserve, len(content))
     os.fsync(reserve)
-    folder = store.path(name)
+    folder = spec.store.path(spec.name)
     with contextlib.suppress(FileExistsError):
         os.link(folder / ".end", folder / "end.json")

@@ -10,11 +10,12 @@ import logging
 import math
 from typing import Any
 
+from ..values import SI
+
 POINTS_MAX = 2000  # of a curve
 COLOURS = 32
 LABEL_MAX = 30  # characters beside a panel; the legend names more
 MARKED_MAX = 60  # points of a curve that are few enough to be marked each
-SI = {"A", "F", "Hz", "J", "N", "Pa", "V", "W", "Ω"}  # units that take a prefix: 20 mA
 # from how many s on, s in one, its name
 SPANS = ((3 * 86400.0, 86400.0, "d"), (3 * 3600.0, 3600.0, "h"), (180.0, 60.0, "min"), (0.0, 1.0, "s"))
 
@@ -61,6 +62,8 @@ def _extremes(group: list[Point]) -> list[Point]:
 def picture(curves: dict[str, list[Point]], units: dict[str, str], against: str) -> bytes:
     """A PNG of curves with their axes and units, one panel below the other for each unit."""
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    curves = {_drawable(name): points for name, points in curves.items()}
+    units, against = {_drawable(name): _drawable(unit) for name, unit in units.items()}, _drawable(against)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
@@ -97,6 +100,11 @@ def picture(curves: dict[str, list[Point]], units: dict[str, str], against: str)
     # every poll carries it: with so few colours it is half as large, and looks the same
     drawn.convert("RGB").quantize(COLOURS, method=Image.Quantize.FASTOCTREE).save(out, "png")
     return out.getvalue()
+
+
+def _drawable(text: str) -> str:
+    """A name or a unit as matplotlib can draw it: no bytes that are no text, and a $ is no mathematics."""
+    return text.encode("utf-8", "replace").decode().replace("$", r"\$")
 
 
 def time_unit(last: float) -> tuple[float, str]:

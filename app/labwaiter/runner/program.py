@@ -1,211 +1,389 @@
-"""Running a program for a job: a Python file in this very process, or any program as a child."""
+"""Running programs for a job: each with a process group, a pipe, a folder and an environment of its own.
+
+The thread that asks for one attends to it: hands what it prints on to the log, and hears its
+progress. Several threads may run several at the same time.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import gc
+import fcntl
 import os
 import pty
-import shutil
+import select
+import signal
+import socket
 import subprocess
 import sys
 import termios
-import threading
-import traceback
-import types
+import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
-from ..parameter import text_of
-from ..program import Program, Script
-from .job import Aborted, Job, Stop
-from .listening import Listener
-from .log import Log
+from ..channel import Channel, pair
+from ..errors import JobFailed, Misconfigured
+from ..process import LONGEST_PAUSE, is_none_now
+from ..program import Program, Script, command_file, interpreter, script_file
+from . import script
+from .ending import Stamp, stamp
+from .listening import Listener, Say
+from .stop import Aborted, Stop
+
+_HIGH = 700  # below the usual limit of 1024
+COLUMNS = 80  # of a program's terminal
+
+
+class NoProcess(Exception):
+    """There is no process for a program just now; the message is the system's word for that. It is tried again."""
 
 
 class NotThere(Exception):
     """The program can't be started; the message is for the user."""
 
 
-def find(path: str, service_file: Path, what: str) -> str:
-    """The path of a program that a service names: beside the service file, or in the folder above it.
+@dataclass(frozen=True)
+class Prepared:
+    """A program that is known to be there, with all that its process gets; another process of ours may start it."""
 
-    Raises:
-        NotThere: it is at neither place.
-    """
-    beside = os.path.dirname(service_file)
-    for folder in (beside, os.path.dirname(beside)):
-        found = os.path.join(folder, path)
-        if os.path.isfile(found):
-            return os.path.realpath(found)
-    raise NotThere(f"The {what} {Path(path).name} is not there: it is looked for beside its service file.")
+    name: str
+    arguments: list[str]  # the first is the path: of a program, or (`warm`) of a Python file
+    warm: bool
+    environment: dict[str, str]
+    folder: str
+    umask: int
+    tty: bool
+    progress: list[str]
+    stages: list[str]
+    result: str  # the file in which its result is expected
+    success: list[int]
 
+    def terminal_or_pipe(self) -> tuple[int, int]:
+        """Where it prints to: our end and its. Raises OSError where the machine has no more of them."""
+        return _terminal() if self.tty else os.pipe()
 
-def find_command(program: str, service_file: Path) -> str:
-    """The program of a Command: on PATH if it's a bare name there, else as `find` does.
+    def wanted(self, asked_by: int | None = None) -> script.Wanted:
+        """What a warm one's process gets.
 
-    Raises:
-        NotThere: it's nowhere.
-    """
-    if os.sep not in program and (found := shutil.which(program)):
-        return found
-    if os.path.isabs(program):
-        if os.path.exists(program):
-            return program
-        raise NotThere(f"The program {Path(program).name} is not installed on this machine.")
-    try:
-        return find(program, service_file, "program")
-    except NotThere:
-        if os.sep in program:
-            raise
-        raise NotThere(f"The program {program} is not installed on this machine.") from None
+        Args:
+            asked_by: the process whose limits, priority and CPUs it has; None: those of the one that it is forked from.
+        """
+        path, *arguments = self.arguments
+        return script.Wanted(path, arguments, self.environment, self.folder, self.umask, asked_by)
 
 
-def run_script(script: Program, service_file: Path) -> int:
-    """Run a Python file as `python file arguments` would.
+def prepare(program: Program, data: Path, result_file: Path, service_file: Path) -> Prepared:
+    """Find a program and make its folder.
 
-    Returns:
-        Its exit status.
-
-    Raises:
-        NotThere: there's no such file.
-        Aborted: the job was asked to stop.
-    """
-    path = find(script.program, service_file, "script")
-    os.environ.update(script.environment)
-    sys.argv = [path, *(text_of(a) for a in script.arguments)]
-    sys.path.insert(0, os.path.dirname(path))
-    # runpy would look whether the file is a zip archive first, which takes as long as all of this
-    module = types.ModuleType("__main__")
-    module.__file__ = path
-    sys.modules["__main__"] = module
-    try:
-        with open(path, "rb") as source:
-            code = compile(source.read(), path, "exec")
-        exec(code, module.__dict__)
-        status = 0
-    except SystemExit as leaving:
-        status = _exit_status(leaving.code)
-    except Exception:
-        # our own frames tell its author nothing: theirs begin where its file does
-        kind, error, trace = sys.exc_info()
-        while trace is not None and trace.tb_frame.f_code.co_filename != path:
-            trace = trace.tb_next
-        traceback.print_exception(kind, error, trace)
-        status = 1
-    # what an interpreter does on its way out, so that nothing that the program wrote is lost
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
-    module.__dict__.clear()  # its open files are closed, so flushed
-    gc.collect()
-    return status
-
-
-def _exit_status(code: object) -> int:
-    if code is None:
-        return 0
-    if isinstance(code, int):
-        return code & 0xFF
-    print(code, file=sys.stderr)
-    return 1
-
-
-def run_command(command: Program, service_file: Path, stop: Stop) -> int:
-    """Run a program and wait for it; its output goes to log.txt.
-
-    Returns:
-        Its exit status, negative for a signal.
+    Args:
+        data: the job's data/, which its folder is relative to.
+        result_file: where its result is, if it doesn't name a file of its own.
+        service_file: beside which programs and scripts are looked for.
 
     Raises:
         NotThere: it can't be started.
-        Aborted: the job was asked to stop, and the program is gone.
     """
-    program = find_command(command.program, service_file)
-    arguments = [program, *(text_of(a) for a in command.arguments)]
-    terminal = Terminal() if command.tty else None
-    environment = {**os.environ, **({"TERM": "dumb"} if terminal else {}), **dict(command.environment)}
-    out = terminal.inside if terminal else None
-    stop.armed = False  # between the fork and the name for the child nothing may come
-    try:
-        child = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment)
-    except OSError as error:
-        name = Path(program).name
-        why = {
-            errno.EACCES: f"The program {name} may not be executed: it lacks the permission.",
-            errno.ENOEXEC: f"{name} is no program that this machine can run.",
-            errno.ENOENT: f"The program {name} is not there, or what its first line names isn't.",
-        }.get(error.errno or 0, f"The program {name} could not be started: {error.strerror}.")
-        raise NotThere(why) from error
-    finally:
-        if terminal:
-            terminal.begin()
-        stop.armed = True
-    try:
-        stop.check()
-        status = child.wait()
-        if terminal:
-            terminal.end()
-        return status
-    except Aborted:
-        # the supervisor told the whole group, the program too, and kills it if it doesn't listen
-        child.wait()
-        raise
-
-
-class Terminal:
-    """A pseudo-terminal for a program that prints as it should only there: pty(7)."""
-
-    COLUMNS = 80
-
-    def __init__(self) -> None:
-        """Raises OSError where the machine has no more of them."""
-        self._outside, self.inside = pty.openpty()
-        how = termios.tcgetattr(self.inside)
-        how[1] &= ~termios.OPOST  # a log's lines end as they were printed, without carriage returns
-        termios.tcsetattr(self.inside, termios.TCSANOW, how)
-        termios.tcsetwinsize(self.inside, (24, self.COLUMNS))
-        self._thread = threading.Thread(target=self._copy, name="terminal", daemon=True)
-
-    def begin(self) -> None:
-        """Its program has been started: copy what that prints to where all is printed."""
-        os.close(self.inside)
-        self._thread.start()
-
-    def end(self, seconds: float = 1.0) -> None:
-        """Its program has ended: copy the rest; at most `seconds`, for others may still hold it."""
-        self._thread.join(seconds)
-
-    def _copy(self) -> None:
-        with contextlib.suppress(OSError):  # EIO: nobody holds the inside any more
-            while printed := os.read(self._outside, 65536):
-                os.write(1, printed)
-
-
-def run(program: Program, service_file: Path, job: Job, stop: Stop, log: Log) -> tuple[int, str]:
-    """Run either kind, in its folder, and hear what it prints.
-
-    Returns:
-        Its exit status, negative for a signal; and the last of what it printed.
-
-    Raises:
-        NotThere: it can't be started.
-        Aborted: the job was asked to stop, and the program is gone.
-    """
-    folder = job.data / program.folder
+    folder = data / program.folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        os.chdir(folder)
     except OSError as error:
         raise NotThere(f"The program can't work in the folder {folder.name}: {error.strerror}.") from error
-    listener = Listener(program, job.heard)
-    log.listener = listener.hear
-    if isinstance(program, Script):
-        status = run_script(program, service_file)
-        sys.stdout.flush()
-        sys.stderr.flush()
-    else:
-        status = run_command(program, service_file, stop)
-    log.catch_up()
-    log.listener = None
-    return status, listener.printed
+    environment = {**os.environ, **({"TERM": "dumb"} if program.tty else {}), **dict(program.environment)}
+    warm, beside = False, service_file.parent
+    try:
+        if isinstance(program, Script):
+            path = script_file(program.program, beside)
+            warm = program.python is None and not script.needs_an_interpreter(path, environment)
+            python = interpreter(program.python, beside) if program.python else sys.executable
+            # -u: what it prints is seen at once, as it is of a warm one
+            first = [path] if warm else [python, "-u", path]
+        else:
+            first = [command_file(program.program, beside, environment.get("PATH"))]
+    except Misconfigured as error:
+        raise NotThere(str(error)) from None
+    return Prepared(
+        name=Path(program.program).name,
+        arguments=[*first, *program.arguments],
+        warm=warm,
+        environment=environment,
+        folder=os.fspath(folder),
+        umask=_umask(),
+        tty=program.tty,
+        progress=list(program.progress),
+        stages=list(program.stages),
+        result=os.fspath(result_file if program.result is None else folder / program.result),
+        success=sorted(program.success),
+    )
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A program that has ended."""
+
+    program: Prepared
+    status: int  # its exit status, negative for a signal
+    printed: str  # the last of what it printed
+    before: Stamp | None = None  # its result file as it was before it began
+
+
+class Child(Protocol):
+    """A process that was started for a program."""
+
+    def fileno(self) -> int:
+        """Readable once there is news of its end."""
+
+    def status(self) -> int | None:
+        """Its exit status, negative for a signal; None while it runs."""
+
+
+class Programs:
+    """Runs the programs of one job, from within its function's process."""
+
+    def __init__(self, stop: Stop, channel: Channel) -> None:
+        """
+        Args:
+            channel: to the runner.
+        """
+        self._stop, self._channel = stop, channel
+        self._log = out_of_the_way(1)  # the log, whatever becomes of stdout
+
+    def run(self, program: Prepared, say: Say) -> Ran:
+        """Run a program to its end.
+
+        Args:
+            say: is told its progress.
+
+        Raises:
+            NotThere: it can't be started.
+            Aborted: the job was asked to stop, and the program is gone.
+        """
+        pause = 0.0
+        while True:
+            try:
+                return self._run(program, say)
+            except NoProcess as want:
+                if not pause:
+                    with contextlib.suppress(OSError):
+                        self._channel.send({"waits": waits_for_one(program.name, want)})
+            pause = min(LONGEST_PAUSE, 2 * pause or 0.05)
+            self._stop.check()
+            time.sleep(pause)  # a stop arrives here
+            self._stop.check()
+
+    def _run(self, program: Prepared, say: Say) -> Ran:
+        """As `run`. Raises NoProcess, too."""
+        listener = Listener(program, say)
+        before = stamp(Path(program.result))
+        armed, self._stop.armed = self._stop.armed, False  # between its start and the name for it nothing may come
+        try:
+            ours, its = program.terminal_or_pipe()
+            try:
+                child: Child
+                if program.warm:
+                    child = WarmScript(program.wanted(os.getpid()), its, self._channel)
+                else:
+                    child = Command(program, its, self._channel)
+            except BaseException:
+                os.close(ours)
+                raise
+            finally:
+                os.close(its)
+        finally:
+            self._stop.armed = armed
+        try:
+            status = self._attend(child, ours, listener)
+        finally:
+            os.close(ours)
+        self._stop.check()  # what ended the program may have been the stop that we were told, too
+        return Ran(program, status, listener.printed, before)
+
+    def _attend(self, child: Child, out: int, listener: Listener) -> int:
+        """Hand on what it prints until it has ended: its exit status."""
+        os.set_blocking(out, False)
+        poll = select.poll()
+        poll.register(out, select.POLLIN)
+        poll.register(child.fileno(), select.POLLIN)
+        held = True  # whether somebody holds the other end
+        while True:
+            try:
+                if held and not self._hand_on(out, listener):
+                    held = False
+                    poll.unregister(out)
+                if (status := child.status()) is not None:
+                    break
+                poll.poll()
+            except Aborted:
+                pass  # the runner tells the program, too, and the supervisor kills it if it doesn't listen
+        while held and (more := self._hand_on(out, listener)):
+            if more == _NOTHING_YET:
+                # descendants of it hold the pipe: what they print is the runner's to keep from now on
+                with contextlib.suppress(OSError):
+                    self._channel.send({"drain": None}, [out])
+                break
+        return status
+
+    def _hand_on(self, out: int, listener: Listener) -> int:
+        """A piece of what was printed, to the log and the listener; 0 once nobody can print there any more."""
+        try:
+            printed = os.read(out, 65536)
+        except BlockingIOError:
+            return _NOTHING_YET
+        except OSError:  # EIO: nobody holds the terminal's inside any more
+            return 0
+        if printed:
+            with contextlib.suppress(OSError):
+                text = memoryview(printed)
+                while text:
+                    text = text[os.write(self._log, text) :]
+            listener.hear(printed)
+        return len(printed)
+
+
+_NOTHING_YET = -1
+
+
+def start(program: Prepared, out: int) -> subprocess.Popen[bytes]:
+    """Start any program but a warm one as a child of this process, with a process group of its own.
+
+    Raises:
+        NotThere, NoProcess.
+    """
+    try:
+        return subprocess.Popen(
+            program.arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=program.environment,
+            cwd=program.folder,
+            process_group=0,
+            umask=program.umask,
+        )
+    except OSError as error:
+        if is_none_now(error):
+            raise NoProcess(error.strerror) from error
+        why = {
+            errno.EACCES: f"The program {program.name} may not be executed: it lacks the permission.",
+            errno.ENOEXEC: f"{program.name} is no program that this machine can run.",
+            errno.ENOENT: f"The program {program.name} is not there, or what its first line names isn't.",
+        }.get(error.errno or 0, f"The program {program.name} could not be started: {error.strerror}.")
+        raise NotThere(why) from error
+
+
+def waits_for_one(name: str, want: NoProcess) -> str:
+    """What the page and the log tell meanwhile."""
+    return f"{name} waits for a process: this machine has none for it now ({want})"
+
+
+def out_of_the_way(descriptor: int) -> int:
+    """A copy of a descriptor with a high number: who closes all that follow 2 up to some hundreds doesn't close it."""
+    for least in (_HIGH, 3):
+        with contextlib.suppress(OSError):
+            return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, least)
+    return os.dup(descriptor)
+
+
+def _status_of(ended: os.waitid_result) -> int:
+    return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+
+
+class Command:
+    """Any program, as a child of this process."""
+
+    def __init__(self, program: Prepared, out: int, channel: Channel) -> None:
+        """Start it. Raises NotThere, NoProcess."""
+        self._channel = channel
+        self._process = start(program, out)
+        with contextlib.suppress(OSError):
+            channel.send({"began": self._process.pid})
+        self._name = program.name
+        try:
+            self._pidfd = os.pidfd_open(self._process.pid)
+        except ProcessLookupError:
+            raise JobFailed(
+                f"Whether {program.name} succeeded can't be told: the service's own code ignores SIGCHLD."
+            ) from None
+
+    def fileno(self) -> int:
+        """A pidfd."""
+        return self._pidfd
+
+    def status(self) -> int | None:
+        """Its exit status, negative for a signal; None while it runs.
+
+        Raises:
+            JobFailed: code of the service's in this process has taken it. `Popen` would say 0 then.
+        """
+        try:
+            ended = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
+        except ChildProcessError:
+            ended = None
+            taken = True
+        else:
+            taken = False
+            if ended is None:
+                return None
+        os.close(self._pidfd)
+        with contextlib.suppress(OSError):
+            self._channel.send({"ended": self._process.pid})
+        self._process.returncode = 0 if ended is None else _status_of(ended)
+        if taken:
+            raise JobFailed(
+                f"Whether {self._name} succeeded can't be told: the service's own code ignores SIGCHLD, or waits for"
+                " every child of its process."
+            )
+        return self._process.returncode
+
+
+class WarmScript:
+    """A Python file, forked from the runner."""
+
+    def __init__(self, wanted: script.Wanted, out: int, channel: Channel) -> None:
+        """Ask for it. Raises NotThere."""
+        ours, its = pair()
+        try:
+            channel.send({"script": vars(wanted)}, [out, its.fileno()])
+        except OSError as error:
+            ours.close()
+            raise NotThere(f"The script {Path(wanted.path).name} could not be started: {error.strerror}.") from error
+        finally:
+            its.close()
+        self._answers = Channel(ours)
+
+    def fileno(self) -> int:
+        """The channel on which its end is told."""
+        return self._answers.fileno()
+
+    def status(self) -> int | None:
+        """As the runner tells it. Raises NoProcess: it could not be forked."""
+        try:
+            received = self._answers.receive(socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+        self._answers.close()
+        message: dict[str, Any] = received[0] if received else {"status": -signal.SIGKILL}
+        if "refused" in message:
+            raise NoProcess(message["refused"])
+        return int(message["status"])
+
+
+def _umask() -> int:
+    """This process' umask, read where that changes nothing for its other threads: proc_pid_status(5)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("Umask:"):
+            return int(line.split()[1], 8)
+    return 0o022
+
+
+def _terminal() -> tuple[int, int]:
+    """A pseudo-terminal for a program that prints as it should only there: pty(7), its outside and inside.
+
+    Raises OSError where the machine has no more of them.
+    """
+    outside, inside = pty.openpty()
+    how = termios.tcgetattr(inside)
+    how[1] &= ~termios.OPOST  # a log's lines end as they were printed, without carriage returns
+    termios.tcsetattr(inside, termios.TCSANOW, how)
+    termios.tcsetwinsize(inside, (24, COLUMNS))
+    return outside, inside

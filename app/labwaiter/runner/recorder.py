@@ -16,11 +16,15 @@ import os
 import sys
 import threading
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..jobs.files import write_whole
+from ..process import once_there_is
 from ..record import PLOT
+from ..values import Plain, plain
 from .plot import Curve, picture
 
 DRAW_EVERY = 5.0  # s: portals look every 6
@@ -47,7 +51,7 @@ class Table:
             if len(self._heads) == COLUMNS_MAX:
                 print(f"{self._path.name} has {COLUMNS_MAX} columns; it takes no more.", file=sys.stderr)
         assert self._out is not None
-        line = _line([_text(row.get(name)) for name in self._heads]).encode()
+        line = _line([_text(row.get(name)) for name in self._heads])
         try:
             if os.write(self._out, line) < len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -61,7 +65,7 @@ class Table:
         beside = self._path.with_name(f".{self._path.name}")
         heads = {**self._heads, **new}
         with open(beside, "wb") as out:
-            out.write(_line(list(heads.values())).encode())
+            out.write(_line([_text(head) for head in heads.values()]))
             if self._out is not None:
                 with open(self._path, "rb") as rows:
                     rows.readline()
@@ -78,8 +82,12 @@ class Table:
 class Recorder:
     """The CSV file and the plot of one job."""
 
-    def __init__(self, data: Path) -> None:
-        self._data = data
+    def __init__(self, data: Path, failed: Callable[[str], None] = lambda why: None) -> None:
+        """
+        Args:
+            failed: is told, by the thread that draws, why it can draw no more.
+        """
+        self._data, self._failed = data, failed
         self._began = time.monotonic()
         self._table = Table(data / FILE)
         self._against = "time"
@@ -97,6 +105,8 @@ class Recorder:
 
     def record(self, values: dict[str, Any], units: dict[str, str]) -> None:
         """Write a row; a full disk costs the row, not the work."""
+        # the sample's own time stays, whatever is recorded under that name
+        values = {"time (recorded)" if name == "time" else name: value for name, value in values.items()}
         row = {"time": round(time.monotonic() - self._began, 4), **values}
         units = {"time": "s", **units}
         with contextlib.suppress(OSError):
@@ -112,11 +122,18 @@ class Recorder:
             self._changed = True
         if self._thread is None:
             self._thread = threading.Thread(target=self._draw_on, name="plot", daemon=True)
-            self._thread.start()
+            once_there_is(self._thread.start)
 
     # -- drawing ------------------------------------------------------------------------------
 
     def _draw_on(self) -> None:
+        try:
+            self._draw_until_over()
+        except Exception as error:
+            traceback.print_exc()
+            self._failed(f"The plot can't be drawn: {type(error).__name__}: {error}")
+
+    def _draw_until_over(self) -> None:
         pause = 1.0
         while not self._over.wait(pause):
             first, began = pause < DRAW_EVERY, time.thread_time()
@@ -144,33 +161,39 @@ class Recorder:
         gc.collect(1)  # a figure is a knot of 5 MB, and ten of them would lie about before Python looks
 
 
-def current(value: Any) -> Any:
-    """A recorded value, or NaN for a reading that is too old to be one of now."""
-    age = getattr(value, "age", None)
-    if isinstance(age, float) and age > STALE:
-        return math.nan
-    return value.real if isinstance(value, float) else value
+def current(value: Any, name: str = "") -> Plain | None:
+    """A recorded value as it is written down; NaN for a reading that is too old to be one of now.
+
+    Raises:
+        TypeError: it is no single value; the message names it.
+    """
+    if isinstance(value, float):
+        age = getattr(value, "age", None)
+        if isinstance(age, float) and age > STALE:
+            return math.nan
+    return None if value is None else plain(value, f"The recorded value {name}".rstrip())
 
 
-def _place(value: Any) -> float:
+def _place(value: Plain | None) -> float:
     """Where a value stands on an axis; NaN, a gap, for what is no number."""
     try:
-        place = float(value) if isinstance(value, (int, float)) else math.nan
+        place = math.nan if value is None or isinstance(value, str) else float(value)
     except OverflowError:
         return math.nan
     return place if math.isfinite(place) else math.nan
 
 
-def _text(value: Any) -> str:
+def _text(value: Plain | None) -> str:
     """A cell: empty for nothing and NaN, 1 and 0 for true and false; a row stays one line."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool):
         return "1" if value else "0"
-    return repr(float(value)) if isinstance(value, float) else " ".join(str(value).splitlines())
+    return repr(value) if isinstance(value, float) else " ".join(str(value).splitlines())
 
 
-def _line(cells: list[str]) -> str:
+def _line(cells: list[str]) -> bytes:
+    """A row in UTF-8; bytes that are none, in a name of a file, are written as \\udcff: all others stay readable."""
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerow(cells)
-    return out.getvalue()
+    return out.getvalue().encode("utf-8", "backslashreplace")

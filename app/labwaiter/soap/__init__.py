@@ -2,9 +2,8 @@
 
     app.py         the WSGI application: which address, which method, which answer
     door.py        what every request passes first: bytes → one operation with its texts, or a fault
-    operations.py  the four operations over the verbs
-    binding.py     Spyne: carries out a call and writes its answer
-    lane.py        the poll's lane: getServiceStatus without Spyne, byte for byte the same
+    operations.py  the operations over the verbs
+    binding.py     Spyne: the service's classes, and the form of its answers
     wsdl.py        Spyne's WSDL, made what the contract says
     faults.py      the fault's envelope
     shim.py        Spyne 2.14 on Pythons that it doesn't know

@@ -4,68 +4,107 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
+from urllib.parse import parse_qsl
 
 from .. import public
-from ..catalogue import Broken, Catalogue
+from ..caller import Caller
+from ..catalogue import Catalogue, Kept
+from ..contract import SESSION_TOKEN, STATUS
 from ..errors import ServiceError, Unavailable
 from ..jobs import Jobs
+from ..jobs.names import folder_name
+from ..jobs.verbs import began_with
 from ..service import Service
 from ..settings import Settings
 from . import faults, wsdl
-from .binding import Binding
-from .door import parse, read_body
+from .binding import Answers
+from .door import parse, read_body, service_id_in, spoken_namespace
 from .faults import Answer, Refused, fault
-from .lane import Lane
-from .operations import STATUS, Operations, signatures
+from .operations import BeganOtherwise, Operations
 
 log = logging.getLogger("labwaiter.soap")
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
-# A worker has many threads, for aborts and messages wait. But polls only read small files, and
-# threads that each want Python's own lock again after each read take twice the time for it.
-_one_poll_at_a_time = threading.Lock()
+NO_ADDRESS = (
+    "The request doesn't say how this deployment is reached: send a Host header with a name or address,"
+    " or have PUBLIC_URL set here."
+)
 _ALLOW = (("Allow", "GET, HEAD, OPTIONS, POST"),)
+_ADDRESS = re.compile(r"/(?:([A-Za-z][A-Za-z0-9_]*)/)?([A-Za-z][A-Za-z0-9_]*)(?:\.wsdl)?", re.IGNORECASE)
+_PAGES = ("health",)  # not worth a look whether a file has come that offers it
+OTHERS_MAX = 100  # endpoints of signatures that are no longer offered, as their executions began with them
 
 
 class Endpoint:
-    """One service at its addresses."""
+    """One service at its addresses, as one signature has it."""
 
-    def __init__(self, service: Service, jobs: Jobs) -> None:
-        self.service = service
-        self.operations = Operations(service, jobs)
-        self.inputs = {name: inputs for name, (inputs, _) in signatures(service).items()}
+    def __init__(self, service: Service, soap: Soap, refusal: Callable[[], str]) -> None:
+        """
+        Args:
+            refusal: why nothing new can be started by this signature; "" where it can.
+        """
+        self.service, self._soap = service, soap
+        self.operations = Operations(service, soap.jobs, refusal)
+        self.inputs = {name: operation.names()[0] for name, operation in service.operations.items()}
         self._turn = threading.Lock()
-        self._made: tuple[Binding, Lane, bytes] | None = None
+        self._made: tuple[Answers, bytes] | None = None
 
     @property
-    def made(self) -> tuple[Binding, Lane, bytes]:
-        """Binding, lane and the WSDL's template, made when first asked for: some milliseconds a service."""
+    def made(self) -> tuple[Answers, bytes]:
+        """The form of its answers and the WSDL's template, made when first asked for: some milliseconds a service."""
         if self._made is None:
             with self._turn:
                 if self._made is None:
-                    binding = Binding(self.service, self.operations.call)
-                    self._made = binding, Lane(self.service, self.operations), wsdl.template(self.service)
+                    self._made = Answers(self.service), wsdl.template(self.service)
         return self._made
 
     def wsdl(self, address: str) -> Answer:
         """The WSDL of this service at `address`."""
-        return Answer("200 OK", wsdl.at(self.made[2], address))
+        return Answer("200 OK", wsdl.at(self.made[1], address))
 
-    def post(self, environ: dict[str, Any]) -> Answer:
-        """One call."""
+    def post(self, environ: dict[str, Any], here: str) -> Answer:
+        """One call. `here`: the deployment's public address with its context root, as this caller reaches it."""
+        try:
+            return self.reply(read_body(environ), here)
+        except Refused as refusal:
+            return fault(refusal.error, self.service.namespace, refusal.faultcode)
+
+    def reply(self, body: bytes, here: str, final: bool = False) -> Answer:
+        """The answer to one call.
+
+        Args:
+            final: it is answered by this signature, whatever it is.
+        """
         tns = self.service.namespace
         try:
-            body = read_body(environ)
-            binding, lane, _ = self.made
-            with _one_poll_at_a_time:
-                call = parse(body, tns, self.inputs)
-                if call.operation == STATUS:
-                    return Answer("200 OK", lane.answer(call.texts))
-            return Answer("200 OK", binding.answer(call.operation, call.texts))
+            answers, _ = self.made
+            try:
+                with self._soap.polls_in_turn:
+                    call = parse(body, tns, self.inputs)
+                    caller = Caller(token=call.texts.get(SESSION_TOKEN.name) or "", public_url=here, polls=True)
+                    if call.operation == STATUS:
+                        outputs = self.operations.call(STATUS, call.texts, caller)
+                        return Answer("200 OK", answers.envelope(STATUS, outputs))
+            except Refused:
+                other = None if final else self._soap.other_for(self, body)
+                if other is None:
+                    raise
+                return other.reply(body, here, final=True)
+            if call.operation == self.service.operation and not final:
+                newest = self._soap.newest(self.service.name)  # an edited file counts for the next start
+                if newest is not None and newest is not self:
+                    return newest.reply(body, here, final=True)
+            outputs = self.operations.call(call.operation, call.texts, caller)
+            return Answer("200 OK", answers.envelope(call.operation, outputs))
+        except BeganOtherwise as began:
+            return self._soap.other(began.service).reply(body, here, final=True)
         except Refused as refusal:
-            return fault(refusal.error, tns, refusal.faultcode, refusal.status)
+            return fault(refusal.error, tns, refusal.faultcode)
         except ServiceError as error:
             return fault(error, tns)
         except Exception:
@@ -75,19 +114,86 @@ class Endpoint:
 
 
 class Soap:
-    """Every service of a catalogue at its two addresses, as a WSGI application for these addresses."""
+    """Every service of a deployment at its two addresses, as a WSGI application for these addresses.
 
-    def __init__(self, settings: Settings, catalogue: Catalogue, jobs: Jobs) -> None:
-        self.settings, self.catalogue = settings, catalogue
-        self._endpoints = {name: Endpoint(service, jobs) for name, service in catalogue.services.items()}
-        self._paths: dict[str, str] = {}
-        for name in (*catalogue.services, *catalogue.broken):
-            for path in (f"/{name.lower()}/{name}", f"/{name}"):
-                self._paths[path] = name
+    Polls are answered by what was found last; starts and WSDLs look whether the service's file has changed. What was
+    started stays reachable when its file breaks or goes: by the signature that was offered last, or by its own.
+    """
+
+    def __init__(self, settings: Settings, offered: Kept, jobs: Jobs) -> None:
+        self.settings, self.offered, self.jobs = settings, offered, jobs
+        # A worker has many threads, for aborts and messages wait. But polls only read small files, and threads that
+        # each want Python's own lock again after each read take twice the time. Those that ask Redis wait for it.
+        self.polls_in_turn: AbstractContextManager[Any] = nullcontext() if settings.redis_url else threading.Lock()
+        self._turn = threading.Lock()
+        self._endpoints: dict[str, Endpoint] = {}  # by the service's name
+        self._others: OrderedDict[str, Endpoint] = OrderedDict()  # by their signatures
 
     def serves(self, path: str) -> bool:
         """Whether a path below the context root, without a slash at its end, is a service's."""
-        return path in self._paths or (path.lower().endswith(".wsdl") and path[: -len(".wsdl")] in self._paths)
+        return self._name(path) is not None
+
+    def _name(self, path: str) -> str | None:
+        """The service whose address a path is."""
+        parts = _ADDRESS.fullmatch(path)
+        if parts is None or (parts[1] is not None and parts[1] != parts[2].lower()):
+            return None
+        name = parts[2]
+        if _has(self.offered.last(), name):
+            return name
+        # a file may have come since: what it offers is then known, or that it is being imported
+        return name if name not in _PAGES and _has(self.offered.now(wait=0.0), name) else None
+
+    def endpoint(self, name: str) -> Endpoint | None:
+        """The service as it was found last, or as it was when it was offered last; None where that isn't known."""
+        service = self.offered.last().known(name)
+        if service is None:
+            return None
+        made = self._endpoints.get(name)
+        if made is None or made.service is not service:
+            with self._turn:
+                made = self._endpoints.get(name)
+                if made is None or made.service != service:
+                    made = self._endpoints[name] = Endpoint(
+                        service, self, lambda: self.offered.last().refusal(service.name)
+                    )
+                made.service = service  # the same; next time it is seen at once
+        return made
+
+    def newest(self, name: str) -> Endpoint | None:
+        """As `endpoint`, after a look whether the service's file has changed."""
+        self.offered.now(name)
+        return self.endpoint(name)
+
+    def other(self, service: Service) -> Endpoint:
+        """Of a signature that an execution began with."""
+        key = repr(service)
+        with self._turn:
+            made = self._others.pop(key, None) or Endpoint(
+                service, self, lambda: f"{service.name} has changed since; read its WSDL anew for a new execution."
+            )
+            self._others[key] = made
+            if len(self._others) > OTHERS_MAX:
+                self._others.popitem(last=False)
+            return made
+
+    def other_for(self, endpoint: Endpoint, body: bytes) -> Endpoint | None:
+        """Who may understand a call that `endpoint` doesn't: the edited file, or the execution that it names."""
+        newest = self.newest(endpoint.service.name)
+        if newest is not None and newest is not endpoint:
+            return newest
+        return self.of_execution(endpoint.service.name, body)
+
+    def of_execution(self, name: str, body: bytes) -> Endpoint | None:
+        """By the signature of the execution that a call names; None where it names none of this service."""
+        try:
+            request = self.jobs.records.request(folder_name(service_id_in(body)))
+        except ServiceError:
+            return None
+        if request is None or request.service.lower() != name.lower():
+            return None
+        service = began_with(request)
+        return self.other(service) if service is not None else None
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """WSGI (PEP 3333)."""
@@ -96,7 +202,7 @@ class Soap:
         except Exception:
             incident = os.urandom(4).hex()
             log.exception("incident %s", incident)
-            answer = fault(faults.internal(incident), "urn:labwaiter")
+            answer = _plain("500 Internal Server Error", faults.internal(incident).message)
         headers = [("Content-Type", answer.kind), ("Content-Length", str(len(answer.body))), *answer.headers]
         start_response(answer.status, headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
@@ -104,31 +210,48 @@ class Soap:
     def _answer(self, environ: dict[str, Any]) -> Answer:
         path, here = public.path_of(environ, self.settings), public.root(environ, self.settings)
         method = environ["REQUEST_METHOD"]
-        asks_wsdl = environ.get("QUERY_STRING", "").split("=")[0].lower() == "wsdl"
+        asked = parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)
+        asks_wsdl = any(key.lower() == "wsdl" for key, _ in asked)  # beside what callers add to get past caches
         if path.lower().endswith(".wsdl"):
             path, asks_wsdl = path[: -len(".wsdl")], True
-        name = self._paths[path]
+        name = self._name(path)
         if method == "OPTIONS":
             return Answer("204 No Content", b"", headers=_ALLOW)
-        if method not in ("GET", "HEAD", "POST"):
+        if method not in ("GET", "HEAD", "POST") or name is None:
             return _plain("405 Method Not Allowed", "A SOAP service takes POST, and GET for its ?wsdl.", _ALLOW)
-        if broken := self.catalogue.broken.get(name):
-            return _unavailable(broken)
+        if not here and (method == "POST" or asks_wsdl):
+            return _plain("400 Bad Request", NO_ADDRESS)
+        endpoint = self.endpoint(name) if method == "POST" else self.newest(name)
+        if endpoint is None:
+            return self._unavailable(name, environ, here)
         if method == "POST":
-            public.HERE.set(here)
-            return self._endpoints[name].post(environ)
+            return endpoint.post(environ, here)
         if asks_wsdl:
-            return self._endpoints[name].wsdl(here + path)
+            return endpoint.wsdl(here + path)
         return _plain(
             "405 Method Not Allowed",
             f"{name} is a SOAP service: POST calls to this address, or GET {here}{path}?wsdl for its description.",
             _ALLOW,
         )
 
+    def _unavailable(self, name: str, environ: dict[str, Any], here: str) -> Answer:
+        """Of a service that can't be offered, and of which nobody knows what it was like."""
+        error = Unavailable(self.offered.now(name).refusal(name))
+        if environ["REQUEST_METHOD"] == "POST":
+            if (endpoint := self.endpoint(name)) is not None:  # it is right again
+                return endpoint.post(environ, here)
+            try:
+                body = read_body(environ)
+            except Refused as refusal:
+                return fault(refusal.error, "urn:labwaiter", refusal.faultcode)
+            if (endpoint := self.of_execution(name, body)) is not None:
+                return endpoint.reply(body, here, final=True)
+            return fault(error, spoken_namespace(body) or "urn:labwaiter")  # the caller knows it, we don't
+        return _plain("503 Service Unavailable", error.message)
 
-def _unavailable(broken: Broken) -> Answer:
-    error = Unavailable(f"The service {broken.name} is not available: {broken.reason}")
-    return fault(error, "urn:labwaiter", status="503 Service Unavailable")
+
+def _has(catalogue: Catalogue, name: str) -> bool:
+    return name in catalogue.services or name in catalogue.broken or name in catalogue.gone
 
 
 def _plain(status: str, text: str, headers: tuple[tuple[str, str], ...] = ()) -> Answer:

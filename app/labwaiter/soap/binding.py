@@ -1,29 +1,28 @@
-"""Spyne: the service's classes, the carrying out of a call, and the form of its answer.
+"""Spyne: the service's classes for its WSDL, and the form of its answers.
 
-For carrying out, every input and output is a text to Spyne: what a value may be is judged by
-`parameter`, for Spyne takes ``1_0`` and ``٣`` for integers. For the WSDL the types are real.
+What a call holds was read and judged at the door (Spyne takes ``1_0`` and ``٣`` for integers), and no call is parsed a
+second time: Spyne writes each operation's answer once, with signs where its texts stand, and what is answered goes
+between the pieces (tests/soap/test_answers_form.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Sequence
 from typing import Any
 
-from lxml import etree
 from spyne.application import Application
 from spyne.context import MethodContext
 from spyne.decorator import srpc
-from spyne.model.fault import Fault
 from spyne.model.primitive import Boolean, Double, Integer32, Unicode
 from spyne.protocol.soap import Soap11
 from spyne.server._base import ServerBase
 from spyne.service import ServiceBase
 
-from ..errors import ServiceError
+from ..contract import STATUS_PAGE, Operation
 from ..parameter import Parameter
 from ..service import Service
-from .faults import SOAP_11, carried
-from .operations import ABORT, NOTIFY, signatures
+from .faults import carried, escaped
 
 _TYPES = {
     "text": Unicode,
@@ -33,16 +32,7 @@ _TYPES = {
     "float": Double,
     "boolean": Boolean,
 }
-CarryOut = Callable[[str, dict[str, str | None]], list[str]]  # operation, its texts → outputs' texts
-_XSI_NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
-
-
-class Raised(Fault):  # type: ignore[misc]
-    """One of our errors on its way through Spyne."""
-
-    def __init__(self, error: ServiceError) -> None:
-        super().__init__(f"{error.side}.{error.code}", error.message)
-        self.error = error
+_SIGN = "labwaiter-text-{}-here"
 
 
 class Loopless(ServerBase):  # type: ignore[misc]
@@ -51,59 +41,48 @@ class Loopless(ServerBase):  # type: ignore[misc]
     transport = "http://schemas.xmlsoap.org/soap/http"
 
 
-class Binding:
-    """One service as Spyne carries it out."""
+class Answers:
+    """The answers of a service's operations."""
 
-    def __init__(self, service: Service, carry_out: CarryOut) -> None:
-        self.service = service
-        self._server = Loopless(application(service, carry_out))
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._server = Loopless(application(service, typed=False))
+        self._pieces = {name: self._cut(operation) for name, operation in service.operations.items()}
 
-    def answer(self, operation: str, texts: dict[str, str | None]) -> bytes:
-        """Carry a call out and write its answer's envelope.
+    def envelope(self, operation: str, texts: Sequence[str]) -> bytes:
+        """The answer of an operation whose outputs have these texts."""
+        first, *others = self._pieces[operation]
+        outputs = self._service.operations[operation].outputs
+        parts = [first]
+        for output, text, piece in zip(outputs, texts, others, strict=True):
+            parts += [(text if output is STATUS_PAGE else escaped(text)).encode(), piece]  # the page is long
+        return b"".join(parts)
 
-        Raises:
-            ServiceError: what the caller is told instead.
-        """
+    def written(self, operation: str, texts: Sequence[str]) -> bytes:
+        """The same, written by Spyne."""
         context = MethodContext(self._server, MethodContext.SERVER)
-        context.in_string = [self._envelope(operation, texts)]
-        context = self._server.generate_contexts(context)[0]
-        if context.in_error is None:
-            self._server.get_in_object(context)
-        if context.in_error is None:
-            self._server.get_out_object(context)
-        error = context.in_error or context.out_error
-        if isinstance(error, Raised):
-            raise error.error
-        if error is not None:
-            raise RuntimeError(f"Spyne: {error}")  # nothing that a caller could have done passes the door
+        context.method_request_string = f"{{{self._service.namespace}}}{operation}"
+        (context,) = self._server.app.in_protocol.generate_method_contexts(context)
+        context.out_object = [carried(text) for text in texts]
         self._server.get_out_string(context)
         return b"".join(context.out_string)
 
-    def _envelope(self, operation: str, texts: dict[str, str | None]) -> bytes:
-        """The call as the door understood it, in the plainest form there is."""
-        tns = self.service.namespace
-        envelope = etree.Element(f"{{{SOAP_11}}}Envelope", nsmap={"s": SOAP_11, "t": tns})
-        call = etree.SubElement(etree.SubElement(envelope, f"{{{SOAP_11}}}Body"), f"{{{tns}}}{operation}")
-        for name, text in texts.items():
-            child = etree.SubElement(call, f"{{{tns}}}{name}")
-            if text is None:
-                child.set(_XSI_NIL, "true")
-            else:
-                child.text = carried(text)
-        written: bytes = etree.tostring(envelope, encoding="UTF-8")
-        return written
+    def _cut(self, operation: Operation) -> list[bytes]:
+        signs = [_SIGN.format(number) for number in range(len(operation.outputs))]
+        rest, pieces = self.written(operation.name, signs), []
+        for sign in signs:
+            piece, _, rest = rest.partition(sign.encode())
+            pieces.append(piece)
+        return [*pieces, rest]
 
 
-def application(service: Service, carry_out: CarryOut | None) -> Application:
-    """The Spyne application of a service: typed, for its WSDL, or of texts, for carrying out.
+def application(service: Service, typed: bool) -> Application:
+    """The Spyne application of a service.
 
     Args:
-        carry_out: who carries calls out; None for the WSDL's.
+        typed: with real types, for its WSDL; else every value is a text, as for its answers.
     """
-    methods = {
-        name: _method(name, inputs, outputs, service, carry_out)
-        for name, (inputs, outputs) in signatures(service).items()
-    }
+    methods = {name: _method(operation, service, typed) for name, operation in service.operations.items()}
     spoken = type(service.name, (ServiceBase,), methods)
     return Application(
         [spoken],
@@ -114,45 +93,24 @@ def application(service: Service, carry_out: CarryOut | None) -> Application:
     )
 
 
-def _method(
-    name: str, inputs: tuple[str, ...], outputs: tuple[str, ...], service: Service, carry_out: CarryOut | None
-) -> Any:
-    if carry_out is None:
-        known = {p.name: p for p in service.inputs}
-        results = {p.name: p for p in service.outputs}
-        types = [_typed(known.get(i, Parameter(i, "text", mandatory=i != "extraParameters"))) for i in inputs]
-        returns = [
-            Boolean(min_occurs=1, nillable=False) if name == ABORT else _output(results.get(o, Parameter(o, "text")))
-            for o in outputs
-        ]
+def _method(operation: Operation, service: Service, typed: bool) -> Any:
+    inputs, outputs = operation.names()
+    if typed:
+        types, returns = [_typed(p) for p in operation.inputs], [_output(p) for p in operation.outputs]
     else:
         types, returns = [Unicode] * len(inputs), [Unicode(min_occurs=1)] * len(outputs)
 
-    def method(*values: str | None) -> Any:
-        assert carry_out is not None
-        try:
-            texts = carry_out(name, dict(zip(inputs, values, strict=True)))
-        except ServiceError as error:
-            raise Raised(error) from error
-        answer = [carried(text) for text in texts]
-        return answer if len(answer) > 1 else answer[0]
+    def method(*values: str) -> Any:
+        raise NotImplementedError  # nothing is carried out by Spyne
 
-    method.__name__ = name
-    method.__doc__ = _doc(name, service)
+    method.__name__ = operation.name
+    method.__doc__ = operation.words
     return srpc(
         *types,
         _args=list(inputs),
         _returns=returns if len(returns) > 1 else returns[0],
         **({"_out_variable_names": list(outputs)} if len(outputs) > 1 else {"_out_variable_name": outputs[0]}),
     )(method)
-
-
-def _doc(operation: str, service: Service) -> str:
-    return {
-        service.operation: service.doc or f"Start an execution of {service.name}.",
-        ABORT: "Stop an execution: true once it is gone, false if it will be; then ask again.",
-        NOTIFY: "Send a message to an execution: its reply, or the message's number.",
-    }.get(operation, "The status page of an execution in base64, UNCHANGED, or COMPLETED with the outputs.")
 
 
 def _typed(parameter: Parameter) -> Any:
@@ -178,7 +136,9 @@ def _output(parameter: Parameter) -> Any:
 
 
 def _facet(parameter: Parameter, value: float | None) -> float | int | None:
-    return int(value) if value is not None and parameter.kind == "int" else value
+    if value is None or math.isinf(value):
+        return None
+    return int(value) if parameter.kind == "int" else value
 
 
 def _given(**facets: Any) -> dict[str, Any]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
+from .. import errors
 from ..errors import InvalidParameter, ServiceError, Unavailable
 
 SOAP_11 = "http://schemas.xmlsoap.org/soap/envelope/"
 XML_TYPE = "text/xml; charset=utf-8"
 FAULT = "ServiceFault"
+MUST_UNDERSTAND = "MustUnderstand"  # the faultcode
 # what XML 1.0 can't carry, in any spelling (section 2.2)
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -29,16 +30,16 @@ class Answer:
 
 
 class Refused(Exception):
-    """A request that gets no operation: the fault, and its own faultcode or HTTP status where the rules ask for one."""
+    """A request that gets no operation: the fault, and its own faultcode where SOAP asks for one."""
 
-    def __init__(self, error: ServiceError, faultcode: str = "", status: str = "500 Internal Server Error") -> None:
+    def __init__(self, error: ServiceError, faultcode: str = "") -> None:
         super().__init__(error.message)
-        self.error, self.faultcode, self.status = error, faultcode, status
+        self.error, self.faultcode = error, faultcode
 
 
-def refused(message: str, **how: Any) -> Refused:
+def refused(message: str, faultcode: str = "") -> Refused:
     """A request that can't be understood."""
-    return Refused(InvalidParameter(message), **how)
+    return Refused(InvalidParameter(message), faultcode)
 
 
 def carried(text: str) -> str:
@@ -52,29 +53,33 @@ def escaped(text: str) -> str:
     return text.replace("\r", "&#13;")
 
 
-def fault(
-    error: ServiceError, namespace: str, faultcode: str = "", status: str = "500 Internal Server Error"
-) -> Answer:
+def fault(error: ServiceError, namespace: str, faultcode: str = "") -> Answer:
     """The answer that says what was wrong.
+
+    HTTP's status is 500 for every fault (SOAP 1.1, section 6.2; WS-I BP 1.1, R1126): of an answer with another one
+    toolkits don't read the body.
 
     Args:
         namespace: the target namespace of the service: the declared fault is an element of it.
         faultcode: instead of Client.<code> or Server.<code>.
-        status: HTTP's; SOAP 1.1 wants 500 for every fault (section 6.2).
     """
     code, why = error.code, escaped(error.message)
+    detail = (
+        f'<detail><tns:{FAULT} xmlns:tns="{escaped(namespace)}"><tns:errorCode>{code}</tns:errorCode>'
+        f"<tns:description>{why}</tns:description></tns:{FAULT}></detail>"
+    )
+    if faultcode == MUST_UNDERSTAND:  # an error of a header entry: section 4.4 forbids a detail
+        detail = ""
     text = (
         "<?xml version='1.0' encoding='UTF-8'?>\n"
         f'<soap11env:Envelope xmlns:soap11env="{SOAP_11}"><soap11env:Body><soap11env:Fault>'
         f"<faultcode>soap11env:{faultcode or f'{error.side}.{code}'}</faultcode>"
-        f"<faultstring>{why}</faultstring>"
-        f'<detail><tns:{FAULT} xmlns:tns="{escaped(namespace)}"><tns:errorCode>{code}</tns:errorCode>'
-        f"<tns:description>{why}</tns:description></tns:{FAULT}></detail>"
+        f"<faultstring>{why}</faultstring>{detail}"
         "</soap11env:Fault></soap11env:Body></soap11env:Envelope>"
     )
-    return Answer(status, text.encode())
+    return Answer("500 Internal Server Error", text.encode())
 
 
 def internal(incident: str) -> Unavailable:
     """What a caller hears of our own mistakes."""
-    return Unavailable(f"The service has met an error of its own; the administrator finds it in the log as {incident}.")
+    return Unavailable(errors.internal(incident))

@@ -1,8 +1,9 @@
-"""The four operations of every service, over the verbs: texts in, texts out."""
+"""The operations of every service (`contract`), over the verbs: texts in, texts out."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import logging
 import threading
@@ -10,88 +11,101 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
-from ..errors import MissingParameter
+from ..caller import Caller
+from ..contract import EXTRA_PARAMETERS, MESSAGE, SERVICE_ID, SESSION_TOKEN
+from ..errors import InvalidParameter, MissingParameter, ServiceError, Unavailable
 from ..jobs import Jobs, Status
 from ..page import render
-from ..parameter import text_of
-from ..public import HERE
+from ..page.words import in_url, printable
+from ..parameter import TEXT_MAX, text_of
 from ..record import View
 from ..service import Service
 
 log = logging.getLogger("labwaiter.soap")
-STATUS, ABORT, NOTIFY = "getServiceStatus", "abortService", "notifyService"
 COMPLETED, UNCHANGED = "COMPLETED", "UNCHANGED"
 UNCHANGED_SECONDS = 60.0
 Texts = dict[str, str | None]
 
 
-def signatures(service: Service) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Operation → the names of its inputs and of its outputs, in the contract's order."""
-    outputs = ("status_base64", *(p.name for p in service.outputs))
-    own = tuple(p.name for p in service.inputs)
-    return {
-        service.operation: (("serviceID", "sessionToken", *own, "extraParameters"), outputs),
-        STATUS: (("serviceID", "sessionToken"), outputs),
-        ABORT: (("serviceID", "sessionToken"), ("success",)),
-        NOTIFY: (("sessionToken", "serviceID", "message"), ("response",)),
-    }
+class BeganOtherwise(ServiceError):
+    """An execution began with another signature than these operations': its answers have another form. Never told."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(service.name)
+        self.service = service
 
 
 class Operations:
     """One service's operations. Each takes what the caller gave and returns the outputs' texts."""
 
-    def __init__(self, service: Service, jobs: Jobs) -> None:
-        self.service, self.jobs = service, jobs
+    def __init__(self, service: Service, jobs: Jobs, refusal: Callable[[], str] = str) -> None:
+        """
+        Args:
+            refusal: why nothing new of this service can be started now; "" where it can.
+        """
+        self.service, self.jobs, self._refusal = service, jobs, refusal
         self._seen = Seen()
-        self._by_name: dict[str, Callable[[Texts], list[str]]] = {
-            service.operation: self.start,
-            STATUS: self.status,
-            ABORT: self.abort,
-            NOTIFY: self.notify,
+        self._by_name: dict[str, Callable[[Texts, Caller], list[str]]] = {
+            name: getattr(self, operation.verb) for name, operation in service.operations.items()
         }
 
-    def call(self, operation: str, texts: Texts) -> list[str]:
-        """Carry one out. Raises errors.ServiceError."""
-        return self._by_name[operation](texts)
+    def call(self, operation: str, texts: Texts, caller: Caller) -> list[str]:
+        """Carry one out. Raises errors.ServiceError, BeganOtherwise."""
+        mandatory(texts, SESSION_TOKEN.name)
+        return self._by_name[operation](texts, caller)
 
-    def start(self, texts: Texts) -> list[str]:
+    def start(self, texts: Texts, caller: Caller) -> list[str]:
         """The start operation."""
-        service_id, token = mandatory(texts, "serviceID"), mandatory(texts, "sessionToken")
+        service_id = mandatory(texts, SERVICE_ID.name)
         own = {p.name: texts.get(p.name) for p in self.service.inputs}
-        answer = self.jobs.start(self.service, service_id, own, texts.get("extraParameters"), address=HERE.get())
+        bounded(texts, EXTRA_PARAMETERS.name)
+        extra, refusal = texts.get(EXTRA_PARAMETERS.name), self._refusal()
+        answer = self.jobs.start(self.service, service_id, own, extra, caller, refusal)
         log.info("%s: start %r", self.service.name, service_id)
-        return self._outputs(answer, service_id, token)
+        return self._outputs(answer, service_id, caller)
 
-    def status(self, texts: Texts) -> list[str]:
+    def status(self, texts: Texts, caller: Caller) -> list[str]:
         """getServiceStatus."""
-        service_id, token = mandatory(texts, "serviceID"), mandatory(texts, "sessionToken")
-        return self._outputs(self.jobs.status(self.service, service_id), service_id, token)
+        service_id = mandatory(texts, SERVICE_ID.name)
+        return self._outputs(self.jobs.status(self.service, service_id, caller), service_id, caller)
 
-    def abort(self, texts: Texts) -> list[str]:
+    def abort(self, texts: Texts, caller: Caller) -> list[str]:
         """abortService."""
-        service_id, _ = mandatory(texts, "serviceID"), mandatory(texts, "sessionToken")
+        service_id = mandatory(texts, SERVICE_ID.name)
         gone = self.jobs.abort(self.service, service_id)
         log.info("%s: abort %r: %s", self.service.name, service_id, gone)
         return [text_of(gone)]
 
-    def notify(self, texts: Texts) -> list[str]:
+    def notify(self, texts: Texts, caller: Caller) -> list[str]:
         """notifyService."""
-        mandatory(texts, "sessionToken")
-        service_id, message = mandatory(texts, "serviceID"), mandatory(texts, "message")
+        service_id, message = mandatory(texts, SERVICE_ID.name), mandatory(texts, MESSAGE.name)
         response = self.jobs.notify(self.service, service_id, message)
         log.info("%s: message for %r", self.service.name, service_id)
         return [response]
 
-    def _outputs(self, answer: Status, service_id: str, token: str) -> list[str]:
-        outputs = [text_of(value) for value in answer.outputs.values()]
+    def _outputs(self, answer: Status, service_id: str, caller: Caller) -> list[str]:
+        if answer.service is not self.service and answer.service.form != self.service.form:
+            raise BeganOtherwise(answer.service)
+        files = {p.name for p in answer.service.outputs if p.kind == "file"}
+        outputs = [named(value) if name in files else text_of(value) for name, value in answer.outputs.items()]
         if answer.completed:
             return [COMPLETED, *outputs]
-        if self.service.unchanged and self._seen.before(answer.view, service_id, token):
+        if answer.service.unchanged and self._seen.before(answer.view, service_id, caller.token):
             return [UNCHANGED, *outputs]
-        files_at = HERE.get() + self.jobs.exchange.link(answer.view.record.name) if answer.view.files else ""
-        page = render(answer.view, self.service, files_at)
-        return [base64.b64encode(page.encode("utf-8", "replace")).decode(), *outputs]
+        files_at = ""
+        if answer.view.files:
+            with contextlib.suppress(Unavailable):  # without links.key the page says all but where they are
+                files_at = caller.public_url + self.jobs.artifacts.link(answer.view.record.name)
+        page = render(answer.view, answer.service, files_at)
+        return [base64.b64encode(printable(page).encode()).decode(), *outputs]
+
+
+def named(value: Any) -> str:
+    """A file's name as an answer carries it: one that is no text by its bytes, so that it names the file again."""
+    text = text_of(value)
+    return text if printable(text) == text else in_url(text)
 
 
 def mandatory(texts: Texts, name: str) -> str:
@@ -99,7 +113,15 @@ def mandatory(texts: Texts, name: str) -> str:
     text = texts.get(name)
     if text is None or not text.strip():
         raise MissingParameter(f"The input {name} is missing: give it a value.")
+    bounded(texts, name)
     return text
+
+
+def bounded(texts: Texts, name: str) -> None:
+    """Refuse a text that is longer than texts may be. Raises InvalidParameter."""
+    count = len(texts.get(name) or "")
+    if count > TEXT_MAX:
+        raise InvalidParameter(f"The input {name} must be at most {TEXT_MAX} characters, not {count} characters.")
 
 
 class Seen:
@@ -114,7 +136,7 @@ class Seen:
     def before(self, view: View, service_id: str, token: str) -> bool:
         """Whether this very page was the last that was sent to this caller, within a minute."""
         caller = hashlib.sha256(f"{len(service_id)} {service_id}{token}".encode("utf-8", "replace")).digest()
-        revision = hashlib.sha256(repr(replace(view, now=0.0)).encode("utf-8", "replace")).digest()
+        revision = hashlib.sha256(repr(replace(view, now=0.0, ran=None)).encode("utf-8", "replace")).digest()
         now = time.monotonic()
         with self._turn:
             known = self._sent.get(caller)

@@ -10,11 +10,12 @@ from typing import Any
 from lxml import etree
 from spyne.interface.wsdl import Wsdl11
 
-from ..parameter import Parameter, text_of
+from ..contract import LONGEST
+from ..naming import whole_in_java
+from ..parameter import TEXT_MAX, Parameter, text_of
 from ..service import Service
 from .binding import Loopless, application
 from .faults import FAULT, escaped
-from .operations import signatures
 
 WSDL = "http://schemas.xmlsoap.org/wsdl/"
 SOAP = "http://schemas.xmlsoap.org/wsdl/soap/"
@@ -26,7 +27,7 @@ _DROPPED = ("http://schemas.xmlsoap.org/wsdl/soap12/", "http://www.w3.org/2003/0
 
 def template(service: Service) -> bytes:
     """The WSDL with a placeholder for its address."""
-    spoken = application(service, None)
+    spoken = application(service, typed=True)
     Loopless(spoken)  # gives the application its transport
     document = Wsdl11(spoken.interface)
     document.build_interface_document(_ADDRESS)
@@ -60,7 +61,7 @@ def _without_unused_namespaces(root: Any) -> Any:
 
 def _sort(root: Any, service: Service) -> None:
     """The types in one order: Spyne's changes from process to process, and editors compare WSDLs."""
-    operations = [name + end for name in signatures(service) for end in ("", "Response")] + [FAULT]
+    operations = [name + end for name in service.operations for end in ("", "Response")] + [FAULT]
     kinds = ["simpleType", "complexType", "element"]
 
     def place(entry: Any) -> tuple[int, int, str]:
@@ -93,29 +94,43 @@ def _declare_fault(root: Any) -> None:
 
 
 def _keep_java_s_names_apart(root: Any, service: Service) -> None:
-    """Tell wsimport to hand on the start's request and answer whole, where both have a child of one name.
+    """Tell wsimport to hand on an operation's request and answer whole, where it would refuse their children's names.
 
-    It would make two parameters of one name and type, and refuse the WSDL where the types differ
-    (an optional input is a JAXBElement, an output is not). Other toolkits pass over the hint.
+    It makes parameters of them: none may be a word of Java, and of an input and an output of one name it makes one, and
+    refuses the WSDL where the types differ (an optional input is a JAXBElement, an output is not). Other toolkits pass
+    over the hint.
     """
-    if {p.name for p in service.inputs} & {p.name for p in service.outputs}:
-        operation = root.find(f"{{{WSDL}}}portType/{{{WSDL}}}operation[@name='{service.operation}']")
-        bindings = etree.Element(f"{{{JAXWS}}}bindings", nsmap={"jaxws": JAXWS})
-        etree.SubElement(bindings, f"{{{JAXWS}}}enableWrapperStyle").text = "false"
-        operation.find(f"{{{WSDL}}}input").addprevious(bindings)
+    for name, own in service.operations.items():
+        if whole_in_java(*own.names()):
+            operation = root.find(f"{{{WSDL}}}portType/{{{WSDL}}}operation[@name='{name}']")
+            bindings = etree.Element(f"{{{JAXWS}}}bindings", nsmap={"jaxws": JAXWS})
+            etree.SubElement(bindings, f"{{{JAXWS}}}enableWrapperStyle").text = "false"
+            operation.find(f"{{{WSDL}}}input").addprevious(bindings)
 
 
 def _document(root: Any, service: Service) -> None:
     """Units, limits and defaults in words, where workflow editors show them."""
-    said = {service.operation: service.inputs, f"{service.operation}Response": service.outputs}
-    for name, parameters in said.items():
-        for parameter in parameters:
-            path = f".//{{{XSD}}}complexType[@name='{name}']//{{{XSD}}}element[@name='{parameter.name}']"
-            for element in root.iterfind(path):
-                if text := _words(parameter, name == service.operation):
-                    annotation = etree.Element(f"{{{XSD}}}annotation")
-                    etree.SubElement(annotation, f"{{{XSD}}}documentation").text = text
-                    element.insert(0, annotation)
+    for name, operation in service.operations.items():
+        own = service.inputs if name == service.operation else ()
+        words = {p.name: _words(p, True) if p in own else _longest(p) for p in operation.inputs}
+        _annotate(root, name, words)
+    made = {p.name: _words(p, False) for p in service.outputs}
+    _annotate(root, f"{service.operation}Response", made)
+
+
+def _longest(parameter: Parameter) -> str:
+    """Of an input that every service has."""
+    return f"at most {LONGEST.get(parameter.name, TEXT_MAX)} characters"
+
+
+def _annotate(root: Any, kind: str, words: dict[str, str]) -> None:
+    """Put words to the elements of a message, by their names."""
+    for name, text in words.items():
+        path = f".//{{{XSD}}}complexType[@name='{kind}']//{{{XSD}}}element[@name='{name}']"
+        for element in root.iterfind(path) if text else ():
+            annotation = etree.Element(f"{{{XSD}}}annotation")
+            etree.SubElement(annotation, f"{{{XSD}}}documentation").text = text
+            element.insert(0, annotation)
 
 
 def _words(parameter: Parameter, is_input: bool) -> str:
@@ -129,6 +144,8 @@ def _words(parameter: Parameter, is_input: bool) -> str:
         words.append("the name of an instrument of this lab; may be left out where exactly one fits")
     elif is_input and parameter.limits:
         words.append(parameter.limits)
+    elif is_input and parameter.kind == "text":
+        words.append(f"at most {TEXT_MAX} characters")
     elif parameter.unit:
         words.append(f"in {parameter.unit}")
     if is_input and not parameter.mandatory and parameter.default is not None:

@@ -10,18 +10,23 @@ from dataclasses import dataclass
 
 from ..jobs.leases import Held
 from ..process import boot_clock, boot_id, identify, open_pidfd
-from ..record import Condition, Identity, State, move
-from .brood import Brood
-from .care import Care
-from .charge import Charge
+from ..record import Identity, State, StoredState, move
+from ..runner.main import NOT_BEGUN
+from .guard import DAMAGED
+from .keeper import WANT, Keeper
 from .nurseries import Nurseries
+from .nursery_handle import NurseryHandle
 from .queue import Queue, Waiting
+from .running_job import RunningJob
 
 log = logging.getLogger("labwaiter.supervisor")
 UNREADABLE = "The execution could not be started: its record is damaged."
 VANISHED_SECONDS = 2.0  # an editor may empty the file before it writes it
 VANISHED = "The execution could not be started: the instrument {} is no longer in lab.toml."
 DISK_FULL = "The execution could not be started: the disk is full or can't be written."
+TRIES = 5  # processes that may end before the work begins, other than for want of something
+NEVER_BEGAN = f"The execution could not be started: its process ended {TRIES} times before the work began."
+LONGEST_PAUSE = 5.0  # s between two tries while processes or memory are wanting
 
 
 @dataclass
@@ -29,44 +34,43 @@ class Forking:
     """A job that the nursery was asked to fork."""
 
     waiting: Waiting
-    brood_pid: int
+    nursery_pid: int
 
 
 class Admission:
     """Starts who waits, as far as the limits and the instruments let them."""
 
-    def __init__(self, queue: Queue, care: Care, nurseries: Nurseries) -> None:
-        self.queue, self.care, self.nurseries = queue, care, nurseries
-        self.leases, self.store = care.leases, care.store
+    def __init__(self, queue: Queue, keeper: Keeper, nurseries: Nurseries) -> None:
+        self.queue, self.keeper, self.nurseries = queue, keeper, nurseries
+        self.leases, self.store = keeper.leases, keeper.store
         self.forking: dict[str, Forking] = {}
         # instruments that are no longer in lab.toml, and since when, boot clock, s
         self.vanished: dict[str, float] = {}
+        self._tries: dict[str, int] = {}  # of jobs whose processes ended before their work began
+        self._pause = 0.0  # s
+        self._not_before = 0.0  # boot clock, s
 
     @property
-    def _running(self) -> list[str]:
+    def running(self) -> list[str]:
         """The services of the jobs that take a place among the running."""
-        running = [charge.service for charge in self.care.charges.values()]
+        running = [running_job.service for running_job in self.keeper.running_jobs.values()]
         return running + [forking.waiting.service for forking in self.forking.values()]
 
     def admit(self) -> None:
         """Have all forked that may begin. Their leases are written first."""
         self._refuse_vanished()
+        if boot_clock() < self._not_before:
+            return
         contested: set[str] = set()  # somebody was faster, or is just at it: the next tick looks again
         while self.queue:
-            brood = self.nurseries.ready()
-            if brood is None:
+            nursery_handle = self.nurseries.ready()
+            if nursery_handle is None:
                 return
-            limits = {name: rules.at_once for name, rules in brood.offers.items()}
             taken, shut = self._not_free()
-            one = self.queue.next(self._running, limits, taken | contested, shut)
+            one = self.queue.next(self.running, taken | contested, shut)
             if one is None:
                 return
             self.queue.remove(one.name)
-            if one.service not in brood.offers:
-                why = brood.broken.get(one.service) or "this deployment no longer offers it."
-                why = f"The service {one.service} is not available: {why}"
-                self.care.write_end(one.name, Condition(), State.FAILED, why)
-                continue
             try:
                 if not self.leases.take(one.name, one.instruments):
                     self.queue.add(one)
@@ -74,28 +78,31 @@ class Admission:
                     continue
             except OSError:
                 log.exception("%s can't be started: its leases can't be written", one.name)
-                self.care.write_end(one.name, Condition(), State.FAILED, DISK_FULL)
+                self.keeper.write_end(one.name, StoredState(), State.FAILED, DISK_FULL)
                 continue
             try:
-                brood.wire.send({"do": "fork", "name": one.name, "service": one.service})
+                nursery_handle.channel.send({"do": "fork", "name": one.name})
             except OSError:
                 self._give_back(one)
                 return
-            self.forking[one.name] = Forking(one, brood.pid)
+            self.forking[one.name] = Forking(one, nursery_handle.pid)
 
     def _not_free(self) -> tuple[set[str], set[str]]:
         """The instruments that a job or what clears up after it has, and those that only a person frees."""
-        taken = self.care.instruments
+        taken = self.keeper.instruments
         shut: set[str] = set()
         if self.queue.needs:
             for name, lease in self.leases.all().items():
                 (shut if lease.how in (Held.UNSAFE, Held.RESERVED) else taken).add(name)
+        lab = self.keeper.lab.now() if taken or shut else None
+        if lab is not None:  # one device may stand in lab.toml under two names
+            taken, shut = ({twin for name in names for twin in lab.twins(name)} for names in (taken, shut))
         return taken, shut
 
     def _refuse_vanished(self) -> None:
         """Whoever waits for an instrument that is no longer in lab.toml would wait for ever."""
         needs = self.queue.needs
-        lab = self.care.lab.now() if needs else None
+        lab = self.keeper.lab.now() if needs else None
         if lab is None:
             self.vanished.clear()
             return
@@ -106,7 +113,12 @@ class Admission:
             over = [one for one in instruments if now - self.vanished.get(one, now) > VANISHED_SECONDS]
             if over:
                 self.queue.remove(name)
-                self.care.write_end(name, Condition(), State.FAILED, VANISHED.format(over[0]))
+                self.keeper.write_end(name, StoredState(), State.FAILED, VANISHED.format(over[0]))
+
+    def _want(self) -> None:
+        """Something that a process needs is wanting: the next one is tried after a pause."""
+        self._pause = min(LONGEST_PAUSE, 2 * self._pause or 0.25)
+        self._not_before = boot_clock() + self._pause
 
     def _give_back(self, one: Waiting) -> None:
         """It did not begin: it waits again, and holds nothing."""
@@ -118,45 +130,94 @@ class Admission:
         for name in instruments:
             self.leases.free(name)
 
-    def refused(self, name: str) -> None:
-        """The nursery can't read its request."""
+    def refused(self, name: str, why: str) -> None:
+        """The nursery can't read its request ("record"), or can't fork just now ("processes"): then it waits again."""
         forking = self.forking.pop(name, None)
-        if forking is not None:
+        if forking is None:
+            return
+        damaged = False
+        if why == "record":
+            try:
+                damaged = self.store.request(name) is None
+            except DAMAGED:
+                damaged = True
+            except OSError:
+                damaged = False  # it can't be read now
+        if damaged:
             self._free(forking.waiting.instruments)
-        self.care.write_end(name, Condition(), State.FAILED, UNREADABLE)
+            self.keeper.write_end(name, StoredState(), State.FAILED, UNREADABLE)
+            return
+        log.warning("%s: there is no process for it now; it is tried again", name)
+        self._give_back(forking.waiting)
+        self._want()
 
     def unreleased(self, name: str) -> None:
-        """A process has ended; where it was never released, its job waits again."""
+        """A process has ended, or can't be let go; where it was never released, its job waits again."""
         if name in self.forking:
             self._give_back(self.forking.pop(name).waiting)
+            self._want()
 
-    def lost(self, brood: Brood) -> None:
+    def unbegun(self, running_job: RunningJob) -> None:
+        """A process has ended before it began the work: the job waits again, unless that is so each time."""
+        if running_job.status != NOT_BEGUN:
+            self._tries[running_job.name] = self._tries.get(running_job.name, 0) + 1
+        if self._tries.get(running_job.name, 0) >= TRIES:
+            del self._tries[running_job.name]
+            self.keeper.write_end(running_job.name, running_job.condition, State.FAILED, NEVER_BEGAN)
+            return
+        try:
+            self.keeper.wait_again(running_job.name)
+        except OSError:
+            log.exception("%s: that it waits again can't be written", running_job.name)
+        self._want()
+        self.queue.add(
+            Waiting(
+                running_job.created, running_job.name, running_job.service, running_job.instruments, running_job.rules
+            )
+        )
+
+    def lost(self, nursery_handle: NurseryHandle) -> None:
         """A nursery has died: its forks' release pipes with it, so they do nothing."""
-        for name in [n for n, f in self.forking.items() if f.brood_pid == brood.pid]:
+        for name in [n for n, f in self.forking.items() if f.nursery_pid == nursery_handle.pid]:
             self._give_back(self.forking.pop(name).waiting)
 
-    def forked(self, brood: Brood, name: str, pid: int, start_ticks: int, release: int) -> Charge | None:
+    def forked(
+        self, nursery_handle: NurseryHandle, name: str, pid: int, start_ticks: int, release: int
+    ) -> RunningJob | None:
         """Have the runner's identity on disk, then let it begin. Unreleased it leaves undone: None."""
         forking = self.forking.pop(name, None)
         if forking is None:
             return None
         now, clock = time.time(), boot_clock()
-        runner = identify(pid) or Identity(pid, start_ticks, boot_id())
-        condition = move(Condition(), State.RUNNING, since=now, started=now, started_boot=clock, runner=runner)
-        service = forking.waiting.service
-        charge = Charge(name, service, brood.offers[service], condition, brood_pid=brood.pid, moved_at=clock)
-        charge.instruments = forking.waiting.instruments
         try:
-            self.care.write(name, condition)
+            runner = identify(pid) or Identity(pid, start_ticks, boot_id())
+            pidfd = open_pidfd(runner)
+        except WANT as want:
+            log.warning("%s: its process can't be watched now (%s); it is tried again", name, want)
+            self._give_back(forking.waiting)
+            self._want()
+            return None
+        condition = move(
+            StoredState(marks_begin=True), State.RUNNING, since=now, started=now, started_boot=clock, runner=runner
+        )
+        waiting = forking.waiting
+        running_job = RunningJob(
+            name, waiting.service, waiting.rules, condition, nursery_pid=nursery_handle.pid, moved_at=clock
+        )
+        running_job.instruments, running_job.created, running_job.pidfd = waiting.instruments, waiting.created, pidfd
+        try:
+            self.keeper.write(name, condition)
         except OSError:
             log.exception("%s can't be started: its state can't be written", name)
-            self._free(charge.instruments)
-            self.care.write_end(name, Condition(), State.FAILED, DISK_FULL)
+            if pidfd is not None:
+                os.close(pidfd)
+            self._free(running_job.instruments)
+            self.keeper.write_end(name, StoredState(), State.FAILED, DISK_FULL)
             return None
-        if charge.instruments and self.store.polled_at(name) is not None:
+        if running_job.instruments and self.store.polled_at(name) is not None:
             self.store.polled(name)  # nobody is abandoned for the time in the queue
-        charge.pidfd = open_pidfd(runner)
-        self.care.take(charge)
+        self._pause = 0.0
+        self.keeper.take(running_job)
         with contextlib.suppress(BrokenPipeError):  # it died before it began: its exit is told
             os.write(release, b"1")
-        return charge
+        return running_job

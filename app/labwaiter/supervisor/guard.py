@@ -19,26 +19,25 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
-from ..jobs.exchange import name_of
 from ..jobs.folder import Folder
 from ..jobs.leases import Held, Lease, Leases
-from ..process import MARKER, NO_MARK, children, identify, kill, kill_marked, lives, mark_of, tell_group
+from ..process import MARKER, for_ours, identify, kill, kill_marked, lives, mark_of, once_there_is, tell_group
 from ..runner import ending
-from .charge import Charge
+from .running_job import RunningJob
 
 log = logging.getLogger("labwaiter.supervisor")
+DAMAGED = (ValueError, TypeError, KeyError)  # what a record raises that is none
 SECONDS = 20.0  # a guard that isn't done by then is ended, and what it found so far stands
 
 
 @dataclass(frozen=True)
-class Duty:
+class CleanupTask:
     """What a guard is at."""
 
     job: str = ""
     instruments: tuple[str, ...] = ()  # that it makes safe
-    charge: Charge | None = None  # the job that is settled afterwards
+    running_job: RunningJob | None = None  # the job that is settled afterwards
 
 
 def in_a_child(work: Callable[[], None], close: list[int], seconds: float = SECONDS) -> int:
@@ -67,32 +66,56 @@ def in_a_child(work: Callable[[], None], close: list[int], seconds: float = SECO
         os._exit(status)
 
 
-def clear_up(store: Folder, charge: Charge) -> None:
+def clear_up(store: Folder, running_job: RunningJob) -> None:
     """End what the job left behind, and write the end that it didn't write itself."""
-    mark = mark_of(store.root, charge.name)
-    if lives(charge.runner):
-        kill(charge.runner)
-    # a group outlives its leader; where the leader's number is somebody else's, its group is, too
-    if identify(charge.runner.pid) is None:
-        tell_group(charge.runner.pid, signal.SIGKILL)
-    left = kill_marked(mark)
+    mark = mark_of(store.root, running_job.name)
+    if running_job.condition.runner is not None:
+        with contextlib.suppress(OSError):  # what can't be seen now is looked for by its mark
+            if lives(running_job.runner):
+                kill(running_job.runner)
+            # a group outlives its leader; where the leader's number is somebody else's, its group is, too
+            if identify(running_job.runner.pid) is None:
+                tell_group(running_job.runner.pid, signal.SIGKILL)
+    _end_marked(mark, running_job.name)
+    try:
+        _write_missing_end(store, running_job)
+    except (OSError, *DAMAGED) as error:  # what is there and can't be read is told where the job is settled
+        log.warning("%s: its end can't be written (%s)", running_job.name, error)
+    except Exception:  # a full disk, or a record that can't be read, keeps no heater on
+        log.exception("%s: its end can't be written", running_job.name)
+    if running_job.instruments:
+        make_safe(store, running_job.name, running_job.instruments)
+
+
+def _end_marked(mark: str, job: str) -> None:
+    """End all that carries a job's mark; what could not be ended keeps no instrument from being made safe."""
+    try:
+        left = kill_marked(mark)
+    except OSError:
+        log.exception("%s: what it left behind can't be looked for", job)
+        return
     if left:
-        log.warning("%s: %d processes could not be ended", charge.name, left)
-    if charge.status is not None and charge.condition.stopping is None and store.end(charge.name) is None:
-        result = store.path(charge.name) / "result.txt"
-        hand_on = partial(name_of, store.root, charge.name)
-        end = ending.of_program(charge.status, result, charge.rules.outputs, hand_on)
-        try:
-            store.write_end(charge.name, end)
-        except OSError:  # a full disk keeps no heater on
-            log.exception("%s: its end can't be written", charge.name)
-    if charge.instruments:
-        make_safe(store, charge.name, charge.instruments)
+        log.warning("%s: %d processes could not be ended", job, left)
+
+
+def _write_missing_end(store: Folder, running_job: RunningJob) -> None:
+    """The end of a job whose process has ended without one, as far as its exit status tells it."""
+    if (
+        running_job.status is None
+        or running_job.condition.stopping is not None
+        or store.end(running_job.name) is not None
+    ):
+        return
+    if store.never_began(running_job.name, running_job.condition):
+        return
+    result = store.path(running_job.name) / "result.txt"
+    hand_on = partial(ending.hand_on, store.root, running_job.name)
+    store.write_end(running_job.name, ending.of_program(running_job.status, result, running_job.rules.outputs, hand_on))
 
 
 def after_orphan(store: Folder, job: str, instruments: tuple[str, ...]) -> None:
     """End what is left of a job whose supervisor died with it, then make safe what it had."""
-    kill_marked(mark_of(store.root, job))
+    _end_marked(mark_of(store.root, job), job)
     make_safe(store, job, instruments)
 
 
@@ -106,9 +129,12 @@ def make_safe(store: Folder, job: str, instruments: tuple[str, ...]) -> None:
     if not ours:
         return
     command = [sys.executable, "-m", "labwaiter.instruments.safety", *ours]
-    environment = {**os.environ, MARKER: mark_of(store.root, job)}
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, cwd="/", env=environment
+    environment = {**for_ours(os.environ), MARKER: mark_of(store.root, job)}
+    # want of processes leaves nothing on: our own time ends the waiting
+    process = once_there_is(
+        lambda: subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, cwd="/", env=environment
+        )
     )
     assert process.stdout is not None
     for line in process.stdout:
@@ -152,23 +178,6 @@ def judge(store: Folder, job: str) -> None:
 
 def tell(store: Folder, job: str, text: str) -> None:
     """Add a line to a job's log."""
-    with contextlib.suppress(OSError), open(store.path(job) / "log.txt", "a", encoding="utf-8") as log:
-        log.write(f"[{time.strftime('%H:%M:%S')}] {text}\n")
-
-
-def strays(known: set[int]) -> list[int]:
-    """Children of this process that nobody knows: what jobs left behind, without any mark.
-
-    A nursery carries NO_MARK and is none of them, whoever started it.
-    """
-    found = []
-    for pid in children():
-        if pid in known or identify(pid) is None:
-            continue
-        try:
-            environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if f"{MARKER}={NO_MARK}".encode() not in environ:
-            found.append(pid)
-    return found
+    line = f"[{time.strftime('%H:%M:%S')}] {text}\n"
+    with contextlib.suppress(OSError), open(store.path(job) / "log.txt", "ab") as log:
+        log.write(line.encode("utf-8", "backslashreplace"))

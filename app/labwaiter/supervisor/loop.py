@@ -9,22 +9,26 @@ import selectors
 import signal
 from typing import Any
 
+from ..jobs import supervisor_client
 from ..jobs.files import touch
 from ..jobs.folder import Folder
 from ..process import become_subreaper, boot_clock, lives, open_pidfd
-from ..record import ENDED, Condition, Request, State
+from ..record import ENDED, Request, State, StoredState, move, settle
 from ..settings import Settings
 from . import notify, retention
 from .admission import Admission
-from .brood import UNKNOWN, Brood
-from .care import ABORTED, DAMAGED, Care
-from .charge import Charge
-from .hearth import Hearth
+from .guard import DAMAGED
+from .keeper import ABORTED, WANT, Keeper
 from .nurseries import Nurseries
-from .queue import Notice, Queue, Waiting
+from .nursery_handle import NurseryHandle
+from .queue import Queue, QueueSnapshot, Waiting
+from .running_job import Rules, RunningJob, rules_of
 from .simulated import Simulated
+from .single_instance import SingleInstance
+from .webside import WebSideKeeper
 
 log = logging.getLogger("labwaiter.supervisor")
+WRITE_SECONDS = 10.0  # how long leaving waits for a disk that refuses how jobs ended
 TICK = 0.5  # s: how late a deadline may be noticed
 STOPPED = "The execution was stopped, because this deployment was stopped."
 WITHDRAWN = "The execution was aborted before it began."
@@ -33,64 +37,92 @@ WITHDRAWN = "The execution was aborted before it began."
 class Supervisor:
     """The one supervisor of a jobs folder."""
 
-    def __init__(self, settings: Settings, hearth: Hearth) -> None:
+    def __init__(self, settings: Settings, single_instance: SingleInstance) -> None:
         self.settings = settings
-        self.hearth = hearth
+        self.single_instance = single_instance
         self.store = Folder(settings.jobs_folder)
         self.selector = selectors.DefaultSelector()
         self.nurseries = Nurseries(settings, self.selector, self._on_nursery, self._on_nursery_lost)
-        self.care = Care(
-            self.store, hearth, self.selector, lambda: [*hearth.mine, *self.nurseries.descriptors], settings.lab
+        self.keeper = Keeper(
+            self.store,
+            single_instance,
+            self.selector,
+            lambda: [*single_instance.mine, *self.nurseries.descriptors],
+            settings.lab,
         )
+        self.keeper.on_unbegun = self._on_unbegun
         self.simulated = Simulated(settings)
-        self.queue = Queue(settings.max_running)
-        self.admission = Admission(self.queue, self.care, self.nurseries)
+        self.web_side = WebSideKeeper(settings, self.store.ours)
+        self.nurseries.descriptors_before = single_instance.descriptors_before
+        self.queue = Queue(single_instance.most_at_once(settings.max_running))
+        self.admission = Admission(self.queue, self.keeper, self.nurseries)
         self.forking = self.admission.forking
         self.leaving = False
+        self._leaves_by = 0.0  # boot clock, s: see WRITE_SECONDS
         self._knows = False  # that it is to leave, before anybody told it
         self._next_tick = 0.0
         self._next_retention = 0.0
         self._active_seen = 0
-        self.notice = Notice(self.store, settings.max_running)
+        self._unread: set[str] = set()  # jobs whose records could not be read: they are looked at again
+        self._told_unread: set[str] = set()  # those of them that the log has been told of
+        self.snapshot = QueueSnapshot(self.store, self.queue.max_running)
 
     # -- the loop -------------------------------------------------------------------------------
 
     def run(self, leaving: bool = False) -> None:
         """Serve until stopped; `leaving`: settle what is left, and nothing else."""
         become_subreaper()
-        self.selector.register(self.hearth.wake, selectors.EVENT_READ, self._on_wake)
-        self.selector.register(self.hearth.signals, selectors.EVENT_READ, self._on_signals)
-        self.simulated.look(boot_clock())
+        self.selector.register(self.single_instance.wake, selectors.EVENT_READ, self._on_wake)
+        self.selector.register(self.single_instance.signals, selectors.EVENT_READ, self._on_signals)
+        with self.keeper.waited_out("the simulated lab"):
+            self.simulated.look(boot_clock())
         self.nurseries.start()
-        for name in self.store.active_names():
-            self._look(name)
-        self.care.free_orphans()
+        with self.keeper.waited_out("a look at the executions"):
+            for name in self.store.active_names():
+                self._look(name)
+        self.keeper.free_orphans()
         notify.tell("READY=1")
         if leaving:
             self._leave()
             self._knows = True
-        while not (self.leaving and not (self.care.busy or self.forking)):
-            due = min(self._next_tick, self.notice.due)
+        while not (self.leaving and self._done()):
+            due = min(self._next_tick, self.snapshot.due)
             for key, _ in self.selector.select(max(0.0, due - boot_clock())):
-                key.data()
+                with self.keeper.waited_out("an event"):
+                    key.data()
             if boot_clock() >= self._next_tick:
-                self._tick()
+                self._next_tick = boot_clock() + TICK
+                with self.keeper.waited_out("a look round"):
+                    self._tick()
             if not self.leaving:
-                self.admission.admit()
-            self.notice.post(boot_clock(), len(self.care.charges) + len(self.forking), self.queue)
+                with self.keeper.waited_out("an admission"):
+                    self.admission.admit()
+            self.snapshot.post(boot_clock(), self.admission.running, self.queue)
+        if left := [*self.keeper.unsettled, *self.keeper.unwritten, *self._unread]:
+            log.warning("it leaves executions unsettled, whose records can't be read or written: %s", ", ".join(left))
         self.nurseries.retire()
-        self.simulated.end()
-        self.care.reap()
+        with self.keeper.waited_out("the end of the simulated lab"):
+            self.simulated.end()
+        self.keeper.reap()
+
+    def _done(self) -> bool:
+        """Whether all is settled that can be; the next supervisor tells the rest."""
+        if self.keeper.busy or self.forking:
+            return False
+        return not self.keeper.unwritten or boot_clock() >= self._leaves_by
 
     def _on_wake(self) -> None:
-        for name in self.hearth.names():
+        for word in self.single_instance.names():
+            name = word.removeprefix(supervisor_client.ABORT)
+            if name != word and (name in self.keeper.running_jobs or name in self.queue or name in self.forking):
+                self.keeper.wishes.add(name)
             if name and not name.startswith(".") and "/" not in name:
                 self._look(name)
 
     def _on_signals(self) -> None:
-        told = self.hearth.signals_told()
+        told = self.single_instance.signals_told()
         if signal.SIGCHLD in told:
-            self.care.reap()
+            self.keeper.reap()
         if told & {signal.SIGTERM, signal.SIGINT}:
             self._leave()
         if signal.SIGHUP in told and not self.leaving:
@@ -98,121 +130,172 @@ class Supervisor:
 
     def _tick(self) -> None:
         now = boot_clock()
-        self._next_tick = now + TICK
         notify.tell("WATCHDOG=1")
-        self.care.reap()
-        if not self.hearth.stands():
+        self.keeper.reap()
+        if not self.single_instance.stands():
             log.warning("the jobs folder was removed or replaced: there is nothing left to supervise")
             self.leaving = True
-            for kept in (self.care.charges, self.care.unwritten, self.forking):
+            for kept in (self.keeper.running_jobs, self.keeper.unwritten, self.keeper.unsettled, self.forking):
                 kept.clear()
             return
-        if signal.SIGHUP in self.hearth.told:
+        if signal.SIGHUP in self.single_instance.told:
             self._on_signals()
-        stamp = self.store.active_stamp()
-        if stamp != self._active_seen:
-            self._active_seen = stamp
-            for name in self.store.active_names():
+        self.keeper.check(now)
+        with self.keeper.waited_out("a look at the executions"):
+            stamp = self.store.active_stamp()
+            if stamp != self._active_seen:
+                for name in self.store.active_names():
+                    self._look(name)
+                self._active_seen = stamp
+            unread, self._unread = self._unread, set()
+            for name in [*unread, *(name for name in self.queue.names() if self.keeper.wanted_gone(name))]:
                 self._look(name)
-        for name in self.queue.names():
-            if self.store.marked(name, "abort"):
-                self._look(name)
-        self.care.check(now)
-        self.simulated.look(now)
+            self._told_unread &= self._unread
+        with self.keeper.waited_out("the simulated lab"):
+            self.simulated.look(now)
         if not self.forking:  # a fork that wasn't told yet is no stray
-            self.care.end_strays(self.nurseries.pids)
+            with self.keeper.waited_out("a look for what jobs left behind"):
+                self.keeper.end_strays(self.nurseries.pids)
         if not self.leaving:
             self.nurseries.ready()
+            with self.keeper.waited_out("the web side"):
+                self.web_side.look(now)
         if now >= self._next_retention:
             keep = self.settings.keep_seconds
             self._next_retention = now + retention.every(keep)
-            self.care.in_a_child(lambda: retention.round_of(self.store, keep))
+            self.keeper.in_a_child(lambda: retention.round_of(self.store, keep))
 
     # -- taking up --------------------------------------------------------------------------------
 
     def _look(self, name: str) -> None:
-        with self.care.alone(name):
+        with self.keeper.alone(name):
             self._look_at(name)
 
     def _look_at(self, name: str) -> None:
         """Take up a job, or what somebody wishes of it."""
-        if name in self.forking or name in self.care.unwritten:
+        if name in self.forking or name in self.keeper.unwritten or name in self.keeper.unsettled:
             return
-        abort = self.store.marked(name, "abort")
-        if name in self.care.charges:
+        abort = self.keeper.wanted_gone(name)
+        if name in self.keeper.running_jobs:
             if abort:
-                self.care.stop(self.care.charges[name], "abort", ABORTED)
+                self.keeper.stop(self.keeper.running_jobs[name], "abort", ABORTED)
             return
         if name not in self.queue:
             self._take_up(name)
         if name in self.queue and (abort or self.leaving):
             self.queue.remove(name)
-            self.care.write_end(name, Condition(), State.ABORTED, WITHDRAWN if abort else STOPPED)
+            self.keeper.write_end(name, StoredState(), State.ABORTED, WITHDRAWN if abort else STOPPED)
 
     def _take_up(self, name: str) -> None:
         """Learn of a job from its folder."""
         try:
             request, condition = self.store.request(name), self.store.condition(name)
-        except DAMAGED:
-            log.exception("%s: its record is damaged, it is left alone", name)
-            self.store.forget_active(name)
+            rules = rules_of(request, self.settings.jobs_folder) if request else Rules()
+            # an end forbids a second run, whatever became of the state
+            waits = request is not None and (condition is None or condition.state is State.QUEUED)
+            end = self.store.end(name) if waits else None
+        except (OSError, *DAMAGED) as error:
+            self._take_up_unread(name, error)
             return
         if request is None or (condition is not None and condition.state in ENDED):
             self.store.forget_active(name)
+        elif end is not None:
+            log.warning("%s: its state was lost, and it has ended: it is not run again", name)
+            ran = move(StoredState(), State.RUNNING)
+            self.keeper.write_end(name, ran, *settle(ran, end))
         elif condition is None or condition.state is State.QUEUED:
-            self.queue.add(Waiting(request.created, name, request.service, request.instruments))
+            self.queue.add(Waiting(request.created, name, request.service, request.instruments, rules))
         else:
-            self._adopt(name, request, condition)
+            self._adopt(name, request, condition, rules)
 
-    def _adopt(self, name: str, request: Request, condition: Condition) -> None:
-        """A job that a supervisor before us had started."""
-        now, service = boot_clock(), request.service
-        rules = self.nurseries.rules(service)
-        charge = Charge(name, service, rules, condition, moved_at=now, instruments=request.instruments)
-        if condition.runner is not None and lives(condition.runner) is not False:
-            charge.pidfd = open_pidfd(condition.runner)
-        self.care.take(charge)
-        if charge.pidfd is None:
-            self.care.clear_up(charge)
+    def _look_again(self, name: str, why: str) -> None:
+        """At a job of which something can't be seen now; the log is told once, as long as that lasts."""
+        if name not in self._told_unread:
+            log.warning("%s: %s", name, why)
+        self._unread.add(name)
+        self._told_unread.add(name)
+
+    def _take_up_unread(self, name: str, error: Exception) -> None:
+        """A job whose record can't be read, or is damaged: what its runner wrote of its begin tells whom to watch."""
+        damaged = not isinstance(error, OSError)
+        request, rules = None, Rules()
+        try:
+            begun = self.store.begun(name)
+            lives_on = begun is not None and begun.runner is not None and lives(begun.runner) is not False
+        except OSError as want:
+            self._look_again(name, f"its record can't be read now ({want}); nothing is done with it")
             return
-        log.info("%s goes on under pid %d; it is ours now", name, charge.runner.pid)
+        if begun is not None and (lives_on or damaged):
+            with contextlib.suppress(OSError, *DAMAGED):
+                request = self.store.request(name)
+                rules = rules_of(request, self.settings.jobs_folder) if request else rules
+            log.warning("%s: its record can't be read now (%s); it is known by its process", name, error)
+            self._adopt(name, request, begun, rules)
+        elif damaged:
+            log.error("%s: its record is damaged, it is left alone", name, exc_info=error)
+            self.store.forget_active(name)
+        else:
+            self._look_again(name, f"its record can't be read now ({error}); nothing is done with it")
+
+    def _adopt(self, name: str, request: Request | None, condition: StoredState, rules: Rules) -> None:
+        """A job that a supervisor before us had started; without its request its leases say what it has."""
+        now = boot_clock()
+        running_job = RunningJob(name, request.service if request else "", rules, condition, moved_at=now)
+        if request is not None:
+            running_job.instruments, running_job.created = request.instruments, request.created
+        else:
+            running_job.instruments = tuple(lease.instrument for lease in self.keeper.leases.of_job(name))
+        try:
+            if condition.runner is not None and lives(condition.runner) is not False:
+                running_job.pidfd = open_pidfd(condition.runner)
+        except WANT as want:  # who can't look has seen no death
+            self._look_again(name, f"whether its process lives can't be seen now ({want})")
+            return
+        self.keeper.take(running_job)
+        if running_job.pidfd is None:
+            self.keeper.clear_up(running_job)
+            return
+        log.info("%s goes on under pid %d; it is ours now", name, running_job.runner.pid)
         if condition.stopping is not None:
-            charge.kill_at = now + charge.rules.grace
-        elif self.store.marked(name, "abort"):
-            self.care.stop(charge, "abort", ABORTED)
+            running_job.kill_at = now + running_job.rules.grace
+        elif self.keeper.wanted_gone(name):
+            self.keeper.stop(running_job, "abort", ABORTED)
+
+    def _on_unbegun(self, running_job: RunningJob) -> None:
+        """Its process has gone before the work began: it waits again, unless nobody wants it any more."""
+        self.admission.unbegun(running_job)
+        if running_job.name in self.queue:
+            self._look(running_job.name)
 
     # -- starting ---------------------------------------------------------------------------------
 
-    def _on_nursery(self, brood: Brood, message: dict[str, Any], release: int | None) -> None:
-        if message["event"] == "ready":
-            for charge in self.care.charges.values():
-                if charge.rules is UNKNOWN:  # adopted before anybody knew its service
-                    charge.rules = self.nurseries.rules(charge.service)
-            return
-        with self.care.alone(message["name"]):
-            self._on_job(brood, message, message["name"], release)
+    def _on_nursery(self, nursery_handle: NurseryHandle, message: dict[str, Any], release: int | None) -> None:
+        with self.keeper.alone(message["name"]):
+            self._on_job(nursery_handle, message, message["name"], release)
 
-    def _on_job(self, brood: Brood, message: dict[str, Any], name: str, release: int | None) -> None:
+    def _on_job(self, nursery_handle: NurseryHandle, message: dict[str, Any], name: str, release: int | None) -> None:
         if message["event"] == "refused":
-            self.admission.refused(name)
+            self.admission.refused(name, message["why"])
         elif message["event"] == "exited":
             self.admission.unreleased(name)
-            self.care.on_exited(name, message["status"])
-        elif release is not None:
+            self.keeper.on_exited(name, message["status"])
+        elif release is None:  # it came without, for want of descriptors: what it would let go leaves undone
+            self.admission.unreleased(name)
+        else:
             try:
-                begun = self.admission.forked(brood, name, message["pid"], message["start_ticks"], release)
+                begun = self.admission.forked(nursery_handle, name, message["pid"], message["start_ticks"], release)
             finally:
                 os.close(release)
             if begun is not None and self.leaving:
-                self.care.stop(begun, "shutdown", STOPPED)
-            elif begun is not None and self.store.marked(name, "abort"):
-                self.care.stop(begun, "abort", ABORTED)
+                self.keeper.stop(begun, "shutdown", STOPPED)
+            elif begun is not None and self.keeper.wanted_gone(name):
+                self.keeper.stop(begun, "abort", ABORTED)
 
-    def _on_nursery_lost(self, brood: Brood) -> None:
-        self.admission.lost(brood)
-        for charge in self.care.charges.values():
-            if charge.brood_pid == brood.pid:
-                charge.brood_pid = None  # its exit will be told by the kernel
+    def _on_nursery_lost(self, nursery_handle: NurseryHandle) -> None:
+        self.admission.lost(nursery_handle)
+        for running_job in self.keeper.running_jobs.values():
+            if running_job.nursery_pid == nursery_handle.pid:
+                running_job.nursery_pid = None  # its exit will be told by the kernel
         if not self.leaving:
             self.nurseries.ready()
 
@@ -224,25 +307,29 @@ class Supervisor:
             self._knows = False
             return
         if self.leaving:
-            for charge in self.care.charges.values():
-                self.care.kill(charge)
+            for running_job in self.keeper.running_jobs.values():
+                self.keeper.kill(running_job)
             return
         notify.tell("STOPPING=1")
-        log.info("stopping: %d jobs run, %d wait", len(self.care.charges), len(self.queue))
-        self.leaving = True
+        log.info("stopping: %d jobs run, %d wait", len(self.keeper.running_jobs), len(self.queue))
+        self.leaving, self._leaves_by = True, boot_clock() + WRITE_SECONDS
         with contextlib.suppress(OSError):
-            touch(self.hearth.ours / "stopped")
+            touch(self.single_instance.ours / "stopped")
         for name in self.queue.names():
             self._look(name)
-        for charge in list(self.care.charges.values()):
-            self.care.stop(charge, "shutdown", STOPPED)
+        for running_job in list(self.keeper.running_jobs.values()):
+            self.keeper.stop(running_job, "shutdown", STOPPED)
 
     def _begin_anew(self) -> None:
         """Become the supervisor that the code on the disk is now; the jobs stay, and so does the lock."""
-        if self.care.guards or self.forking:
-            self.hearth.told.add(signal.SIGHUP)  # they are our children and must be heard out first
+        if self.keeper.guards or self.forking:
+            self.single_instance.told.add(signal.SIGHUP)  # they are our children and must be heard out first
             self._next_tick = min(self._next_tick, boot_clock() + 0.02)
             return
         log.info("beginning anew with the code that is there now")
         self.nurseries.retire()
-        self.hearth.exec_anew()
+        try:
+            self.single_instance.exec_anew()
+        except OSError:
+            log.exception("beginning anew is not possible now; it is tried again")
+            self.single_instance.told.add(signal.SIGHUP)

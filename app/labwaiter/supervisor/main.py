@@ -9,8 +9,8 @@ import sys
 
 from ..jobs.folder import Folder
 from ..settings import Settings, load
-from .hearth import Hearth, Taken, far_disk
 from .loop import Supervisor
+from .single_instance import SingleInstance, Taken, far_disk
 
 log = logging.getLogger("labwaiter.supervisor")
 
@@ -37,17 +37,17 @@ def serve(settings: Settings, lock: int | None = None, leaving: bool = False) ->
         leaving: admit nothing, settle what is left of a deployment that was stopped.
 
     Raises:
-        hearth.Taken: there is one already.
+        single_instance.Taken: there is one already.
         OSError: the folder can't be made or written.
     """
     store = Folder(settings.jobs_folder)
-    store.make()
-    hearth = Hearth(store.ours, lock)
+    store.make(settings.jobs_mode)
+    single_instance = SingleInstance(store.ours, lock)
     if not leaving:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(store.ours / "stopped")
     if kind := far_disk(settings.jobs_folder):
         log.warning("the jobs folder is on %s: labwaiter needs a local disk, jobs may be lost", kind)
     log.info("supervisor (pid %d) of %s", os.getpid(), settings.jobs_folder)
-    Supervisor(settings, hearth).run(leaving)
-    log.info("stopped; every job is settled")
+    Supervisor(settings, single_instance).run(leaving)
+    log.info("stopped")

@@ -1,29 +1,32 @@
-"""The nurseries of a supervisor: one that forks, and old ones that leave with their last jobs."""
+"""The nurseries of a supervisor: one that forks, and retired ones that leave with their last jobs."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import resource
 import selectors
 from collections.abc import Callable
 from typing import Any
 
 from ..process import boot_clock
 from ..settings import Settings
-from .brood import UNKNOWN, Brood, Rules, hatch
+from .nursery_handle import NurseryHandle, spawn
 
 log = logging.getLogger("labwaiter.supervisor")
 LONGEST_WAIT = 30.0  # s between two tries of a nursery that dies as soon as it is there
+WANT_WAIT = 5.0  # s, where none can be had for want of processes or memory
 
 
 class Nurseries:
-    """Starts nurseries, hears them, replaces those that died or whose code is old."""
+    """Starts nurseries, hears them, replaces those that died."""
 
     def __init__(
         self,
         settings: Settings,
         selector: selectors.BaseSelector,
-        on_event: Callable[[Brood, dict[str, Any], int | None], None],
-        on_lost: Callable[[Brood], None],
+        on_event: Callable[[NurseryHandle, dict[str, Any], int | None], None],
+        on_lost: Callable[[NurseryHandle], None],
     ) -> None:
         """
         Args:
@@ -33,32 +36,28 @@ class Nurseries:
         self.settings = settings
         self.selector = selector
         self.on_event, self.on_lost = on_event, on_lost
-        self.broods: list[Brood] = []  # the last one is the one that forks
+        self.nursery_handles: list[NurseryHandle] = []  # the last one is the one that forks
+        self.descriptors_before: tuple[int, int] | None = None  # RLIMIT_NOFILE that jobs shall have
         self._not_before = 0.0  # boot clock, s
         self._wait = 0.0
 
     @property
     def pids(self) -> set[int]:
         """The nurseries' pids."""
-        return {brood.pid for brood in self.broods}
+        return {nursery_handle.pid for nursery_handle in self.nursery_handles}
 
     @property
     def descriptors(self) -> list[int]:
         """Our ends of the lines."""
-        return [brood.wire.fileno() for brood in self.broods]
+        return [nursery_handle.channel.fileno() for nursery_handle in self.nursery_handles]
 
-    def ready(self) -> Brood | None:
-        """The nursery that forks; None while it isn't ready. Changed code has a new one started."""
-        if not self.broods or self.broods[-1].retired:
+    def ready(self) -> NurseryHandle | None:
+        """The nursery that forks; None while it isn't ready."""
+        if not self.nursery_handles or self.nursery_handles[-1].retired:
             self.start()
             return None
-        brood = self.broods[-1]
-        if brood.ready and brood.changed(self.settings):
-            log.info("the services' code has changed: a new nursery")
-            brood.retire()
-            self.start()
-            return None
-        return brood if brood.ready else None
+        nursery_handle = self.nursery_handles[-1]
+        return nursery_handle if nursery_handle.ready else None
 
     def start(self) -> None:
         """Start one, unless the last one died so soon that it's better to wait."""
@@ -67,35 +66,36 @@ class Nurseries:
             return
         self._not_before = now + self._wait
         self._wait = min(LONGEST_WAIT, self._wait * 2 or 0.5)
-        brood = hatch(self.settings)
-        self.broods.append(brood)
-        self.selector.register(brood.wire, selectors.EVENT_READ, lambda: self._hear(brood))
+        try:
+            nursery_handle = spawn(self.settings)
+        except (OSError, MemoryError) as want:
+            log.warning("no nursery can be had now (%s); it is tried again", want)
+            self._not_before = now + min(WANT_WAIT, self._wait)
+            return
+        if self.descriptors_before is not None:  # ours is raised; jobs have what this deployment was started with
+            with contextlib.suppress(OSError):
+                resource.prlimit(nursery_handle.pid, resource.RLIMIT_NOFILE, self.descriptors_before)
+        self.nursery_handles.append(nursery_handle)
+        self.selector.register(nursery_handle.channel, selectors.EVENT_READ, lambda: self._hear(nursery_handle))
 
-    def _hear(self, brood: Brood) -> None:
-        received = brood.wire.receive()
+    def _hear(self, nursery_handle: NurseryHandle) -> None:
+        received = nursery_handle.channel.receive()
         if received is None:
-            self.selector.unregister(brood.wire)
-            brood.wire.close()
-            self.broods.remove(brood)
-            if not brood.retired:
-                log.warning("the nursery (pid %d) is gone", brood.pid)
-            self.on_lost(brood)
+            self.selector.unregister(nursery_handle.channel)
+            nursery_handle.channel.close()
+            self.nursery_handles.remove(nursery_handle)
+            if not nursery_handle.retired:
+                log.warning("the nursery (pid %d) is gone", nursery_handle.pid)
+            self.on_lost(nursery_handle)
             return
         message, descriptors = received
         if message["event"] == "ready":
-            brood.hear_ready(message)
+            nursery_handle.ready = True
             self._wait = self._not_before = 0.0
-            log.info("services: %s", ", ".join(sorted(brood.offers)) or "none")
-        self.on_event(brood, message, descriptors[0] if descriptors else None)
-
-    def rules(self, service: str) -> Rules:
-        """The rules of a service as far as they are known; else those without limits."""
-        for brood in reversed(self.broods):
-            if service in brood.offers:
-                return brood.offers[service]
-        return UNKNOWN
+            return
+        self.on_event(nursery_handle, message, descriptors[0] if descriptors else None)
 
     def retire(self) -> None:
         """No more forks at all."""
-        for brood in self.broods:
-            brood.retire()
+        for nursery_handle in self.nursery_handles:
+            nursery_handle.retire()

@@ -7,9 +7,10 @@ import contextlib
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..jobs.folder import Folder
+from .running_job import Rules
 
 NOTICE_EVERY = 0.1  # s between two writes of queue.json
 
@@ -22,6 +23,7 @@ class Waiting:
     name: str
     service: str
     instruments: tuple[str, ...] = ()
+    rules: Rules = field(default=Rules(), compare=False)
 
 
 class Queue:
@@ -59,10 +61,15 @@ class Queue:
         """What those need that need instruments."""
         return {one.name: one.instruments for one in self._waiting if one.instruments}
 
+    def full(self, running: Iterable[str]) -> dict[str, int]:
+        """The services of which as many run as may at a time, and more wait."""
+        counts = Counter(running)
+        limits = {one.service: one.rules.at_once for one in self._waiting}
+        return {name: most for name, most in limits.items() if most is not None and counts[name] >= most}
+
     def next(
         self,
         running: Iterable[str],
-        at_once: dict[str, int | None],
         taken: Collection[str] = (),
         shut: Collection[str] = (),
     ) -> Waiting | None:
@@ -74,7 +81,6 @@ class Queue:
 
         Args:
             running: the services of the running jobs.
-            at_once: how many jobs of a service may run at a time.
             taken: the instruments that a job has; its end frees them.
             shut: those that only a person frees: unsafe or reserved ones.
         """
@@ -85,26 +91,29 @@ class Queue:
         for one in self._waiting:
             if not set(shut).isdisjoint(one.instruments):
                 continue
-            most = at_once.get(one.service)
             free = spoken_for.isdisjoint(one.instruments)
-            if free and (most is None or counts[one.service] < most):
+            if free and (one.rules.at_once is None or counts[one.service] < one.rules.at_once):
                 return one
             spoken_for.update(one.instruments)
         return None
 
 
-class Notice:
+class QueueSnapshot:
     """queue.json: who waits at which place, for the pages of those who wait."""
 
     def __init__(self, store: Folder, max_running: int) -> None:
         self._store, self._max_running = store, max_running
-        self._posted: tuple[int, list[str]] | None = None  # needs follow from the names
+        self._posted: tuple[int, list[str], dict[str, int]] | None = None  # needs follow from the names
         self._at = -NOTICE_EVERY  # boot clock, s
         self.due = math.inf  # when a held back one is to be posted, boot clock, s
 
-    def post(self, now: float, running: int, queue: Queue) -> None:
-        """Write it if it differs from the last one, and not too often (`now`: boot clock, s)."""
-        content = (running, queue.names())
+    def post(self, now: float, running: Collection[str], queue: Queue) -> None:
+        """Write it if it differs from the last one, and not too often (`now`: boot clock, s).
+
+        Args:
+            running: the services of the running jobs.
+        """
+        content = (len(running), queue.names(), queue.full(running))
         self.due = math.inf
         if content == self._posted:
             return
@@ -113,5 +122,5 @@ class Notice:
             return
         self._at = now
         with contextlib.suppress(OSError):
-            self._store.write_queue(running, self._max_running, content[1], queue.needs)
+            self._store.write_queue(content[0], self._max_running, content[1], queue.needs, content[2])
             self._posted = content

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
 
+from ..jobs.files import read_record, write_whole
 from ..jobs.folder import Folder
+from ..process import boot_clock, boot_id
 from ..record import ENDED
+
+JUMP = 3600.0  # s that the machine's clock may be set on between two rounds and be believed
+AWAY = 30 * 86400.0  # s, likewise, where the machine was started anew in between: it may have been off
+STEADY = 86400.0  # s that a clock which has jumped must go on before anything is removed by it
 
 
 def every(keep_seconds: float) -> float:
@@ -43,8 +50,32 @@ def _forget_unfinished_claims(store: Folder, now: float) -> None:
                 shutil.rmtree(entry.path, ignore_errors=True)
 
 
+def is_steady(store: Folder, now: float, clock: float, boot: str) -> bool:
+    """Whether the machine's clock has not just jumped: one that is wrong for a while must not remove what is young.
+
+    Args:
+        now: Unix time, s. clock: the boot clock, s. boot: which boot that is.
+
+    Raises:
+        OSError: what the last round saw can't be read, or this can't be noted.
+    """
+    file = store.ours / "clock.json"
+    try:
+        before = json.loads(read_record(file, 1000) or b"{}")
+        went = now - float(before.get("now", now))
+        most = clock - float(before["clock"]) + JUMP if before.get("boot") == boot else AWAY
+        jumped = now if went > most or went < -JUMP else float(before.get("jumped", -STEADY))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        jumped = now  # nobody knows
+    write_whole(file, json.dumps({"now": now, "clock": clock, "boot": boot, "jumped": jumped}).encode())
+    return not 0 <= now - jumped < STEADY
+
+
 def round_of(store: Folder, keep_seconds: float) -> None:
     """One round, as a child does it."""
+    if not is_steady(store, time.time(), boot_clock(), boot_id()):
+        print("the machine's clock has jumped: for a day nothing is removed by it", flush=True)
+        return
     count = bury_old(store, keep_seconds, time.time())
     if count:
         print(f"{count} jobs were older than they are kept; their tombstones stay", flush=True)

@@ -21,9 +21,10 @@ from ..instruments.simulators import KINDS
 from ..instruments.simulators.host import Host
 from ..instruments.simulators.relays import Relays
 from ..instruments.simulators.sba5 import Sba5
+from ..jobs.files import make_folder, open_ours, rights_in
 from ..jobs.leases import Held, Leases
 from ..settings import Settings, load
-from .nursery import stamp
+from ..watch import stamp
 
 log = logging.getLogger("labwaiter.simlab")
 LOOK_EVERY = 1.0  # s between two looks at lab.toml and the jobs folder
@@ -46,8 +47,10 @@ class SimulatedLab:
         """
         self.settings = settings
         self.folder = simulation.folder(settings.jobs_folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(simulation.lock(settings.jobs_folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            make_folder(self.folder, rights_in(self.folder.parent))
+        self._lock = open_ours(simulation.lock(settings.jobs_folder), os.O_RDWR)
         try:
             fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0)
         except OSError as error:

@@ -14,11 +14,11 @@ import sys
 
 from .. import lab, simulation
 from ..errors import Misconfigured
-from ..jobs import link
+from ..jobs import supervisor_client
 from ..process import MARKER, NO_MARK, identify, lives, open_pidfd
 from ..record import Identity
 from ..settings import Settings
-from .nursery import stamp
+from ..watch import stamp
 
 log = logging.getLogger("labwaiter.supervisor")
 LONGEST_WAIT = 30.0  # s between two tries of one that dies as soon as it is there
@@ -75,7 +75,7 @@ class Simulated:
             process = subprocess.Popen(
                 [sys.executable, "-m", "labwaiter.supervisor.simlab"],
                 stdin=subprocess.DEVNULL,
-                env={**link.environment(self._settings), MARKER: NO_MARK},  # no job's, and no stray
+                env={**supervisor_client.environment(self._settings), MARKER: NO_MARK},  # no job's, and no stray
                 cwd="/",
                 start_new_session=True,
             )

@@ -6,80 +6,124 @@ It is given what `wsgi` knows of the call: SCRIPT_NAME is the context root, PATH
 
 from __future__ import annotations
 
+import logging
 import mimetypes
+import os
 from typing import Any
 
 from flask import Flask, Response, abort, jsonify, render_template, request, send_file
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.routing import PathConverter
 
-from .. import __version__, public
-from ..catalogue import Catalogue
-from ..jobs import Jobs
-from ..jobs.exchange import LOOKED_AT_MAX
-from ..page.words import size
+from .. import __version__, lab, public
+from ..catalogue import Kept
+from ..errors import internal
+from ..jobs import Jobs, presence, supervisor_client
+from ..jobs.artifacts import LOOKED_AT_MAX, text_of_name
+from ..page.words import in_url, printable, size
 from ..settings import Settings
 
+log = logging.getLogger("labwaiter.web")
 # what a browser may show in its window; all else is downloaded. None of it may run (see `guarded`).
 _SHOWN = ("image/", "text/plain", "text/csv", "application/pdf", "application/json", "video/", "audio/")
 _TEXTS = {".gcode": "text/plain", ".log": "text/plain", ".toml": "text/plain", ".md": "text/plain"}
-_METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
+_WORDS = {
+    400: "The request can't be understood: its address or a header of it is damaged.",
+    416: "The part that was asked for lies beyond the end of the file.",
+}
 
 
-def make(settings: Settings, catalogue: Catalogue, jobs: Jobs) -> Flask:
+class FileName(PathConverter):
+    """As `path`, and a line break may be in it: programs name files as they like."""
+
+    regex = r"(?s:[^/].*?)"
+
+
+def make(settings: Settings, offered: Kept, jobs: Jobs) -> Flask:
     """The Flask application of a deployment."""
     app = Flask("labwaiter.web", static_folder=None, template_folder="")
     app.jinja_env.filters["size"] = size
+    app.url_map.converters["file"] = FileName
+    instruments = lab.Kept(settings.lab)
 
     @app.get("/")
     def index() -> str:
+        catalogue = offered.now()
         names = sorted({*catalogue.services, *catalogue.broken})
-        offered = [
+        shown = [
             (name, catalogue.services[name].doc.partition("\n")[0] if name in catalogue.services else "")
             for name in names
         ]
         broken = {name: one.reason for name, one in catalogue.broken.items()}
-        here = public.root(request.environ, settings)
-        return render_template("index.html.j2", version=__version__, offered=offered, broken=broken, here=here)
+        here = public.root(request.environ, settings) or settings.context_root
+        return render_template("index.html.j2", version=__version__, offered=shown, broken=broken, here=here)
 
     @app.get("/health")
     def health() -> tuple[Response, int]:
-        supervised = jobs.records.serves()
+        catalogue = offered.now(wait=0.0)
+        try:
+            why = jobs.records.unserved()
+            if not why and not settings.redis_url and supervisor_client.stopped(settings):
+                why = "it is being stopped, and starts nothing"
+        except OSError:  # no descriptors, a broken disk: who can't look has seen nothing
+            log.exception("whether a supervisor lives can't be seen")
+            why = "it can't be seen whether a supervisor lives"
         told: dict[str, Any] = {
-            "status": "ok" if supervised else "no Redis" if settings.redis_url else "no supervisor",
+            "status": why or "ok",
             "version": __version__,
+            "deployment": presence.deployment(settings.jobs_folder),
             "services": sorted(catalogue.services),
             "unavailable": sorted(catalogue.broken),
+            # which one is for who keeps it to know: `labwaiter health` says it
+            "lab": "ok" if instruments.now() is not None else "lab.toml has a mistake",
         }
-        return jsonify(told), 200 if supervised else 503
+        return jsonify(told), 503 if why else 200
 
     @app.get("/files/<job>/<key>")
     def files(job: str, key: str) -> str:
-        if not jobs.exchange.opens(job, key):
+        if not jobs.artifacts.opens(job, key):
             abort(404)
-        at = public.root(request.environ, settings) + jobs.exchange.link(job)
-        return render_template("files.html.j2", job=job, at=at, files=jobs.exchange.listing(job, LOOKED_AT_MAX))
+        at = (public.root(request.environ, settings) or settings.context_root) + jobs.artifacts.link(job)
+        made = [(in_url(name), printable(name), count) for name, count in jobs.artifacts.listing(job, LOOKED_AT_MAX)]
+        return render_template("files.html.j2", job=job, at=at, files=made)
 
-    @app.get("/files/<job>/<key>/<path:file>")
+    @app.get("/files/<job>/<key>/<file:file>")
     def file(job: str, key: str, file: str) -> Response:
-        path = jobs.exchange.made(job, file) if jobs.exchange.opens(job, key) else None
+        # the name's own bytes: what is no UTF-8 is lost in what Flask makes of them
+        raw = request.environ["PATH_INFO"].encode("latin-1").decode("utf-8", "surrogateescape")
+        path = jobs.artifacts.made(job, raw.split("/", 4)[4]) if jobs.artifacts.opens(job, key) else None
         if path is None:
             abort(404)
         kind = _TEXTS.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        return send_file(path, mimetype=kind, as_attachment=not kind.startswith(_SHOWN), download_name=path.name)
-
-    @app.route("/<path:path>", methods=_METHODS)
-    def nothing(path: str) -> Response:
-        abort(404)
+        try:
+            there = path.stat()
+            return send_file(
+                path,
+                mimetype=kind,
+                as_attachment=not kind.startswith(_SHOWN),
+                download_name=" ".join(printable(text_of_name(path.name)).split()),  # no header carries a line break
+                etag=f"{there.st_mtime_ns:x}-{there.st_size:x}",  # its own is made of the path, as UTF-8
+            )
+        except OSError:  # it has gone under the look
+            abort(404)
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
         if error.code == 404:
-            at = [f"{settings.context_root}/{n.lower()}/{n}?wsdl" for n in sorted(catalogue.services)]
-            text = f"There is nothing at {request.path}. The services of this deployment: {', '.join(at) or 'none'}."
+            at = [f"{settings.context_root}/{n.lower()}/{n}?wsdl" for n in sorted(offered.last().services)]
+            path = request.script_root + request.path
+            text = f"There is nothing at {path}. The services of this deployment: {', '.join(at) or 'none'}."
             if request.path.startswith("/files/"):
                 text = "There is no such file: the address is not complete, or what it named has been removed."
+        elif isinstance(error, MethodNotAllowed):
+            taken = ", ".join(sorted(error.valid_methods or ()))
+            text = f"{request.method} is not understood here: this address takes {taken}."
+        elif error.code == 500:
+            incident = os.urandom(4).hex()
+            log.error("incident %s", incident, exc_info=getattr(error, "original_exception", None) or error)
+            text = internal(incident)
         else:
-            text = f"{error.name}: this address takes GET."
+            text = _WORDS.get(error.code or 0, f"{error.name}.")
         answer = Response(text + "\n", error.code or 500, content_type="text/plain; charset=utf-8")
         if isinstance(error, MethodNotAllowed):
             answer.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))

@@ -4,8 +4,13 @@ Sources: marlinfw.org/docs/gcode (M105, M110, M155, …) and Marlin's own queue.
 a line is ``N12 G1 X5*47``, the checksum the XOR of all bytes before the ``*``; one that is damaged or out of turn
 is answered by ``Error:…`` and ``Resend: 12``, with an ``ok`` after that in older versions only. Answers come in the
 order of the lines, and M105's is the only one that reads ``ok T:…``: so M105 is asked wherever it isn't certain
-which ok is whose, and what comes before its answer is settled. M108 (stop waiting for a temperature) and M410 (drop
-the moves) are obeyed as they come in, even while the board is busy, but without a line number only.
+which ok is whose, and what comes before its answer is settled.
+
+M108 (stop waiting for a temperature), M410 (drop the moves) and M112 (emergency stop) are obeyed when they are *read*,
+without a line number only, and a busy board reads while there is room in its queue of four, in which what it is busy
+with has a place. So no more than two places are ever taken by a line that may keep it busy: its own, and one M105's.
+A line that was sent already takes none, and is answered at once by a Resend for the next one: that is how a quiet
+board is asked whether it lives, and whether it has got the line.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ import contextlib
 import math
 import re
 import time
+from collections import deque
 from collections.abc import Iterable
 from functools import reduce
 from operator import xor
@@ -21,15 +27,32 @@ from typing import Any
 
 from ..gcode import Machine
 from ..instrument import Instrument
-from ..line import InstrumentError, Lost, Silent, WrongDevice
+from ..line import InstrumentError, Lost, NotOpened, Silent, WrongDevice
 from ..quantity import Reading, clean
 
 _TEMPERATURES = re.compile(r"(?<![A-Z@])(T\d*|B|C):\s*(-?\d+(?:\.\d+)?)\s*/\s*(-?\d+(?:\.\d+)?)")
 _RESEND = re.compile(r"(?:Resend|rs)[: ]\s*N?(\d+)")
 _OK = re.compile(r"ok(?:\s+N(\d+))?(?:\s|$)(.*)")  # "ok", "ok N12 P15 B3", "ok T:208.1 /210.0 …"
-_OF_THE_LINE = ("checksum", "line number", "last line")  # errors that a Resend follows
+_OF_THE_LINE = ("checksum", "line number", "last line", "expected line")  # errors that a Resend follows
+_LAST_LINE = re.compile(r"last line:?\s*(\d+)", re.IGNORECASE)
+# what boards say when they have booted, whatever stands before it: "start", "echo:start", "\xf8\x80start"
+_BANNER = re.compile(
+    r"(?:^|[^a-z ])start$|^(?:echo:)?\s*(?:PowerUp|Marlin[ -]\S*\d|(?:External|Brown out|Watchdog|Software) Reset)"
+    r"|PlannerBufferBytes|Free Memory:",
+    re.IGNORECASE,
+)
+_MARLIN = re.compile(r"busy|W:|Marlin|^ok|^echo|^Resend|^Error|^T:|start$")
+_ACTION = re.compile(r"//\s*action:\s*(.+)")
+_CODE = re.compile(r"[GMT]\d+(?:\.\d+)?")
+_HEATS = {"M104": "T", "M109": "T", "M140": "B", "M190": "B"}
+_SLOW = {"G28", "G29", "G80", "M109", "M190", "M191", "M400"}  # they take long, and some boards say nothing meanwhile
+_DRAINS = {"G4", "G28", "G29", "G80", "M400"}  # their ok comes once all moves before them are done
+_PANEL = {"M0", "M1", "M25", "M125", "M226", "M600", "M601", "M701", "M702"}  # they wait for somebody, or may
 RESENDS_MAX = 10  # for one line
-KEPT = 50  # lines that can be sent again
+KEPT = 3  # lines that can be sent again: all before them were acknowledged
+SLOW_SECONDS = 300.0  # that such a one may take without a word
+NOTES = 50
+PLANNED = 64  # moves that a board plans ahead, at most
 
 
 class MarlinPrinter(Instrument):
@@ -41,42 +64,71 @@ class MarlinPrinter(Instrument):
     boot_seconds = 10.0  # opening the line may have reset the board
     may_resume = False  # a board that was lost has forgotten where it was
     machine = Machine()  # what it can take
+    on_cancel = "end"  # what a print does when its printer says so: "end", or "hold" until somebody resumes it
+    on_runout = "hold"
+
+    actions: deque[str]  # what it has asked its host for: "pause", "cancel", "out_of_filament T0"; oldest first
+    notes: deque[str]  # what else it has told, the last ones: "Unknown command: …"
 
     _number = 0
     _probes = 0  # so many M105 are asked and not answered
-    _unsure = 0  # so many lines in turn had no ok of their own
     _restarts = False  # whether it may say "start" now
-    _halts = False  # whether it is halted if it doesn't listen
+    _busy_until = 0.0  # monotonic s: so long what was sent takes, by what is known
     _hotend: Reading | None = None
     _bed: Reading | None = None
     _targets: dict[str, float] = {}
 
     # -- beginning ----------------------------------------------------------------------------
 
-    def interrupt(self) -> None:
-        """End its waiting and its moves, so that it listens again. If it doesn't, it gets the emergency stop."""
-        self._halts = True
-        self.line.write(b"\nM108\nM410\n", urgent=True)  # the first line's end is that of a line cut short
-
-    def __init__(self, port: str, *, machine: dict[str, Any] | None = None, name: str = "", **more: Any) -> None:
+    def __init__(
+        self,
+        port: str,
+        *,
+        machine: dict[str, Any] | None = None,
+        on_cancel: str | None = None,
+        on_runout: str | None = None,
+        name: str = "",
+        **more: Any,
+    ) -> None:
         """As `Instrument`.
 
         Args:
             machine: the limits of this very printer, as `gcode.Machine` has them.
+            on_cancel, on_runout: "end" or "hold": what becomes of a print that is cancelled at the printer, or whose
+                filament has run out.
         """
-        self.machine = Machine.of(name or type(self).__name__, machine or {})
+        name = name or type(self).__name__
+        for option, value in (("on_cancel", on_cancel), ("on_runout", on_runout)):
+            if value not in (None, "end", "hold"):
+                raise NotOpened(f"{name}: lab.toml's {option} is “end” or “hold”, not “{value}”.")
+            if value is not None:
+                self.__dict__[option] = value
+        self.__dict__.update(machine=Machine.of(name, machine or {}), actions=deque(), notes=deque(maxlen=NOTES))
+        self.__dict__["boot_seconds"] = max(self.boot_seconds, more.get("settle") or 0.0)
+        self._wanted: dict[str, float] = {}  # what the heaters were set to, °C
+        self._sent: dict[int, str] = {}
+        self._lasting: deque[float] = deque(maxlen=PLANNED)  # s that the last lines take
+        self._interrupted = False
         super().__init__(port, name=name, **more)
+
+    def interrupt(self) -> None:
+        """End its waiting, so that it listens again. `_wake` does the rest."""
+        self._interrupted = True
+        self.line.write(b"\nM108\n", urgent=True)  # the first line's end is that of a line cut short
 
     def begin(self) -> None:
         """Wait until it has booted, identify it, and begin to count its lines anew."""
         self._restarts = True
         try:
-            self.line.drop()
-            self._settle(self.boot_seconds)
+            if self._interrupted:
+                self._wake(self.boot_seconds)
+            else:
+                self.line.drop()
+                self._settle(self.boot_seconds)
             self.identify()
             self._count_anew()
         finally:
-            self._restarts = self._halts = False
+            self._restarts = False
 
     def identify(self) -> str:
         """Its answer to M115. Raises WrongDevice."""
@@ -87,41 +139,103 @@ class MarlinPrinter(Instrument):
         return said
 
     def _count_anew(self) -> None:
-        self._sent: dict[int, str] = {}
+        self._sent, self._wanted = {}, {}
         self._number = -1
         self.send("M110 N0")
 
-    def _settle(self, seconds: float) -> None:
-        """Ask M105 until it answers: what was said before is settled then. Raises Silent, WrongDevice."""
+    def _wake(self, seconds: float) -> None:
+        """After `interrupt`: have it listen, and answer M105 within so many seconds. One that doesn't gets M112.
+
+        That is its emergency stop, and it gets it too where whoever wants it safe has no more time to wait.
+        """
+        self._interrupted = False
         try:
-            self._ask_m105(seconds)
-        except BaseException as error:
-            if self._halts and not isinstance(error, WrongDevice):
-                with contextlib.suppress(InstrumentError):
-                    self.line.write(b"\nM112\n", urgent=True)
+            self._listens()
+            self._settle(seconds)
+        except WrongDevice:
+            raise
+        except BaseException:
+            with contextlib.suppress(InstrumentError):
+                self.line.write(b"\nM112\n", urgent=True)
             raise
 
-    def _ask_m105(self, seconds: float) -> None:
-        until, said, heard = time.monotonic() + seconds, "", False
-        while not heard and (now := time.monotonic()) < until:
-            self._probe()
-            turn = min(until, now + self.timeout)
-            while (text := self._line(turn)) is not None:
-                self._hear(text)
-                found = _OK.match(text)
-                if found and "T:" in found[2]:
-                    heard = True
-                    if self._answered():
-                        return
-                    turn = time.monotonic() + 2 * self.timeout  # for the answers that are still owed
-                said = text or said
+    def _listens(self) -> None:
+        """Drop its moves, and wait for an ok. Raises Silent, WrongDevice.
+
+        Nothing else is sent, so that M112 finds room in its queue. M410 only to one that said that it is busy, or ok:
+        of one that says nothing nobody knows how many places are taken.
+        """
+        now = time.monotonic()
+        until, said, dropped = now + self.boot_seconds, "", False
+        # of one that boots when its line is opened M108 was lost; its queue is empty then
+        again = [now + self.settle] if self.settle else []
+        while True:
+            text = self._line(min([until, *again]))
+            if text is None:
+                if not again:
+                    break
+                again = []
+                until = max(until, time.monotonic() + self.timeout)
+                if not dropped:
+                    self.line.write(b"\nM108\n", urgent=True)
+                continue
+            self._hear(text)
+            said = text or said
+            if _BANNER.search(text) or (self.greeting is not None and re.search(self.greeting, text)):
+                return  # it has just booted: nothing is on
+            ok = _OK.match(text) is not None
+            if ok and dropped:
+                return
+            if not dropped and (ok or "busy:" in text or "W:" in text):
+                self.line.write(b"M410\n", urgent=True)
+                dropped = True
+        if said and not _MARLIN.search(said):
+            raise WrongDevice(
+                f"{self.name}: expected a printer with Marlin, got “{clean(said)}”."
+                " If it says that when it boots, it is its greeting: say so in lab.toml."
+            )
+        told = f"it said “{clean(said)}”" if said else "is it switched on?"
+        raise Silent(
+            f"{self.name} did not listen for {self.boot_seconds:g} s ({told}), so it was sent the emergency stop, M112:"
+            " it must be reset now."
+        )
+
+    def _settle(self, seconds: float) -> None:
+        """Ask M105 until it answers: what was said before is settled then. Raises Silent, WrongDevice.
+
+        It is asked twice at most, and again after it has booted, so that there is room in its queue.
+        """
+        now = time.monotonic()
+        until, said, heard, asks = (
+            now + seconds,
+            "",
+            False,
+            [now, max(now + self.timeout, now + seconds - self.timeout)],
+        )
+        while (now := time.monotonic()) < until:
+            if asks and now >= asks[0]:
+                del asks[0]
+                self._probe()
+            text = self._line(min([until, *asks[:1]]))
+            if text is None:
+                continue
+            self._hear(text)
+            said = text or said
+            if _BANNER.search(text) and self._restarts:
+                self._probes, asks = 0, [time.monotonic(), *asks[-1:]]
+            found = _OK.match(text)
+            if found and "T:" in found[2]:
+                heard = True
+                if self._answered():
+                    return
+                until, asks = time.monotonic() + 2 * self.timeout, []  # for the answers that are still owed
         if heard:
             self._probes = 0  # one of them, or its answer, was lost
             return
         silent = f"{self.name} did not answer M105 within {seconds:g} s"
         if not said:
             raise Silent(f"{silent}: is it switched on? After an emergency stop it must be reset.")
-        if re.search("busy|W:|Marlin|^ok|^echo|^Resend|^Error|^T:|^start", said):
+        if _MARLIN.search(said):
             raise Silent(f"{silent}; it said “{clean(said)}”.")
         raise WrongDevice(f"{self.name}: expected a printer with Marlin that answers M105 by ok, got “{clean(said)}”.")
 
@@ -136,10 +250,13 @@ class MarlinPrinter(Instrument):
 
     # -- streaming ----------------------------------------------------------------------------
 
-    def send(self, command: str) -> list[str]:
+    def send(self, command: str, seconds: float = 0.0) -> list[str]:
         """Send a line with number and checksum, again if it asks for that, and wait for its ok.
 
-        However long it is busy it is waited for, as long as it says so: what ends that is the job's limit or stall.
+        However long it is busy it is waited for, as long as it lives: what ends that is the job's limit or stall.
+
+        Args:
+            seconds: that it takes, where that is known: so long it may be quiet.
 
         Returns:
             What it said in between.
@@ -148,77 +265,122 @@ class MarlinPrinter(Instrument):
             Silent, Lost, InstrumentError: it halted, restarted, reports an error, or wants a line again and again.
         """
         self._number += 1
-        self._sent[self._number] = command
-        self._sent.pop(self._number - KEPT, None)
         number, said, resends = self._number, list[str](), 0
-        while True:
-            command = self._sent[number]
-            body = f"N{number} {command}"
-            self.line.write(f"{body}*{reduce(xor, body.encode())}\n".encode())
-            self._probes += command.startswith("M105")
-            answers, again, lost = self._until_ok(command, number)
+        self._sent[number] = command
+        self._sent.pop(number - KEPT, None)
+        code = _code(command)
+        heats, target = _HEATS.get(code, ""), _target(command)
+        if self.machine.listed(command):
+            self._wanted.clear()  # nobody knows here what it does
+        self._wanted.pop(heats, None)  # it may tell the new one before it says ok
+        self._lasting.append(max(seconds, _dwell(command)))
+        self._busy_until = max(time.monotonic(), self._busy_until) + self._lasting[-1]
+        at = number
+        while at <= number:
+            self._send_again(at)
+            self._probes += self._sent[at].startswith("M105")
+            answers, again = self._until_ok(self._sent[at], at)
             said += answers
             if again is None:
-                number += 1
-            else:
-                resends += 1
-                self._settle(3 * self.timeout)  # whether or not an ok follows a Resend
-                number = again if self._number else 0  # M110 itself is sent again, whatever it counted before
-            if number == self._number + 1:
-                if not lost:
-                    self._unsure = 0
-                    return said
-                self._unsure += 1
-                if self._unsure > RESENDS_MAX:
-                    raise Silent(f"{self.name} says ok to nothing any more.")
-                return said + self.send("M105")  # was it the ok that was lost, or the line? Then it asks for that now
-            if number not in self._sent:
-                raise Lost(f"{self.name} asks for line {number}, which was over long ago: did it restart?")
+                at += 1
+                continue
+            resends += 1
+            self._settle(3 * self.timeout)  # whether or not an ok follows a Resend
+            at = again if number else 0  # M110 itself is sent again, whatever it counted before
+            if at not in self._sent or (at == 1 and number > 1):
+                raise Lost(f"{self.name} asks for line {at}, which it had long acknowledged: was it reset?")
             if resends >= RESENDS_MAX:
-                asks = f"{self.name} asks for line {number} ({command})"
+                asks = f"{self.name} asks for line {at} ({self._sent[at]})"
                 raise InstrumentError(f"{asks} again and again: the line is disturbed.")
+        if heats and target is not None:
+            self._wanted[heats] = target
+        if code in _DRAINS:
+            self._lasting.clear()
+            self._busy_until = 0.0
+        elif code in _HEATS:  # it is hot, however long that was expected to take
+            self._busy_until -= self._lasting[-1]
+            self._lasting[-1] = 0.0
+        return said
 
-    def _until_ok(self, command: str, number: int | None) -> tuple[list[str], int | None, bool]:
-        """What it said before its ok, the line that it wants again instead, and whether no ok came."""
-        said: list[str] = []
-        is_m105, own, heard = command.startswith("M105"), False, 0
-        began = time.monotonic()
-        ask_at, silent_at, asked, most = began + self.timeout, began + 3 * self.timeout, 0, 2
+    def _send_again(self, number: int) -> None:
+        body = f"N{number} {self._sent[number]}"
+        self.line.write(f"{body}*{reduce(xor, body.encode())}\n".encode())
+
+    def _until_ok(self, command: str, number: int | None) -> tuple[list[str], int | None]:
+        """What it said before its ok, and the line that it wants again instead.
+
+        A quiet one is asked: by the same line again, which a board that has it refuses, and by M105, after whose answer
+        all is settled. That it was asked ends nothing as long as it lives.
+        """
+        code, is_m105 = _code(command), command.startswith("M105")
+        began = heard_at = time.monotonic()
+        known = 2 * max(0.0, min(self._busy_until - began, sum(self._lasting)))
+        slow = code in _SLOW or code in _PANEL or self.machine.listed(command)
+        quiet = math.inf if code in _PANEL else self.busy_timeout + known + SLOW_SECONDS * slow  # s without a word
+        ask_at = began + self.timeout + known + self.busy_timeout * slow
+        said, asks, settled = list[str](), 0, 0
+        own = received = answered = refused = False
         while True:
             now = time.monotonic()
-            if now >= silent_at and heard and (asked or is_m105):
-                self._probes = 0  # one of them, or its answer, was lost
-                return said, None, True
-            if now >= silent_at:
-                raise Silent(f"{self.name} did not say ok to {command} within {now - began:.0f} s.")
-            if now >= ask_at and asked < most:
-                # the ok may be lost, or the line: M105's answer tells that neither comes any more
-                asked += 1
-                self._probe()
-                ask_at = now + self.timeout
-            text = self._line(min(silent_at, ask_at) if asked < most else silent_at)
+            if now >= ask_at:
+                if asks >= RESENDS_MAX and settled:
+                    raise Silent(f"{self.name} says ok to nothing any more.")
+                if asks >= 2 and now - heard_at >= quiet:
+                    raise Silent(f"{self.name} did not say ok to {command} within {now - began:.0f} s.")
+                if answered:
+                    self._probes, answered = 0, False  # one of them, or its answer, was lost
+                    if own or received or is_m105:
+                        return said, None
+                if number is not None and not own:
+                    self._send_again(number)
+                most = 2 if own or (asks >= 4 and not slow) else 1  # M105, so that there is room for M112
+                if self._probes - is_m105 < most and (asks or number is None):
+                    self._probe()
+                asks += 1
+                ask_at = now + (self.timeout if asks < 5 else max(self.timeout, self.busy_timeout / 3))
+            text = self._line(ask_at)
             if text is None:
                 continue
+            heard_at = time.monotonic()
             self._hear(text)
+            refused, after = False, refused
             if found := _OK.match(text):
                 if "T:" in found[2]:
-                    heard += 1
-                    if self._answered() and (asked or is_m105):
-                        return said, None, heard <= asked if is_m105 else not own
-                    silent_at = time.monotonic() + 2 * self.timeout  # for the answers that are still owed
-                elif not (found[1] and number is not None and int(found[1]) != number):
+                    answered = True
+                    if self._answered() and (asks or is_m105):
+                        if own or received or number is None or (is_m105 and asks == 0):
+                            return said, None
+                        # neither its ok nor a word that it was there: M105's own line is answered by this, another
+                        # one is sent again at once
+                        settled, ask_at = settled + 1, heard_at
+                        if is_m105:
+                            return said, None
+                        answered = False
+                    elif asks or is_m105:
+                        ask_at = heard_at + 2 * self.timeout  # for the answers that are still owed
+                elif not after and not (found[1] and number is not None and int(found[1]) != number):
                     own = True
-                    if not (asked or is_m105):
-                        return said, None, False
-                # while M105 is asked its answer is what counts, so that none is left over for the next line
+                    if not (asks or is_m105):
+                        return said, None
+                    # once it was asked M105's answer is what counts, so that nothing is left over for the next line
+                    if not self._probes:
+                        self._probe()
+                    ask_at = heard_at + self.timeout
             elif found := _RESEND.match(text):
-                self._probes = max(0, self._probes - is_m105)
-                return said, int(found[1]), False
-            elif "busy:" in text or "W:" in text or (command.startswith(("M109", "M190")) and "T:" in text):
-                most = 1  # what it is busy with may take its time; one question waits in its queue meanwhile
-                silent_at = time.monotonic() + self.busy_timeout
-                if not asked:
-                    ask_at = min(silent_at, max(began + self.busy_timeout, ask_at))
+                if number is None:
+                    continue
+                if int(found[1]) != number + 1:
+                    self._probes = max(0, self._probes - is_m105)
+                    return said, int(found[1])
+                received, refused, asks = True, True, max(asks, 1)  # it has it: its ok is lost, or it is busy with it
+                if not self._probes:
+                    self._probe()
+                ask_at = heard_at + self.timeout
+            elif "busy:" in text or "W:" in text or (code in ("M109", "M190") and "T:" in text):
+                ask_at = heard_at + self.busy_timeout  # what it is busy with may take its time
+                quiet = max(quiet, 2 * self.busy_timeout)
+                if "busy:" in text and "processing" not in text:
+                    self._note(text)  # it waits for somebody
             elif text:
                 said.append(text)
 
@@ -231,14 +393,35 @@ class MarlinPrinter(Instrument):
                 self._hotend = measured
             elif which == "B":
                 self._bed = measured
+            if self._wanted.get(which) and not float(target) and not self._restarts:
+                heater = "hotend" if which == "T" else "bed"
+                raise Lost(
+                    f"{self.name}: the target of its {heater} fell from {self._wanted[which]:g} °C to 0: was it reset,"
+                    " or switched off at its panel?"
+                )
         if self._restarts:
             return
-        if text == "start":
+        if action := _ACTION.match(text):
+            self.actions.append(action[1].strip())
+        elif _BANNER.search(text):
             raise Lost(f"{self.name} has restarted in the middle of the work: was it reset, or its power cut?")
-        if "kill()" in text or "halted" in text:
+        elif "kill()" in text or "halted" in text:
             raise Lost(f"{self.name} has halted and must be reset: {clean(text)}")
-        if text.startswith("Error:") and not any(words in text.lower() for words in _OF_THE_LINE):
-            raise InstrumentError(f"{self.name} reports an error: {clean(text.removeprefix('Error:'))}")
+        elif "cold extrusion prevented" in text:
+            raise InstrumentError(f"{self.name} does not extrude, because its hotend is too cold: {clean(text)}.")
+        elif text.startswith("Error:"):
+            if not any(words in text.lower() for words in _OF_THE_LINE):
+                raise InstrumentError(f"{self.name} reports an error: {clean(text.removeprefix('Error:'))}")
+            last = _LAST_LINE.search(text)
+            if last and self._number > 0 and int(last[1]) < self._number - KEPT:
+                raise Lost(f"{self.name} counts its lines from {last[1]} instead of {self._number}: was it reset?")
+        elif text.startswith("echo:") and "busy:" not in text:
+            self._note(text)
+
+    def _note(self, text: str) -> None:
+        words = clean(text.removeprefix("echo:"))
+        if not self.notes or self.notes[-1] != words:
+            self.notes.append(words)
 
     def stream(self, lines: Iterable[str]) -> None:
         """Send many lines, each once the one before it is acknowledged."""
@@ -282,18 +465,42 @@ class MarlinPrinter(Instrument):
         be asked any more, so it is not called safe.
         """
         self._restarts = True  # it is welcome to
+        self._wanted, self._busy_until = {}, 0.0
         try:
             self.interrupt()
-            self._settle(2 * self.timeout)
-            self._halts = False
+            self._wake(3 * self.timeout)
             self._count_anew()
             hotends = sorted(which for which in self._targets if re.fullmatch(r"T\d+", which))
             chamber = ["M141 S0"] if "C" in self._targets else []
             self.stream([*(f"M104 {which} S0" for which in hotends), "M104 S0", "M140 S0", *chamber, "M107", "M84"])
         finally:
-            self._restarts = self._halts = False
+            self._restarts = False
 
     def is_safe(self) -> bool:
         """Asked anew, it tells the targets of its heaters, and all are 0. How hot it still is doesn't matter."""
         self.ask_temperatures()
         return bool(self._targets) and not any(self._targets.values())
+
+
+def _code(command: str) -> str:
+    found = _CODE.match(command)
+    return found[0] if found else ""
+
+
+def _number_of(letter: str, command: str) -> float | None:
+    found = re.search(rf"{letter} ?([+-]?(?:\d+\.?\d*|\.\d+))", command)
+    return float(found[1]) if found else None
+
+
+def _target(command: str) -> float | None:
+    """What a heater is set to, °C; None where that is another tool's, or nothing is said."""
+    if _number_of("T", command):
+        return None
+    return next((value for value in (_number_of("S", command), _number_of("R", command)) if value is not None), None)
+
+
+def _dwell(command: str) -> float:
+    """The seconds that a G4 takes; 0 for anything else."""
+    if _code(command) != "G4":
+        return 0.0
+    return (_number_of("P", command) or 0.0) / 1000 + (_number_of("S", command) or 0.0)

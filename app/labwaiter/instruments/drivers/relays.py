@@ -11,6 +11,7 @@ class RelayBoard(Instrument):
 
     identity = ("ID", r"RELAY8")
     line_settings = {"baudrate": 9600}
+    acknowledgement = "OK"
     count = 8
 
     _switched: tuple[bool, ...] | None = None  # as they were when they were last told or asked
@@ -19,7 +20,7 @@ class RelayBoard(Instrument):
         """Switch a relay, and see that it did. Raises InstrumentError."""
         if not 1 <= number <= self.count:
             raise InstrumentError(f"{self.name} has relays 1 to {self.count}, not {number}.")
-        self._order(f"{'ON' if on else 'OFF'} {number}")
+        self.tell(f"{'ON' if on else 'OFF'} {number}")
         if self.states()[number - 1] != on:
             raise InstrumentError(f"{self.name}: relay {number} does not switch {'on' if on else 'off'}.")
 
@@ -27,14 +28,10 @@ class RelayBoard(Instrument):
         """Which relays are on, the first one first."""
         said = self.ask("STATE")
         if len(said) != self.count or set(said) - {"0", "1"}:
+            self.doubt("STATE")
             raise Garbled(f"{self.name}: asked STATE, it answered “{said[:80]}” instead of {self.count} digits.")
         self._switched = tuple(digit == "1" for digit in said)
         return self._switched
-
-    def _order(self, text: str) -> None:
-        said = self.ask(text)
-        if said != "OK":
-            raise Garbled(f"{self.name}: told {text}, it answered “{said[:80]}” instead of OK.")
 
     def resume(self) -> None:
         """The relays must be as they were. Raises Lost."""
@@ -45,7 +42,7 @@ class RelayBoard(Instrument):
     def make_safe(self) -> None:
         """All off."""
         self._switched = None
-        self._order("ALL OFF")
+        self.tell("ALL OFF")
 
     def is_safe(self) -> bool:
         """All say that they are off."""

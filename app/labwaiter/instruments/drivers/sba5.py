@@ -34,6 +34,8 @@ class CO2Analyser(Instrument):
 
     def begin(self) -> None:
         """Its own lines are stopped, it is identified, and they begin again."""
+        if self.settle:
+            self._boot()
         self.line.drop()
         self.command("!")
         self.line.drop()
@@ -52,7 +54,7 @@ class CO2Analyser(Instrument):
 
     def command(self, text: str) -> None:
         """Send a command; one of several characters gets its carriage return. Raises Silent without its echo and OK."""
-        self._persist(lambda: self._command(text))
+        self.persist(lambda: self._command(text))
 
     def _command(self, text: str) -> None:
         self.line.write(text.encode() if len(text) == 1 else (text + "\r").encode())
@@ -88,7 +90,7 @@ class CO2Analyser(Instrument):
 
     def listen(self, seconds: float = 0.0) -> None:
         """Take in what it said, for at least one line if there are `seconds` for it."""
-        self._persist(lambda: self._listen(seconds))
+        self.persist(lambda: self._listen(seconds))
 
     def _listen(self, seconds: float) -> None:
         until = time.monotonic() + seconds

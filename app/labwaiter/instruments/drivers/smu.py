@@ -10,20 +10,15 @@ from collections.abc import Callable
 
 from ..instrument import Instrument
 from ..line import InstrumentError, Lost
-from ..quantity import control, reading
-
-OVERFLOW = 9.9e37  # SCPI-1999, 7.2.1.4 and 7.2.1.5: this is infinity, a little more is "no number"
+from ..quantity import control, number, reading
 
 
 def _field(which: int) -> Callable[[str], float]:
     """One number of READ?'s answer, "volts,amps"; of an instrument that gives one only, that."""
 
     def understood(text: str) -> float:
-        values = [float(word) for word in text.split(",")]
-        value = values[min(which, len(values) - 1)]
-        if abs(value) >= OVERFLOW:
-            raise ValueError("out of the instrument's range")
-        return value
+        words = text.split(",")
+        return number(words[min(which, len(words) - 1)])
 
     return understood
 
@@ -33,6 +28,7 @@ class SourceMeter(Instrument):
 
     identity = ("*IDN?", r"SMU|MODEL 24\d\d")
     line_settings = {"baudrate": 9600}
+    acknowledgement = False  # SCPI: only a question has an answer
 
     volts = control("SOUR:VOLT?", "SOUR:VOLT {:.6f}", float, "V", -210, 210, "The voltage that is sourced.")
     compliance = control("SENS:CURR:PROT?", "SENS:CURR:PROT {:.9f}", float, "A", 1e-9, 1.05, "The current's limit.")

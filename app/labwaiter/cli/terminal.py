@@ -1,0 +1,83 @@
+"""How values look in a terminal. Nothing from outside reaches it unescaped: see `plain`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from ..jobs.folder import ran
+from ..parameter import text_of
+from ..record import Record
+
+
+def plain(text: str, limit: int = 200) -> str:
+    """Somebody else's text on one line: no control characters, which could steer a terminal."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: limit + 1])
+    return shown if len(text) <= limit else shown[:limit] + "…"
+
+
+def lines(text: str, last: int = 15) -> list[str]:
+    """The last lines of a log, each as `plain` shows it."""
+    return [plain(line.expandtabs(), 400) for line in text.splitlines()[-last:]]
+
+
+def moment(seconds: float | None) -> str:
+    """A Unix time (s) as local time; "-" for none."""
+    return "-" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def span(seconds: float | None) -> str:
+    """A duration in s as 42 s, 3:07 or 1:02:03; "-" for none."""
+    if seconds is None:
+        return "-"
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their widest cell; the last one runs free."""
+    widths = [max(len(cell) for cell in column) for column in zip(heads, *rows, strict=True)]
+    for row in (heads, *rows):
+        padded = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
+        click.echo("  ".join([*padded, row[-1]]).rstrip())
+
+
+def as_json(value: Any) -> None:
+    """A value as JSON, for other programs."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def of_record(record: Record) -> dict[str, Any]:
+    """A record as the JSON that other programs read: times are Unix times in s."""
+    return {
+        "serviceID": record.request.service_id,
+        "service": record.request.service,
+        "state": str(record.state),
+        "why": record.why,
+        "inputs": record.request.inputs,
+        "outputs": record.outputs,
+        "user": record.request.user,
+        "created": record.request.created,
+        "started": record.started,
+        "ended": record.ended,
+        "ran": ran(record),
+        "stopping": record.stopping.why if record.stopping else None,
+        **({"machine": record.machine, "as_of": record.as_of} if record.machine else {}),
+    }
+
+
+def result(record: Record) -> None:
+    """How an execution stands, and its outputs when it has completed."""
+    name = plain(record.request.service_id)
+    if record.outputs is None:
+        click.echo(f"{name} is {record.state}." + (f" {plain(record.why, 1000)}" if record.why else ""))
+        return
+    for output, value in record.outputs.items():
+        click.echo(f"{output} = {plain(text_of(value), 10_000)}")

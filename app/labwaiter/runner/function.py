@@ -1,0 +1,236 @@
+"""The process in which a service's function is called: it imports the service's file, and ends as an interpreter does.
+
+A fork of it that comes back here is not the job: it ends nothing, makes nothing safe, and leaves as
+the fork of any script would.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import faulthandler
+import inspect
+import os
+import sys
+import threading
+import traceback
+import types
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import catalogue
+from ..channel import Channel
+from ..errors import InvalidParameter, JobFailed, Misconfigured
+from ..jobs.artifacts import Artifacts
+from ..process import children
+from ..program import Program
+from ..record import End
+from ..service import Declaration, Outputs, Service
+from ..service_files import import_file
+from . import ending
+from .job import Job
+from .leaving import leave
+from .listening import Say
+from .open_instruments import OpenInstruments
+from .program import NotThere, Prepared, Programs, prepare
+from .script import Limits
+from .stop import Aborted, Stop
+
+if TYPE_CHECKING:
+    from .main import Spec
+
+
+NOT_TOLD = 79  # the exit status of a function's process that could not tell its end: it has closed what it tells it by
+
+
+def run_function(spec: Spec, channel: Channel) -> None:
+    """Call the function of a job's service, and tell the runner what came of it."""
+    begun = channel.receive()
+    if begun is None or begun[0]["do"] != "begin":
+        os._exit(0)
+    os.chdir(f"{spec.folder}/data")
+    # matplotlib's list of fonts takes a second to make: all jobs of a deployment share one, and need no home for it
+    os.environ.setdefault("MPLCONFIGDIR", os.fspath(spec.store.ours / "matplotlib"))
+    faulthandler.enable(os.dup(2))
+    sys.modules["__main__"] = types.ModuleType("__main__")  # not the nursery's, which a spawned child would import
+    work = Work(spec, channel)
+    try:
+        end = work.end()
+    except _HandOver as hand_over:
+        channel.send({"run": vars(hand_over.program)})
+        del work
+        leave(0)
+    if end is None:
+        return
+    # it says how it ended before it makes safe: whoever asks it to stop from now on comes after that
+    told = True
+    try:
+        channel.send({"end": {**vars(end), "outcome": str(end.outcome)}})
+    except OSError:
+        told = False
+    work.put_away()
+    del work
+    leave(0 if told else NOT_TOLD)
+
+
+def _file_of(spec: Spec) -> Path:
+    """Where the service's file is here: another machine's services folder, which the start saw, may be another."""
+    folder = spec.settings.services
+    if named := spec.request.signature.get("file"):
+        return folder / Path(str(named)).name
+    # recorded by a release before 0.5
+    return next((f for f in catalogue.files(folder) if spec.request.service in catalogue.names_in(f)), folder / "-.py")
+
+
+def _inheritance() -> tuple[object, ...]:
+    """What this process' own programs would get from it, or find held by it, besides environment and umask."""
+    status = Path("/proc/self/status").read_text()
+    ignored = status[status.index("SigIgn:") :].split("\n", 1)[0]
+    return Limits.of(0), ignored, os.listdir("/proc/self/fd")
+
+
+class _HandOver(BaseException):
+    """The function gave a program, and its process has nothing more to do: the runner runs that."""
+
+    def __init__(self, program: Prepared) -> None:
+        self.program = program
+
+
+class Work:
+    """One call of a service's function."""
+
+    def __init__(self, spec: Spec, channel: Channel) -> None:
+        self._spec = spec
+        self._process = os.getpid()
+        self._stop = Stop(channel)
+        self._stop.listen()
+        self._exchange = Artifacts(spec.settings)
+        self._file = _file_of(spec)
+        self.job = Job(spec.store, spec.name, spec.request, self._stop, self._exchange, channel)
+        self._programs = Programs(self._stop, channel)
+        self.job.on_run = self._run_well
+        self._bench = OpenInstruments(spec.settings, spec.name, self.job)
+        self._callbacks, self._inheritance = atexit._ncallbacks(), _inheritance()
+
+    def end(self) -> End | None:
+        """Call the function and make an end of whatever comes of it; None in a fork of this process."""
+        try:
+            end = self._called()
+        except _HandOver:
+            raise
+        except BaseException as error:
+            if os.getpid() != self._process:
+                raise
+            self._stop.armed = False
+            end = self._end_of(error)
+        self._stop.armed = False  # what is being made safe is not interrupted
+        return end if os.getpid() == self._process else None
+
+    def put_away(self) -> None:
+        """Make safe and close what is open; the last of the plot."""
+        self._bench.put_away()
+        with contextlib.suppress(Exception):
+            self.job.recorder.close()
+
+    def _called(self) -> End:
+        self._stop.armed = True
+        self._stop.check()
+        declaration, service = self._declared()
+        inputs = self._exchange.resolve(service.inputs, self._spec.request.inputs, self._spec.name)
+        inputs = self._bench.set_up(service.instruments, inputs)
+        came = declaration.function(self.job, **inputs)
+        if os.getpid() != self._process:
+            return ending.completed({})
+        if isinstance(came, Program):
+            self._stop.armed = False
+            program = self._prepare(came)
+            if self._untouched():
+                raise _HandOver(program)
+            self._stop.armed = True
+            self._stop.check()
+            return ending.of_run(self._programs.run(program, self.job.heard), service.outputs, self._hand_on)
+        return self._outputs(service, came)
+
+    def _prepare(self, program: Program) -> Prepared:
+        return prepare(program, self.job.data, self.job.result_file, self._file)
+
+    def _run_well(self, program: Program, say: Say) -> str:
+        """`Job.run`."""
+        if os.getpid() != self._process:
+            raise JobFailed(
+                "job.run works in the job's own process only, not in one that it forked: use a thread, or subprocess."
+            )
+        try:
+            ran = self._programs.run(self._prepare(program), say)
+        except NotThere as error:
+            raise JobFailed(str(error)) from None
+        if why := ending.refusal(ran.status, ran.program.success, ran.program.name, ran.printed):
+            raise JobFailed(why)
+        return ran.printed
+
+    def _untouched(self) -> bool:
+        """Whether nothing is left here that a program would miss: then this process may leave before it."""
+        return (
+            not self._bench.opened
+            and threading.active_count() == 1
+            and atexit._ncallbacks() == self._callbacks
+            and not children()
+            and _inheritance() == self._inheritance
+        )
+
+    def _declared(self) -> tuple[Declaration, Service]:
+        """The function as its file has it now, and the service as the execution was started with.
+
+        Raises:
+            JobFailed: there is no such service any more, or its inputs are others.
+        """
+        request = self._spec.request
+        try:
+            declaration = import_file(self._file).get(request.service)
+        except Misconfigured as error:
+            if error.__cause__ is not None:
+                traceback.print_exception(error.__cause__)
+            raise JobFailed(f"The service {request.service} is not available: {error}") from None
+        if declaration is None:
+            raise JobFailed(f"The service {request.service} is no longer declared in {self._file.name}.")
+        service = self._spec.service or declaration.signature()
+        takes = list(inspect.signature(declaration.function).parameters)[1:]
+        changed = takes != [p.name for p in service.inputs]
+        if not changed and self._file.stat().st_mtime > request.created:
+            changed = declaration.signature().inputs != service.inputs
+        if changed:
+            raise JobFailed(
+                f"The service {request.service} was changed while this execution waited: its inputs are others now"
+                f" ({', '.join(takes) or 'none'}). Start it again."
+            )
+        return declaration, service
+
+    @property
+    def _hand_on(self) -> ending.HandOn:
+        return partial(ending.hand_on, self._spec.store.root, self._spec.name)
+
+    def _outputs(self, service: Service, came: Any) -> End:
+        if not service.outputs:
+            return ending.completed({})
+        names = [p.name for p in service.outputs]
+        if not isinstance(came, Outputs) or not all(hasattr(came, name) for name in names):
+            return ending.failed(
+                f"The work ended without its outputs: it must return its Outputs with {', '.join(names)}."
+            )
+        return ending.of_values({name: getattr(came, name) for name in names}, service.outputs, self._hand_on)
+
+    def _end_of(self, error: BaseException) -> End:
+        if isinstance(error, Aborted):
+            return ending.aborted()
+        if isinstance(error, JobFailed):  # the service's own sentence for its user
+            if error.__cause__ is not None:
+                traceback.print_exception(error)
+            return ending.failed(error.message)
+        if isinstance(error, (NotThere, InvalidParameter)):
+            print(error, file=sys.stderr)
+            return ending.failed(str(error))
+        if isinstance(error, SystemExit):
+            return ending.failed(f"The work left with {error.code!r} before it gave its outputs.")
+        traceback.print_exception(error)
+        return ending.of_exception(error)

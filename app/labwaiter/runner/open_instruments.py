@@ -1,0 +1,94 @@
+"""The instruments of one job: opened before the work, made safe and closed after it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+from .. import lab
+from ..errors import JobFailed, Misconfigured
+from ..jobs.leases import Leases
+from ..parameter import Parameter
+from ..process import once_there_is
+from ..settings import Settings
+from .job import Job
+
+
+class OpenInstruments:
+    """Holds what it opened; `put_away` is called however the work ended."""
+
+    def __init__(self, settings: Settings, name: str, job: Job) -> None:
+        """
+        Args:
+            name: the job's folder name, under which its leases are.
+        """
+        self._settings, self._name, self._job = settings, name, job
+        self._leases = Leases(settings.jobs_folder)
+        self._opened: list[Any] = []
+
+    def set_up(self, parameters: tuple[Parameter, ...], inputs: dict[str, Any]) -> dict[str, Any]:
+        """The inputs with the open instruments in their places.
+
+        Raises:
+            InstrumentError: one can't be opened or is another device; those before it are put away by the caller.
+            JobFailed, Misconfigured: lab.toml has changed since the start, and not for the better.
+        """
+        if not parameters:
+            return inputs
+        from ..instruments.line import NotOpened
+        from ..instruments.opening import Opened  # pyserial is imported where it is needed
+
+        whole = lab.load(self._settings.lab)
+        found = dict(inputs)
+        for parameter in parameters:
+            name = inputs[parameter.name]
+            if name not in whole.entries:
+                raise JobFailed(f"The instrument {name} is no longer in lab.toml.")
+            entry = whole.entries[name]
+            transcript: Path = self._job.data / f"{entry.name}.line.txt"
+            self._note(name)  # it may not be forgotten who had an instrument, whatever happens from here on
+            try:
+                opened = Opened(entry, self._settings.jobs_folder, transcript, self._job.check_while_waiting)
+            except (NotOpened, Misconfigured):
+                self._note(name, opened=False)  # it is as it was: that is nothing to clear up after
+                raise
+            self._opened.append(opened)
+            found[parameter.name] = opened.device
+        return found
+
+    def _note(self, name: str, opened: bool = True) -> None:
+        try:
+            ours = self._leases.note_opened(name, self._name, opened)
+        except OSError as error:
+            raise JobFailed(f"{name} can't be used: its lease can't be written ({error.strerror}).") from error
+        if not ours:
+            raise JobFailed(f"{name} can't be used: it is somebody else's by now.")
+
+    def put_away(self) -> None:
+        """Make safe and close. What fails here, or hangs, is tried again from outside, by the guard."""
+        for opened in reversed(self._opened):
+            # a thread, because nobody can tell what another library's driver waits for; it ends with this process
+            work = threading.Thread(target=self._put_away, args=(opened,), daemon=True)
+            once_there_is(work.start)
+            work.join(opened.entry.safe_seconds)
+            if work.is_alive():
+                print(f"{opened.entry.name} is not safe after {opened.entry.safe_seconds:g} s.", file=sys.stderr)
+        self._opened.clear()
+
+    @property
+    def opened(self) -> bool:
+        """Whether it holds any."""
+        return bool(self._opened)
+
+    def _put_away(self, opened: Any) -> None:
+        try:
+            opened.make_safe()
+        except Exception:
+            print(f"{opened.entry.name} could not be made safe from within the job:", file=sys.stderr)
+            traceback.print_exc()
+        with contextlib.suppress(Exception):
+            opened.close()

@@ -1,0 +1,112 @@
+"""The service files of a deployment as modules: `labwaiter.service_files.waiter` is its waiter.py.
+
+A job imports its own file under this name, and so can every Python process that it starts
+(multiprocessing by spawn or forkserver, joblib, whoever reads a pickle later): the folder stands in
+the environment. A name of its own kind, because waiter.py may be called as any library is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import site
+import sys
+import sysconfig
+from pathlib import Path
+
+from ..errors import Misconfigured
+from ..process import APP, paths_of_others
+from ..service import Declaration
+
+_TICK = 20_000_000  # ns: file systems count the time of a change in steps of at most half of that
+FOLDER = "LABWAITER_SERVICE_FILES"  # in the environment: where they are
+_INSTALLED = {*site.getsitepackages(), site.getusersitepackages(), sysconfig.get_path("purelib"), APP}
+__path__ = []
+
+
+def look_around() -> None:
+    """Find them where the environment says that they are: as this is imported, and in a fork that got another one."""
+    __path__[:] = [os.environ[FOLDER]] if FOLDER in os.environ else []
+
+
+look_around()
+
+
+def import_file(file: Path) -> dict[str, Declaration]:
+    """Import one service file in this process, which is a job's or is there for that alone: what it declares, by name.
+
+    Raises:
+        Misconfigured: it can't be imported or declares nothing; the message says why, and the
+            cause is the file's own exception.
+    """
+    folder = os.fspath(file.parent)
+    os.environ[FOLDER] = folder
+    __path__[:] = [folder]
+    put_on_path(folder)
+    name = f"{__name__}.{file.stem.replace('.', '_')}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None
+    _drop_old_bytecode(file)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    setattr(sys.modules[__name__], name.rpartition(".")[2], module)
+    try:
+        spec.loader.exec_module(module)
+    except Misconfigured:
+        raise
+    except SyntaxError as error:
+        raise Misconfigured(f"{file.name} has a syntax error in line {error.lineno}: {error.msg}.") from error
+    except ModuleNotFoundError as error:
+        raise Misconfigured(f"{file.name} needs the module {error.name}, which is not installed.") from error
+    except FileNotFoundError as error:
+        if error.filename != os.fspath(file):
+            raise _does_not_import(file, error) from error
+        raise Misconfigured(f"{file.name} is no longer in the services folder.") from error
+    except (Exception, SystemExit) as error:
+        raise _does_not_import(file, error) from error
+    declared = {
+        value.__labwaiter__.name: value.__labwaiter__
+        for value in list(vars(module).values())
+        if getattr(value, "__module__", None) == name and hasattr(value, "__labwaiter__")
+    }
+    if not declared:
+        raise Misconfigured(f"{file.name} declares no service: put @service(…) above its start function.")
+    return declared
+
+
+def _drop_old_bytecode(file: Path) -> None:
+    """Bytecode that Python would take for this file's though it isn't: it compares whole seconds and sizes alone."""
+    kept = Path(importlib.util.cache_from_source(os.fspath(file)))
+    with contextlib.suppress(OSError):
+        if kept.stat().st_mtime_ns <= file.stat().st_mtime_ns + _TICK:
+            kept.unlink()
+
+
+def _does_not_import(file: Path, error: BaseException) -> Misconfigured:
+    words = " ".join(str(error).split())[:200]
+    return Misconfigured(f"{file.name} does not import: {type(error).__name__}: {words}")
+
+
+def put_ours_last() -> None:
+    """Have our own folder last on the path, and out of the environment.
+
+    It also holds main.py and other names that a user's modules may have, and another Python has no use for it.
+    """
+    sys.path[:] = [*(entry for entry in sys.path if entry != APP), APP]
+    if given := paths_of_others(os.environ):
+        os.environ["PYTHONPATH"] = os.pathsep.join(given)
+    else:
+        os.environ.pop("PYTHONPATH", None)
+
+
+def put_on_path(folder: str) -> None:
+    """Have modules beside the service files imported: before what is installed, behind Python's own.
+
+    `python file` has the file's folder first of all. But our own imports have taken the standard
+    library's modules already, so that first place would count for some names and not for others.
+    """
+    if folder in sys.path:
+        return
+    places = [place for place, entry in enumerate(sys.path) if entry in _INSTALLED]
+    sys.path.insert(places[0] if places else len(sys.path), folder)

@@ -1,0 +1,159 @@
+"""Being the one supervisor of a jobs folder: its lock, its wake socket, its signals."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from ..jobs import supervisor_client
+from ..jobs.files import open_ours, rights_in
+
+log = logging.getLogger("labwaiter.supervisor")
+SPARE_DESCRIPTORS = 64  # for what isn't a running job: the lock, the lines, what is being read
+RESERVE = 1_000_000  # bytes kept on the disk, so that a full one can't hide how jobs ended
+_HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+_FAR_DISKS = ("nfs", "cifs", "smb", "fuse", "9p", "afs", "ceph", "gluster")
+
+
+class Taken(Exception):
+    """Another supervisor serves this folder; the message names it."""
+
+
+class SingleInstance:
+    """What only one process may hold."""
+
+    def __init__(self, ours: Path, lock: int | None = None) -> None:
+        """Take the lock and open the wake socket.
+
+        Args:
+            lock: the descriptor of the lock that this process held before it exec'd itself anew.
+
+        Raises:
+            Taken: somebody else holds it.
+        """
+        self.ours = ours
+        # before the lock: whoever sees that it is held may tell us to stop, and must be heard
+        self.signals, self._asleep = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.told: set[int] = set()
+        self._listen()
+        # a POSIX lock: no child inherits it, so it ends with this process and no later
+        self.lock = open_ours(ours / "supervisor.lock", os.O_RDWR) if lock is None else lock
+        try:
+            fcntl.lockf(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Taken("Another supervisor serves this jobs folder already.") from error
+        self.folder = os.open(ours, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.wake = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self.wake.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1_000_000)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(ours / "wake")
+        self.wake.bind(supervisor_client.address(ours, self.folder))
+        with contextlib.suppress(FileNotFoundError):  # the jobs folder may be removed under it: see `stands`
+            os.chmod(ours / "wake", rights_in(ours) & 0o660)
+        self.keep_reserve()
+        self.descriptors_before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self.descriptors_before[1],) * 2)
+
+    def most_at_once(self, max_running: int) -> int:
+        """MAX_RUNNING, or as many jobs as this process has descriptors to watch (`ulimit -n`)."""
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        most = max(1, limit - SPARE_DESCRIPTORS)
+        if limit == resource.RLIM_INFINITY or max_running <= most:
+            return max_running
+        log.warning(
+            "MAX_RUNNING=%d is more than %d descriptors can watch: %d jobs run at a time; raise the limit (ulimit -n,"
+            " systemd's LimitNOFILE), or lower MAX_RUNNING",
+            max_running,
+            limit,
+            most,
+        )
+        return most
+
+    def _listen(self) -> None:
+        """Turn signals into bytes for the loop; those that came while `exec_anew` was at work, too."""
+        for number in _HEARD:
+            signal.signal(number, lambda n, _: self.told.add(n))
+        signal.set_wakeup_fd(self._asleep, warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
+
+    def exec_anew(self) -> NoReturn:
+        """Become the supervisor that the code on the disk and the settings are now, with the lock held throughout.
+
+        Raises:
+            OSError: that can't be now; this one goes on.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
+        signal.set_wakeup_fd(-1)
+        os.set_inheritable(self.lock, True)
+        with contextlib.suppress(OSError, ValueError):  # the next one raises it itself, and knows what jobs shall have
+            resource.setrlimit(resource.RLIMIT_NOFILE, self.descriptors_before)
+        try:
+            command = [sys.executable, "-m", "labwaiter.supervisor", "--lock", str(self.lock)]
+            os.execve(command[0], command, supervisor_client.handed_on(self.ours))
+        except OSError:
+            os.set_inheritable(self.lock, False)
+            self._listen()
+            raise
+
+    def stands(self) -> bool:
+        """Whether the folder is still there, and the lock in it the one that we hold."""
+        try:
+            return os.path.samestat(os.stat(self.ours / "supervisor.lock"), os.fstat(self.lock))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:  # a disk that doesn't answer now has removed nothing
+            return True
+
+    def signals_told(self) -> set[int]:
+        """The signals since the last call."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.signals, 4096)
+        told, self.told = self.told, set()
+        return told
+
+    def names(self) -> set[str]:
+        """The jobs that somebody woke us for."""
+        found = set()
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(1000):
+                found.add(self.wake.recv(1024).decode(errors="replace"))
+        return found
+
+    @property
+    def mine(self) -> list[int]:
+        """Descriptors that no child may keep."""
+        return [self.lock, self.folder, self.wake.fileno(), self.signals, self._asleep]
+
+    def keep_reserve(self) -> None:
+        """Have the reserve on the disk."""
+        with contextlib.suppress(OSError):
+            fd = os.open(self.ours / "reserve", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(fd, 0, RESERVE)
+            finally:
+                os.close(fd)
+
+    def use_reserve(self) -> None:
+        """Give the reserve up: the disk is full, and a state must be written."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.ours / "reserve")
+
+
+def far_disk(folder: Path) -> str | None:
+    """The kind of file system if it is none of this machine's own disks: locks and renames differ there."""
+    best, kind = "", ""
+    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+        before, _, after = line.partition(" - ")
+        mount = before.split()[4]
+        if (str(folder) + "/").startswith(mount.rstrip("/") + "/") and len(mount) >= len(best):
+            best, kind = mount, after.split()[0]
+    return kind if kind.startswith(_FAR_DISKS) else None

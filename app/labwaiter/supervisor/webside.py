@@ -1,0 +1,59 @@
+"""Having the web side there again that `labwaiter start` has begun: granian gives up after two deaths of a worker.
+
+The standard library only, and nothing that waits: a process of its own starts it (`cli/revive.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+from ..jobs import presence, supervisor_client
+from ..jobs.files import open_log
+from ..process import MARKER, NO_MARK
+from ..settings import Settings
+
+log = logging.getLogger("labwaiter.supervisor")
+LONGEST_WAIT = 30.0  # s between two tries of one that ends as soon as it is there
+STEADY = 10.0  # s after which one that lives is believed to go on
+
+
+class WebSideKeeper:
+    """The supervisor's eye on the web side."""
+
+    def __init__(self, settings: Settings, ours: Path) -> None:
+        self._settings, self._ours = settings, ours
+        self._not_before = 0.0  # boot clock, s
+        self._wait = 0.0
+        self._reviving: subprocess.Popen[bytes] | None = None
+
+    def look(self, now: float) -> None:
+        """Have it started again if it should be there and is not (`now`: boot clock, s). Raises OSError."""
+        web = presence.expected_web(self._ours)
+        if web is None or not web.gone:
+            if now > self._not_before + STEADY:
+                self._wait = 0.0
+            return
+        if now < self._not_before or (self._reviving is not None and self._reviving.poll() is None):
+            return
+        self._not_before = now + self._wait
+        self._wait = min(LONGEST_WAIT, self._wait * 2 or 0.5)
+        log.warning("the web side is gone; it is started again")
+        self._reviving = revive(self._settings, self._ours)
+
+
+def revive(settings: Settings, ours: Path) -> subprocess.Popen[bytes]:
+    """Begin a process that starts the web side again, and tells web.log why if it can't. Raises OSError."""
+    environment = {**supervisor_client.environment(settings), MARKER: NO_MARK}  # no job's, and no stray
+    with open_log(ours / "web.log") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", "labwaiter", "revive"],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            cwd="/",
+            env=environment,
+            start_new_session=True,
+        )

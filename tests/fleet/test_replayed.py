@@ -1,0 +1,143 @@
+"""What was captured in Redis and is put there again is done by nobody."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fleetlab import Fleet
+from lab import eventually
+from labwaiter.errors import Unavailable
+from labwaiter.fleet import rpc
+from labwaiter.fleet.lab_redis import LabRedis
+from labwaiter.fleet.used import Used
+from labwaiter.jobs.names import folder_name
+from labwaiter.record import State
+
+pytestmark = pytest.mark.timeout(120)
+BOX = "lab:errands:north"
+
+
+def captured(fleet: Fleet, do: Callable[[], object]) -> bytes:
+    """The call that `do` sends, exactly as it lay in Redis."""
+    caught: list[bytes] = []
+    real = LabRedis.seal
+
+    def seal(store: LabRedis, purpose: str, value: dict) -> str:
+        sealed = real(store, purpose, value)
+        if purpose.startswith("errand"):
+            caught.append(sealed.encode())
+        return sealed
+
+    LabRedis.seal = seal  # type: ignore[method-assign]
+    try:
+        do()
+    finally:
+        LabRedis.seal = real  # type: ignore[method-assign]
+    return caught[-1]
+
+
+def refused(fleet: Fleet) -> int:
+    said = fleet.machines["north"].log.read_text()
+    return sum(said.count(why) for why in ("was taken before, or has no number: it is", "comes after its time: it is"))
+
+
+def running(fleet: Fleet, service: str) -> str:
+    name = fleet.id_for("north", service)
+    fleet.jobs.start(fleet.services[service], name, {})
+    eventually(lambda: fleet.state(name) == "running")
+    return name
+
+
+def test_a_message_that_was_captured_reaches_the_job_once(fleet: Fleet) -> None:
+    name = running(fleet, "Single")
+    call = captured(fleet, lambda: fleet.jobs.notify(None, name, "dose."))
+    for number in range(3):
+        fleet.redis.client.rpush(BOX, call)
+        eventually(lambda number=number: refused(fleet) == number + 1)
+    north = fleet.machines["north"]
+    assert north.process is not None
+    north.process.kill()  # and not by one that has begun anew either
+    north.process.wait(20)
+    fleet.redis.client.rpush(BOX, call)
+    north.start()
+    eventually(lambda: refused(fleet) == 4)
+    notes = fleet.labs["north"].folder(name) / "notifications.txt"
+    assert notes.read_text().count("dose.") == 1
+    eventually(lambda: fleet.jobs.notify(None, name, "again."))
+    assert notes.read_text().count("again.") == 1
+    assert fleet.jobs.abort(None, name, wait=10) is True
+
+
+def test_every_kind_of_call_is_done_once(fleet: Fleet) -> None:
+    name = running(fleet, "Talk")
+    abort = captured(fleet, lambda: fleet.jobs.abort(None, name, wait=10))
+    eventually(lambda: fleet.state(name) == "aborted")
+    read = captured(fleet, lambda: fleet.jobs.artifacts.listing(name, 5))
+    remove = captured(fleet, lambda: fleet.jobs.remove(name))
+    for number, call in enumerate((abort, read, remove), 1):
+        fleet.redis.client.rpush(BOX, call)
+        eventually(lambda number=number: refused(fleet) == number)
+
+
+def test_what_was_taken_back_is_not_done_when_somebody_puts_it_there_later(fleet: Fleet) -> None:
+    name = running(fleet, "Single")
+    north = fleet.machines["north"]
+    assert north.process is not None
+    north.process.kill()
+    north.process.wait(20)
+
+    def send() -> None:
+        with pytest.raises(Unavailable, match="not delivered"):
+            fleet.jobs.notify(None, name, "late.")
+
+    call = captured(fleet, send)
+    time.sleep(rpc.GRACE + 0.1)  # its time must have gone by
+    fleet.redis.client.rpush(BOX, call)
+    north.start()
+    eventually(lambda: "comes after its time: it is refused" in north.log.read_text())
+    assert not (fleet.labs["north"].folder(name) / "notifications.txt").exists()
+    assert fleet.jobs.record(name).state is State.RUNNING
+    eventually(lambda: fleet.jobs.abort(None, name, wait=10))
+
+
+def test_what_is_older_than_all_that_is_remembered_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labwaiter.fleet.used.KEPT", 10)
+    file = tmp_path / "errands.used"
+    used = Used(file)
+    for number in range(1, 25):
+        assert used.first({"number": f"n{number}", "at": float(number), "do": "notify"})
+    for again in (used, Used(file)):
+        assert not any(again.first({"number": f"n{n}", "at": float(n), "do": "notify"}) for n in range(25))
+        assert not again.first({"number": "new, but of long ago", "at": 3.0})
+        assert not again.first({"do": "notify"})
+    assert again.first({"number": "n14b", "at": 24.5})
+    with open(file, "ab") as torn:
+        torn.write(b'[24.7, "to')
+    assert not Used(file).first({"number": "n14b", "at": 24.5})
+    assert len(file.read_text().splitlines()) <= 11
+
+
+def test_what_a_face_knows_and_cannot_read_is_not_unknown(fleet: Fleet) -> None:
+    name = running(fleet, "Single")
+    known = fleet.jobs.settings.jobs_folder / ".labwaiter" / "known" / f"{folder_name(name)}.json"
+    eventually(known.exists)
+    kept = known.read_bytes()
+    for machine in fleet.machines.values():
+        assert machine.process is not None
+        machine.process.kill()
+        machine.process.wait(20)
+    fleet.redis.client.flushall()
+    known.unlink()
+    known.mkdir()  # or a broken disk, or no descriptors
+    with pytest.raises(Unavailable, match="can't be read now"):
+        fleet.jobs.record(name)
+    known.rmdir()
+    known.write_bytes(kept)
+    assert fleet.jobs.record(name).state is State.RUNNING
+    for machine in fleet.machines.values():
+        machine.start()
+    eventually(lambda: fleet.jobs.abort(None, name, wait=10))

@@ -1,0 +1,120 @@
+"""A web side that `labwaiter start` began is there again, whatever ended it: by the supervisor, or the next command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import Lab, eventually, wait_gone
+from labwaiter.cli import web
+from labwaiter.jobs import supervisor_client
+from labwaiter.process import kill
+from labwaiter.record import State
+from ports import free_port
+
+pytestmark = pytest.mark.folder_way
+
+
+@pytest.fixture
+def served(make_lab, tmp_path: Path) -> Iterator[tuple[Lab, int]]:
+    """A lab that was started by `labwaiter start`, and its port."""
+    lab, port = make_lab(WEB_CONCURRENCY="2"), free_port()
+    call(lab, "start", "--port", str(port))
+    yield lab, port
+    call(lab, "stop")
+    assert not web.processes(lab.settings)
+
+
+def call(lab: Lab, *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "labwaiter", *words], env=lab.environment, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def answers(lab: Lab, port: int) -> bool:
+    try:
+        url = f"http://127.0.0.1:{port}{lab.settings.context_root}/echo/Echo?wsdl"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return b"startEcho" in answer.read()
+    except OSError:
+        return False
+
+
+def whole(lab: Lab, port: int) -> bool:
+    """Whether a main process and two workers are there, and nothing else."""
+    return len(web.processes(lab.settings)) == 3 and answers(lab, port)
+
+
+def main_of(lab: Lab) -> int:
+    return int(json.loads((lab.store.ours / "web.json").read_text())["main"]["pid"])
+
+
+def test_after_granian_gave_it_up_the_supervisor_starts_it_again(served: tuple[Lab, int]) -> None:
+    lab, port = served
+    main = main_of(lab)
+    while main_of(lab) == main:  # the newest again and again: a crash loop to granian, which ends the healthy one, too
+        workers = [who for who in web.processes(lab.settings) if who.pid != main]
+        if len(workers) == 2:
+            newest = max(workers, key=lambda who: who.start_ticks)
+            kill(newest)
+            wait_gone(newest.pid)
+    eventually(lambda: whole(lab, port))
+    assert lab.supervisor
+
+
+def test_with_its_main_process_killed_it_is_replaced_and_the_orphans_end(served: tuple[Lab, int]) -> None:
+    lab, port = served
+    orphans = {who.pid for who in web.processes(lab.settings)}
+    os.kill(main_of(lab), signal.SIGKILL)
+    eventually(lambda: whole(lab, port) and not orphans & {who.pid for who in web.processes(lab.settings)})
+    lab.start("Echo", "one", text="x")
+    assert lab.ended("one").state is State.COMPLETED
+
+
+def test_with_everything_killed_the_next_command_brings_all_back(served: tuple[Lab, int]) -> None:
+    lab, port = served
+    nursery, supervisor = lab.nursery, lab.supervisor
+    os.kill(nursery, signal.SIGSTOP)
+    for pid in [supervisor, nursery, *(who.pid for who in web.processes(lab.settings))]:
+        os.kill(pid, signal.SIGKILL)
+        wait_gone(pid)
+    assert not answers(lab, port)
+    assert "No executions" in call(lab, "jobs", "list")
+    eventually(lambda: whole(lab, port))
+    eventually(lambda: supervisor_client.alive(lab.settings))
+
+
+def test_what_was_stopped_on_purpose_stays_away(served: tuple[Lab, int]) -> None:
+    lab, port = served
+    call(lab, "stop")
+    assert "No executions" in call(lab, "jobs", "list")
+    lab.supervise()
+    eventually(lambda: not supervisor_client.stopped(lab.settings))
+    lab.start("Echo", "one", text="x")
+    assert lab.ended("one").state is State.COMPLETED
+    assert not web.processes(lab.settings) and not (lab.store.ours / "web.json").exists()
+
+
+def test_one_that_can_t_be_started_is_tried_again_with_pauses_and_nothing_else_suffers(served: tuple[Lab, int]) -> None:
+    lab, port = served
+    broken = lab.settings.services / "services.py"
+    log = lab.store.ours / "web.log"
+    kept = json.loads((lab.store.ours / "web.json").read_text())
+    (lab.store.ours / "web.json").write_text(json.dumps(kept | {"host": "203.0.113.7"}))  # no address of this machine
+    for who in web.processes(lab.settings):
+        kill(who)
+    eventually(lambda: log.read_text().count("is no address of this machine") >= 3)
+    lab.start("Echo", "one", text="x")
+    assert lab.ended("one").state is State.COMPLETED and broken.exists()
+    (lab.store.ours / "web.json").write_text(json.dumps(kept))
+    eventually(lambda: whole(lab, port))
