@@ -3,7 +3,8 @@
 import logging
 import os
 
-from labwaiter import catalogue, settings
+from labwaiter import settings
+from labwaiter.catalogue import catalogue
 from labwaiter.wsgi import Application
 
 # a worker of the web side, not somebody's own WSGI server; what it starts from here on is no part of the web side

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "app")]
 
-from labwaiter.watch import until  # noqa: E402
+from labwaiter.system.watch import until  # noqa: E402
 from recording import a_day, rates  # noqa: E402
 from servers import Labwaiter, Reference, Server, envelope  # noqa: E402
 

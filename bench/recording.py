@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "app")]
 
-from labwaiter.watch import until  # noqa: E402
+from labwaiter.system.watch import until  # noqa: E402
 from servers import Labwaiter, envelope  # noqa: E402
 
 DAY = 864_000  # samples: ten a second
@@ -46,9 +46,9 @@ def rates(server: Labwaiter, quick: bool) -> Iterator[tuple[str, float]]:
 
 def day(folder: Path, samples: int) -> dict[str, float]:
     """Record so many samples as a job does, and make its page; in a process of its own, whose memory is told."""
-    from labwaiter import catalogue
+    from labwaiter.catalogue import catalogue
+    from labwaiter.model.record import Picture, Progress, Record, Request, State, View
     from labwaiter.page import render
-    from labwaiter.record import Picture, Progress, Record, Request, State, View
     from labwaiter.runner import recorder
 
     made = recorder.Recorder(folder)

@@ -12,9 +12,9 @@ from pathlib import Path
 from lab import SAMPLES, Lab, eventually
 from labwaiter.instruments.simulators import Marlin, Relays, Sba5, Simulator, Smu
 from labwaiter.instruments.simulators.host import Host
-from labwaiter.jobs.files import write_whole
-from labwaiter.jobs.leases import Leases
-from labwaiter.process import boot_clock
+from labwaiter.store.files import write_whole
+from labwaiter.store.leases import Leases
+from labwaiter.system.process import boot_clock
 
 DRIVERS = {"smu": "SourceMeter", "relays": "RelayBoard", "printer": "MarlinPrinter", "analyser": "CO2Analyser"}
 LIVE = {"smu": ("output on",), "relays": ("relay 3 on",), "printer": ("hotend to 200 °C", "homed"), "analyser": ()}

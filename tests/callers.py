@@ -9,10 +9,10 @@ import sys
 from typing import Any
 
 from lab import Lab, eventually
-from labwaiter import catalogue
+from labwaiter.catalogue import catalogue
 from labwaiter.cli import web as processes
-from labwaiter.process import kill
 from labwaiter.settings import load
+from labwaiter.system.process import kill
 from labwaiter.wsgi import Application
 from ports import free_port
 

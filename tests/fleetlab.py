@@ -16,15 +16,15 @@ from typing import Any
 import redis
 
 from lab import Lab, eventually
-from labwaiter import lab as lab_module
 from labwaiter.errors import ServiceError
 from labwaiter.fleet import open_jobs
 from labwaiter.fleet.route import machine_for
-from labwaiter.jobs import Jobs, Status
-from labwaiter.jobs.local_store import LocalStore
-from labwaiter.jobs.names import folder_name
-from labwaiter.record import Record, Request, View
+from labwaiter.lab import lab as lab_module
+from labwaiter.model.record import Record, Request, View
 from labwaiter.settings import ROOT, load
+from labwaiter.store.local_store import LocalStore
+from labwaiter.store.names import folder_name
+from labwaiter.verbs import Jobs, Status
 from ports import free_port
 
 SECRET = "sixteen letters and more"

@@ -13,15 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from labwaiter import catalogue
-from labwaiter.jobs import Jobs, Status, supervisor_client
-from labwaiter.jobs.folder import Folder
-from labwaiter.jobs.names import folder_name
-from labwaiter.process import MARKER, identify, mark_of, marked, open_pidfd
-from labwaiter.record import Progress, Record
-from labwaiter.service import Service
+from labwaiter.catalogue import catalogue
+from labwaiter.model.record import Progress, Record
+from labwaiter.model.service import Service
 from labwaiter.settings import ROOT, Settings, load
-from labwaiter.watch import until
+from labwaiter.store import supervisor_client
+from labwaiter.store.folder import Folder
+from labwaiter.store.names import folder_name
+from labwaiter.system.process import MARKER, identify, mark_of, marked, open_pidfd
+from labwaiter.system.watch import until
+from labwaiter.verbs import Jobs, Status
 
 SAMPLES = Path(__file__).parent / "samples"
 PATIENCE = 40.0  # s: how long a test waits for what must happen; never a measure of speed

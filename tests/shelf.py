@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labwaiter import catalogue
+from labwaiter.catalogue import catalogue
 
 NOTED = '''
 from pathlib import Path

@@ -20,7 +20,7 @@ from callers import Web
 from cases import CASES, Verdict
 from kits import KITS, CantImport, Client, Described, Kit, NotHere
 from lab import Lab
-from labwaiter.service import Service
+from labwaiter.model.service import Service
 
 HERE = Path(__file__).resolve().parent
 TABLE = HERE.parent / "docs" / "toolkits.md"

@@ -6,11 +6,11 @@ What a service file needs is here; see `service` for the smallest one. `Client` 
 from typing import TYPE_CHECKING, Any
 
 from .errors import InvalidParameter, JobFailed
-from .parameter import Driver, Length, Range, Seconds, Suffix, Unit, hours, minutes
-from .program import Command, Script
+from .model.parameter import Driver, Length, Range, Seconds, Suffix, Unit, hours, minutes
+from .model.program import Command, Script
+from .model.service import Outputs, service
 from .runner.job import Job
 from .runner.stop import Aborted
-from .service import Outputs, service
 
 if TYPE_CHECKING:
     from .client import Client

@@ -18,16 +18,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from . import catalogue
 from . import settings as settings_module
-from .caller import Caller
+from .catalogue import catalogue
 from .errors import JobAborted, JobFailed
 from .fleet import open_jobs
-from .jobs import Jobs
-from .jobs.artifacts import LOOKED_AT_MAX
-from .record import Record, State
-from .service import Service
+from .model.caller import Caller
+from .model.record import Record, State
+from .model.service import Service
 from .settings import Settings
+from .store.artifacts import LOOKED_AT_MAX
+from .verbs import Jobs
 
 logging.getLogger(__package__).addHandler(logging.NullHandler())  # a script's stderr is its own, unless it wants logs
 _WAIT = 60.0  # s of one wait; longer ones are several

@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from . import public
-from .catalogue import Kept
+from .catalogue.catalogue import Kept
 from .fleet import open_jobs
-from .jobs import presence
 from .settings import Settings, called_here
 from .soap.app import Soap, StartResponse
+from .store import presence
 
 DRAINED = 200_000_000  # bytes of a refused body that are read to their end; a caller of more is not waited for
 CHUNK = 1_000_000

@@ -14,7 +14,7 @@ from fleetlab import FleetLab
 from lab import Lab, eventually
 from labwaiter import __version__
 from labwaiter.errors import JobAborted
-from labwaiter.record import State
+from labwaiter.model.record import State
 from operators import Operator
 from ports import free_port
 

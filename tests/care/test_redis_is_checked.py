@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fleetlab import FleetLab
 from lab import eventually
-from labwaiter.jobs.names import folder_name
+from labwaiter.store.names import folder_name
 from operators import Operator
 
 

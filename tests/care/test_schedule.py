@@ -14,11 +14,11 @@ import pytest
 
 from fleetlab import FleetLab
 from lab import Lab, eventually
-from labwaiter import catalogue
+from labwaiter.catalogue import catalogue
 from labwaiter.errors import Misconfigured
-from labwaiter.fleet.schedule import Schedule, load
-from labwaiter.fleet.scheduler import Scheduled
-from labwaiter.record import State
+from labwaiter.model.record import State
+from labwaiter.schedule.schedule import Schedule, load
+from labwaiter.schedule.scheduler import Scheduled
 from operators import Operator
 
 START = Callable[..., "subprocess.Popen[str]"]

@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from labwaiter import catalogue
+from labwaiter.catalogue import catalogue
 from labwaiter.errors import Misconfigured
-from labwaiter.fleet import times
-from labwaiter.fleet.schedule import load
+from labwaiter.schedule import times
+from labwaiter.schedule.schedule import load
 from operators import Operator
 
 BERLIN, LORD_HOWE = "Europe/Berlin", "Australia/Lord_Howe"

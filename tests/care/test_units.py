@@ -12,9 +12,9 @@ import pytest
 from fleetlab import FleetLab
 from lab import eventually, gone
 from labwaiter.cli import systemd
-from labwaiter.jobs import Jobs
-from labwaiter.record import State
+from labwaiter.model.record import State
 from labwaiter.settings import ROOT, load
+from labwaiter.verbs import Jobs
 from operators import Operator
 
 

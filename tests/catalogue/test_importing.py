@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab import eventually, gone
-from labwaiter import catalogue, importing
+from labwaiter.catalogue import catalogue, importing
 from labwaiter.settings import ROOT
 from shelf import Shelf
 
@@ -143,7 +143,7 @@ def test_whoever_asks_may_be_ended_and_nothing_is_left(shelf: Shelf, monkeypatch
     (shelf.folder / "grow.py").write_text(
         f"import os, time\nopen({str(pid)!r}, 'w').write(f'{{os.getpid()}}\\n')\ntime.sleep(1000)\n" + SERVICE
     )
-    script = "from labwaiter import catalogue; import pathlib; catalogue.IMPORT_SECONDS = 3.0;"
+    script = "from labwaiter.catalogue import catalogue; import pathlib; catalogue.IMPORT_SECONDS = 3.0;"
     script += f"catalogue.load(pathlib.Path({str(shelf.folder)!r}))"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "app")}
     asking = subprocess.Popen([sys.executable, "-c", script], env=environment)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab import eventually
-from labwaiter import catalogue
+from labwaiter.catalogue import catalogue
 from labwaiter.errors import Unavailable
 from labwaiter.settings import ROOT
 from shelf import Shelf

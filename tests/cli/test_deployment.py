@@ -20,10 +20,11 @@ from callers import envelope
 from lab import eventually
 from labwaiter.cli import web
 from labwaiter.errors import Misconfigured
-from labwaiter.jobs import Jobs, supervisor_client
-from labwaiter.process import identify, kill, lives
-from labwaiter.record import Identity, State
+from labwaiter.model.record import State
 from labwaiter.settings import ROOT, Settings, load
+from labwaiter.store import supervisor_client
+from labwaiter.system.process import Identity, identify, kill, lives
+from labwaiter.verbs import Jobs
 from ports import free_port
 
 pytestmark = pytest.mark.skipif(not (ROOT / "app" / "main.py").exists(), reason="no application yet")

@@ -13,8 +13,9 @@ import pytest
 
 from callers import envelope
 from lab import eventually, wait_gone
-from labwaiter.jobs import Jobs, supervisor_client
 from labwaiter.settings import load
+from labwaiter.store import supervisor_client
+from labwaiter.verbs import Jobs
 
 ELSEWHERE = {
     "PYTHONSAFEPATH": "1",

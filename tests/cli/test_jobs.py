@@ -8,9 +8,9 @@ import signal
 import pytest
 
 from labwaiter import Client
-from labwaiter.jobs.files import touch
-from labwaiter.jobs.names import folder_name
 from labwaiter.settings import load
+from labwaiter.store.files import touch
+from labwaiter.store.names import folder_name
 
 
 def test_run_prints_the_outputs_and_completes(shell):

@@ -67,7 +67,7 @@ def test_a_locale_without_the_letter_costs_the_letter_and_nothing_else(
 NAMES = r"""
 import json, os, sys
 from pathlib import Path
-from labwaiter.jobs.artifacts import Artifacts, name_of
+from labwaiter.store.artifacts import Artifacts, name_of
 from labwaiter.settings import load
 
 settings = load({}, Path(os.fsdecode(sys.argv[1].encode())) / "env")

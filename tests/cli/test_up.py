@@ -15,9 +15,9 @@ import pytest
 from callers import Up
 from lab import Lab, eventually, wait_gone
 from labwaiter.errors import Misconfigured
-from labwaiter.jobs import supervisor_client
-from labwaiter.record import State
+from labwaiter.model.record import State
 from labwaiter.settings import ROOT, load
+from labwaiter.store import supervisor_client
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from callers import Web
-from labwaiter.jobs.presence import deployment
 from labwaiter.settings import ROOT
+from labwaiter.store.presence import deployment
 
 Typed = Callable[..., subprocess.CompletedProcess[str]]
 

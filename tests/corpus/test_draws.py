@@ -12,7 +12,7 @@ import pytest
 from ways import HERE
 
 from lab import Lab
-from labwaiter.record import State
+from labwaiter.model.record import State
 
 JOBS = 200  # of which one in five comes when the one before it has ended, the others all at once
 SCRIPTS = 40  # that import numpy: each takes as long to come up as numpy does

@@ -11,7 +11,7 @@ from ways import HERE
 
 from benchlab import Plugged, let_go, plugged
 from lab import Lab, eventually
-from labwaiter.record import State
+from labwaiter.model.record import State
 
 
 @pytest.fixture(scope="module")

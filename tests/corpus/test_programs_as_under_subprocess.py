@@ -11,7 +11,7 @@ from comparing import differences, of_run, printed_by_run
 from program_table import CASES, FILES, Case
 from ways import Came, Corpus, told_well
 
-from labwaiter.record import State
+from labwaiter.model.record import State
 
 
 @pytest.fixture(scope="module")

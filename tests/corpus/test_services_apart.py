@@ -11,7 +11,7 @@ import pytest
 from ways import HERE
 
 from lab import Lab
-from labwaiter.record import Record, State
+from labwaiter.model.record import Record, State
 
 
 @pytest.fixture(scope="module")

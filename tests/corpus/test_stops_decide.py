@@ -10,7 +10,7 @@ import pytest
 from ways import HERE
 
 from lab import Lab, eventually
-from labwaiter.record import State
+from labwaiter.model.record import State
 
 WAYS = [
     *(("script", how) for how in ("exits 0", "exits 143", "_exits 0", "goes on", "raises in finally")),

@@ -18,7 +18,7 @@ from typing import Any
 from traits import Trait
 
 from lab import Lab
-from labwaiter.record import State
+from labwaiter.model.record import State
 
 SECONDS = 30  # that one may take; a job's limit, too
 HERE = Path(__file__).parent

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from lab import eventually
-from labwaiter import catalogue
+from labwaiter.catalogue import catalogue
 from labwaiter.desk import fetch as fetching
 from labwaiter.desk.lint import _place as place
 from labwaiter.settings import ROOT

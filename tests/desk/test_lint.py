@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from callers import Web
-from labwaiter import catalogue
+from labwaiter.catalogue import catalogue
 from labwaiter.desk.lint import lint
 from labwaiter.desk.wsdl import read
 from labwaiter.settings import ROOT

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from labwaiter import catalogue
+from labwaiter.catalogue import catalogue
 from labwaiter.desk import proxy
 from labwaiter.settings import ROOT
 from labwaiter.soap import wsdl as ours

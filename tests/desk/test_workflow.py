@@ -14,7 +14,7 @@ import pytest
 
 from callers import Web
 from lab import eventually
-from labwaiter.record import State
+from labwaiter.model.record import State
 from labwaiter.settings import ROOT
 
 TWO = """
@@ -171,7 +171,7 @@ def test_a_text_that_ends_a_script_stays_text_in_the_kept_page(desk: Desk) -> No
 def test_the_example_is_a_plan_that_fits_its_service() -> None:
     import tomllib
 
-    from labwaiter import catalogue
+    from labwaiter.catalogue import catalogue
 
     said = tomllib.loads((ROOT / "examples" / "two_steps.toml").read_text())
     plate = catalogue.load(ROOT / "app" / "services").services["HeatPlate"]

@@ -32,7 +32,7 @@ def test_the_stranger_s_program_runs_as_the_page_says(make_lab: Callable[..., La
 
 
 def test_every_habit_of_a_program_is_on_the_page() -> None:
-    from labwaiter.program import Program
+    from labwaiter.model.program import Program
 
     for habit in Program.__dataclass_fields__:
         assert habit in ("program", "arguments") or f"`{habit}=" in PAGE, habit

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchlab import plugged
 from lab import Lab
-from labwaiter import catalogue
+from labwaiter.catalogue import catalogue
 from labwaiter.instruments.gcode import Machine
 from labwaiter.settings import ROOT
 

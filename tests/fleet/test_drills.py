@@ -26,7 +26,7 @@ from fleetlab import REDIS, Machine, RedisServer, end, fleet_environment
 from lab import SAMPLES, Lab, eventually
 from labwaiter.instruments.simulators import Smu
 from labwaiter.instruments.simulators.host import Host
-from labwaiter.jobs.leases import Leases
+from labwaiter.store.leases import Leases
 
 SKEW = Path(__file__).with_name("skew.c")
 pytestmark = [

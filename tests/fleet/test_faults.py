@@ -20,10 +20,10 @@ from lab import Lab, eventually, wait_gone
 from labwaiter.errors import Unavailable
 from labwaiter.fleet.lab_redis import LabRedis
 from labwaiter.fleet.publisher import Publisher
-from labwaiter.jobs.local_store import LocalStore
-from labwaiter.record import State
+from labwaiter.model.record import State
 from labwaiter.settings import load
-from labwaiter.watch import Watch
+from labwaiter.store.local_store import LocalStore
+from labwaiter.system.watch import Watch
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -10,9 +10,9 @@ import pytest
 
 from fleetlab import Fleet
 from lab import eventually
-from labwaiter.jobs.artifacts import name_of
-from labwaiter.jobs.names import folder_name
-from labwaiter.record import State
+from labwaiter.model.record import State
+from labwaiter.store.artifacts import name_of
+from labwaiter.store.names import folder_name
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -11,7 +11,7 @@ import pytest
 from fleetlab import Fleet, Machine
 from lab import Lab, eventually
 from labwaiter.errors import Unavailable
-from labwaiter.record import State
+from labwaiter.model.record import State
 
 pytestmark = pytest.mark.timeout(120)
 

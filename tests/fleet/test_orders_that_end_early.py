@@ -10,9 +10,9 @@ from fleetlab import Fleet
 from lab import eventually
 from labwaiter.errors import UnknownServiceID
 from labwaiter.fleet import open_jobs
-from labwaiter.jobs import Jobs
-from labwaiter.record import State
+from labwaiter.model.record import State
 from labwaiter.settings import load
+from labwaiter.verbs import Jobs
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -14,8 +14,8 @@ from labwaiter.errors import Unavailable
 from labwaiter.fleet import rpc
 from labwaiter.fleet.lab_redis import LabRedis
 from labwaiter.fleet.used import Used
-from labwaiter.jobs.names import folder_name
-from labwaiter.record import State
+from labwaiter.model.record import State
+from labwaiter.store.names import folder_name
 
 pytestmark = pytest.mark.timeout(120)
 BOX = "lab:errands:north"

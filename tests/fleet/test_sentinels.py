@@ -13,9 +13,9 @@ from fleetlab import Fleet
 from lab import eventually
 from labwaiter.errors import Misconfigured, Unavailable
 from labwaiter.fleet.address import WRONG_SENTINELS, WRONG_URL, pool_of
-from labwaiter.jobs.names import folder_name
-from labwaiter.record import State
+from labwaiter.model.record import State
 from labwaiter.settings import load
+from labwaiter.store.names import folder_name
 from operators import Operator
 from sentinels import NAME, URL_PASSWORD, Sentinels
 

@@ -9,7 +9,7 @@ from labwaiter.settings import ROOT
 
 ABOUT_TO_WAIT = """
 import os, signal, threading
-from labwaiter.fleet.stop_signals import set_by_signals
+from labwaiter.system.stop_signals import set_by_signals
 
 stopping, at_once = threading.Event(), threading.Event()
 set_by_signals(stopping, at_once)

@@ -15,7 +15,7 @@ import pytest
 from fleetlab import Fleet
 from lab import eventually
 from labwaiter.errors import ServiceIDInUse, Unavailable, UnknownInstrument, UnknownServiceID
-from labwaiter.record import State
+from labwaiter.model.record import State
 
 pytestmark = pytest.mark.timeout(90)
 SMUS = "\n".join(

@@ -16,13 +16,13 @@ import pytest
 from benchlab import DRIVERS, Plugged, bench_lab, energised, leases, let_go, plugged, silent
 from callers import Up, Web, envelope
 from lab import Lab, eventually
-from labwaiter.caller import Caller
 from labwaiter.cli import web as web_side
-from labwaiter.jobs import presence
-from labwaiter.jobs.leases import Held
+from labwaiter.model.caller import Caller
+from labwaiter.model.record import State
 from labwaiter.page import render
-from labwaiter.process import boot_clock
-from labwaiter.record import State
+from labwaiter.store import presence
+from labwaiter.store.leases import Held
+from labwaiter.system.process import boot_clock
 
 START = envelope("startUses", serviceID="one", sessionToken="t", device="smu")
 WORKFLOW_MANAGER = Caller(public_url="http://lab.example", polls=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from labwaiter import lab
 from labwaiter.instruments import Instrument, Silent, WrongDevice
 from labwaiter.instruments.drivers import MarlinPrinter
 from labwaiter.instruments.safety import make_safe
+from labwaiter.lab import lab
 
 
 class Oven(Instrument):

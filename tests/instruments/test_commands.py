@@ -12,7 +12,7 @@ import pytest
 
 from benchlab import Plugged
 from lab import Lab, eventually
-from labwaiter.jobs.leases import Held, Lease, Leases
+from labwaiter.store.leases import Held, Lease, Leases
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import pytest
 
 from benchlab import Plugged
 from lab import Lab, eventually
-from labwaiter import device, lab
 from labwaiter.errors import UnknownInstrument
 from labwaiter.instruments.line import Busy, hold, release
 from labwaiter.instruments.simulators import Smu
 from labwaiter.instruments.simulators.host import Host
-from labwaiter.parameter import Parameter
+from labwaiter.lab import device, lab
+from labwaiter.model.parameter import Parameter
 
 
 def same(one: str, other: str, resolve: bool = True) -> bool:

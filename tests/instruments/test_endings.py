@@ -14,10 +14,10 @@ import pytest
 
 from benchlab import DRIVERS, Plugged, bench_lab, energised, leases, let_go, plugged, silent
 from lab import Lab, eventually, wait_gone
-from labwaiter.caller import Caller
-from labwaiter.jobs import supervisor_client
-from labwaiter.jobs.leases import Held
-from labwaiter.record import State
+from labwaiter.model.caller import Caller
+from labwaiter.model.record import State
+from labwaiter.store import supervisor_client
+from labwaiter.store.leases import Held
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]
 

@@ -15,9 +15,9 @@ from benchlab import Oven, leases
 from lab import Lab, eventually
 from labwaiter.instruments.simulators import Simulator
 from labwaiter.instruments.simulators.host import Host
-from labwaiter.jobs.leases import Held
-from labwaiter.record import State
+from labwaiter.model.record import State
 from labwaiter.settings import ROOT
+from labwaiter.store.leases import Held
 from terminal import terminal_server
 
 pytestmark = pytest.mark.timeout(90)

@@ -11,8 +11,8 @@ import pytest
 
 from benchlab import DRIVERS, Plugged, bench_lab, energised, leases, let_go
 from lab import Lab, eventually
-from labwaiter.jobs.leases import Held
-from labwaiter.record import State
+from labwaiter.model.record import State
+from labwaiter.store.leases import Held
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from labwaiter import lab
 from labwaiter.errors import Misconfigured, MissingParameter, UnknownInstrument
-from labwaiter.parameter import Parameter
+from labwaiter.lab import lab
+from labwaiter.model.parameter import Parameter
 from labwaiter.settings import ROOT
 
 SMU = '[instruments.smu]\ndriver = "labwaiter.instruments.drivers:SourceMeter"\nport = "sim://smu"\n'

@@ -14,15 +14,15 @@ import pytest
 
 from benchlab import DRIVERS, Plugged, bench_lab, energised, leases, let_go
 from lab import Lab, eventually
-from labwaiter.jobs import supervisor_client
-from labwaiter.jobs.leases import Held, Lease
+from labwaiter.model.record import State
 from labwaiter.page import render
-from labwaiter.record import State
+from labwaiter.store import supervisor_client
+from labwaiter.store.leases import Held, Lease
 
 RACER = """
 import os, sys
 from pathlib import Path
-from labwaiter.jobs.leases import Leases
+from labwaiter.store.leases import Leases
 jobs, who = Path(sys.argv[1]), sys.argv[2]
 leases, won = Leases(jobs), 0
 sys.stdin.readline()

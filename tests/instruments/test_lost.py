@@ -13,8 +13,8 @@ import pytest
 from benchlab import Plugged, bench_lab, energised, leases, let_go
 from lab import Lab, eventually
 from labwaiter.instruments.simulators import Relays
-from labwaiter.jobs.leases import Held
-from labwaiter.record import State
+from labwaiter.model.record import State
+from labwaiter.store.leases import Held
 
 pytestmark = pytest.mark.timeout(90)
 

@@ -22,14 +22,14 @@ import serial
 
 from benchlab import DRIVERS, energised, leases
 from lab import PATIENCE, SAMPLES, Lab, eventually, gone, wait_gone
-from labwaiter import lab as lab_module
-from labwaiter import simulation
 from labwaiter.instruments.line import Lost
 from labwaiter.instruments.opening import Opened
 from labwaiter.instruments.simulators import KINDS, Simulator
 from labwaiter.instruments.simulators.base import RECORD_MAX
-from labwaiter.jobs import supervisor_client
-from labwaiter.record import State
+from labwaiter.lab import lab as lab_module
+from labwaiter.lab import simulation
+from labwaiter.model.record import State
+from labwaiter.store import supervisor_client
 
 PORTS = {
     "smu": "sim://smu?seed=1",

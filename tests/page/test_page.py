@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from labwaiter import catalogue
-from labwaiter.jobs import codec
+from labwaiter.catalogue import catalogue
+from labwaiter.model.record import Holder, Picture, Progress, Record, Request, State, Stopping, View
 from labwaiter.page import render
 from labwaiter.page.words import span
-from labwaiter.record import Holder, Picture, Progress, Record, Request, State, Stopping, View
 from labwaiter.settings import ROOT
+from labwaiter.store import codec
 
 SERVICE = catalogue.load(ROOT / "app" / "services").services["HeatPlate"]
 NOW = time.time()

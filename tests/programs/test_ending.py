@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from labwaiter.jobs.artifacts import name_of
-from labwaiter.parameter import Parameter
-from labwaiter.record import State
+from labwaiter.model.parameter import Parameter
+from labwaiter.model.record import State
 from labwaiter.runner import ending
+from labwaiter.store.artifacts import name_of
 
 TEXT = (Parameter("result", "text"),)
 NUMBER = (Parameter("count", "int"),)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lab import SAMPLES, Lab
-from labwaiter.record import State
+from labwaiter.model.record import State
 
 
 @pytest.fixture

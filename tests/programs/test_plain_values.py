@@ -20,11 +20,11 @@ import pytest
 
 from labwaiter.errors import InvalidParameter
 from labwaiter.instruments import Reading
-from labwaiter.jobs.codec import dump
-from labwaiter.parameter import Parameter, text_of
+from labwaiter.model.parameter import Parameter, text_of
+from labwaiter.model.values import plain
 from labwaiter.runner.plot import picture
 from labwaiter.runner.recorder import Recorder, current
-from labwaiter.values import plain
+from labwaiter.store.codec import dump
 
 
 class Mode(Enum):
@@ -172,7 +172,7 @@ def test_the_rest_is_refused_by_its_name_and_type(value: Any) -> None:
 
 
 def test_a_number_is_known_without_its_library() -> None:
-    code = "import sys, labwaiter.values, labwaiter.parameter; print('numpy' in sys.modules)"
+    code = "import sys, labwaiter.model.values, labwaiter.model.parameter; print('numpy' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ})
     assert out.stdout == "False\n", out.stderr
 

@@ -13,7 +13,7 @@ import pytest
 
 from labwaiter import Command, Script
 from labwaiter.errors import Misconfigured
-from labwaiter.program import interpreter
+from labwaiter.model.program import interpreter
 
 
 def test_arguments_and_variables_are_texts() -> None:

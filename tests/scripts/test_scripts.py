@@ -9,8 +9,9 @@ import pytest
 
 from clone import Clone
 from labwaiter import __version__
-from labwaiter.jobs import Jobs, supervisor_client
-from labwaiter.record import State
+from labwaiter.model.record import State
+from labwaiter.store import supervisor_client
+from labwaiter.verbs import Jobs
 
 ELSEWHERE = {  # how its user has Python and pip for other work
     "PIP_USER": "1",

@@ -13,7 +13,7 @@ from benchlab import Plugged
 from callers import Caller, envelope
 from lab import Lab, eventually
 from labwaiter.instruments.simulators import Marlin
-from labwaiter.record import State
+from labwaiter.model.record import State
 from labwaiter.settings import ROOT
 
 NS = "http://labwaiter.example/printer/"

@@ -11,8 +11,8 @@ import pytest
 
 from callers import Caller
 from lab import Lab
-from labwaiter import catalogue
-from labwaiter.record import State
+from labwaiter.catalogue import catalogue
+from labwaiter.model.record import State
 from labwaiter.settings import ROOT
 
 SERVICES = ROOT / "app" / "services"

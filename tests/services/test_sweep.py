@@ -10,7 +10,7 @@ from benchlab import Plugged
 from callers import Caller, envelope
 from lab import Lab
 from labwaiter.instruments.simulators import Smu
-from labwaiter.record import State
+from labwaiter.model.record import State
 
 NS = "http://labwaiter.example/sweep/"
 

@@ -12,7 +12,7 @@ from benchlab import Plugged
 from callers import Caller, envelope
 from lab import Lab, eventually
 from labwaiter.instruments.simulators import Relays, Sba5
-from labwaiter.record import State
+from labwaiter.model.record import State
 
 NS = "http://labwaiter.example/ventilation/"
 

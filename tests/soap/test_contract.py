@@ -192,7 +192,7 @@ def test_a_service_without_inputs_and_outputs_of_its_own_completes_too(caller: C
 def test_a_service_file_that_hangs_keeps_nobody_else_from_serving(
     services: Path, make_lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from labwaiter import catalogue
+    from labwaiter.catalogue import catalogue
 
     monkeypatch.setattr(catalogue, "IMPORT_SECONDS", 0.3)
     (services / "hangs.py").write_text(
@@ -207,7 +207,7 @@ def test_a_service_file_that_hangs_keeps_nobody_else_from_serving(
 def test_an_alarm_of_the_script_that_loads_services_comes_all_the_same(services: Path) -> None:
     script = f"""
 import pathlib, signal, sys
-from labwaiter import catalogue
+from labwaiter.catalogue import catalogue
 signal.signal(signal.SIGALRM, lambda *_: sys.exit(7))
 signal.setitimer(signal.ITIMER_REAL, 0.5)
 catalogue.load(pathlib.Path({str(services)!r}))

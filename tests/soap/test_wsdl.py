@@ -11,7 +11,7 @@ import pytest
 from lxml import etree
 
 from callers import Caller
-from labwaiter import catalogue
+from labwaiter.catalogue import catalogue
 from labwaiter.settings import ROOT
 from labwaiter.soap import wsdl
 

@@ -7,7 +7,7 @@ import pytest
 
 from lab import Lab, eventually
 from labwaiter.errors import InvalidParameter, MissingParameter, ServiceIDInUse, UnknownServiceID
-from labwaiter.record import State
+from labwaiter.model.record import State
 
 
 def test_a_function_gives_its_outputs_to_everyone_who_asks_as_often_as_they_ask(lab: Lab) -> None:
@@ -197,7 +197,7 @@ def test_any_text_is_a_service_id_and_nothing_is_written_outside_the_jobs_folder
 
 
 def test_no_two_service_ids_share_a_folder() -> None:
-    from labwaiter.jobs.names import folder_name
+    from labwaiter.store.names import folder_name
 
     ids = [
         "a",
@@ -244,7 +244,7 @@ def test_each_job_draws_random_numbers_of_its_own_unless_they_were_seeded(lab: L
 def test_a_start_repeated_after_an_input_was_appended_is_still_the_same(lab: Lab) -> None:
     from dataclasses import replace
 
-    from labwaiter.parameter import Parameter
+    from labwaiter.model.parameter import Parameter
 
     lab.start("Steps", "one")
     lab.ended("one")

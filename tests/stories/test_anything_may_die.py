@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from lab import SAMPLES, Lab, eventually, wait_gone
-from labwaiter import catalogue
+from labwaiter.catalogue import catalogue
 from labwaiter.errors import Unavailable
-from labwaiter.jobs import Jobs, supervisor_client
-from labwaiter.jobs.codec import dump
-from labwaiter.process import identify
-from labwaiter.record import INTERRUPTED, Record, Request, State, StoredState
+from labwaiter.model.record import INTERRUPTED, Record, Request, State, StoredState
+from labwaiter.store import supervisor_client
+from labwaiter.store.codec import dump
+from labwaiter.system.process import identify
+from labwaiter.verbs import Jobs
 
 
 def kill(*pids: int) -> None:

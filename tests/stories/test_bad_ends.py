@@ -10,7 +10,7 @@ import pytest
 
 from lab import Lab, eventually, gone, wait_gone
 from labwaiter.errors import JobAborted, JobFailed, Unavailable
-from labwaiter.record import State
+from labwaiter.model.record import State
 
 
 @pytest.mark.parametrize("service", ["Unruly", "UnrulyScript"])

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from lab import Lab, eventually, gone, wait_gone
-from labwaiter.caller import Caller
 from labwaiter.cli.deploy import clear_stopped
 from labwaiter.errors import Unavailable, UnknownServiceID
-from labwaiter.jobs import supervisor_client
-from labwaiter.record import State
+from labwaiter.model.caller import Caller
+from labwaiter.model.record import State
 from labwaiter.soap.operations import Operations
+from labwaiter.store import supervisor_client
 
 pytestmark = pytest.mark.folder_way
 

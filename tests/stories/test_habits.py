@@ -10,7 +10,7 @@ import pytest
 
 from lab import SAMPLES, Lab
 from labwaiter.errors import InvalidParameter
-from labwaiter.record import Progress, State
+from labwaiter.model.record import Progress, State
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from lab import Lab
-from labwaiter.record import Request, State, StoredState
+from labwaiter.model.record import Request, State, StoredState
 
 COUNT = 250
 

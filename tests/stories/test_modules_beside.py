@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab import Lab
-from labwaiter.record import State
+from labwaiter.model.record import State
 from labwaiter.settings import ROOT
 
 USES = """

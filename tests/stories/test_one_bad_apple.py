@@ -20,12 +20,12 @@ import pytest
 
 from callers import Caller
 from lab import Lab, eventually
-from labwaiter.jobs import messages, supervisor_client
-from labwaiter.jobs.artifacts import Artifacts
+from labwaiter.model.record import Progress, Record, Request, State, View
 from labwaiter.page import render
 from labwaiter.page.words import span
-from labwaiter.process import identify, lives
-from labwaiter.record import Progress, Record, Request, State, View
+from labwaiter.store import messages, supervisor_client
+from labwaiter.store.artifacts import Artifacts
+from labwaiter.system.process import identify, lives
 
 pytestmark = pytest.mark.folder_way
 

@@ -10,10 +10,10 @@ import pytest
 
 from lab import Lab
 from labwaiter.errors import Misconfigured
-from labwaiter.jobs import supervisor_client
-from labwaiter.jobs.leases import Held, Lease, Leases
-from labwaiter.record import State
+from labwaiter.model.record import State
 from labwaiter.settings import load
+from labwaiter.store import supervisor_client
+from labwaiter.store.leases import Held, Lease, Leases
 
 SOMEBODY = 54321  # a user id that is nobody's here
 

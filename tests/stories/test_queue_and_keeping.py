@@ -14,10 +14,10 @@ import pytest
 
 from lab import Lab, eventually, wait_gone
 from labwaiter.errors import ServiceIDInUse, TooManyJobs, Unavailable, UnknownServiceID
-from labwaiter.jobs import supervisor_client
-from labwaiter.jobs.files import touch
-from labwaiter.jobs.folder import Folder
-from labwaiter.record import State
+from labwaiter.model.record import State
+from labwaiter.store import supervisor_client
+from labwaiter.store.files import touch
+from labwaiter.store.folder import Folder
 from labwaiter.supervisor import retention
 
 

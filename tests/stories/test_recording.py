@@ -21,8 +21,8 @@ import pytest
 from callers import Web
 from lab import SAMPLES, Lab, eventually
 from labwaiter.instruments import Reading
+from labwaiter.model.record import State
 from labwaiter.page import render
-from labwaiter.record import State
 from labwaiter.runner import recorder
 from labwaiter.runner.plot import POINTS_MAX, Curve, picture
 from labwaiter.runner.recorder import STALE, Recorder, Table, current

@@ -13,11 +13,11 @@ import pytest
 
 from lab import Lab, eventually
 from labwaiter.errors import ServiceError, Unavailable, UnknownServiceID
-from labwaiter.jobs import supervisor_client
-from labwaiter.jobs.files import read_record
-from labwaiter.jobs.leases import Held, Lease, Leases
-from labwaiter.process import identify, lives, lock_holder, open_pidfd
-from labwaiter.record import State
+from labwaiter.model.record import State
+from labwaiter.store import supervisor_client
+from labwaiter.store.files import read_record
+from labwaiter.store.leases import Held, Lease, Leases
+from labwaiter.system.process import identify, lives, lock_holder, open_pidfd
 
 
 def spoil(file: Path, how: str) -> None:

@@ -13,9 +13,10 @@ import pytest
 
 from callers import NS, Caller, Web, envelope
 from lab import Lab, eventually
-from labwaiter import Client, catalogue, importing
+from labwaiter import Client
+from labwaiter.catalogue import catalogue, importing
 from labwaiter.errors import InvalidParameter, Unavailable
-from labwaiter.jobs.names import folder_name
+from labwaiter.store.names import folder_name
 
 WAITS = '''
 from labwaiter import Job, Outputs, service

@@ -15,9 +15,9 @@ import pytest
 
 from lab import Lab, eventually, wait_gone
 from labwaiter.cli import web
-from labwaiter.jobs import supervisor_client
-from labwaiter.process import kill
-from labwaiter.record import State
+from labwaiter.model.record import State
+from labwaiter.store import supervisor_client
+from labwaiter.system.process import kill
 from ports import free_port
 
 pytestmark = pytest.mark.folder_way

@@ -15,10 +15,10 @@ from lxml import etree
 from callers import Web, envelope
 from lab import Lab, eventually, wait_gone
 from labwaiter.cli import web as processes
-from labwaiter.jobs import supervisor_client
-from labwaiter.process import identify
-from labwaiter.record import State
+from labwaiter.model.record import State
 from labwaiter.settings import load
+from labwaiter.store import supervisor_client
+from labwaiter.system.process import identify
 
 
 def poll(web: Web, service: str, service_id: str) -> bytes:

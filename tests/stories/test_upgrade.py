@@ -9,7 +9,7 @@ import pytest
 
 from lab import SAMPLES, Lab
 from labwaiter.errors import JobAborted, JobFailed, ServiceIDInUse, UnknownServiceID
-from labwaiter.record import State
+from labwaiter.model.record import State
 
 
 @pytest.fixture

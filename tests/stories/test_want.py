@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from lab import Lab, eventually, gone, wait_gone
-from labwaiter.jobs import supervisor_client
-from labwaiter.record import State
+from labwaiter.model.record import State
+from labwaiter.store import supervisor_client
 
 GROUPS = (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup"))
 
@@ -304,7 +304,7 @@ def test_a_plot_for_which_there_is_no_thread_is_drawn_once_there_is(make_lab: Ca
 
 LOOKING = """
 import logging, sys
-from labwaiter import catalogue
+from labwaiter.catalogue import catalogue
 from labwaiter.settings import load
 
 logging.disable()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab import Lab
-from labwaiter.record import State
+from labwaiter.model.record import State
 
 HEAD = """
 import os, signal, sys

@@ -13,11 +13,11 @@ import pytest
 from callers import Caller, Web
 from kits import KITS, CantImport, Described, NotHere
 from lab import Lab
-from labwaiter import catalogue
-from labwaiter.contract import names_of, nillable
+from labwaiter.catalogue import catalogue
 from labwaiter.desk import lint, names
 from labwaiter.desk.wsdl import read
-from labwaiter.naming import RESERVED
+from labwaiter.model.contract import names_of, nillable
+from labwaiter.model.naming import RESERVED
 from labwaiter.settings import ROOT
 from matrix import described
 

@@ -12,7 +12,7 @@ import pytest
 
 from callers import Caller, Web
 from lab import Lab, wait_gone
-from labwaiter.jobs import supervisor_client
+from labwaiter.store import supervisor_client
 
 ROOT = "/sintef/docker_services"
 

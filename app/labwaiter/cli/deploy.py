@@ -16,14 +16,16 @@ from typing import Any
 
 import click
 
-from .. import __version__, catalogue, lab
+from .. import __version__
 from .. import settings as settings_module
+from ..catalogue import catalogue
 from ..errors import Misconfigured
-from ..jobs import presence, supervisor_client
-from ..jobs.files import open_ours
-from ..jobs.folder import Folder
-from ..process import lock_holder
+from ..lab import lab
 from ..settings import ROOT, Settings
+from ..store import presence, supervisor_client
+from ..store.files import open_ours
+from ..store.folder import Folder
+from ..system.process import lock_holder
 from . import systemd, terminal, web
 from .instruments import not_safe, say_mistake
 

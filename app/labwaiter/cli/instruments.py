@@ -12,15 +12,15 @@ from pathlib import Path
 
 import click
 
-from .. import lab, simulation
 from .. import settings as settings_module
 from ..errors import Misconfigured, UnknownInstrument
-from ..jobs import supervisor_client
-from ..jobs.folder import Folder
-from ..jobs.leases import Held, Lease, Leases
-from ..lab import Entry, Lab
-from ..record import ENDED
+from ..lab import lab, simulation
+from ..lab.lab import Entry, Lab
+from ..model.record import ENDED
 from ..settings import Settings
+from ..store import supervisor_client
+from ..store.folder import Folder
+from ..store.leases import Held, Lease, Leases
 from . import terminal
 from .jobs import as_json
 
@@ -303,7 +303,7 @@ def simulate() -> None:
 
     A deployment that runs serves them itself: then this tells where.
     """
-    from ..supervisor import simlab
+    from ..simulated_lab import process as simlab
 
     settings, whole, _ = _all()
     if not any(entry.simulated for entry in whole.entries.values()):

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import click
 
-from .. import catalogue
 from .. import settings as settings_module
+from ..catalogue import catalogue
 from ..fleet import open_jobs
-from ..jobs.files import read_bounded
-from ..jobs.folder import ran
-from ..jobs.verbs import began_with
+from ..model.parameter import text_of
+from ..model.record import ACTIVE, Record, Silence, State
+from ..model.service import Service
 from ..page import words
-from ..parameter import text_of
-from ..record import ACTIVE, Record, Silence, State
-from ..service import Service
 from ..settings import Settings
-from ..watch import Watch
+from ..store.files import read_bounded
+from ..store.folder import ran
+from ..system.watch import Watch
+from ..verbs.jobs import began_with
 from . import terminal
 
 EXIT_OF = {State.COMPLETED: 0, State.FAILED: 1, State.ABORTED: 1}

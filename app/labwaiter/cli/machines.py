@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import lab
 from .. import settings as settings_module
 from ..errors import Misconfigured
 from ..fleet import open_jobs
-from ..record import Record, State
+from ..lab import lab
+from ..model.record import Record, State
 from ..settings import Settings
 from . import terminal
 from .fleet import fleet_settings

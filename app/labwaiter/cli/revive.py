@@ -10,11 +10,11 @@ import click
 
 from .. import settings as settings_module
 from ..errors import Misconfigured
-from ..jobs import presence, supervisor_client
-from ..jobs.folder import Folder
-from ..process import identify
 from ..settings import TABLE, Settings
+from ..store import presence, supervisor_client
+from ..store.folder import Folder
 from ..supervisor import webside
+from ..system.process import identify
 from . import web
 from .deploy import one_at_a_time
 

@@ -9,14 +9,15 @@ from dataclasses import replace
 
 import click
 
-from .. import catalogue
 from .. import settings as settings_module
-from ..caller import SHELL
+from ..catalogue import catalogue
 from ..errors import InvalidParameter, Unavailable, UnknownServiceID
 from ..fleet import open_jobs
-from ..jobs import Jobs, supervisor_client
-from ..record import Record, View
-from ..service import Service
+from ..model.caller import SHELL
+from ..model.record import Record, View
+from ..model.service import Service
+from ..store import supervisor_client
+from ..verbs import Jobs
 from . import terminal, web
 from .instruments import say_mistake
 from .jobs import EXIT_OF, as_json

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import catalogue
 from .. import settings as settings_module
+from ..catalogue import catalogue
 from ..errors import Unavailable
 from ..fleet import open_jobs
 from . import terminal
 from .jobs import as_json
 
 if TYPE_CHECKING:
-    from ..fleet.scheduler import Row
+    from ..schedule.scheduler import Row
 
 
 @click.command()
@@ -29,11 +29,11 @@ def schedule(list_: bool, json_: bool) -> None:
     settings = settings_module.load()
     offered = catalogue.of(settings)
     jobs = open_jobs(settings)
-    from ..fleet import scheduler as schedulers  # RQ is imported after open_jobs has named its keys
     from ..fleet.lab_redis import FAULTS
-    from ..fleet.schedule import load
-    from ..fleet.stop_signals import set_by_signals
     from ..fleet.trouble import of
+    from ..schedule import scheduler as schedulers  # RQ is imported after open_jobs has named its keys
+    from ..schedule.schedule import load
+    from ..system.stop_signals import set_by_signals
 
     found = load(settings.schedule, offered.whole())
     if list_ or json_:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from .. import catalogue, contract
 from .. import settings as settings_module
-from ..parameter import Parameter, text_of
-from ..service import Service
+from ..catalogue import catalogue
+from ..model import contract
+from ..model.parameter import Parameter, text_of
+from ..model.service import Service
 from . import terminal, web
 from .instruments import say_mistake
 from .jobs import as_json
@@ -133,8 +134,8 @@ def _of_names(one: Service) -> Iterator[Finding]:
 
 def _began(one: Service, settings: Settings) -> Iterator[Service]:
     """The service as it was when its recorded executions were started."""
-    from ..jobs.folder import Folder
-    from ..jobs.verbs import began_with
+    from ..store.folder import Folder
+    from ..verbs.jobs import began_with
 
     records = Folder(settings.jobs_folder)
     for name in records.names():

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from .. import lab
 from .. import settings as settings_module
 from ..errors import Misconfigured
+from ..lab import lab
 from ..settings import ROOT, Settings
 from . import terminal
 from .jobs import as_json

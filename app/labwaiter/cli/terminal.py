@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from ..jobs.folder import ran
-from ..parameter import text_of
-from ..record import Record
+from ..model.parameter import text_of
+from ..model.record import Record
+from ..store.folder import ran
 
 
 def plain(text: str, limit: int = 200) -> str:

@@ -17,10 +17,10 @@ from typing import Any
 
 import click
 
-from .. import lab
 from ..errors import Misconfigured
-from ..jobs import presence, supervisor_client
+from ..lab import lab
 from ..settings import ROOT, Settings
+from ..store import presence, supervisor_client
 from . import web
 from .deploy import PORT, chosen, clear_stopped, unsettled
 from .instruments import not_safe, say_mistake

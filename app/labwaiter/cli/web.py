@@ -27,14 +27,14 @@ import urllib.request
 from ipaddress import ip_address
 from pathlib import Path
 
-from .. import catalogue, process
+from ..catalogue import catalogue
 from ..errors import Misconfigured
-from ..jobs import presence, supervisor_client
-from ..jobs.files import open_log
-from ..jobs.names import OURS
-from ..process import gone, kill, marked
-from ..record import Identity
 from ..settings import ROOT, Settings, called_here
+from ..store import presence, supervisor_client
+from ..store.files import open_log
+from ..store.names import OURS
+from ..system import process
+from ..system.process import Identity, gone, kill, marked
 
 MARKER = "LABWAITER_WEB"
 PUBLISHED = "LABWAITER_PUBLISHED"  # of a container: the host:port that leads to its own port; "" where nobody has said

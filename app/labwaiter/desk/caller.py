@@ -10,7 +10,7 @@ import suds.client
 import suds.transport
 import suds.transport.http
 
-from ..parameter import text_of
+from ..model.parameter import text_of
 from . import proxy
 from .fetch import why
 

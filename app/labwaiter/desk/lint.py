@@ -12,9 +12,9 @@ import urllib.request
 from collections.abc import Iterator
 from urllib.parse import SplitResult, urlsplit
 
-from .. import contract
-from ..contract import ABORT, NOTIFY, STATUS
-from ..naming import JAVA, alike
+from ..model import contract
+from ..model.contract import ABORT, NOTIFY, STATUS
+from ..model.naming import JAVA, alike
 from . import names, proxy
 from .fetch import SECONDS, why
 from .findings import Finding, error, warning

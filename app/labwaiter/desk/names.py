@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Collection, Iterator, Mapping
 
-from ..naming import JAVA, alike, languages
+from ..model.naming import JAVA, alike, languages
 from .findings import Finding, error, warning
 
 # what a toolkit fails on, as tried: name → toolkit

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import contract
 from ..errors import Misconfigured
-from ..parameter import text_of
+from ..model import contract
+from ..model.parameter import text_of
 from ..settings import read_text
 from . import lint
 from .wsdl import Description, Field, Unreachable, Unreadable, read

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from .. import contract
+from ..model import contract
 from .caller import Away, Caller, Refused
 from .plan import Plan, Step, filled
 

@@ -28,8 +28,8 @@ from __future__ import annotations
 import os
 
 from ..errors import Misconfigured
-from ..jobs import Jobs
 from ..settings import Settings
+from ..verbs import Jobs
 
 
 def open_jobs(settings: Settings) -> Jobs:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Unavailable
-from ..jobs.files import read_bounded, read_record, write_whole
-from ..jobs.names import OURS
+from ..store.files import read_bounded, read_record, write_whole
+from ..store.names import OURS
 
 log = logging.getLogger(__name__)
 LARGEST = 64_000_000  # bytes

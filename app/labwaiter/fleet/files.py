@@ -15,9 +15,9 @@ from typing import Any
 import redis
 
 from ..errors import InvalidParameter, Unavailable
-from ..jobs.artifacts import SHOWN_MAX, Artifacts, within
-from ..jobs.names import OURS
 from ..settings import Settings
+from ..store.artifacts import SHOWN_MAX, Artifacts, within
+from ..store.names import OURS
 from . import rpc
 from .lab_redis import FAULTS, LabRedis
 from .trouble import away

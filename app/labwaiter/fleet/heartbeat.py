@@ -14,11 +14,11 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from .. import __version__
-from ..jobs import presence
-from ..jobs.files import read_record, write_whole
-from ..jobs.local_store import LocalStore
-from ..process import boot_id
 from ..settings import Settings
+from ..store import presence
+from ..store.files import read_record, write_whole
+from ..store.local_store import LocalStore
+from ..system.process import boot_id
 from .lab_redis import FAULTS, SILENT, LabRedis
 
 log = logging.getLogger(__name__)

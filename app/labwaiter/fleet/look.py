@@ -16,9 +16,9 @@ from typing import Any
 import redis
 
 from ..errors import Unavailable
-from ..jobs import codec
+from ..model.record import Request, State, View
 from ..page.words import clock
-from ..record import Request, State, View
+from ..store import codec
 from . import order, trouble
 from .cache import Cache
 from .lab_redis import FAULTS, SILENT, LabRedis

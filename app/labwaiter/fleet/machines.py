@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..lab import Lab
+from ..lab.lab import Lab
 from ..page.words import clock
 from . import order
 from .lab_redis import SILENT, LabRedis

@@ -15,9 +15,9 @@ from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from ..jobs import codec
-from ..jobs.names import folder_name
-from ..record import Request
+from ..model.record import Request
+from ..store import codec
+from ..store.names import folder_name
 from .lab_redis import LabRedis
 
 FUNCTION = "labwaiter.fleet.order.carry_out"

@@ -18,12 +18,12 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import ServiceError
-from ..jobs import codec
-from ..jobs.leases import Leases
-from ..jobs.local_store import LocalStore
-from ..record import Record, Request, State, View
+from ..model.record import Record, Request, State, View
 from ..settings import Settings
-from ..watch import Watch
+from ..store import codec
+from ..store.leases import Leases
+from ..store.local_store import LocalStore
+from ..system.watch import Watch
 from . import trouble
 from .heartbeat import Heartbeat
 from .lab_redis import FAULTS, LabRedis

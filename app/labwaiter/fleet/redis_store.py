@@ -12,14 +12,14 @@ from dataclasses import replace
 
 import redis
 
-from .. import lab
 from ..errors import InvalidParameter, Misconfigured, TooManyJobs, Unavailable, UnknownServiceID
-from ..jobs import codec
-from ..jobs.local_store import LocalStore
-from ..jobs.names import folder_name
-from ..record import Record, Request, View, derive
-from ..service import Service
+from ..lab import lab
+from ..model.record import Record, Request, View, derive
+from ..model.service import Service
 from ..settings import Settings
+from ..store import codec
+from ..store.local_store import LocalStore
+from ..store.names import folder_name
 from . import order, rpc, trouble
 from .cache import Cache
 from .files import FleetFiles

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 
 from ..errors import Misconfigured, Unavailable, UnknownInstrument
-from ..lab import Lab
-from ..record import Request
+from ..lab.lab import Lab
+from ..model.record import Request
 
 
 def machine_for(lab: Lab, name: str, request: Request) -> str:

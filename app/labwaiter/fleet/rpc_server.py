@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..errors import ServiceError, Unavailable, UnknownServiceID
-from ..jobs.local_store import LocalStore
+from ..store.local_store import LocalStore
 from . import rpc
 from .files import PIECE
 from .lab_redis import FAULTS, LabRedis

@@ -6,8 +6,8 @@ import json
 import time
 from dataclasses import replace
 
-from ..jobs import codec
-from ..record import Record, Request, State, View, derive
+from ..model.record import Record, Request, State, View, derive
+from ..store import codec
 from . import order
 from .lab_redis import LabRedis
 

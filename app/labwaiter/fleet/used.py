@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..jobs.files import read_record, write_whole
+from ..store.files import read_record, write_whole
 
 log = logging.getLogger(__name__)
 KEPT = 20_000  # calls

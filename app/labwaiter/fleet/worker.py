@@ -19,20 +19,20 @@ from rq.timeouts import TimerDeathPenalty
 from rq.utils import now as rq_now
 from rq.worker import SimpleWorker
 
-from .. import catalogue
+from ..catalogue import catalogue
 from ..errors import Misconfigured, ServiceError
-from ..jobs import codec, supervisor_client
-from ..jobs.files import write_whole
-from ..jobs.local_store import LocalStore
-from ..lab import load as load_lab
-from ..record import Request
+from ..lab.lab import load as load_lab
+from ..model.record import Request
 from ..settings import Settings
+from ..store import codec, supervisor_client
+from ..store.files import write_whole
+from ..store.local_store import LocalStore
+from ..system.stop_signals import set_by_signals
 from . import order
 from .files import FleetFiles, link_key
 from .lab_redis import FAULTS, LabRedis
 from .publisher import Publisher
 from .rpc_server import RpcServer
-from .stop_signals import set_by_signals
 
 log = logging.getLogger(__name__)
 BLOCK_SECONDS = 1  # for an order: so late is a stop noticed

@@ -21,8 +21,8 @@ from typing import Any
 
 import serial
 
-from .. import device
 from ..errors import JobFailed
+from ..lab import device
 
 SLICE = 0.05  # s: how often a wait looks whether it is to stop
 LINE_MAX = 65536  # bytes: a longer one is garbage

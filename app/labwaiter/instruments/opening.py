@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .. import simulation
-from ..lab import ITSELF, NOTHING_TO_DO, Entry, resolve
-from ..watch import until
+from ..lab import simulation
+from ..lab.lab import ITSELF, NOTHING_TO_DO, Entry, resolve
+from ..system.watch import until
 from .instrument import Instrument
 from .line import InstrumentError, NotOpened, Silent, hold, open_port, release
 

@@ -17,10 +17,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from .. import lab, settings
+from .. import settings
 from ..errors import Misconfigured
-from ..lab import Entry, Lab, resolve
-from ..process import once_there_is
+from ..lab import lab
+from ..lab.lab import Entry, Lab, resolve
+from ..system.process import once_there_is
 from .line import InstrumentError, WrongDevice
 from .opening import Opened
 

@@ -11,8 +11,8 @@ import base64
 from functools import cache
 from typing import Any
 
-from ..record import PLOT, State, View
-from ..service import Service
+from ..model.record import PLOT, State, View
+from ..model.service import Service
 from .words import (
     CUT,
     clock,

@@ -8,10 +8,10 @@ import time
 from typing import Any
 from urllib.parse import quote
 
-from ..parameter import text_of
-from ..record import State, View
-from ..service import Service
-from ..values import SI
+from ..model.parameter import text_of
+from ..model.record import State, View
+from ..model.service import Service
+from ..model.values import SI
 
 CUT = {
     "stage": 200,

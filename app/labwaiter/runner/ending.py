@@ -17,9 +17,9 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ServiceError
-from ..jobs.artifacts import name_of
-from ..parameter import TEXT_MAX, Parameter
-from ..record import End, State
+from ..model.parameter import TEXT_MAX, Parameter
+from ..model.record import End, State
+from ..store.artifacts import name_of
 
 if TYPE_CHECKING:
     from .program import Ran

@@ -19,15 +19,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import catalogue
-from ..channel import Channel
+from ..catalogue import catalogue
 from ..errors import InvalidParameter, JobFailed, Misconfigured
-from ..jobs.artifacts import Artifacts
-from ..process import children
-from ..program import Program
-from ..record import End
-from ..service import Declaration, Outputs, Service
+from ..model.program import Program
+from ..model.record import End
+from ..model.service import Declaration, Outputs, Service
 from ..service_files import import_file
+from ..store.artifacts import Artifacts
+from ..system.channel import Channel
+from ..system.process import children
 from . import ending
 from .job import Job
 from .leaving import leave

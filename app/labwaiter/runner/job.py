@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..channel import Channel
-from ..jobs import messages
-from ..jobs.artifacts import Artifacts
-from ..jobs.files import write_whole
-from ..jobs.folder import Folder
-from ..program import Program
-from ..record import PLOT, Picture, Progress, Request
-from ..values import plain
+from ..model.program import Program
+from ..model.record import PLOT, Picture, Progress, Request
+from ..model.values import plain
+from ..store import messages
+from ..store.artifacts import Artifacts
+from ..store.files import write_whole
+from ..store.folder import Folder
+from ..system.channel import Channel
 from .listening import Say
 from .recorder import Recorder, current
 from .stop import Stop

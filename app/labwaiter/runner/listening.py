@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from ..program import is_percent
+from ..model.program import is_percent
 
 PRINTED_MAX = 100_000  # bytes that are kept of what a program printed: its last
 _LINE_MAX = 4096  # bytes: of a longer line only its end is looked at

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from ..jobs.files import open_ours
+from ..store.files import open_ours
 
 _CHUNK = 65536
 

@@ -28,12 +28,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..channel import Channel, pair
-from ..jobs import codec
-from ..jobs.codec import dump
-from ..jobs.files import open_ours
-from ..jobs.folder import Folder
-from ..process import (
+from ..model.record import End, Progress, Request
+from ..model.service import Service, service_of
+from ..settings import Settings
+from ..store import codec
+from ..store.codec import dump
+from ..store.files import open_ours
+from ..store.folder import Folder
+from ..system.channel import Channel, pair
+from ..system.process import (
     become_subreaper,
     children,
     ended_children,
@@ -44,9 +47,6 @@ from ..process import (
     put_mark,
     tell_group,
 )
-from ..record import End, Progress, Request
-from ..service import Service, service_of
-from ..settings import Settings
 from . import ending, function, leaving, script
 from .job import limited
 from .listening import Listener

@@ -9,12 +9,12 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from .. import lab
 from ..errors import JobFailed, Misconfigured
-from ..jobs.leases import Leases
-from ..parameter import Parameter
-from ..process import once_there_is
+from ..lab import lab
+from ..model.parameter import Parameter
 from ..settings import Settings
+from ..store.leases import Leases
+from ..system.process import once_there_is
 from .job import Job
 
 

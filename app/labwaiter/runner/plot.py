@@ -10,7 +10,7 @@ import logging
 import math
 from typing import Any
 
-from ..values import SI
+from ..model.values import SI
 
 POINTS_MAX = 2000  # of a curve
 COLOURS = 32

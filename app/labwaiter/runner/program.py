@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..channel import Channel, pair
 from ..errors import JobFailed, Misconfigured
-from ..process import LONGEST_PAUSE, is_none_now
-from ..program import Program, Script, command_file, interpreter, script_file
+from ..model.program import Program, Script, command_file, interpreter, script_file
+from ..system.channel import Channel, pair
+from ..system.process import LONGEST_PAUSE, is_none_now
 from . import script
 from .ending import Stamp, stamp
 from .listening import Listener, Say

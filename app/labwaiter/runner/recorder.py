@@ -21,10 +21,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..jobs.files import write_whole
-from ..process import once_there_is
-from ..record import PLOT
-from ..values import Plain, plain
+from ..model.record import PLOT
+from ..model.values import Plain, plain
+from ..store.files import write_whole
+from ..system.process import once_there_is
 from .plot import Curve, picture
 
 DRAW_EVERY = 5.0  # s: portals look every 6

@@ -7,7 +7,7 @@ import signal
 import socket
 from types import FrameType
 
-from ..channel import Channel
+from ..system.channel import Channel
 
 
 class Aborted(BaseException):

@@ -16,8 +16,8 @@ import sysconfig
 from pathlib import Path
 
 from ..errors import Misconfigured
-from ..process import APP, paths_of_others
-from ..service import Declaration
+from ..model.service import Declaration
+from ..system.process import APP, paths_of_others
 
 _TICK = 20_000_000  # ns: file systems count the time of a change in steps of at most half of that
 FOLDER = "LABWAITER_SERVICE_FILES"  # in the environment: where they are

@@ -13,15 +13,15 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from .. import public
-from ..caller import Caller
-from ..catalogue import Catalogue, Kept
-from ..contract import SESSION_TOKEN, STATUS
+from ..catalogue.catalogue import Catalogue, Kept
 from ..errors import ServiceError, Unavailable
-from ..jobs import Jobs
-from ..jobs.names import folder_name
-from ..jobs.verbs import began_with
-from ..service import Service
+from ..model.caller import Caller
+from ..model.contract import SESSION_TOKEN, STATUS
+from ..model.service import Service
 from ..settings import Settings
+from ..store.names import folder_name
+from ..verbs import Jobs
+from ..verbs.jobs import began_with
 from . import faults, wsdl
 from .binding import Answers
 from .door import parse, read_body, service_id_in, spoken_namespace

@@ -19,9 +19,9 @@ from spyne.protocol.soap import Soap11
 from spyne.server._base import ServerBase
 from spyne.service import ServiceBase
 
-from ..contract import STATUS_PAGE, Operation
-from ..parameter import Parameter
-from ..service import Service
+from ..model.contract import STATUS_PAGE, Operation
+from ..model.parameter import Parameter
+from ..model.service import Service
 from .faults import carried, escaped
 
 _TYPES = {

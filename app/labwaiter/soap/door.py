@@ -20,7 +20,7 @@ from typing import Any
 
 from lxml import etree
 
-from ..parameter import shown
+from ..model.parameter import shown
 from .faults import MUST_UNDERSTAND, SOAP_11, Refused, refused
 
 LARGEST = 2 * 1024 * 1024  # bytes of a request

@@ -13,15 +13,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ..caller import Caller
-from ..contract import EXTRA_PARAMETERS, MESSAGE, SERVICE_ID, SESSION_TOKEN
 from ..errors import InvalidParameter, MissingParameter, ServiceError, Unavailable
-from ..jobs import Jobs, Status
+from ..model.caller import Caller
+from ..model.contract import EXTRA_PARAMETERS, MESSAGE, SERVICE_ID, SESSION_TOKEN
+from ..model.parameter import TEXT_MAX, text_of
+from ..model.record import View
+from ..model.service import Service
 from ..page import render
 from ..page.words import in_url, printable
-from ..parameter import TEXT_MAX, text_of
-from ..record import View
-from ..service import Service
+from ..verbs import Jobs, Status
 
 log = logging.getLogger("labwaiter.soap")
 COMPLETED, UNCHANGED = "COMPLETED", "UNCHANGED"

@@ -10,10 +10,10 @@ from typing import Any
 from lxml import etree
 from spyne.interface.wsdl import Wsdl11
 
-from ..contract import LONGEST
-from ..naming import whole_in_java
-from ..parameter import TEXT_MAX, Parameter, text_of
-from ..service import Service
+from ..model.contract import LONGEST
+from ..model.naming import whole_in_java
+from ..model.parameter import TEXT_MAX, Parameter, text_of
+from ..model.service import Service
 from .binding import Loopless, application
 from .faults import FAULT, escaped
 

@@ -8,10 +8,10 @@ import os
 import time
 from dataclasses import dataclass
 
-from ..jobs.leases import Held
-from ..process import boot_clock, boot_id, identify, open_pidfd
-from ..record import Identity, State, StoredState, move
+from ..model.record import State, StoredState, move
 from ..runner.main import NOT_BEGUN
+from ..store.leases import Held
+from ..system.process import Identity, boot_clock, boot_id, identify, open_pidfd
 from .guard import DAMAGED
 from .keeper import WANT, Keeper
 from .nurseries import Nurseries

@@ -20,10 +20,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from ..jobs.folder import Folder
-from ..jobs.leases import Held, Lease, Leases
-from ..process import MARKER, for_ours, identify, kill, kill_marked, lives, mark_of, once_there_is, tell_group
 from ..runner import ending
+from ..store.folder import Folder
+from ..store.leases import Held, Lease, Leases
+from ..system.process import MARKER, for_ours, identify, kill, kill_marked, lives, mark_of, once_there_is, tell_group
 from .running_job import RunningJob
 
 log = logging.getLogger("labwaiter.supervisor")

@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from ..jobs.folder import Folder, ran
-from ..jobs.leases import Held, Leases
-from ..jobs.presence import silence
-from ..lab import Kept
-from ..process import boot_clock, ended_children, strays, tell_group
-from ..record import End, State, StoredState, move, settle, unbegun
+from ..lab.lab import Kept
+from ..model.record import End, State, StoredState, move, settle, unbegun
+from ..store.folder import Folder, ran
+from ..store.leases import Held, Leases
+from ..store.presence import silence
+from ..system.process import boot_clock, ended_children, strays, tell_group
 from . import guard
 from .guard import DAMAGED, CleanupTask
 from .running_job import RunningJob, duration

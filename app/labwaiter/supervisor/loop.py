@@ -9,12 +9,13 @@ import selectors
 import signal
 from typing import Any
 
-from ..jobs import supervisor_client
-from ..jobs.files import touch
-from ..jobs.folder import Folder
-from ..process import become_subreaper, boot_clock, lives, open_pidfd
-from ..record import ENDED, Request, State, StoredState, move, settle
+from ..model.record import ENDED, Request, State, StoredState, move, settle
 from ..settings import Settings
+from ..simulated_lab.keeping import Simulated
+from ..store import supervisor_client
+from ..store.files import touch
+from ..store.folder import Folder
+from ..system.process import become_subreaper, boot_clock, lives, open_pidfd
 from . import notify, retention
 from .admission import Admission
 from .guard import DAMAGED
@@ -23,7 +24,6 @@ from .nurseries import Nurseries
 from .nursery_handle import NurseryHandle
 from .queue import Queue, QueueSnapshot, Waiting
 from .running_job import Rules, RunningJob, rules_of
-from .simulated import Simulated
 from .single_instance import SingleInstance
 from .webside import WebSideKeeper
 

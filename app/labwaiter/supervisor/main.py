@@ -7,8 +7,8 @@ import logging
 import os
 import sys
 
-from ..jobs.folder import Folder
 from ..settings import Settings, load
+from ..store.folder import Folder
 from .loop import Supervisor
 from .single_instance import SingleInstance, Taken, far_disk
 

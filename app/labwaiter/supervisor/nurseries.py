@@ -9,8 +9,8 @@ import selectors
 from collections.abc import Callable
 from typing import Any
 
-from ..process import boot_clock
 from ..settings import Settings
+from ..system.process import boot_clock
 from .nursery_handle import NurseryHandle, spawn
 
 log = logging.getLogger("labwaiter.supervisor")

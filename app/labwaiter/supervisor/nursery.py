@@ -16,12 +16,12 @@ import socket
 import sys
 from functools import partial
 
-from ..channel import Channel
-from ..jobs import supervisor_client
-from ..process import become_subreaper, identify, strays, tell_group
 from ..runner import main as runner
 from ..service_files import put_ours_last
 from ..settings import Settings, load
+from ..store import supervisor_client
+from ..system.channel import Channel
+from ..system.process import become_subreaper, identify, strays, tell_group
 
 log = logging.getLogger("labwaiter.nursery")
 TRY_AGAIN = 1.0  # s between two tries to start the next supervisor while processes or memory are wanting

@@ -6,10 +6,10 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from ..channel import Channel, pair
-from ..jobs import supervisor_client
-from ..process import MARKER, NO_MARK
 from ..settings import Settings
+from ..store import supervisor_client
+from ..system.channel import Channel, pair
+from ..system.process import MARKER, NO_MARK
 
 
 @dataclass

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from ..jobs.folder import Folder
+from ..store.folder import Folder
 from .running_job import Rules
 
 NOTICE_EVERY = 0.1  # s between two writes of queue.json

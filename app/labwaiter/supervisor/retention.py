@@ -7,10 +7,10 @@ import os
 import shutil
 import time
 
-from ..jobs.files import read_record, write_whole
-from ..jobs.folder import Folder
-from ..process import boot_clock, boot_id
-from ..record import ENDED
+from ..model.record import ENDED
+from ..store.files import read_record, write_whole
+from ..store.folder import Folder
+from ..system.process import boot_clock, boot_id
 
 JUMP = 3600.0  # s that the machine's clock may be set on between two rounds and be believed
 AWAY = 30 * 86400.0  # s, likewise, where the machine was started anew in between: it may have been off

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .. import catalogue
-from ..jobs.folder import Folder
-from ..parameter import Parameter
-from ..record import Identity, Request, Stopping, StoredState
-from ..service import Service, service_of
+from ..catalogue import catalogue
+from ..model.parameter import Parameter
+from ..model.record import Request, Stopping, StoredState
+from ..model.service import Service, service_of
+from ..store.folder import Folder
+from ..system.process import Identity
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from ..jobs import supervisor_client
-from ..jobs.files import open_ours, rights_in
+from ..store import supervisor_client
+from ..store.files import open_ours, rights_in
 
 log = logging.getLogger("labwaiter.supervisor")
 SPARE_DESCRIPTORS = 64  # for what isn't a running job: the lock, the lines, what is being read

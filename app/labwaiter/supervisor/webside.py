@@ -10,10 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ..jobs import presence, supervisor_client
-from ..jobs.files import open_log
-from ..process import MARKER, NO_MARK
 from ..settings import Settings
+from ..store import presence, supervisor_client
+from ..store.files import open_log
+from ..system.process import MARKER, NO_MARK
 
 log = logging.getLogger("labwaiter.supervisor")
 LONGEST_WAIT = 30.0  # s between two tries of one that ends as soon as it is there

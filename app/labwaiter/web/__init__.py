@@ -15,13 +15,15 @@ from flask import Flask, Response, abort, jsonify, render_template, request, sen
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import PathConverter
 
-from .. import __version__, lab, public
-from ..catalogue import Kept
+from .. import __version__, public
+from ..catalogue.catalogue import Kept
 from ..errors import internal
-from ..jobs import Jobs, presence, supervisor_client
-from ..jobs.artifacts import LOOKED_AT_MAX, text_of_name
+from ..lab import lab
 from ..page.words import in_url, printable, size
 from ..settings import Settings
+from ..store import presence, supervisor_client
+from ..store.artifacts import LOOKED_AT_MAX, text_of_name
+from ..verbs import Jobs
 
 log = logging.getLogger("labwaiter.web")
 # what a browser may show in its window; all else is downloaded. None of it may run (see `guarded`).

@@ -14,7 +14,7 @@ from typing import Any
 import serial
 from serial import PortNotOpenError, SerialBase, SerialException
 
-from ... import simulation
+from ...lab import simulation
 
 NOT_THERE = "the simulated lab that serves it is not there"
 

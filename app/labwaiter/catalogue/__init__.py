@@ -1,0 +1,1 @@
+"""Which services the service files of a deployment offer, each file imported by a process of its own."""

@@ -1,0 +1,122 @@
+"""What a port ``sim://KIND?option=value`` means, and where a deployment serves it. Standard library only.
+
+Within a deployment one process, the simulated lab, serves each of lab.toml's simulated instruments on a pty, so
+that a job and the guard after it find the same device: ``.labwaiter/sim/<instrument>`` is a link to it. It holds
+simulated.lock: byte 0 from its birth, byte 1 once no link of one before it is left: links of the dead are never used.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from ..system.process import lock_holder
+
+SCHEME = "sim://"
+RELAYS = 8
+OURS = ".labwaiter"  # as jobs.names says, which is above
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        value = float(text) if re.fullmatch(r"\d*\.?\d+(e[+-]?\d+)?", text) else math.nan
+        if not low <= value <= high:
+            raise ValueError(f"a number from {low:g} to {high:g}")
+        return value
+
+    return read
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"\d{1,9}", text):
+        raise ValueError("a whole number")
+    return int(text)
+
+
+def _one_of(values: dict[str, Any]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        if text not in values:
+            raise ValueError(" or ".join(values))
+        return values[text]
+
+    return read
+
+
+def _relay(text: str) -> tuple[str, int]:
+    found = re.fullmatch(r"([A-Za-z][\w-]*)\.(\d)", text)
+    if found is None or not 1 <= int(found[2]) <= RELAYS:
+        raise ValueError(f"a relay board and the number of a relay, 1 to {RELAYS}, e.g. relays.1")
+    return found[1], int(found[2])
+
+
+ALL: dict[str, Callable[[str], Any]] = {"speed": _number(0.01, 1000), "seed": _whole}  # of every kind
+KINDS: dict[str, dict[str, Callable[[str], Any]]] = {
+    "smu": {"part": _one_of({"resistor": "resistor", "diode": "diode"})},
+    "marlin": {},
+    "sba5": {
+        "warm": _one_of({"yes": True, "no": False}),
+        "interval": _number(0.01, 3600),
+        "fan": _relay,
+    },
+    "relays": {},
+}
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A simulated instrument as its port describes it."""
+
+    kind: str
+    options: dict[str, Any] = field(default_factory=dict)  # of the simulator
+    fan: tuple[str, int] | None = None  # the relay that ventilates its chamber: a board of the same lab, a number
+
+
+def read(port: str) -> Simulated:
+    """What a sim:// URL says. Raises ValueError with a sentence's end for a mistake in it."""
+    parts = urlsplit(port)
+    if parts.netloc not in KINDS or parts.path not in ("", "/") or parts.fragment:
+        what = f"{parts.netloc}{parts.path}"
+        raise ValueError(f"there is no simulator “{what[:60]}”; there are: {', '.join(KINDS)}")
+    known, options = KINDS[parts.netloc] | ALL, {}
+    for name, text in parse_qsl(parts.query, keep_blank_values=True):
+        if name not in known:
+            raise ValueError(f"sim://{parts.netloc} has no option “{name[:60]}”; there are: {', '.join(known)}")
+        try:
+            options[name] = known[name](text)
+        except ValueError as error:
+            raise ValueError(f"the option {name} of sim://{parts.netloc} is {error}, not “{text[:60]}”") from None
+    return Simulated(parts.netloc, options, options.pop("fan", None))
+
+
+# -- where it is served -------------------------------------------------------------------------
+
+
+def folder(jobs: Path) -> Path:
+    """Where the links and the devices' own records are."""
+    return jobs / OURS / "sim"
+
+
+def lock(jobs: Path) -> Path:
+    """The simulated lab's lock."""
+    return jobs / OURS / "simulated.lock"
+
+
+def alive(jobs: Path) -> int | None:
+    """The pid of this deployment's simulated lab (0: in another container); None without one."""
+    return lock_holder(lock(jobs))
+
+
+def served(link: Path) -> str | None:
+    """The pty on which the simulated lab serves an instrument now; None where it doesn't, or not to us."""
+    if not lock_holder(lock(link.parent.parent.parent), byte=1):
+        return None  # 0: in another container, whose ptys aren't ours
+    try:
+        return os.readlink(link)
+    except OSError:
+        return None

@@ -1,0 +1,1 @@
+"""schedule.toml: executions that start at their times."""

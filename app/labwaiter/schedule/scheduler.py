@@ -1,0 +1,198 @@
+"""Starts what schedule.toml says: RQ's cron knows when, and the start goes through the verbs as any other does."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from rq.cron import CronJob, CronScheduler
+from rq.exceptions import SchedulerNotFound
+from rq.utils import now
+
+from ..catalogue.catalogue import Kept
+from ..errors import ClientError, ServiceError, UnknownServiceID
+from ..fleet import trouble
+from ..fleet.lab_redis import FAULTS, LabRedis
+from ..model.caller import Caller
+from ..model.record import Record
+from ..settings import Settings
+from ..store.files import read_bounded, read_record, write_whole
+from ..store.names import OURS
+from ..verbs import Jobs
+from . import times
+from .schedule import Schedule
+
+log = logging.getLogger(__name__)
+USER = "schedule"
+AGAIN_SECONDS = 5.0  # until what could not be started is tried again, within its time
+
+
+class Scheduled(CronJob):
+    """The times of a schedule. RQ's are its own to enqueue: these are started by `Scheduler`."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+        super().__init__("labwaiter", func_name=schedule.service, interval=schedule.every, cron=schedule.cron)
+        self.name = schedule.name
+        self.next_enqueue_time = self.get_next_enqueue_time()
+
+    def get_next_enqueue_time(self) -> datetime:
+        """RQ counts from its own start, and leaves out what comes twice: here every scheduler has the same."""
+        before = self.latest_enqueue_time or now()
+        if self.cron:
+            return times.following(self.cron, self.schedule.zone, before)
+        assert self.interval
+        number = int(before.timestamp() // self.interval)
+        return datetime.fromtimestamp((number + 1) * self.interval, UTC)
+
+    def should_run(self) -> bool:
+        """Whether its time has come: never at once because it has not run yet."""
+        return now() >= self.next
+
+    @property
+    def next(self) -> datetime:
+        """Its next time, or the one that has come."""
+        assert self.next_enqueue_time is not None
+        return self.next_enqueue_time
+
+    def due(self) -> datetime:
+        """The last of its times that has come."""
+        while True:
+            tick = self.next
+            self.set_enqueue_time(tick)
+            if self.next > now():
+                self.next_enqueue_time = tick
+                return tick
+
+
+class Notes:
+    """What is known of a schedule besides its runs: in Redis, or where there is none, in the jobs folder."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.store = LabRedis(settings) if settings.redis_url else None
+        self._file = settings.jobs_folder / OURS / "schedules.json"
+
+    def read(self, name: str) -> dict[str, Any]:
+        """{"skipped": n since its last run, "why", "at" (Unix time, s)}; {} without any. Raises what Redis raises."""
+        with contextlib.suppress(ValueError, TypeError):
+            if self.store is not None:
+                return dict(json.loads(self.store.redis.hget(self.store.key("schedule"), name) or "{}"))
+            return dict(json.loads(read_bounded(self._file, 1_000_000) or b"{}").get(name, {}))
+        return {}
+
+    def write(self, name: str, said: dict[str, Any]) -> None:
+        """Raises what Redis raises."""
+        if self.store is not None:
+            self.store.redis.hset(self.store.key("schedule"), name, json.dumps(said))
+            return
+        text = read_record(self._file, 1_000_000)  # one that can't be read now is not written anew
+        all_of_them = dict(json.loads(text)) if text else {}
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(self._file, json.dumps(all_of_them | {name: said}).encode())
+
+
+class Scheduler:
+    """Starts what is due, until stopped."""
+
+    def __init__(self, settings: Settings, jobs: Jobs, offered: Kept, schedules: list[Schedule]) -> None:
+        self.settings, self.jobs, self.offered = settings, jobs, offered
+        self.scheduled = [Scheduled(one) for one in schedules]
+        self.notes = Notes(settings)
+        self.stopping = threading.Event()
+        self._started: dict[str, str] = {}  # the last serviceID of each
+        self._said: dict[str, str] = {}  # what was logged last of each
+        self._shown: CronScheduler | None = None
+        if self.notes.store is not None:  # RQ's own tools see it there
+            self._shown = CronScheduler(self.notes.store.redis, "WARNING", f"{settings.machine}-{time.time_ns():x}")
+            self._shown.get_jobs().extend(self.scheduled)
+            self._shown.config_file = settings.schedule.name
+
+    def run(self) -> None:
+        """Start what is due, at its time, until `stopping` is set."""
+        born = False
+        while not self.stopping.is_set():
+            left = [self._look(one) for one in self.scheduled]
+            if self._shown is not None:
+                try:
+                    if not born:
+                        self._shown.register_birth()
+                    born = True
+                    self._shown.heartbeat()
+                    self._shown.save()
+                except FAULTS as error:
+                    log.debug("Redis is away: %s", trouble.of(error).mend)
+            self.stopping.wait(min([30.0, *left]))
+        if self._shown is not None:
+            with contextlib.suppress(SchedulerNotFound, *FAULTS):  # a Redis that was emptied knows nothing of it
+                self._shown.register_death()
+
+    def _look(self, one: Scheduled) -> float:
+        """Start it if it is due: seconds until it wants to be looked at again."""
+        if one.should_run():
+            tick = one.due()
+            try:
+                self._start(one.schedule, tick)
+            except (ServiceError, *FAULTS) as error:
+                why = error.message if isinstance(error, ServiceError) else trouble.of(error).mend
+                self._say(one.schedule, f"{one.schedule.service_id(tick)} was not started: {why}")
+                if not isinstance(error, ClientError):
+                    return AGAIN_SECONDS
+            except Exception:
+                log.exception("%s: %s could not be started", one.name, one.schedule.service_id(tick))
+            one.set_enqueue_time(tick)
+        return max(0.0, (one.next - now()).total_seconds())
+
+    def _start(self, schedule: Schedule, tick: datetime) -> None:
+        service_id = schedule.service_id(tick)
+        last, ours = schedule.last(self.jobs), self._started.get(schedule.name, "")
+        if last is None or last.request.service_id < ours:  # a Redis that was just emptied has yet to be told of it
+            with contextlib.suppress(UnknownServiceID):
+                last = self.jobs.record(ours) if ours else last
+        if last is not None and last.request.service_id >= service_id:
+            return  # another scheduler was faster
+        if last is not None and last.active:
+            said = self.notes.read(schedule.name)
+            why = f"{last.request.service_id} had not ended"
+            if said.get("at") != tick.timestamp():  # else another scheduler has noted it already
+                skipped = int(said.get("skipped", 0)) + 1
+                self.notes.write(schedule.name, {"skipped": skipped, "why": why, "at": tick.timestamp()})
+            self._say(schedule, f"{service_id} is skipped: {why}")
+            return
+        address = self.settings.public_url + self.settings.context_root if self.settings.public_url else ""
+        service = self.offered.now(schedule.service).get(schedule.service)
+        self.jobs.start(service, service_id, schedule.inputs, caller=Caller(USER, public_url=address))
+        self._started[schedule.name] = service_id
+        self.notes.write(schedule.name, {})
+        self._say(schedule, f"{service_id} is started")
+
+    def _say(self, schedule: Schedule, what: str) -> None:
+        if self._said.get(schedule.name) != what:
+            self._said[schedule.name] = what
+            log.info("%s", what)
+
+
+@dataclass(frozen=True)
+class Row:
+    """How a schedule stands."""
+
+    schedule: Schedule
+    next: float  # Unix time, s
+    last: Record | None
+    skipped: int  # since the last run
+    why: str
+
+
+def standing(settings: Settings, jobs: Jobs, schedules: list[Schedule]) -> list[Row]:
+    """How each schedule stands. Raises what Redis raises, Unavailable."""
+    notes, found = Notes(settings), []
+    for one in schedules:
+        said = notes.read(one.name)
+        at = Scheduled(one).next.timestamp()
+        found.append(Row(one, at, one.last(jobs), int(said.get("skipped", 0)), str(said.get("why", ""))))
+    return found

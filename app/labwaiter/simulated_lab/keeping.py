@@ -1,0 +1,101 @@
+"""Having the simulated lab there (`simlab`): started, looked at, begun again, ended.
+
+The standard library only, and nothing that waits: whether it lives is asked of its lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+
+from ..errors import Misconfigured
+from ..lab import lab, simulation
+from ..settings import Settings
+from ..store import supervisor_client
+from ..system.process import MARKER, NO_MARK, Identity, identify, lives, open_pidfd
+from ..system.watch import stamp
+
+log = logging.getLogger("labwaiter.supervisor")
+LONGEST_WAIT = 30.0  # s between two tries of one that dies as soon as it is there
+STEADY = 10.0  # s after which one that lives is believed to go on
+END_SECONDS = 2.0  # s for its polite end
+
+
+class Simulated:
+    """The supervisor's side of the simulated lab."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stamp: list[int] = []
+        self._wanted = False
+        self._begun: Identity | None = None  # the one that we have begun
+        self._not_before = 0.0  # boot clock, s
+        self._wait = 0.0
+        self._there = False
+
+    def look(self, now: float) -> None:
+        """Begin one if lab.toml lists simulated instruments and none lives (`now`: boot clock, s)."""
+        if not self._is_wanted():
+            return
+        if simulation.alive(self._settings.jobs_folder) is not None:
+            self._there = True
+            if now > self._not_before + STEADY:
+                self._wait = 0.0
+            return
+        if now < self._not_before or (self._begun is not None and lives(self._begun)):
+            return
+        if self._there:
+            log.warning("the simulated lab is gone; it is begun again, and its devices are as when switched on")
+        self._there = False
+        self._not_before = now + self._wait
+        self._wait = min(LONGEST_WAIT, self._wait * 2 or 0.5)
+        self._begin()
+
+    def _is_wanted(self) -> bool:
+        now = stamp(self._settings.lab)
+        if now != self._stamp:
+            self._stamp = now
+            self._wait = self._not_before = 0.0
+            try:
+                self._wanted = any(
+                    entry.simulated
+                    for entry in lab.load(self._settings.lab).on(self._settings.machine).entries.values()
+                )
+            except Misconfigured as error:
+                log.warning("%s", error)
+        return self._wanted
+
+    def _begin(self) -> None:
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "labwaiter.simulated_lab.process"],
+                stdin=subprocess.DEVNULL,
+                env={**supervisor_client.environment(self._settings), MARKER: NO_MARK},  # no job's, and no stray
+                cwd="/",
+                start_new_session=True,
+            )
+        except OSError:
+            log.exception("the simulated lab can't be begun")
+            return
+        self._begun = identify(process.pid)
+        process.returncode = 0  # for Popen it is over: whoever reaps children here buries it, too
+
+    def end(self) -> None:
+        """End it, whoever has begun it: the deployment stops on purpose."""
+        pid = simulation.alive(self._settings.jobs_folder)
+        for who in {identify(pid) if pid else None, self._begun} - {None}:
+            fd = open_pidfd(who) if who else None
+            if fd is None:
+                continue
+            try:
+                signal.pidfd_send_signal(fd, signal.SIGTERM)
+                if not select.select([fd], [], [], END_SECONDS)[0]:
+                    signal.pidfd_send_signal(fd, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            finally:
+                os.close(fd)

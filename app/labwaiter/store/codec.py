@@ -1,0 +1,165 @@
+"""Our JSON files ⇄ the values in `record`.
+
+Unknown fields are passed over and missing ones have their defaults, so that one release reads
+what the last and the next one wrote.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from functools import cache
+from types import NoneType
+from typing import Any, TypeVar
+
+from ..model.record import (
+    ENDED,
+    End,
+    Holder,
+    Picture,
+    Progress,
+    Record,
+    Request,
+    Silence,
+    State,
+    Stopping,
+    StoredState,
+    View,
+)
+from ..system.process import Identity
+
+T = TypeVar("T")
+
+
+def dump(value: Any) -> bytes:
+    """A value as the JSON that lies on disk, one line, ASCII."""
+    return json.dumps(value, separators=(",", ":"), default=vars).encode() + b"\n"  # asdict() takes five times as long
+
+
+MOST = 1e11  # of a number in a record, most of which are times in s: dates end there
+_NUMBERS = (int, float)
+_TYPES: dict[str, tuple[type[Any], ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "bool": (bool, int),  # Redis has no booleans
+    "float": (int, float),
+    "float | None": (int, float, NoneType),
+    "int | None": (int, NoneType),
+    "str | None": (str, NoneType),
+    "dict[str, Any]": (dict,),
+    "dict[str, Any] | None": (dict, NoneType),
+}
+
+
+@cache
+def _known(kind: type[Any]) -> dict[str, tuple[type[Any], ...] | None]:
+    """Field → the types that its JSON may have; None where that is looked at elsewhere."""
+    return {f.name: _TYPES.get(str(f.type)) for f in dataclasses.fields(kind)}
+
+
+def _read(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError as error:  # one damaged record may end no supervisor
+        raise ValueError("nested too deeply for a record") from error
+
+
+def _fields(kind: type[T], data: Any) -> dict[str, Any]:
+    """What is known of the fields, each of its type: one damaged record may hold up none of the others."""
+    if not isinstance(data, dict):
+        raise ValueError(f"a {kind.__name__} is a JSON object, not {type(data).__name__}")
+    known = _known(kind)  # type: ignore[arg-type]
+    found = {}
+    for name, value in data.items():
+        if name not in known:
+            continue
+        wanted, its = known[name], type(value)
+        if wanted is not None and (its not in wanted or (its in _NUMBERS and not -MOST < value < MOST)):  # NaN isn't
+            raise ValueError(f"a {kind.__name__}'s {name} is no {value!r:.50}")
+        found[name] = value
+    return found
+
+
+def request(text: bytes) -> Request:
+    """request.json. Raises ValueError, TypeError or KeyError for what is none; so do the others here."""
+    return request_of(_read(text))
+
+
+def request_of(said: Any) -> Request:
+    """A request, of its JSON object."""
+    data = _fields(Request, said)
+    for name in ("instruments", "files"):
+        data[name] = tuple(data.get(name, ()))
+    found = Request(**data)
+    if not all(isinstance(name, str) for name in (*found.instruments, *found.files)):
+        raise ValueError("a request's instruments and files are names")
+    return found
+
+
+def condition(text: bytes) -> StoredState:
+    """state.json."""
+    return StoredState(**_with_process(_fields(StoredState, _read(text))))
+
+
+def identity(text: bytes) -> Identity:
+    """begun."""
+    return Identity(**_fields(Identity, _read(text)))
+
+
+def _with_process(data: dict[str, Any]) -> dict[str, Any]:
+    """What a condition and a record share."""
+    data["state"] = State(data["state"])
+    for name, kind in (("runner", Identity), ("stopping", Stopping)):
+        if data.get(name) is not None:
+            data[name] = kind(**_fields(kind, data[name]))
+    return data
+
+
+def end(text: bytes) -> End:
+    """end.json."""
+    return end_of(_read(text))
+
+
+def end_of(data: Any) -> End:
+    """An end, of its JSON object."""
+    data = _fields(End, data)
+    data["outcome"] = State(data["outcome"])
+    if data["outcome"] not in ENDED:
+        raise ValueError(f"no end is {data['outcome']}")
+    return End(**data)
+
+
+def progress(text: bytes) -> Progress:
+    """progress.json."""
+    return _progress(_read(text))
+
+
+def progress_changes(said: Any) -> dict[str, Any]:
+    """Some fields of a progress, of their JSON object."""
+    data = _fields(Progress, said)
+    if data.get("picture") is not None:
+        data["picture"] = Picture(**_fields(Picture, data["picture"]))
+    return data
+
+
+def _progress(said: Any) -> Progress:
+    data = progress_changes(said)
+    for name in ("values", "units"):
+        data[name] = dict(data.get(name, {}))
+    data["replies"] = {int(number): reply for number, reply in dict(data.get("replies", {})).items()}
+    return Progress(**data)
+
+
+def view(text: bytes) -> View:
+    """A view that another machine has told; its picture and its own page come beside it."""
+    data = _fields(View, _read(text))
+    record = _with_process(_fields(Record, data["record"]))
+    data["record"] = Record(**record | {"request": request_of(record["request"])})
+    data["progress"] = _progress(data["progress"])
+    for name in ("messages", "hardware"):
+        data[name] = tuple(data.get(name, ()))
+    data["holders"] = tuple(Holder(**_fields(Holder, one)) for one in data.get("holders", ()))
+    if data.get("silence") is not None:
+        data["silence"] = Silence(**_fields(Silence, data["silence"]))
+    data["files"] = tuple((name, size) for name, size in data["files"])
+    return View(**data)

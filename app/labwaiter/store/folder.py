@@ -1,0 +1,405 @@
+"""Where jobs live on one machine: a folder each, and who wrote what in it.
+
+    <WAITER_LOG_FOLDER>/<name>/             one job; the table of its files is in docs/files.md
+    <WAITER_LOG_FOLDER>/.labwaiter/         ours
+        active/<name>                       an empty mark per job that hasn't ended: the queue's index
+        new/                                folders being filled, before they are renamed into place
+        queue.json                          the supervisor's view of its queue, for pages
+        supervisor.lock, wake, stopped      see `link`
+
+A look never writes a state. request.json is a face's, state.json the supervisor's, end.json and
+progress.json the runner's; each is replaced whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..model.record import ENDED, End, Progress, Record, Request, State, StoredState
+from ..system.process import boot_clock, boot_id, identify
+from . import codec
+from .files import make_folder, open_ours, read_bounded, read_record, rights_in, sync_folder, touch, write_whole
+from .names import OURS
+
+RECORD_MAX = 64_000_000  # bytes of one of our own files: outputs may be large texts
+OWN_PAGE_MAX = 2_000_000  # bytes read of a program's status.html: over the page's bound, so that it can say so
+PICTURE_MAX = 1_000_001
+LOG_TAIL = 8_000  # bytes
+_STATUS = re.compile(rb"\s*([0-9]{1,3}(?:\.[0-9]*)?)\s*%?\s*")
+
+
+@dataclass(frozen=True)
+class Tombstone:
+    """What is left of a job after retention: enough to refuse its serviceID."""
+
+    service: str
+    removed: float  # Unix time, s
+
+
+class Folder:
+    """The jobs folder of this deployment."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._at = os.fspath(root)  # a poll reads a dozen files: joining texts costs less than joining paths
+        self.ours = root / OURS
+        self.active = self.ours / "active"
+        self._new = self.ours / "new"
+
+    def make(self, mode: int | None = None) -> None:
+        """Have the folders there. Raises OSError where that can't be.
+
+        Args:
+            mode: what users may do in the jobs folder (JOBS_MODE); None: as it is, and others nothing in a new one.
+        """
+        self.root.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            make_folder(self.root, 0o700)
+        status = os.stat(self.root)
+        if mode is not None and status.st_mode & 0o777 != mode and status.st_uid == os.geteuid():
+            os.chmod(self.root, mode)
+        rights = rights_in(self.root) & 0o770  # locks are in there: others' would stop the service
+        for folder in (self.ours, self.active, self._new):
+            with contextlib.suppress(FileExistsError):
+                make_folder(folder, rights)
+                if folder == self.active:
+                    self._mark_what_has_not_ended()
+            status = os.stat(folder)
+            if mode is not None and status.st_mode & 0o777 != rights and status.st_uid == os.geteuid():
+                os.chmod(folder, rights)
+
+    def _mark_what_has_not_ended(self) -> None:
+        """Have the supervisor find it all again, as after the folder was restored from a backup without ours."""
+        for name in self.names():
+            try:
+                condition = self.condition(name)
+            except (OSError, ValueError, TypeError, KeyError):  # the supervisor sees to it
+                condition = None
+            if condition is None or condition.state not in ENDED:
+                self.mark_active(name)
+
+    def path(self, name: str) -> Path:
+        """The folder of one job."""
+        return self.root / name
+
+    # -- a face's ---------------------------------------------------------------------------
+
+    def claim(self, name: str, request: Request) -> bool:
+        """Make the record of a new execution: True for exactly one of all who try, ever.
+
+        The folder is filled first and renamed into place: it is there with its request or not
+        at all, and a rename onto a filled folder fails.
+        """
+        fresh = self._new / f"{os.getpid()}.{os.urandom(8).hex()}"
+        try:
+            rights = rights_in(self.root)
+            make_folder(fresh, rights)
+            make_folder(fresh / "data", rights)
+            write_whole(fresh / "request.json", codec.dump(request), durable=True)
+            os.rename(fresh, self.path(name))
+        except FileExistsError:
+            shutil.rmtree(fresh, ignore_errors=True)
+            return False
+        except OSError as error:
+            shutil.rmtree(fresh, ignore_errors=True)
+            if error.errno in (39, 20):  # ENOTEMPTY, ENOTDIR: the name is taken
+                return False
+            raise
+        sync_folder(self.root)
+        self.mark_active(name)
+        return True
+
+    def mark_active(self, name: str) -> None:
+        """Have the supervisor find the job."""
+        with contextlib.suppress(OSError):  # on a full disk the next look marks it
+            touch(self.active / name)
+
+    def is_active(self, name: str) -> bool:
+        """Whether the supervisor finds it."""
+        return os.path.lexists(self.active / name)
+
+    def mark(self, name: str, mark: str) -> bool:
+        """Set one of the faces' marks (abort, told); True for the one who set it first."""
+        try:
+            os.close(open_ours(self.path(name) / mark, os.O_WRONLY | os.O_EXCL))
+            return True
+        except FileExistsError:
+            return False
+
+    def marked(self, name: str, mark: str) -> bool:
+        """Whether that mark is set. Raises OSError: that can't be seen now."""
+        try:
+            os.lstat(f"{self._at}/{name}/{mark}")
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def marked_at(self, name: str, mark: str) -> float | None:
+        """When it was set, as Unix time in s (`polled`: boot clock); None where it isn't."""
+        try:
+            return os.stat(f"{self._at}/{name}/{mark}").st_mtime
+        except OSError:
+            return None
+
+    def polled(self, name: str) -> None:
+        """A workflow manager has asked for this job. The mark's time is the boot clock's, which nobody can set."""
+        with contextlib.suppress(OSError):
+            touch(f"{self._at}/{name}/polled", boot_clock())
+
+    def polled_at(self, name: str) -> float | None:
+        """When one last did, boot clock, s; None where none ever did."""
+        return self.marked_at(name, "polled")
+
+    def trace(self, name: str) -> object:
+        """Differs when the program, or who speaks to it, has written since: times and sizes, without reading."""
+        found = []
+        for file in ("log.txt", "status.txt", "status.html", "notifications.txt", "data"):
+            try:
+                stat = os.stat(f"{self._at}/{name}/{file}")
+                found.append((stat.st_mtime_ns, stat.st_size))
+            except OSError:
+                found.append((0, 0))
+        return tuple(found)
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def request(self, name: str) -> Request | None:
+        """request.json; None where nothing was claimed (or a tombstone is left).
+
+        Raises:
+            ValueError, TypeError, KeyError: it was damaged.
+            OSError: it can't be read now; so do the others here.
+        """
+        text = read_record(f"{self._at}/{name}/request.json", RECORD_MAX)
+        return None if text is None else codec.request(text)
+
+    def condition(self, name: str) -> StoredState | None:
+        """state.json; None while the supervisor hasn't written any.
+
+        Where it was lost of a job that has begun, what the runner itself wrote of that.
+        """
+        text = read_record(f"{self._at}/{name}/state.json", RECORD_MAX)
+        if text is None:
+            return self.begun(name)
+        return codec.condition(text)
+
+    def begun(self, name: str) -> StoredState | None:
+        """Its condition as far as `begun` tells it, which its runner wrote; None where its work never began."""
+        text = read_record(f"{self._at}/{name}/begun", 10_000)
+        if text is None:
+            return None
+        when = self.marked_at(name, "begun")
+        runner = None
+        with contextlib.suppress(ValueError, TypeError, KeyError):  # killed between its making and its writing
+            runner = codec.identity(text)
+        clock = runner.start_ticks / os.sysconf("SC_CLK_TCK") if runner else None  # proc_pid_stat(5): from boot
+        return StoredState(
+            State.RUNNING, since=when or 0.0, started=when, started_boot=clock, runner=runner, marks_begin=True
+        )
+
+    def end(self, name: str) -> End | None:
+        """end.json; None before the end."""
+        text = read_record(f"{self._at}/{name}/end.json", RECORD_MAX)
+        return None if text is None else codec.end(text)
+
+    def progress(self, name: str) -> Progress:
+        """progress.json; where that says nothing of a fraction, status.txt does."""
+        text = read_bounded(f"{self._at}/{name}/progress.json", RECORD_MAX)
+        said = Progress()
+        if text is not None:
+            with contextlib.suppress(ValueError, TypeError, KeyError):
+                said = codec.progress(text)
+        if said.fraction is None and not said.stage:
+            said = replace(said, fraction=self.status_fraction(name))
+        return said
+
+    def status_fraction(self, name: str) -> float | None:
+        """status.txt as 0…1; None where it says no number from 0 to 100.
+
+        Programs truncate the file before they write it: an empty one is looked at again.
+        """
+        for wait in (0.001, 0.002, 0.005, None):
+            text = read_bounded(f"{self._at}/{name}/status.txt", 100)
+            if text is None:
+                return None
+            if text.strip():
+                found = _STATUS.fullmatch(text)
+                percent = float(found[1]) if found else 101
+                return percent / 100 if percent <= 100 else None
+            if wait is not None:
+                time.sleep(wait)  # between its truncate and its write: microseconds
+        return None
+
+    def own_page(self, name: str) -> str | None:
+        """The program's own status.html, if it wrote one."""
+        text = read_bounded(f"{self._at}/{name}/status.html", OWN_PAGE_MAX)
+        return text.decode("utf-8", "replace") if text and text.strip() else None
+
+    def picture(self, name: str, file: str) -> bytes | None:
+        """A picture in data/, at most 1 MB and a byte."""
+        if "/" in file or file.startswith("."):
+            return None
+        return read_bounded(self.path(name) / "data" / file, PICTURE_MAX)
+
+    def log_tail(self, name: str, size: int = LOG_TAIL) -> str:
+        """The last of log.txt, from the beginning of a line."""
+        text = read_bounded(f"{self._at}/{name}/log.txt", size, tail=True) or b""
+        if len(text) == size:
+            text = text.partition(b"\n")[2] or text
+        return text.decode("utf-8", "replace")
+
+    def names(self) -> Iterator[str]:
+        """Every job's folder, in no order."""
+        try:
+            with os.scandir(self.root) as entries:
+                for entry in entries:
+                    if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+                        yield entry.name
+        except FileNotFoundError:
+            return
+
+    def claimed(self) -> list[tuple[float, str]]:
+        """Every execution by when its request was written (Unix time, s), in no order: a stat(2) each, nothing is read.
+
+        Where that can't be seen it may be any time: inf.
+        """
+        found = []
+        for name in self.names():
+            try:
+                found.append((os.stat(f"{self._at}/{name}/request.json").st_mtime, name))
+            except FileNotFoundError:
+                continue  # only a tombstone is left
+            except OSError:
+                found.append((math.inf, name))
+        return found
+
+    def active_names(self) -> list[str]:
+        """Every job that may not have ended."""
+        try:
+            return os.listdir(self.active)
+        except FileNotFoundError:
+            return []
+
+    def active_stamp(self) -> int:
+        """Something that differs once a job was added."""
+        try:
+            return os.stat(self.active).st_mtime_ns
+        except OSError:
+            return 0
+
+    def queue(self) -> dict[str, object]:
+        """queue.json, {} before the first.
+
+        {"running": n, "max_running": n, "queued": [name, …], "needs": {name: [instrument, …]}, "full": {service: n}}
+        """
+        text = read_bounded(self.ours / "queue.json", RECORD_MAX)  # for pages: without it they say less
+        try:
+            return dict(json.loads(text)) if text else {}
+        except ValueError:
+            return {}
+
+    # -- the supervisor's, and the runner's ---------------------------------------------------
+
+    def write_condition(self, name: str, condition: StoredState) -> None:
+        """state.json. Raises OSError when the disk refuses."""
+        write_whole(f"{self._at}/{name}/state.json", codec.dump(condition))
+
+    def write_end(self, name: str, end: End) -> bool:
+        """end.json, durably; False if there is one already, which then stands."""
+        try:
+            write_whole(f"{self._at}/{name}/end.json", codec.dump(end), durable=True, exclusive=True)
+            return True
+        except FileExistsError:
+            return False
+
+    def begin(self, name: str) -> None:
+        """Note which process begins this job's work: this one, and no other, ever.
+
+        Raises:
+            FileExistsError: it was begun before.
+        """
+        who = identify(os.getpid())
+        fd = open_ours(f"{self._at}/{name}/begun", os.O_WRONLY | os.O_EXCL)
+        try:
+            os.write(fd, codec.dump(who))
+        finally:
+            os.close(fd)
+
+    def never_began(self, name: str, condition: StoredState) -> bool:
+        """Whether a running job's process, if it is gone, had not come to begin its work. Raises OSError."""
+        runner = condition.runner
+        if not condition.marks_begin or runner is None or runner.boot_id != boot_id():  # a power cut may take a mark
+            return False
+        try:
+            os.lstat(f"{self._at}/{name}/begun")
+        except FileNotFoundError:
+            return True
+        return False
+
+    def write_progress(self, name: str, progress: Progress) -> None:
+        """progress.json."""
+        write_whole(f"{self._at}/{name}/progress.json", codec.dump(progress))
+
+    def write_queue(
+        self,
+        running: int,
+        max_running: int,
+        queued: list[str],
+        needs: dict[str, tuple[str, ...]],
+        full: dict[str, int],
+    ) -> None:
+        """queue.json."""
+        content = {"running": running, "max_running": max_running, "queued": queued, "needs": needs, "full": full}
+        write_whole(self.ours / "queue.json", json.dumps(content).encode())
+
+    def forget_active(self, name: str) -> None:
+        """The job has ended and its state is written."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.active / name)
+
+    # -- retention ----------------------------------------------------------------------------
+
+    def tombstone(self, name: str) -> Tombstone | None:
+        """What retention left; None for a job that is there, or never was. Raises OSError: it can't be read now."""
+        text = read_record(f"{self._at}/{name}/tombstone.json", 10_000)
+        try:
+            return Tombstone(**json.loads(text)) if text else None
+        except (ValueError, TypeError):
+            return Tombstone("", 0.0)
+
+    def bury(self, name: str, service: str, now: float) -> None:
+        """Leave only a tombstone of an ended job. Interrupted, it is finished by the next call."""
+        folder = self.path(name)
+        content = json.dumps({"service": service, "removed": now}).encode()
+        write_whole(folder / "tombstone.json", content, durable=True)
+        # first the request: with one and without a state the job would be run again. Last the state: by
+        # that the next call finds what it has to finish
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(folder / "request.json")
+        sync_folder(folder)
+        for entry in list(os.scandir(folder)):
+            if entry.name in ("tombstone.json", "state.json"):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
+        with contextlib.suppress(OSError):
+            os.unlink(folder / "state.json")
+
+
+def ran(job: Record | StoredState) -> float | None:
+    """For how long it has been running, or ran, in s: by the boot clock, which nobody sets. None: that isn't known."""
+    if job.state is not State.RUNNING or job.started_boot is None or job.runner is None:
+        return job.ran
+    return max(0.0, boot_clock() - job.started_boot) if job.runner.boot_id == boot_id() else None

@@ -1,0 +1,90 @@
+"""Where executions are recorded: `local_store.LocalStore` here, `fleet.redis_store.RedisStore` on other machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from ..model.record import Record, Request, View
+from ..model.service import Service
+from .artifacts import Artifacts
+
+
+class Records(Protocol):
+    """What the verbs need of it. A `name` is an execution's folder name, see `names.folder_name`."""
+
+    @property
+    def artifacts(self) -> Artifacts:
+        """The files that executions are given and make."""
+
+    def unserved(self) -> str:
+        """Why nothing that is started now begins (no supervisor, no Redis), in some words; else ""."""
+
+    def request(self, name: str) -> Request | None:
+        """What was asked; None where nothing was, or a tombstone is left. Raises Unavailable."""
+
+    def buried(self, name: str) -> bool:
+        """Whether retention has left a tombstone of it."""
+
+    def admit(self, request: Request) -> None:
+        """Raises Unavailable or TooManyJobs where a new execution can't be taken; nothing is recorded then."""
+
+    def claim(self, name: str, request: Request) -> bool:
+        """Record and order a new execution: True for exactly one of all who try. Raises Unavailable."""
+
+    def keep(self, name: str) -> None:
+        """See that what was started before is as certain as what `claim` has just recorded. Raises Unavailable."""
+
+    def record(self, name: str) -> Record:
+        """One execution as everybody sees it. Raises UnknownServiceID, Unavailable."""
+
+    def view(self, record: Record, service: Service | None) -> View:
+        """All that a page shows of it."""
+
+    def names(self, active: bool = False) -> Iterable[str]:
+        """Every execution, in no order.
+
+        Args:
+            active: those that have ended needn't be among them.
+        """
+
+    def times(self) -> list[tuple[float, str]]:
+        """Every execution, in no order, by a Unix time (s) before which it was started; few of them are read for it."""
+
+    def every(
+        self, left_out: list[str] | None = None, brief: bool = False, names: Iterable[str] | None = None
+    ) -> Iterable[Record]:
+        """Every execution, in no order; those of which nothing can be known now are left out.
+
+        Args:
+            left_out: gets the names of those.
+            brief: for a list: without the outputs of those that have completed.
+            names: only these.
+        """
+
+    def polled(self, name: str) -> None:
+        """A caller has asked for it."""
+
+    def signed(self, anew: bool = False) -> None:
+        """A call was answered just now: see `presence.sign`. Raises OSError."""
+
+    def told(self, name: str) -> float | None:
+        """Seconds since somebody was first told of its bad end: 0.0 for the first one; None where that isn't known."""
+
+    def abort(self, record: Record, wait: float) -> bool:
+        """Have it stopped: True once it is gone and its instruments read back safe, False after `wait` s."""
+
+    def abort_unread(self, name: str, wait: float) -> bool | None:
+        """As `abort`, of one whose record can't be read: it may run. None: it isn't here. Raises Unavailable."""
+
+    def notify(self, record: Record, message: str, wait: float) -> str:
+        """Hand a message to it: the reply, or the message's number if none comes in `wait` s.
+
+        Raises InvalidParameter, Unavailable.
+        """
+
+    def ended(self, name: str, wait: float) -> Record | None:
+        """The record once it has ended and nothing is left behind; None after `wait` s."""
+
+    def bury(self, record: Record) -> None:
+        """Leave only a tombstone of an ended one. Raises Unavailable."""

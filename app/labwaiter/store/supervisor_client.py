@@ -1,0 +1,282 @@
+"""The way to the supervisor: is it there, wake it, start it, replace it, stop it.
+
+It holds a POSIX record lock on supervisor.lock: asking the lock is asking whether a supervisor lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from ..errors import Misconfigured
+from ..lab import simulation
+from ..settings import TABLE, Settings
+from ..system.process import MARKER, NO_MARK, Identity, for_ours, gone, identify, kill, lives, lock_holder, open_pidfd
+from .files import open_log, open_ours, read_bounded, touch, write_whole
+from .folder import Folder
+from .names import OURS
+
+ABORT = "abort/"  # before a job's name, which has no "/" in it: it is to be aborted, and no disk takes the mark
+STOPS = 2  # supervisors that are started only to settle what is left: the first may be killed in the middle of it
+HANDED = "settings.json"  # what a supervisor that is told to begin anew begins with
+LOG_MAX = 5_000_000  # bytes of supervisor.log, before a new one is begun
+
+
+def alive(settings: Settings) -> int | None:
+    """The pid of the supervisor of this jobs folder (0: in another container); None without one."""
+    return lock_holder(f"{settings.jobs_folder}/{OURS}/supervisor.lock")
+
+
+def take_lock(file: Path) -> int | None:
+    """The descriptor of a POSIX lock that this process holds until it ends; None where another one has it."""
+    fd = open_ours(file, os.O_RDWR)
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return fd
+    except OSError:
+        os.close(fd)
+        return None
+
+
+def address(ours: Path, folder_fd: int) -> str:
+    """The wake socket's address: a unix socket's path ends at 107 bytes, a folder's doesn't."""
+    path = str(ours / "wake")
+    return path if len(os.fsencode(path)) < 107 else f"/proc/self/fd/{folder_fd}/wake"
+
+
+def wake(settings: Settings, name: str) -> bool:
+    """Tell the supervisor that there's something to do for a job; False when nobody hears it.
+
+    A lost call costs a second, no more: the supervisor looks by itself.
+    """
+    ours = Folder(settings.jobs_folder).ours
+    try:
+        folder_fd = os.open(ours, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+            line.settimeout(0.1)
+            line.sendto(name.encode(), address(ours, folder_fd))
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(folder_fd)
+
+
+def may_be_written(settings: Settings) -> None:
+    """Have the jobs and the files folder there. Raises Misconfigured where that of the jobs can't be written."""
+    try:
+        Folder(settings.jobs_folder).make(settings.jobs_mode)
+        touch(settings.jobs_folder / OURS / "start.lock")
+    except OSError as error:
+        who = f"user {os.geteuid()}"
+        raise Misconfigured(
+            f"WAITER_LOG_FOLDER {settings.jobs_folder} can't be written by {who} ({error.strerror}):"
+            f" give it to that user (chown {os.geteuid()}), or name another folder."
+        ) from error
+    with contextlib.suppress(OSError):  # it may be another's, and only read
+        settings.files_folder.mkdir(parents=True, exist_ok=True)
+
+
+def stopped(settings: Settings) -> bool:
+    """Whether the supervisor was stopped on purpose."""
+    return os.path.exists(f"{settings.jobs_folder}/{OURS}/stopped")
+
+
+def ensure(
+    settings: Settings, even_if_stopped: bool = False, leaving: bool = False, patience: float | None = None
+) -> None:
+    """Have a supervisor there: start one, detached, if there's none and it's ours to start.
+
+    Args:
+        even_if_stopped: also where it was stopped on purpose.
+        leaving: one that admits nothing, settles what is left, and leaves.
+        patience: s that somebody else's try is waited for; None: as long as it takes.
+
+    Raises:
+        TimeoutError: it didn't come within 10 s; supervisor.log says why.
+    """
+    if alive(settings) is not None or (stopped(settings) and not even_if_stopped) or settings.supervisor_elsewhere:
+        return
+    folder = Folder(settings.jobs_folder)
+    folder.make(settings.jobs_mode)
+    with os.fdopen(open_ours(folder.ours / "ensure.lock", os.O_RDWR), "wb") as turn:
+        # of many who find it gone, one starts it
+        give_up = None if patience is None else time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(turn, fcntl.LOCK_EX | (0 if give_up is None else fcntl.LOCK_NB))
+                break
+            except BlockingIOError:
+                if give_up is None or time.monotonic() > give_up:
+                    return
+                time.sleep(0.01)  # flock(2) waits for ever, or not at all
+        if alive(settings) is not None:
+            return
+        _spawn(settings, folder.ours / "supervisor.log", ["--leaving"] if leaving else [])
+        until = time.monotonic() + 10
+        while alive(settings) is None:
+            if time.monotonic() > until:
+                raise TimeoutError(
+                    "The supervisor did not start: .labwaiter/supervisor.log in the jobs folder says why."
+                )
+            time.sleep(0.005)  # a lock of another process can't be awaited without taking it
+
+
+def is_being_started(settings: Settings) -> bool:
+    """Whether somebody is just at `ensure`. Raises OSError: that can't be seen now."""
+    try:
+        fd = os.open(f"{settings.jobs_folder}/{OURS}/ensure.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The environment in which a process of ours finds this package and this deployment."""
+    # without a job's mark: what a job starts of ours must not end with it; and without what the supervisor and its
+    # jobs have no business with
+    left_out = (MARKER, "REDIS_URL", "REDIS_SECRET")
+    given = {name: value for name, value in for_ours(os.environ).items() if name not in left_out}
+    given["WAITER_LOG_FOLDER"] = str(settings.jobs_folder)
+    given["SERVICES"] = str(settings.services)
+    given["FILES_FOLDER"] = str(settings.files_folder)
+    given["LAB"] = str(settings.lab)
+    return given
+
+
+def _spawn(settings: Settings, log: Path, words: list[str]) -> None:
+    with contextlib.suppress(OSError):
+        if log.stat().st_size > LOG_MAX:
+            os.replace(log, log.with_suffix(".log.1"))
+    # a middleman that leaves at once: the supervisor is nobody's child, so nobody must reap it
+    middle = (
+        "import os,sys\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        "    os.execv(sys.executable, [sys.executable, '-m', 'labwaiter.supervisor', *sys.argv[1:]])\n"
+    )
+    with open_log(log) as out:
+        subprocess.run(
+            [sys.executable, "-S", "-c", middle, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            cwd="/",
+            env={**environment(settings), MARKER: NO_MARK},  # nobody's stray, whoever starts it
+            check=False,
+        )
+
+
+def replace(settings: Settings) -> None:
+    """Have the supervisor begin anew with the code and the settings that are there now; running jobs go on."""
+    pid = alive(settings)
+    if pid and (who := identify(pid)):
+        names = _settings_of_all()
+        given = {name: value for name, value in environment(settings).items() if name in names}
+        text = json.dumps({"for": asdict(who), "settings": given}).encode()
+        write_whole(Folder(settings.jobs_folder).ours / HANDED, text, mode=0o600)
+        os.kill(pid, signal.SIGHUP)
+    else:
+        ensure(settings, even_if_stopped=True)
+
+
+def handed_on(ours: Path) -> dict[str, str]:
+    """This process' environment, with the settings that `replace` was called with for it."""
+    try:
+        said = json.loads(read_bounded(ours / HANDED, 1_000_000) or b"")
+        if Identity(**said["for"]) != identify(os.getpid()):  # one before us was meant
+            return dict(os.environ)
+        given: dict[str, str] = said["settings"]
+    except (ValueError, TypeError, KeyError):
+        return dict(os.environ)
+    names = _settings_of_all()
+    return {name: value for name, value in os.environ.items() if name not in names} | given
+
+
+def _settings_of_all() -> set[str]:
+    """What `replace` hands on: but for who starts the supervisor, which is each one's own, and secrets."""
+    return {"LABWAITER_ENV", *(one.name for one in TABLE)} - {"SUPERVISOR", "REDIS_URL", "REDIS_SECRET"}
+
+
+def stop(settings: Settings, wait: float = 60.0) -> bool:
+    """Stop the supervisor for good: nothing more is admitted, every job is settled.
+
+    Returns:
+        True once no supervisor is left, False if it is still being done after `wait` seconds. Jobs that are active
+        then (`Folder.active_names`) have records that can't be read or written.
+    """
+    until = time.monotonic() + wait
+    folder = Folder(settings.jobs_folder)
+    with contextlib.suppress(OSError):  # a disk that takes nothing keeps nothing running
+        folder.make(settings.jobs_mode)
+        touch(folder.ours / "stopped")
+    tries = 0
+    while True:
+        pid = alive(settings)
+        if pid is None:
+            left = folder.active_names() or simulation.alive(settings.jobs_folder)
+            if not left or settings.supervisor_elsewhere:
+                return True
+            tries += 1
+            try:
+                if tries > STOPS:
+                    raise TimeoutError("the last one left something")
+                # what is left without a supervisor is dealt with by a new one, that is told so as it begins
+                ensure(settings, even_if_stopped=True, leaving=True)
+            except OSError:  # none can begin on such a disk, or settle it
+                _stop_without(settings, folder, until)
+                return True
+            pid = alive(settings)
+        who = identify(pid) if pid else None
+        fd = open_pidfd(who) if who else None
+        if fd is not None:
+            try:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(fd, signal.SIGTERM)
+                select.select([fd], [], [], max(0.0, until - time.monotonic()))
+            finally:
+                os.close(fd)
+        # it may have been killed in the middle of it: then whoever comes next goes on
+        if time.monotonic() >= until or (fd is None and alive(settings) is not None):
+            return alive(settings) is None
+
+
+def _stop_without(settings: Settings, folder: Folder, until: float) -> None:
+    """Where no supervisor can begin: have each runner stop its work and make safe, and the simulated lab end."""
+    told = list(runners(folder).values())
+    if (pid := simulation.alive(settings.jobs_folder)) and (who := identify(pid)):
+        told.append(who)
+    for who in told:
+        kill(who, signal.SIGTERM)
+    gone(told, until - time.monotonic())
+
+
+def runners(folder: Folder) -> dict[str, Identity]:
+    """The runners that live, by their jobs, as far as the records tell them."""
+    living = {}
+    for name in folder.active_names():
+        for read in (folder.condition, folder.begun):
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+                condition = read(name)
+                if condition is not None and condition.runner is not None and lives(condition.runner):
+                    living[name] = condition.runner
+    return living

@@ -1,0 +1,359 @@
+"""Processes as Linux knows them: who one is, whether it lives, what it left behind.
+
+A pid alone names nobody: it comes back. An `Identity` (pid, start time, boot) does, a pidfd keeps
+what it names, and a marker in the environment finds a job's descendants wherever they hid.
+Sources: proc_pid_stat(5), proc_pid_environ(5), pidfd_open(2), prctl(2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import select
+import signal
+import struct
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+APP = os.fspath(Path(__file__).resolve().parents[2])  # app/: the path's place where labwaiter is found
+SET_ASIDE = "LABWAITER_SET_ASIDE"  # in the environment of our own processes: what is not for them, as JSON
+# NAME=value: how somebody wants an interpreter, a web server or a framework to be; but for where Python's modules are
+# and go, and for a seed that every job's function has as it was set
+_NOT_FOR_OURS = re.compile(
+    r"PYTHON(?!PATH=|HASHSEED=(random|\d{1,9})$|UNBUFFERED=|DONTWRITEBYTECODE=|PYCACHEPREFIX=)[A-Z0-9]\w*=.*"
+    r"|(GRANIAN|FLASK|WERKZEUG)_\w+=.*",
+    re.DOTALL,
+)
+MARKER = "LABWAITER_JOB"  # NAME=64 hex digits in the environment of everything that a job starts
+NO_MARK = "0" * 64  # what a nursery carries: room for its runners' marks
+_PR_SET_CHILD_SUBREAPER = 36
+LONGEST_PAUSE = 1.0  # s between two tries to have a process or a thread while there are none
+T = TypeVar("T")
+_FLOCK = "hhqqi"  # struct flock on 64-bit Linux, padded as C does
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which process runs the job: no other process, before or after, has the same three."""
+
+    pid: int
+    start_ticks: int  # /proc/<pid>/stat field 22: clock ticks from boot
+    boot_id: str
+    pid_namespace: int = 0  # a look from another container can't judge a pid
+
+
+@cache
+def boot_id() -> str:
+    """This boot of this machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+@cache
+def _pid_namespace() -> int:
+    return os.stat("/proc/self/ns/pid").st_ino
+
+
+def boot_clock() -> float:
+    """Seconds since the machine started, sleep included: no hand can set it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def is_none_now(error: BaseException) -> bool:
+    """Whether it tells that there are no processes, no threads or no memory for one just now: fork(2)."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.EAGAIN, errno.ENOMEM)
+    return isinstance(error, RuntimeError) and "new thread" in str(error)
+
+
+def once_there_is(begin: Callable[[], T]) -> T:
+    """What `begin` gives, which starts a process or a thread, as soon as there is one for it."""
+    pause = 0.01
+    while True:
+        try:
+            return begin()
+        except (OSError, RuntimeError) as error:
+            if not is_none_now(error):
+                raise
+        time.sleep(pause)
+        pause = min(LONGEST_PAUSE, 2 * pause)
+
+
+def _stat(pid: int) -> list[str]:
+    # the command's name may hold spaces and brackets: fields begin behind its last bracket
+    fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 4096).decode(errors="replace").rpartition(")")[2].split()
+    finally:
+        os.close(fd)
+
+
+def identify(pid: int) -> Identity | None:
+    """Who `pid` is now; None where it names no living process (a zombie is dead).
+
+    Raises:
+        OSError: that can't be seen now, e.g. for want of descriptors.
+    """
+    try:
+        fields = _stat(pid)
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    if not fields or fields[0] in "ZX":
+        return None
+    return Identity(pid, int(fields[19]), boot_id(), _pid_namespace())
+
+
+def lives(who: Identity) -> bool | None:
+    """Whether that very process lives; None where it can't be judged from here (another container).
+
+    Raises:
+        OSError: that can't be seen now.
+    """
+    if who.boot_id != boot_id():
+        return False
+    if who.pid_namespace and who.pid_namespace != _pid_namespace():
+        return None
+    return identify(who.pid) == who
+
+
+def open_pidfd(who: Identity) -> int | None:
+    """A pidfd of that very process; None when it is gone.
+
+    Raises:
+        OSError: there may be such a process, but none can be had, e.g. for want of descriptors.
+    """
+    try:
+        fd = os.pidfd_open(who.pid)
+    except ProcessLookupError:
+        return None
+    try:
+        same = identify(who.pid) == who  # the pid may have been taken by another between the two looks
+    except OSError:
+        os.close(fd)
+        raise
+    if not same:
+        os.close(fd)
+        return None
+    return fd
+
+
+def mark_of(jobs_folder: Path, name: str) -> str:
+    """The marker's value for one job: the same length for every job, so that it can be overwritten."""
+    return hashlib.sha256(os.fsencode(f"{jobs_folder.resolve()}\0{name}")).hexdigest()
+
+
+_LIBC = ctypes.CDLL(None)
+
+
+@cache
+def _place_of_mark() -> int | None:
+    """Where the kernel keeps this process's NO_MARK; None where it has none."""
+    _LIBC.getenv.restype = ctypes.c_void_p
+    found: int | None = _LIBC.getenv(MARKER.encode())
+    return found if os.environ.get(MARKER) == NO_MARK else None
+
+
+def make_ready_for_marks() -> None:
+    """Look up now what every fork will need."""
+    _place_of_mark()
+
+
+def put_mark(mark: str) -> None:
+    """Mark this process, and all that it will fork or exec, as this job's.
+
+    os.environ reaches only programs that are exec'd. A child that merely forks shows the
+    environment that the nursery was started with, so the mark is also written over the nursery's
+    NO_MARK where the kernel keeps it (proc_pid_environ(5): that memory is shown as it is now).
+    """
+    where = _place_of_mark()
+    if where:
+        ctypes.memmove(where, mark.encode(), len(mark))
+    os.environ[MARKER] = mark
+
+
+def for_ours(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment as our own processes get it: they find this package, and how it wants others to be is set aside
+    in it, for the jobs."""
+    aside = _aside(environ)
+    aside |= {name: value for name, value in environ.items() if _NOT_FOR_OURS.fullmatch(f"{name}={value}")}
+    kept = {name: value for name, value in environ.items() if name != SET_ASIDE and name not in aside}
+    kept["PYTHONPATH"] = os.pathsep.join([APP, *paths_of_others(environ)])
+    return kept | ({SET_ASIDE: json.dumps(aside)} if aside else {})
+
+
+def paths_of_others(environ: Mapping[str, str]) -> list[str]:
+    """What stands in PYTHONPATH besides our own place."""
+    return [path for path in environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != APP]
+
+
+def for_jobs() -> None:
+    """Have in this process' environment what was set aside: a job's programs get the environment of who started us."""
+    os.environ.update(_aside(os.environ))
+    os.environ.pop(SET_ASIDE, None)
+
+
+def _aside(environ: Mapping[str, str]) -> dict[str, str]:
+    found: dict[str, str] = json.loads(environ.get(SET_ASIDE, "{}"))
+    return found
+
+
+def become_subreaper() -> None:
+    """Orphans below this process become its children, not init's."""
+    _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def children(pid: int | None = None) -> list[int]:
+    """The pids of the children of `pid`, or of this process."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid or os.getpid()}/task").iterdir():
+        try:
+            found += [int(p) for p in (task / "children").read_text().split()]
+        except OSError:
+            continue
+    return found
+
+
+def strays(known: set[int]) -> list[int]:
+    """Children of this process that nobody knows: what jobs left behind, without any mark.
+
+    A nursery carries NO_MARK and is none of them, whoever started it.
+    """
+    found = []
+    for pid in children():
+        if pid in known:
+            continue
+        environ: list[bytes] = []
+        with contextlib.suppress(OSError):  # it is just ending; nobody but us takes its number away
+            environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        if f"{MARKER}={NO_MARK}".encode() not in environ:
+            found.append(pid)
+    return found
+
+
+def marked(mark: str, name: str = MARKER) -> list[Identity]:
+    """Every living process but this one that carries `name`=`mark` in its environment.
+
+    Raises:
+        OSError: not all could be looked at, e.g. for want of descriptors.
+    """
+    wanted = os.fsencode(f"{name}={mark}")
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) == os.getpid():
+            continue
+        try:
+            who = identify(int(entry))
+            environ = Path(f"/proc/{entry}/environ").read_bytes()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):  # it has ended, or is another user's
+            continue
+        if who is not None and wanted in environ.split(b"\0"):
+            found.append(who)
+    return found
+
+
+def lock_holder(file: str | Path, byte: int | None = None) -> int | None:
+    """The pid that holds a POSIX record lock on a file (0: in another container); None where nobody does.
+
+    Raises OSError where that can't be asked now.
+
+    It ends with its process and no child inherits it: asking it is asking for a life (fcntl(2), F_GETLK).
+
+    Args:
+        byte: the one that is asked for; None: any.
+    """
+    try:
+        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)  # enough for asking, and all that a read-only disk gives
+    except FileNotFoundError:
+        return None
+    try:
+        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, byte or 0, 0 if byte is None else 1, 0)
+        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_GETLK, asked))
+        return None if kind == fcntl.F_UNLCK else max(pid, 0)
+    finally:
+        os.close(fd)
+
+
+def kill(who: Identity, with_signal: int = signal.SIGKILL) -> bool:
+    """Send a signal to that very process and no other; False when it is gone."""
+    fd = open_pidfd(who)
+    if fd is None:
+        return False
+    try:
+        signal.pidfd_send_signal(fd, with_signal)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+
+
+def gone(who: Iterable[Identity], seconds: float) -> bool:
+    """Wait until all of these have ended; False where one has not within so many seconds."""
+    fds = [fd for one in who if (fd := open_pidfd(one)) is not None]
+    try:
+        waiting, until = set(fds), time.monotonic() + seconds
+        while waiting and (left := until - time.monotonic()) > 0:
+            waiting -= set(select.select(list(waiting), [], [], left)[0])
+        return not waiting
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def ended_children() -> Iterator[tuple[int, int]]:
+    """The children of this process that have ended, each reaped as it is given: its pid, and its exit status as
+    subprocess has it (negative: the signal that ended it)."""
+    while True:
+        try:
+            pid, raw = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        yield pid, os.waitstatus_to_exitcode(raw)
+
+
+def kill_marked(mark: str, seconds: float = 5.0) -> int:
+    """SIGKILL everything that carries `mark`, until nothing does or `seconds` have gone.
+
+    Returns:
+        How many are left: 0 unless one hangs in the kernel or keeps forking faster than we kill.
+
+    Raises:
+        OSError: they could not be looked for all that time.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            left = marked(mark)
+            for who in left:
+                kill(who)
+            if not left:
+                return 0
+        except OSError:  # who can't look has seen nothing
+            if time.monotonic() > until:
+                raise
+            left = []
+        if time.monotonic() > until:
+            return len(left)
+        time.sleep(0.005)  # they need a moment to die; then look whether one had forked meanwhile
+
+
+def tell_group(pgid: int, with_signal: int) -> bool:
+    """Signal a whole process group; False when there's none."""
+    if pgid <= 1:  # our own group, or everything: no job's, whatever a damaged record says
+        return False
+    try:
+        os.killpg(pgid, with_signal)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True

@@ -1,0 +1,326 @@
+"""The verbs themselves, wherever the records live. They know nothing of HTTP, XML or terminals."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import functools
+import heapq
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+
+from ..catalogue import importing
+from ..errors import JobAborted, JobFailed, Misconfigured, ServiceIDInUse, Unavailable, UnknownServiceID
+from ..lab import lab
+from ..lab.lab import Lab
+from ..model.caller import SHELL, Caller
+from ..model.parameter import same
+from ..model.record import Record, Request, State, View, derive
+from ..model.service import Service, service_of
+from ..settings import Settings
+from ..store import messages
+from ..store.local_store import LocalStore
+from ..store.names import folder_name
+from ..store.records import Records
+
+log = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
+OF_ANOTHER = "No execution of {} was started under this serviceID."
+LOOK_SECONDS = 2.0  # between two looks at whether what is waited for can still end by itself
+BATCH = 100  # records that are looked at in one go
+TOLD_SECONDS = 20.0  # portals show no fault texts: so long everybody gets the page that says why
+
+
+@dataclass(frozen=True)
+class Status:
+    """The answer to start and getServiceStatus, before a face gives it its form."""
+
+    view: View  # what the page is made of
+    completed: bool  # then the word COMPLETED stands instead of the page
+    outputs: dict[str, Any]  # the real ones when completed, else placeholders, in the signature's order
+    service: Service  # whose signature that is: the one that the execution began with
+
+
+def began_with(request: Request, service: Service | None = None) -> Service | None:
+    """The service as it was when an execution was started; `service` where that isn't known, as for those of 0.4.0."""
+    if not request.signature or (service is not None and request.signature == service.written):
+        return service
+    try:
+        return service_of(request.signature)
+    except (KeyError, TypeError, AttributeError):
+        log.warning("the signature of an execution of %s is damaged", request.service)
+        return service
+
+
+def answered(verb: Callable[P, T]) -> Callable[P, T]:
+    """A verb that the machine refuses (no descriptors, a full disk) says so in a sentence: Unavailable."""
+
+    @functools.wraps(verb)
+    def judged(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return verb(*args, **kwargs)
+        except OSError as error:
+            log.exception("%s is not possible now", verb.__name__)
+            why = error.strerror or type(error).__name__
+            raise Unavailable(f"This can't be done now: {why}. Try again in a moment.") from error
+
+    return judged
+
+
+class Jobs:
+    """The verbs over the executions of this deployment. Thread-safe, cheap to make."""
+
+    def __init__(self, settings: Settings, records: Records | None = None) -> None:
+        """
+        Args:
+            records: where they are recorded; this machine's jobs folder unless given.
+        """
+        self.settings = settings
+        self.records: Records = records or LocalStore(settings)
+        self.artifacts = self.records.artifacts
+
+    @answered
+    def start(
+        self,
+        service: Service,
+        service_id: str,
+        given: dict[str, Any],
+        extra_parameters: str | None = None,
+        caller: Caller = SHELL,
+        unavailable: str = "",
+    ) -> Status:
+        """Record and queue an execution, or find the same one again.
+
+        Args:
+            given: input name → value or text as the caller wrote it; None or absent: its default.
+            unavailable: why nothing new of this service can be started now; "" where it can.
+
+        Raises:
+            MissingParameter, InvalidParameter: an input (or a blank serviceID) is refused.
+            ServiceIDInUse: the serviceID has another service or other inputs.
+            TooManyJobs: the queue is full.
+            Unavailable: the deployment is being stopped, its disk is full, or the service's own check gives no answer.
+            JobFailed, JobAborted: as `status`, for a repeated start.
+        """
+        name = folder_name(service_id)
+        inputs = service.accept(given)
+        if service.instruments:
+            inputs = self._lab(service).choose(service.inputs, inputs)
+        if self._same(name, service, inputs):
+            self.records.keep(name)
+            return self.status(service, service_id, caller)
+        if unavailable:
+            raise Unavailable(unavailable)
+        instruments = tuple(inputs[p.name] for p in service.instruments)
+        files = tuple(str(inputs[p.name]) for p in service.inputs if p.kind == "file" and inputs[p.name] is not None)
+        now = time.time()
+        request = Request(
+            service_id=service_id,
+            service=service.name,
+            inputs=inputs,
+            extra_parameters=extra_parameters,
+            user=caller.user,
+            created=now,
+            instruments=instruments,
+            address=caller.public_url,
+            polls=caller.polls,
+            files=files,
+            signature=service.as_data(),
+        )
+        self.records.admit(request)
+        judged = self.artifacts.resolve(service.inputs, inputs)
+        if service.checks:
+            importing.refuse(service.file, service.name, judged)
+        if not self.records.claim(name, request):
+            if not self._same(name, service, inputs):
+                raise Unavailable("The jobs folder changes under this start; try again.")
+            return self.status(service, service_id, caller)
+        if caller.polls:
+            self.records.polled(name)  # from now on somebody is expected to ask for it
+        view = View(record=derive(name, request, None, None), now=time.time(), limit=service.limit)
+        return Status(view, False, service.placeholders, service)
+
+    def _lab(self, service: Service) -> Lab:
+        try:
+            return lab.load(self.settings.lab)
+        except Misconfigured as error:
+            log.exception("%s", error)
+            raise Unavailable(f"The service {service.name} is not available: lab.toml has a mistake.") from error
+
+    def _same(self, name: str, service: Service, inputs: dict[str, Any]) -> bool:
+        """Whether this very execution is there already; False where nothing is."""
+        request = self.records.request(name)
+        if request is None:
+            if not self.records.buried(name):
+                return False
+            raise ServiceIDInUse(
+                "This serviceID was used before, and what it made has been removed: give every execution a new one."
+            )
+        if request.service != service.name:
+            raise ServiceIDInUse(f"This serviceID belongs to an execution of {request.service}: use a new one.")
+        # an input that was appended since had its default then
+        if not all(same(request.inputs.get(p.name, p.default), inputs[p.name]) for p in service.inputs):
+            raise ServiceIDInUse("This serviceID belongs to an execution with other inputs: use a new one.")
+        return True
+
+    @answered
+    def status(self, service: Service, service_id: str, caller: Caller = SHELL) -> Status:
+        """How an execution is going. Where a workflow manager asks, what waits to be abandoned begins to wait anew.
+
+        Raises:
+            UnknownServiceID: nothing of this service was started under it.
+            JobFailed, JobAborted: it came to a bad end, and its page has been shown for 20 s.
+        """
+        record = self._record(service, service_id)
+        service = began_with(record.request, service) or service
+        if caller.polls:
+            self.records.polled(record.name)
+        if record.state is State.COMPLETED:
+            return Status(View(record=record, now=time.time()), True, self._outputs(service, record), service)
+        if record.state in (State.FAILED, State.ABORTED):
+            if "outcome" in service.placeholders:
+                outputs = service.placeholders | {"outcome": record.why}
+                return Status(View(record=record, now=time.time()), True, outputs, service)
+            if self._told(record.name):
+                raise (JobFailed if record.state is State.FAILED else JobAborted)(record.why)
+        return Status(self.records.view(record, service), False, service.placeholders, service)
+
+    def _outputs(self, service: Service, record: Record) -> dict[str, Any]:
+        if record.outputs is None:
+            raise Unavailable("This execution has completed, but its outputs are lost; tell the administrator.")
+        # a record of an older release may lack an output that was appended since
+        found = record.outputs
+        return {p.name: found.get(p.name, p.placeholder) for p in service.outputs}
+
+    def _told(self, name: str) -> bool:
+        """Whether the page of a bad end has been shown long enough."""
+        age = self.records.told(name)
+        # a clock set back makes the age negative: then it's long enough, too
+        return age is not None and not -1.0 <= age < TOLD_SECONDS
+
+    @answered
+    def abort(self, service: Service | None, service_id: str, wait: float = 7.5) -> bool:
+        """Have an execution stopped: True once it is gone and its instruments read back safe, else False.
+
+        Raises:
+            UnknownServiceID: nothing of this service was started under it.
+            Unavailable: it can't be told to stop.
+        """
+        try:
+            record = self._record(service, service_id)
+        except Unavailable:
+            # an instrument is not to go on because of a record that can't be read
+            name = folder_name(service_id)
+            with contextlib.suppress(Unavailable):
+                request = self.records.request(name)
+                if request is not None and service is not None and request.service != service.name:
+                    raise UnknownServiceID(OF_ANOTHER.format(service.name)) from None
+            gone = self.records.abort_unread(name, wait)
+            if gone is None:
+                raise
+            return gone
+        return self.records.abort(record, wait)
+
+    def wait(self, service_id: str, timeout: float) -> Record:
+        """The record once the execution has ended, or as it is after `timeout` seconds.
+
+        Raises:
+            UnknownServiceID.
+        """
+        record = self._record(None, service_id)
+        until = time.monotonic() + timeout
+        while True:
+            left = until - time.monotonic()
+            if ended := self.records.ended(record.name, max(0.0, min(LOOK_SECONDS, left))):
+                return ended
+            # the look also sees whether anybody is left to end it, and has somebody do that
+            before, record = record, self.records.record(record.name)
+            over = not (record.active or before.active or not self.records.unserved())  # and nobody is at it any more
+            if left <= 0 or over:
+                return record
+
+    @answered
+    def notify(self, service: Service | None, service_id: str, message: str, wait: float = 1.0) -> str:
+        """Hand a message to the job: its reply, or the message's number if none comes in `wait` s.
+
+        Raises:
+            UnknownServiceID: nothing of this service was started under it.
+            InvalidParameter: the message is too long, or there are too many.
+        """
+        record = self._record(service, service_id)
+        messages.judge(message)
+        if not record.active:
+            return f"The execution has ended ({record.state}); the message was not delivered."
+        return self.records.notify(record, message, wait)
+
+    def list(self) -> builtins.list[Record]:
+        """Every execution, oldest first."""
+        return self.newest(None)[0]
+
+    def newest(
+        self,
+        most: int | None,
+        fits: Callable[[Record], bool] = lambda record: True,
+        left_out: builtins.list[str] | None = None,
+        brief: bool = False,
+        active: bool = False,
+    ) -> tuple[builtins.list[Record], int]:
+        """The executions that were started last, oldest first, and how many older ones are not among them.
+
+        Args:
+            most: so many of them; None: all.
+            fits: which count at all. Of the older ones that weren't looked at nobody knows whether they do.
+            left_out: gets the folders' names of those whose records are damaged or can't be read.
+            brief: without outputs, which takes less time.
+            active: those that have ended needn't be among them, which takes hardly any.
+        """
+        if active or most is None:
+            waiting = [(math.inf, name) for name in self.records.names(active)]
+        else:
+            waiting = sorted(self.records.times(), reverse=True)
+        found: builtins.list[tuple[float, str, Record]] = []  # a heap, the oldest first
+        passed, at = 0, 0
+        # what could have been started after the oldest of those is read, and nothing else
+        while at < len(waiting) and (most is None or len(found) < most or waiting[at][0] >= found[0][0]):
+            batch, at = [name for _, name in waiting[at : at + BATCH]], min(at + BATCH, len(waiting))
+            for record in self.records.every(left_out, brief, batch):
+                if not fits(record):
+                    continue
+                heapq.heappush(found, (record.request.created, record.name, record))
+                if most is not None and len(found) > most:
+                    heapq.heappop(found)
+                    passed += 1
+        return [record for *_, record in sorted(found, key=lambda one: one[:2])], passed + len(waiting) - at
+
+    def record(self, service_id: str) -> Record:
+        """One execution. Raises UnknownServiceID."""
+        return self._record(None, service_id)
+
+    def view(self, service_id: str, service: Service | None = None) -> View:
+        """All that a page shows of one execution. Raises UnknownServiceID."""
+        record = self._record(None, service_id)
+        return self.records.view(record, began_with(record.request, service))
+
+    @answered
+    def remove(self, service_id: str) -> None:
+        """Remove what an ended execution made; a tombstone keeps its serviceID from being used again.
+
+        Raises:
+            UnknownServiceID: there's none.
+            ServiceIDInUse: it hasn't ended.
+        """
+        record = self._record(None, service_id)
+        if record.active:
+            raise ServiceIDInUse(f"This execution is {record.state}; abort it first.")
+        self.records.bury(record)
+
+    def _record(self, service: Service | None, service_id: str) -> Record:
+        record = self.records.record(folder_name(service_id))
+        if service is not None and record.request.service != service.name:
+            raise UnknownServiceID(OF_ANOTHER.format(service.name))
+        return record
