@@ -1,10 +1,10 @@
 """A record that can't be read is not absent: nothing runs twice, and nothing is told by guess."""
 
+import ctypes
 import errno
 import json
 import os
 import resource
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,24 +19,40 @@ from labwaiter.store.files import read_record
 from labwaiter.store.leases import Held, Lease, Leases
 from labwaiter.system.process import identify, lives, lock_holder, open_pidfd
 
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # renameat2(2)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Have two names name each other's file, in one step: nobody sees a moment at which one of them is gone."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), os.fspath(one))
+
 
 def spoil(file: Path, how: str) -> None:
     """Have something in a record's place that is no record."""
     kept = file.with_name(f".kept.{file.name}")
-    os.rename(file, kept)
+    if how == "gone":
+        os.rename(file, kept)
+        return
     if how == "link":
-        file.symlink_to(kept)
+        kept.symlink_to(kept)
     elif how == "loop":
-        file.symlink_to(file)
+        kept.symlink_to(file)
     elif how == "pipe":
-        os.mkfifo(file)
+        os.mkfifo(kept)
     elif how == "folder":
-        file.mkdir()
+        kept.mkdir()
+    exchange(kept, file)
 
 
 def mend(file: Path) -> None:
-    shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
-    os.rename(file.with_name(f".kept.{file.name}"), file)
+    kept = file.with_name(f".kept.{file.name}")
+    if not os.path.lexists(file):
+        os.rename(kept, file)
+        return
+    exchange(kept, file)
+    kept.rmdir() if kept.is_dir() and not kept.is_symlink() else kept.unlink()
 
 
 def runs(lab: Lab, service_id: str) -> int:
