@@ -75,7 +75,7 @@ class Application:
         return answer
 
     def keep_signing(self) -> None:
-        """Knock at this deployment's own door from now on: see `jobs.presence`. For the web side's workers."""
+        """Knock at this deployment's own door from now on: see `store.presence`. For the web side's workers."""
         threading.Thread(target=self._knock, name="presence", daemon=True).start()
 
     def _knock(self) -> None:

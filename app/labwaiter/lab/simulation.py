@@ -20,7 +20,7 @@ from ..system.process import lock_holder
 
 SCHEME = "sim://"
 RELAYS = 8
-OURS = ".labwaiter"  # as jobs.names says, which is above
+OURS = ".labwaiter"  # as store.names says, which is above
 
 
 def _number(low: float, high: float) -> Callable[[str], float]:

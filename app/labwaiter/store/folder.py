@@ -5,7 +5,7 @@
         active/<name>                       an empty mark per job that hasn't ended: the queue's index
         new/                                folders being filled, before they are renamed into place
         queue.json                          the supervisor's view of its queue, for pages
-        supervisor.lock, wake, stopped      see `link`
+        supervisor.lock, wake, stopped      see `supervisor_client`
 
 A look never writes a state. request.json is a face's, state.json the supervisor's, end.json and
 progress.json the runner's; each is replaced whole.
