@@ -284,8 +284,9 @@ class Deployment:
         return call
 
     def ended(self, service_id: str) -> bool:
-        """Whether this execution is there and has ended, by its files (docs/files.md)."""
-        return (self.jobs / service_id).exists() and not (self.jobs / ".labwaiter" / "active" / service_id).exists()
+        """Whether this execution was taken up and has ended, by its files (docs/files.md)."""
+        active = self.jobs / ".labwaiter" / "active" / service_id  # made after the execution's folder
+        return (self.jobs / service_id / "state.json").exists() and not active.exists()
 
     def close(self) -> None:
         """End what serves it."""
