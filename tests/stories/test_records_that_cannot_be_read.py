@@ -219,7 +219,11 @@ def test_out_of_descriptors_nobody_is_told_that_nothing_was_started(lab: Lab) ->
                 told.append(lab.jobs.status(services[service], service_id))
             except ServiceError as error:
                 told.append(error)
-        for ask in (lambda: lives(me), lambda: open_pidfd(me), lambda: lock_holder(lab.store.ours / "supervisor.lock")):
+        for ask in (
+            lambda: lives(me),
+            lambda: open_pidfd(me),
+            lambda: lock_holder(lab.store.layout.supervisor_lock),
+        ):
             with pytest.raises(OSError, match="Too many open files"):
                 ask()
     assert [type(one) for one in told] == [Unavailable] * 3, told

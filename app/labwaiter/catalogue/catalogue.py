@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidParameter, Misconfigured, Unavailable
+from ..layout import Layout
 from ..model.parameter import shown
 from ..model.service import Service, lacking, service_of
 from ..settings import Settings
@@ -116,7 +117,7 @@ def of(settings: Settings, quiet: bool = False) -> Kept:
 
 def cache_of(jobs_folder: Path) -> Path:
     """Where a deployment keeps what its service files declare."""
-    return jobs_folder / ".labwaiter" / "services"
+    return Layout(jobs_folder).services
 
 
 def load(folder: Path, cache: Path | None = None) -> Catalogue:

@@ -60,11 +60,11 @@ class Worker:
         self.store = LabRedis(settings, patience=BLOCK_SECONDS + 3.0)
         self.local = LocalStore(settings)
         self.local.folder.make()
-        self._lock = supervisor_client.take_lock(self.local.folder.ours / "worker.lock")
+        self._lock = supervisor_client.take_lock(self.local.folder.layout.worker_lock)
         if self._lock is None:
             raise Misconfigured(f"A worker of {settings.machine} runs already.")
         # a runner knows no secret of the lab: the links that it tells are made with this
-        write_whole(self.local.folder.ours / "links.key", link_key(self.store), durable=True, mode=0o600)
+        write_whole(self.local.folder.layout.links_key, link_key(self.store), durable=True, mode=0o600)
         self.concurrency = concurrency or settings.max_running + settings.max_queued
         machine = whole.machines[settings.machine]
         offered = catalogue.of(settings)

@@ -21,6 +21,7 @@ from ..instruments.simulators.host import Host
 from ..instruments.simulators.relays import Relays
 from ..instruments.simulators.sba5 import Sba5
 from ..lab import lab, simulation
+from ..layout import Layout
 from ..settings import Settings, load
 from ..store.files import make_folder, open_ours, rights_in
 from ..store.leases import Held, Leases
@@ -46,11 +47,12 @@ class SimulatedLab:
             Misconfigured: lab.toml has a mistake.
         """
         self.settings = settings
-        self.folder = simulation.folder(settings.jobs_folder)
+        layout = Layout(settings.jobs_folder)
+        self.folder = layout.simulated
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             make_folder(self.folder, rights_in(self.folder.parent))
-        self._lock = open_ours(simulation.lock(settings.jobs_folder), os.O_RDWR)
+        self._lock = open_ours(layout.simulated_lock, os.O_RDWR)
         try:
             fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0)
         except OSError as error:
@@ -119,7 +121,7 @@ class SimulatedLab:
 
     def _stands(self) -> bool:
         try:
-            return os.path.samestat(os.stat(simulation.lock(self.settings.jobs_folder)), os.fstat(self._lock))
+            return os.path.samestat(os.stat(Layout(self.settings.jobs_folder).simulated_lock), os.fstat(self._lock))
         except OSError:
             return False
 

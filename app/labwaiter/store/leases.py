@@ -19,8 +19,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from ..layout import Layout
 from .files import make_folder, open_ours, read_record, rights_in, write_whole
-from .names import OURS
 
 PATIENCE = 3.0  # s for a turn
 
@@ -51,7 +51,7 @@ class Leases:
     """The leases of one deployment. The names of instruments are those of lab.toml, or of a folder made from it."""
 
     def __init__(self, jobs: Path) -> None:
-        self._folder = jobs / OURS / "leases"
+        self._folder = Layout(jobs).leases
 
     # -- looking ------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from ..lab.lab import Kept
 from ..model.record import End, State, StoredState, move, settle, unbegun
 from ..store.folder import Folder, ran
 from ..store.leases import Held, Leases
-from ..store.presence import silence
+from ..store.silence_watch import silence
 from ..system.process import boot_clock, ended_children, strays, tell_group
 from . import guard
 from .guard import DAMAGED, CleanupTask

@@ -21,7 +21,7 @@ from ..errors import internal
 from ..lab import lab
 from ..page.words import in_url, printable, size
 from ..settings import Settings
-from ..store import presence, supervisor_client
+from ..store import supervisor_client, web_side
 from ..store.artifacts import LOOKED_AT_MAX, text_of_name
 from ..verbs import Jobs
 
@@ -73,7 +73,7 @@ def make(settings: Settings, offered: Kept, jobs: Jobs) -> Flask:
         told: dict[str, Any] = {
             "status": why or "ok",
             "version": __version__,
-            "deployment": presence.deployment(settings.jobs_folder),
+            "deployment": web_side.deployment(settings.jobs_folder),
             "services": sorted(catalogue.services),
             "unavailable": sorted(catalogue.broken),
             # which one is for who keeps it to know: `labwaiter health` says it
