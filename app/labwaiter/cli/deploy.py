@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import os
 import subprocess
 import sys
@@ -26,7 +25,7 @@ from ..settings import ROOT, Settings
 from ..store import supervisor_client, web_side
 from ..store.files import open_ours
 from ..store.folder import Folder
-from ..system.process import lock_holder
+from ..system import flock, record_lock
 from . import systemd, terminal, web
 from .instruments import not_safe, say_mistake
 
@@ -192,7 +191,7 @@ def stop(wait: float, by_systemd: bool) -> None:
     with one_at_a_time(settings, anyhow=True):
         running = web.processes(settings)
         alive = supervisor_client.alive(settings) is not None
-        worker = lock_holder(Layout(settings.jobs_folder).worker_lock)
+        worker = record_lock.holder(Layout(settings.jobs_folder).worker_lock)
         with contextlib.suppress(OSError):  # a disk that takes nothing keeps nothing running
             web_side.expect_none(Layout(settings.jobs_folder))
         # callers see how it goes, as long as the web side is there; a worker's jobs are the worker's
@@ -285,7 +284,7 @@ def one_at_a_time(settings: Settings, anyhow: bool = False) -> Iterator[None]:
             supervisor_client.may_be_written(settings)
             fd = open_ours(lock, os.O_RDWR)
             held.callback(os.close, fd)
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            flock.lock(fd)
         except (OSError, Misconfigured) as error:
             why = error.__cause__ if isinstance(error, Misconfigured) else error
             if not anyhow or isinstance(why, PermissionError):

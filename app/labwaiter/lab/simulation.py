@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from ..layout import Layout
-from ..system.process import lock_holder
+from ..system import record_lock
 
 SCHEME = "sim://"
 RELAYS = 8
@@ -99,12 +99,12 @@ def read(port: str) -> Simulated:
 
 def alive(jobs: Path) -> int | None:
     """The pid of this deployment's simulated lab (0: in another container); None without one."""
-    return lock_holder(Layout(jobs).simulated_lock)
+    return record_lock.holder(Layout(jobs).simulated_lock)
 
 
 def served(link: Path) -> str | None:
     """The pty on which the simulated lab serves an instrument now; None where it doesn't, or not to us."""
-    if not lock_holder(Layout(link.parents[2]).simulated_lock, byte=1):
+    if not record_lock.holder(Layout(link.parents[2]).simulated_lock, byte=1):
         return None  # 0: in another container, whose ptys aren't ours
     try:
         return os.readlink(link)

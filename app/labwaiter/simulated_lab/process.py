@@ -7,7 +7,6 @@ The supervisor has it there (`simulated`); it outlives supervisors as jobs do, a
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import signal
@@ -25,6 +24,7 @@ from ..layout import Layout
 from ..settings import Settings, load
 from ..store.files import make_folder, open_ours, rights_in
 from ..store.leases import Held, Leases
+from ..system import record_lock
 from ..system.watch import stamp
 
 log = logging.getLogger("labwaiter.simlab")
@@ -53,15 +53,13 @@ class SimulatedLab:
         with contextlib.suppress(FileExistsError):
             make_folder(self.folder, rights_in(self.folder.parent))
         self._lock = open_ours(layout.simulated_lock, os.O_RDWR)
-        try:
-            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0)
-        except OSError as error:
+        if not record_lock.take(self._lock, byte=0):
             os.close(self._lock)
-            raise Taken("The simulated lab of this jobs folder runs already.") from error
+            raise Taken("The simulated lab of this jobs folder runs already.")
         for link in self.folder.iterdir():
             if link.is_symlink():
                 link.unlink()
-        fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 1)  # from here on every link is one of ours
+        record_lock.take(self._lock, byte=1)  # from here on every link is one of ours
         self.ports: dict[str, str] = {}  # of what is served, as lab.toml says them
         self._leases = Leases(settings.jobs_folder)
         self._simulators: dict[str, object] = {}

@@ -9,7 +9,6 @@ RFC 2104), so none has to be kept.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import hmac
 import logging
@@ -26,6 +25,7 @@ from ..errors import ClientError, InvalidParameter, Unavailable
 from ..layout import Layout
 from ..model.parameter import Parameter, shown
 from ..settings import Settings
+from ..system import flock
 from .files import open_ours, read_record, write_whole
 from .names import LONGEST, folder_name
 
@@ -170,7 +170,7 @@ class Artifacts:
     def _make_key(self) -> bytes:
         fd = open_ours(self._layout.links_lock, os.O_RDWR)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)  # of several who find none, one makes it
+            flock.lock(fd)  # of several who find none, one makes it
             key = self._read_key()
             if key is None:
                 if os.path.lexists(self._secret):

@@ -6,7 +6,6 @@ It holds a POSIX record lock on supervisor.lock: asking the lock is asking wheth
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import select
@@ -22,7 +21,8 @@ from ..errors import Misconfigured
 from ..lab import simulation
 from ..layout import Layout
 from ..settings import TABLE, Settings
-from ..system.process import MARKER, NO_MARK, Identity, for_ours, gone, identify, kill, lives, lock_holder, open_pidfd
+from ..system import flock, record_lock
+from ..system.process import MARKER, NO_MARK, Identity, for_ours, gone, identify, kill, lives, open_pidfd
 from .files import open_log, open_ours, read_bounded, touch, write_whole
 from .folder import Folder
 
@@ -33,18 +33,7 @@ LOG_MAX = 5_000_000  # bytes of supervisor.log, before a new one is begun
 
 def alive(settings: Settings) -> int | None:
     """The pid of the supervisor of this jobs folder (0: in another container); None without one."""
-    return lock_holder(Layout(settings.jobs_folder).supervisor_lock)
-
-
-def take_lock(file: Path) -> int | None:
-    """The descriptor of a POSIX lock that this process holds until it ends; None where another one has it."""
-    fd = open_ours(file, os.O_RDWR)
-    try:
-        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return fd
-    except OSError:
-        os.close(fd)
-        return None
+    return record_lock.holder(Layout(settings.jobs_folder).supervisor_lock)
 
 
 def address(layout: Layout, folder_fd: int) -> str:
@@ -116,16 +105,10 @@ def ensure(
     folder = Folder(settings.jobs_folder)
     folder.make(settings.jobs_mode)
     with os.fdopen(open_ours(folder.layout.ensure_lock, os.O_RDWR), "wb") as turn:
-        # of many who find it gone, one starts it
-        give_up = None if patience is None else time.monotonic() + patience
-        while True:
-            try:
-                fcntl.flock(turn, fcntl.LOCK_EX | (0 if give_up is None else fcntl.LOCK_NB))
-                break
-            except BlockingIOError:
-                if give_up is None or time.monotonic() > give_up:
-                    return
-                time.sleep(0.01)  # flock(2) waits for ever, or not at all
+        try:
+            flock.lock(turn.fileno(), patience)  # of many who find it gone, one starts it
+        except BlockingIOError:
+            return
         if alive(settings) is not None:
             return
         _spawn(settings, folder.layout.supervisor_log, ["--leaving"] if leaving else [])
@@ -145,7 +128,7 @@ def is_being_started(settings: Settings) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        flock.lock(fd, patience=0, shared=True)
         return False
     except BlockingIOError:
         return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import resource
@@ -16,6 +15,7 @@ from typing import NoReturn
 from ..layout import Layout
 from ..store import supervisor_client
 from ..store.files import open_ours, rights_in
+from ..system import record_lock
 
 log = logging.getLogger("labwaiter.supervisor")
 SPARE_DESCRIPTORS = 64  # for what isn't a running job: the lock, the lines, what is being read
@@ -47,10 +47,8 @@ class SingleInstance:
         self._listen()
         # a POSIX lock: no child inherits it, so it ends with this process and no later
         self.lock = open_ours(layout.supervisor_lock, os.O_RDWR) if lock is None else lock
-        try:
-            fcntl.lockf(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise Taken("Another supervisor serves this jobs folder already.") from error
+        if not record_lock.take(self.lock):
+            raise Taken("Another supervisor serves this jobs folder already.")
         self.folder = os.open(layout.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.wake = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self.wake.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1_000_000)
