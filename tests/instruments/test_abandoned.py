@@ -72,7 +72,7 @@ def test_who_is_no_longer_polled_is_stopped_and_made_safe(
     eventually(lambda: silent(using, "one") or using.record("one").stopping or not using.record("one").active)
     record = using.ended("one")
     assert record.state is State.ABORTED
-    assert record.why == "The execution was abandoned by its workflow manager: that asked nothing for 60 s."
+    assert record.why == "The execution was abandoned by its workflow manager: that asked nothing for 1 min."
     bench.assert_made_safe("smu")
     eventually(lambda: leases(using).all() == {})
 

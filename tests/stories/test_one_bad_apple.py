@@ -21,8 +21,8 @@ import pytest
 from callers import Caller
 from lab import Lab, eventually
 from labwaiter.model.record import Progress, Record, Request, State, View
+from labwaiter.model.span import span
 from labwaiter.page import render
-from labwaiter.page.words import span
 from labwaiter.store import messages, supervisor_client
 from labwaiter.store.artifacts import Artifacts
 from labwaiter.system.process import identify, lives
