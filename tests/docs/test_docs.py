@@ -1,6 +1,7 @@
 """The documents keep to what the code says."""
 
 import ast
+import dataclasses
 import re
 import subprocess
 
@@ -8,10 +9,19 @@ import pytest
 
 from labwaiter import __version__, errors
 from labwaiter.layout import NAME, Layout
-from labwaiter.settings import ROOT, TABLE, load, read_env_file
+from labwaiter.settings import ROOT, TABLE, Settings, load, read_env_file
 from labwaiter.soap.door import LARGEST
 
 README = (ROOT / "README.md").read_text()
+
+
+def test_a_setting_is_one_entry_of_the_table() -> None:
+    assert [field.metadata["setting"] for field in dataclasses.fields(Settings)] == list(TABLE)
+    settings = load({}, ROOT / "no such file")
+    for field, setting in zip(dataclasses.fields(Settings), TABLE, strict=True):
+        if setting.name not in ("PUBLIC_URL", "MACHINE"):  # these are judged with others, or are the machine's
+            assert getattr(settings, field.name) == setting.read(setting.name, setting.default, ROOT)
+        assert setting.secret == (setting.name in ("REDIS_URL", "REDIS_SECRET"))
 
 
 @pytest.mark.parametrize("setting", TABLE, ids=lambda s: s.name)

@@ -11,7 +11,7 @@ import click
 from .. import settings as settings_module
 from ..errors import Misconfigured
 from ..layout import Layout
-from ..settings import TABLE, Settings
+from ..settings import HANDED_ON, Settings
 from ..store import supervisor_client, web_side
 from ..supervisor import webside
 from ..system.process import identify
@@ -28,9 +28,7 @@ def expect(settings: Settings, main_pid: int) -> None:
     who = identify(main_pid)
     if who is None:
         return
-    # a secret stays where it is: in the file env, or with whoever calls the next command
-    names = {"LABWAITER_ENV", *(one.name for one in TABLE)} - {"REDIS_URL", "REDIS_SECRET"}
-    environment = {name: os.environ[name] for name in names if name in os.environ}
+    environment = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
     expected = web_side.WebSide(who, settings.host, settings.port, settings.web_concurrency, environment)
     web_side.expect(Layout(settings.jobs_folder), expected)
 

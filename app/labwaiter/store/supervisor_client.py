@@ -20,7 +20,7 @@ from pathlib import Path
 from ..errors import Misconfigured
 from ..lab import simulation
 from ..layout import Layout
-from ..settings import TABLE, Settings
+from ..settings import HANDED_ON, SECRETS, Settings
 from ..system import flock, record_lock
 from ..system.process import MARKER, NO_MARK, Identity, for_ours, gone, identify, kill, lives, open_pidfd
 from .files import open_log, open_ours, read_bounded, touch, write_whole
@@ -140,7 +140,7 @@ def environment(settings: Settings) -> dict[str, str]:
     """The environment in which a process of ours finds this package and this deployment."""
     # without a job's mark: what a job starts of ours must not end with it; and without what the supervisor and its
     # jobs have no business with
-    left_out = (MARKER, "REDIS_URL", "REDIS_SECRET")
+    left_out = (MARKER, *SECRETS)
     given = {name: value for name, value in for_ours(os.environ).items() if name not in left_out}
     given["WAITER_LOG_FOLDER"] = str(settings.jobs_folder)
     given["SERVICES"] = str(settings.services)
@@ -176,7 +176,7 @@ def replace(settings: Settings) -> None:
     """Have the supervisor begin anew with the code and the settings that are there now; running jobs go on."""
     pid = alive(settings)
     if pid and (who := identify(pid)):
-        names = _settings_of_all()
+        names = HANDED_ON - {"SUPERVISOR"}  # who starts one is each one's own
         given = {name: value for name, value in environment(settings).items() if name in names}
         text = json.dumps({"for": asdict(who), "settings": given}).encode()
         write_whole(Layout(settings.jobs_folder).handed_settings, text, mode=0o600)
@@ -194,13 +194,8 @@ def handed_on(layout: Layout) -> dict[str, str]:
         given: dict[str, str] = said["settings"]
     except (ValueError, TypeError, KeyError):
         return dict(os.environ)
-    names = _settings_of_all()
+    names = HANDED_ON - {"SUPERVISOR"}  # who starts one is each one's own
     return {name: value for name, value in os.environ.items() if name not in names} | given
-
-
-def _settings_of_all() -> set[str]:
-    """What `replace` hands on: but for who starts the supervisor, which is each one's own, and secrets."""
-    return {"LABWAITER_ENV", *(one.name for one in TABLE)} - {"SUPERVISOR", "REDIS_URL", "REDIS_SECRET"}
 
 
 def stop(settings: Settings, wait: float = 60.0) -> bool:
