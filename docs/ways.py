@@ -189,11 +189,12 @@ def stops(calls: Iterable[Call]) -> list[Stop]:
 
 @cache
 def reason(file: str) -> str:
-    """The first line of a file's docstring; of what is no Python, what it is."""
+    """The first line of a file's docstring, for a table's cell; of what is no Python, what it is."""
     if not file.endswith(".py"):
         return "A template."
     text = ast.get_docstring(ast.parse((PACKAGE / file).read_text())) or ""
-    return text.partition("\n")[0]
+    pieces = text.partition("\n")[0].replace("|", r"\|").split("`")  # every other one is code, shown as it stands
+    return "`".join(piece if at % 2 else piece.replace("<", "&lt;") for at, piece in enumerate(pieces))
 
 
 @cache
