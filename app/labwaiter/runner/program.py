@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 from ..errors import JobFailed, Misconfigured
 from ..model.program import Program, Script, command_file, interpreter, script_file
+from ..system.backoff import Backoff
 from ..system.channel import Channel, pair
 from ..system.process import LONGEST_PAUSE, is_none_now
 from . import script
@@ -158,17 +159,16 @@ class Programs:
             NotThere: it can't be started.
             Aborted: the job was asked to stop, and the program is gone.
         """
-        pause = 0.0
+        backoff = Backoff(0.05, LONGEST_PAUSE)
         while True:
             try:
                 return self._run(program, say)
             except NoProcess as want:
-                if not pause:
+                if not backoff.pause:
                     with contextlib.suppress(OSError):
                         self._channel.send({"waits": waits_for_one(program.name, want)})
-            pause = min(LONGEST_PAUSE, 2 * pause or 0.05)
             self._stop.check()
-            time.sleep(pause)  # a stop arrives here
+            time.sleep(backoff.failed())  # a stop arrives here
             self._stop.check()
 
     def _run(self, program: Prepared, say: Say) -> Ran:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ..model.record import State, StoredState, move
 from ..runner.main import NOT_BEGUN
 from ..store.leases import Held
+from ..system.backoff import Backoff
 from ..system.process import Identity, boot_clock, boot_id, identify, open_pidfd
 from .guard import DAMAGED
 from .keeper import WANT, Keeper
@@ -47,8 +48,7 @@ class Admission:
         # instruments that are no longer in lab.toml, and since when, boot clock, s
         self.vanished: dict[str, float] = {}
         self._tries: dict[str, int] = {}  # of jobs whose processes ended before their work began
-        self._pause = 0.0  # s
-        self._not_before = 0.0  # boot clock, s
+        self._backoff = Backoff(0.25, LONGEST_PAUSE)  # by the boot clock
 
     @property
     def running(self) -> list[str]:
@@ -59,7 +59,7 @@ class Admission:
     def admit(self) -> None:
         """Have all forked that may begin. Their leases are written first."""
         self._refuse_vanished()
-        if boot_clock() < self._not_before:
+        if not self._backoff.is_due(boot_clock()):
             return
         contested: set[str] = set()  # somebody was faster, or is just at it: the next tick looks again
         while self.queue:
@@ -117,8 +117,7 @@ class Admission:
 
     def _want(self) -> None:
         """Something that a process needs is wanting: the next one is tried after a pause."""
-        self._pause = min(LONGEST_PAUSE, 2 * self._pause or 0.25)
-        self._not_before = boot_clock() + self._pause
+        self._backoff.failed(boot_clock())
 
     def _give_back(self, one: Waiting) -> None:
         """It did not begin: it waits again, and holds nothing."""
@@ -216,7 +215,7 @@ class Admission:
             return None
         if running_job.instruments and self.store.polled_at(name) is not None:
             self.store.polled(name)  # nobody is abandoned for the time in the queue
-        self._pause = 0.0
+        self._backoff.pause = 0.0
         self.keeper.take(running_job)
         with contextlib.suppress(BrokenPipeError):  # it died before it began: its exit is told
             os.write(release, b"1")

@@ -32,7 +32,6 @@ ABANDONED = "The execution was abandoned by its workflow manager: that asked not
 END_DAMAGED = "The execution ended, but its record of how (end.json) is damaged."
 PARENT_SECONDS = 1.0  # how long a parent may take to tell how its child ended
 WANT = (OSError, MemoryError)  # no processes, no descriptors, no memory, no disk: to be waited out
-LONGEST_PAUSE = 30.0  # s between two looks at an end that can't be read
 SAY_EVERY = 60.0  # s between two lines in the log that say the same of a want
 
 
@@ -146,7 +145,7 @@ class Keeper:
                 del self.unwritten[name]
                 self.single_instance.keep_reserve()
         for name, running_job in list(self.unsettled.items()):
-            if now >= running_job.again_at:
+            if running_job.looks.is_due(now):
                 with self.alone(name):
                     self._settle(running_job)
         if self._orphans_due:
@@ -299,8 +298,7 @@ class Keeper:
             log.warning("%s has ended, and how can't be read now (%s); it is tried again", running_job.name, error)
         self.running_jobs.pop(running_job.name, None)
         self.unsettled[running_job.name] = running_job
-        running_job.pause = min(LONGEST_PAUSE, 2 * running_job.pause or 0.5)
-        running_job.again_at = boot_clock() + running_job.pause
+        running_job.looks.failed(boot_clock())
 
     def write_end(self, name: str, condition: StoredState, state: State, why: str) -> None:
         """Make the last move of a job; on a full disk it's tried again until it's written."""

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 from ..settings import Settings
+from ..system.backoff import Backoff
 from ..system.process import boot_clock
 from .nursery_handle import NurseryHandle, spawn
 
 log = logging.getLogger("labwaiter.supervisor")
-LONGEST_WAIT = 30.0  # s between two tries of a nursery that dies as soon as it is there
-WANT_WAIT = 5.0  # s, where none can be had for want of processes or memory
+LONGEST_PAUSE = 30.0  # s between two tries of a nursery that dies as soon as it is there
+WANT_PAUSE = 5.0  # s, where none can be had for want of processes or memory
 
 
 class Nurseries:
@@ -38,8 +39,7 @@ class Nurseries:
         self.on_event, self.on_lost = on_event, on_lost
         self.nursery_handles: list[NurseryHandle] = []  # the last one is the one that forks
         self.descriptors_before: tuple[int, int] | None = None  # RLIMIT_NOFILE that jobs shall have
-        self._not_before = 0.0  # boot clock, s
-        self._wait = 0.0
+        self._backoff = Backoff(0.5, LONGEST_PAUSE)
 
     @property
     def pids(self) -> set[int]:
@@ -62,15 +62,14 @@ class Nurseries:
     def start(self) -> None:
         """Start one, unless the last one died so soon that it's better to wait."""
         now = boot_clock()
-        if now < self._not_before:
+        if not self._backoff.is_due(now):
             return
-        self._not_before = now + self._wait
-        self._wait = min(LONGEST_WAIT, self._wait * 2 or 0.5)
+        self._backoff.started(now)
         try:
             nursery_handle = spawn(self.settings)
         except (OSError, MemoryError) as want:
             log.warning("no nursery can be had now (%s); it is tried again", want)
-            self._not_before = now + min(WANT_WAIT, self._wait)
+            self._backoff.due = now + min(WANT_PAUSE, self._backoff.pause)
             return
         if self.descriptors_before is not None:  # ours is raised; jobs have what this deployment was started with
             with contextlib.suppress(OSError):
@@ -91,7 +90,7 @@ class Nurseries:
         message, descriptors = received
         if message["event"] == "ready":
             nursery_handle.ready = True
-            self._wait = self._not_before = 0.0
+            self._backoff.succeeded()
             return
         self.on_event(nursery_handle, message, descriptors[0] if descriptors else None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..catalogue import catalogue
@@ -10,7 +10,10 @@ from ..model.parameter import Parameter
 from ..model.record import Request, Stopping, StoredState
 from ..model.service import Service, service_of
 from ..store.folder import Folder
+from ..system.backoff import Backoff
 from ..system.process import Identity
+
+LONGEST_PAUSE = 30.0  # s between two looks at an end that can't be read
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,8 @@ class RunningJob:
     moved_at: float = 0.0  # boot clock, s of the last progress
     instruments: tuple[str, ...] = ()  # which it holds
     created: float = 0.0  # Unix time of its start, s
-    again_at: float = 0.0  # boot clock, s: when its end, which couldn't be read, is looked at again
-    pause: float = 0.0  # s before that
+    # at its end, which couldn't be read, by the boot clock
+    looks: Backoff = field(default_factory=lambda: Backoff(0.5, LONGEST_PAUSE))
     trace: object = None  # what the last progress looked like
 
     @property

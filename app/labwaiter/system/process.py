@@ -25,6 +25,8 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
+from .backoff import Backoff
+
 APP = os.fspath(Path(__file__).resolve().parents[2])  # app/: the path's place where labwaiter is found
 SET_ASIDE = "LABWAITER_SET_ASIDE"  # in the environment of our own processes: what is not for them, as JSON
 # NAME=value: how somebody wants an interpreter, a web server or a framework to be; but for where Python's modules are
@@ -77,15 +79,14 @@ def is_none_now(error: BaseException) -> bool:
 
 def once_there_is(begin: Callable[[], T]) -> T:
     """What `begin` gives, which starts a process or a thread, as soon as there is one for it."""
-    pause = 0.01
+    backoff = Backoff(0.01, LONGEST_PAUSE)
     while True:
         try:
             return begin()
         except (OSError, RuntimeError) as error:
             if not is_none_now(error):
                 raise
-        time.sleep(pause)
-        pause = min(LONGEST_PAUSE, 2 * pause)
+        time.sleep(backoff.failed())
 
 
 def _stat(pid: int) -> list[str]:
