@@ -310,6 +310,18 @@ def gone(who: Iterable[Identity], seconds: float) -> bool:
             os.close(fd)
 
 
+def reap(pidfd: int) -> int | None:
+    """The exit status of a child of this process, negative for a signal; None while it runs.
+
+    Raises:
+        ChildProcessError: it is no child of this process, or somebody else here has taken its status.
+    """
+    ended = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+    if ended is None:
+        return None
+    return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+
+
 def ended_children() -> Iterator[tuple[int, int]]:
     """The children of this process that have ended, each reaped as it is given: its pid, and its exit status as
     subprocess has it (negative: the signal that ended it)."""
