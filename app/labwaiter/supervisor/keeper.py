@@ -12,7 +12,7 @@ from collections.abc import Callable
 from ..lab.lab import Kept
 from ..model.record import End, State
 from ..store.folder import Folder
-from ..store.presence import silence
+from ..store.silence_watch import silence
 from ..system.process import boot_clock, reap, tell_group
 from .aborts import AbortWishes
 from .cleanup import Cleanup

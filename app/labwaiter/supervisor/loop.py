@@ -79,7 +79,7 @@ class Supervisor:
         )
         self._intake = Intake(store, settings.jobs_folder, self._queue, self._keeper, self._states, leases)
         self._simulated = Simulated(settings)
-        self._web_side = WebSideKeeper(settings, store.ours)
+        self._web_side = WebSideKeeper(settings)
         self._leaving = False
         self._leaves_by = 0.0  # boot clock, s: see WRITE_SECONDS
         self._knows = False  # that it is to leave, before anybody told it
@@ -140,7 +140,7 @@ class Supervisor:
                 self._look(name)
 
     def _on_signals(self) -> None:
-        numbers = self._single_instance.signals_told()
+        numbers = self._single_instance.take_signals()
         if signal.SIGCHLD in numbers:
             self._reap()
         if numbers & {signal.SIGTERM, signal.SIGINT}:
@@ -177,7 +177,7 @@ class Supervisor:
             self._states.forget_all()
             self._admission.forget_all()
             return
-        if signal.SIGHUP in self._single_instance.told:
+        if self._single_instance.has_signals:
             self._on_signals()
         self._keeper.check(now)
         self._states.retry()
@@ -279,7 +279,7 @@ class Supervisor:
         log.info("stopping: %d jobs run, %d wait", len(self._keeper), len(self._queue))
         self._leaving, self._leaves_by = True, boot_clock() + WRITE_SECONDS
         with contextlib.suppress(OSError):
-            touch(self._single_instance.ours / "stopped")
+            touch(self._store.layout.stopped)
         for name in self._queue.names:
             self._look(name)
         self._keeper.stop_all("shutdown", STOPPED)
@@ -287,7 +287,7 @@ class Supervisor:
     def _begin_anew(self) -> None:
         """Become the supervisor that the code on the disk is now; the jobs stay, and so does the lock."""
         if self._cleanup.pids or self._admission.forking:
-            self._single_instance.told.add(signal.SIGHUP)  # they are our children and must be heard out first
+            self._single_instance.put_back(signal.SIGHUP)  # they are our children and must be heard out first
             self._next_tick = min(self._next_tick, boot_clock() + 0.02)
             return
         log.info("beginning anew with the code that is there now")
@@ -296,4 +296,4 @@ class Supervisor:
             self._single_instance.exec_anew()
         except OSError:
             log.exception("beginning anew is not possible now; it is tried again")
-            self._single_instance.told.add(signal.SIGHUP)
+            self._single_instance.put_back(signal.SIGHUP)

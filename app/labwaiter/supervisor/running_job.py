@@ -10,6 +10,7 @@ from ..catalogue import catalogue
 from ..model.parameter import Parameter
 from ..model.record import End, Request, Silence, State, Stopping, StoredState, settle
 from ..model.service import Service, service_of
+from ..model.span import span
 from ..store.folder import Folder
 from ..system.backoff import Backoff
 from ..system.process import Identity
@@ -100,13 +101,11 @@ def stop_due(
         silence: of its workflow manager, where that counts.
     """
     if rules.limit is not None and started and now - started >= rules.limit:
-        return StopReason(
-            "limit", f"The execution took longer than its limit of {duration(rules.limit)} and was stopped."
-        )
+        return StopReason("limit", f"The execution took longer than its limit of {span(rules.limit)} and was stopped.")
     if rules.stall is not None and now - moved_at >= rules.stall:
-        return StopReason("stall", f"The execution made no progress for {duration(rules.stall)} and was stopped.")
+        return StopReason("stall", f"The execution made no progress for {span(rules.stall)} and was stopped.")
     if silence is not None and silence.seconds >= silence.most:
-        return StopReason("abandoned", ABANDONED.format(duration(silence.most)))
+        return StopReason("abandoned", ABANDONED.format(span(silence.most)))
     return None
 
 
@@ -146,11 +145,3 @@ def progress_trace(store: Folder, name: str) -> object:
         except OSError:
             stamps.append((0, 0))
     return tuple(stamps)
-
-
-def duration(seconds: float) -> str:
-    """A time span in words: 45 s, 90 min, 3 h."""
-    for size, unit in ((3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} s"

@@ -8,10 +8,10 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from pathlib import Path
 
+from ..layout import Layout
 from ..settings import Settings
-from ..store import presence, supervisor_client
+from ..store import supervisor_client, web_side
 from ..store.files import open_log
 from ..system.backoff import Backoff
 from ..system.process import MARKER, NO_MARK
@@ -23,14 +23,14 @@ LONGEST_PAUSE = 30.0  # s between two tries of one that ends as soon as it is th
 class WebSideKeeper:
     """The supervisor's eye on the web side."""
 
-    def __init__(self, settings: Settings, ours: Path) -> None:
-        self._settings, self._ours = settings, ours
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._backoff = Backoff(0.5, LONGEST_PAUSE)
         self._reviving: subprocess.Popen[bytes] | None = None
 
     def look(self, now: float) -> None:
         """Have it started again if it should be there and is not (`now`: boot clock, s). Raises OSError."""
-        web = presence.expected_web(self._ours)
+        web = web_side.expected(Layout(self._settings.jobs_folder))
         if web is None or not web.gone:
             self._backoff.lives(now)
             return
@@ -38,13 +38,13 @@ class WebSideKeeper:
             return
         self._backoff.started(now)
         log.warning("the web side is gone; it is started again")
-        self._reviving = revive(self._settings, self._ours)
+        self._reviving = revive(self._settings)
 
 
-def revive(settings: Settings, ours: Path) -> subprocess.Popen[bytes]:
+def revive(settings: Settings) -> subprocess.Popen[bytes]:
     """Begin a process that starts the web side again, and tells web.log why if it can't. Raises OSError."""
     environment = {**supervisor_client.environment(settings), MARKER: NO_MARK}  # no job's, and no stray
-    with open_log(ours / "web.log") as out:
+    with open_log(Layout(settings.jobs_folder).web_log) as out:
         return subprocess.Popen(
             [sys.executable, "-m", "labwaiter", "revive"],
             stdin=subprocess.DEVNULL,
