@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Run the tests; what they need goes into .venv.
-#   ./test.sh [pytest arguments]        e.g. ./test.sh -m "not slow", ./test.sh -k abort
+#   ./test.sh                           what a developer needs, in some minutes: all but those that are marked slow
+#   ./test.sh --all                     all of them
+#   ./test.sh [pytest arguments]        what these name, e.g. ./test.sh -k abort, ./test.sh tests/soap; docs/tests.md
 set -euo pipefail
 root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 

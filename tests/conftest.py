@@ -26,6 +26,57 @@ TOGETHER = (
     ),
 )
 
+# what nobody is made to wait for who has changed a line: it is marked slow, and `./test.sh` alone leaves it out
+SLOW = (
+    # other programs: container engines, toolkits, Redis with its machines, a copy of the repository with a .venv
+    "tests/containers/",
+    "tests/fleet/",
+    "tests/scripts/",
+    "tests/toolkits/",
+    # many of a kind, of which the quick tests have some
+    "tests/client/",
+    "tests/corpus/",
+    "tests/services/test_printer.py",
+    "tests/services/test_slice_and_print.py",
+    "tests/services/test_sweep.py",
+    "tests/services/test_ventilation.py",
+    "tests/care/test_machines_and_orders.py",
+    "tests/cli/test_locales.py",
+    "tests/desk/test_workflow.py",
+    "tests/desk/test_bad_services.py",
+    "tests/instruments/test_abandoned.py",
+    "tests/instruments/test_commands.py",
+    "tests/instruments/test_endings.py",
+    "tests/instruments/test_foreign.py",
+    "tests/instruments/test_hanging_lines.py",
+    "tests/instruments/test_leases.py",
+    "tests/instruments/test_lost.py",
+    "tests/instruments/test_printer_quiet.py",
+    "tests/instruments/test_simulated_lab.py",
+    # what goes wrong with disks, processes and people, one by one
+    "tests/stories/test_empty_files.py",
+    "tests/stories/test_ends_that_cannot_be_read.py",
+    "tests/stories/test_habits.py",
+    "tests/stories/test_one_bad_apple.py",
+    "tests/stories/test_other_users.py",
+    "tests/stories/test_records_that_cannot_be_read.py",
+    "tests/stories/test_the_web_side_comes_back.py",
+    "tests/stories/test_the_web_side_may_die.py",
+    "tests/stories/test_want.py",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", dest="every_test", help="the slow ones, too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Whoever names tests, by a path, -k, -m or as those that failed last, gets what is named."""
+    option = config.option
+    if not hasattr(config, "workerinput"):  # pytest-xdist's processes get the answer
+        named = config.args_source is config.ArgsSource.ARGS or option.markexpr or option.keyword or option.lf
+        option.every_test = bool(option.every_test or named)
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
@@ -46,7 +97,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Sharing(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files that are left out whole need not be imported by each of the processes."""
+    place = os.path.relpath(collection_path, config.rootpath)
+    return True if not config.option.every_test and f"{place}/".startswith(tuple(f"{slow.rstrip('/')}/" for slow in SLOW)) else None
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m is looked at
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
+    if not config.option.every_test:
+        left_out = [item for item in items if item.get_closest_marker("slow")]
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=left_out)
     if way() is not Lab:
         for item in items:
             if item.get_closest_marker("folder_way"):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import imported
 from labwaiter.catalogue import catalogue
 from labwaiter.model.record import Progress, Record
 from labwaiter.model.service import Service
@@ -72,6 +73,7 @@ class Lab:
     def supervise(self) -> subprocess.Popen[bytes]:
         """Start a supervisor; returns when it has the folder's lock, or has left."""
         self.root.mkdir(parents=True, exist_ok=True)
+        imported.give(self.settings)
         with open(self.root.parent / f"{self.root.name}.supervisor.log", "ab") as log:
             started = subprocess.Popen(
                 [sys.executable, "-m", "labwaiter.supervisor"], env=self.environment, stdout=log, stderr=log
@@ -164,6 +166,7 @@ class Lab:
 
     def close(self) -> None:
         """Stop everything that this lab had started."""
+        imported.remember(self.settings)
         supervisor_client.stop(self.settings, 30)
         for started in self.supervisors:
             if started.poll() is None and supervisor_client.alive(self.settings) != started.pid:

@@ -104,8 +104,8 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     made = Shell(tmp_path, environ)
     made.write("count.py", SERVICES)
     yield made
-    stopped = made.call("stop")
-    assert stopped.returncode == 0, stopped.stderr
+    stopped = made("stop")
+    assert stopped.exit_code == 0, stopped.output
 
 
 @pytest.fixture
