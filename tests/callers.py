@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import Any
 
-from lab import Lab, eventually
+from lab import PATIENCE, Lab, eventually
 from labwaiter.catalogue import catalogue
 from labwaiter.cli import web as processes
 from labwaiter.settings import load
@@ -99,7 +99,7 @@ class Web:
         self.log = lab.root.parent / "web.log"
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, env=lab.face_environment, stdout=log, stderr=log)
-        eventually(self.answers)
+        eventually(self.answers, every=0.05)
 
     def answers(self) -> bool:
         """Whether it does."""
@@ -118,7 +118,7 @@ class Web:
     def close(self) -> None:
         """End it, and workers whose main process a test has killed."""
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(PATIENCE)
         for who in processes.processes(load(self.lab.face_environment)):
             kill(who)
 

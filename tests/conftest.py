@@ -100,7 +100,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Files that are left out whole need not be imported by each of the processes."""
     place = os.path.relpath(collection_path, config.rootpath)
-    return True if not config.option.every_test and f"{place}/".startswith(tuple(f"{slow.rstrip('/')}/" for slow in SLOW)) else None
+    whole = place in SLOW or f"{place}/" in SLOW
+    return True if whole and not config.option.every_test else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m is looked at

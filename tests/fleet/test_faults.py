@@ -25,8 +25,6 @@ from labwaiter.settings import load
 from labwaiter.store.local_store import LocalStore
 from labwaiter.system.watch import Watch
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def begun(fleet: Fleet, home: str = "north", service: str = "Talk") -> str:
     """An execution that runs on this machine until it is told bye."""

@@ -14,8 +14,6 @@ from labwaiter.model.record import State
 from labwaiter.store.artifacts import name_of
 from labwaiter.store.names import folder_name
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture
 def readers(make_fleet: Callable[..., Fleet]) -> Fleet:

@@ -13,8 +13,6 @@ from lab import Lab, eventually
 from labwaiter.errors import Unavailable
 from labwaiter.model.record import State
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.mark.parametrize("what", ["a damaged hash", "another type"])
 def test_what_is_no_order_keeps_no_order_behind_it_waiting(fleet: Fleet, what: str) -> None:

@@ -14,8 +14,6 @@ from labwaiter.model.record import State
 from labwaiter.settings import load
 from labwaiter.verbs import Jobs
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def with_another_secret(fleet: Fleet) -> Jobs:
     """A face whose orders the machines refuse."""

@@ -17,7 +17,6 @@ from labwaiter.fleet.used import Used
 from labwaiter.model.record import State
 from labwaiter.store.names import folder_name
 
-pytestmark = pytest.mark.timeout(120)
 BOX = "lab:errands:north"
 
 

@@ -19,8 +19,6 @@ from labwaiter.store.names import folder_name
 from operators import Operator
 from sentinels import NAME, URL_PASSWORD, Sentinels
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture
 def sentinels(tmp_path: Path) -> Iterator[Sentinels]:

@@ -17,7 +17,6 @@ from lab import eventually
 from labwaiter.errors import ServiceIDInUse, Unavailable, UnknownInstrument, UnknownServiceID
 from labwaiter.model.record import State
 
-pytestmark = pytest.mark.timeout(90)
 SMUS = "\n".join(
     f'[instruments.smu_{name}]\ndriver = "labwaiter.instruments.drivers:SourceMeter"\nport = "sim://smu"\n'
     f'machine = "{name}"\n'

@@ -19,8 +19,6 @@ from labwaiter.model.record import State
 from labwaiter.store import supervisor_client
 from labwaiter.store.leases import Held
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]
-
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Plugged]]:

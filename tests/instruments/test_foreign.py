@@ -20,8 +20,6 @@ from labwaiter.settings import ROOT
 from labwaiter.store.leases import Held
 from terminal import terminal_server
 
-pytestmark = pytest.mark.timeout(90)
-
 SERVICES = """
 from typing import Annotated, Any
 from labwaiter import Driver, Job, Outputs, service

@@ -14,8 +14,6 @@ from lab import Lab, eventually
 from labwaiter.model.record import State
 from labwaiter.store.leases import Held
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]
-
 
 @pytest.mark.parametrize(
     ("mood", "names"),

@@ -16,8 +16,6 @@ from labwaiter.instruments.simulators import Relays
 from labwaiter.model.record import State
 from labwaiter.store.leases import Held
 
-pytestmark = pytest.mark.timeout(90)
-
 
 def shell(lab: Lab, word: str, name: str) -> subprocess.CompletedProcess[str]:
     """As an operator does."""

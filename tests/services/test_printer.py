@@ -18,7 +18,6 @@ from labwaiter.settings import ROOT
 
 NS = "http://labwaiter.example/printer/"
 WARM = "M140 S60\nM104 S200\nG28\nM190 S60\nM109 S200\nG90\nM82\nG92 E0\n"
-pytestmark = pytest.mark.timeout(90)
 
 
 def square(layers: int, feed: int = 3000) -> str:
