@@ -210,12 +210,12 @@ from labwaiter.supervisor.single_instance import SingleInstance
 instance = SingleInstance(Path(sys.argv[1]))
 os.execve = lambda *_: sys.exit("it began anew")
 os.kill(os.getpid(), signal.SIGHUP)
-assert instance.signals_told() == {signal.SIGHUP}
+assert instance.take_signals() == {signal.SIGHUP}
 os.kill(os.getpid(), signal.SIGTERM)
 instance.exec_anew()
 os.kill(os.getpid(), signal.SIGINT)  # it hears as before
 assert os.read(instance.signals, 10) == bytes([signal.SIGTERM, signal.SIGINT])
-assert instance.signals_told() == {signal.SIGTERM, signal.SIGINT}
+assert instance.take_signals() == {signal.SIGTERM, signal.SIGINT}
 """
 
 

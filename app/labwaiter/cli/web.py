@@ -34,7 +34,7 @@ from ..settings import ROOT, Settings, called_here
 from ..store import supervisor_client, web_side
 from ..store.files import open_log
 from ..system import process
-from ..system.process import Identity, gone, kill, marked
+from ..system.process import Identity, kill, marked, wait_until_ended
 
 MARKER = "LABWAITER_WEB"
 PUBLISHED = "LABWAITER_PUBLISHED"  # of a container: the host:port that leads to its own port; "" where nobody has said
@@ -237,10 +237,10 @@ def end(who: list[Identity], wait: float = KILL_AFTER + 2) -> None:
     for one in who:
         if _parent(one.pid) not in pids:  # a main process ends its own workers in good order
             kill(one, signal.SIGTERM)
-    if not gone(who, wait):
+    if not wait_until_ended(who, wait):
         for one in who:
             kill(one, signal.SIGKILL)
-        gone(who, 5.0)
+        wait_until_ended(who, 5.0)
 
 
 def _parent(pid: int) -> int:

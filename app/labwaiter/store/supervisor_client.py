@@ -22,7 +22,7 @@ from ..lab import simulation
 from ..layout import Layout
 from ..settings import HANDED_ON, SECRETS, Settings
 from ..system import flock, record_lock
-from ..system.process import MARKER, NO_MARK, Identity, for_ours, gone, identify, kill, lives, open_pidfd
+from ..system.process import MARKER, NO_MARK, Identity, for_ours, identify, kill, lives, open_pidfd, wait_until_ended
 from .files import open_log, open_ours, read_bounded, touch, write_whole
 from .folder import Folder
 
@@ -248,7 +248,7 @@ def _stop_without(settings: Settings, folder: Folder, until: float) -> None:
         told.append(who)
     for who in told:
         kill(who, signal.SIGTERM)
-    gone(told, until - time.monotonic())
+    wait_until_ended(told, until - time.monotonic())
 
 
 def runners(folder: Folder) -> dict[str, Identity]:
