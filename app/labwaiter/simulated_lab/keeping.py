@@ -1,4 +1,4 @@
-"""Having the simulated lab there (`simlab`): started, looked at, begun again, ended.
+"""Having the simulated lab there (`process`): started, looked at, begun again, ended.
 
 The standard library only, and nothing that waits: whether it lives is asked of its lock.
 """
