@@ -292,7 +292,7 @@ def not_safe(settings: Settings) -> list[str]:
 def _goes_on(settings: Settings, job: str) -> bool:
     """Whether that execution, or what clears up after it, is still to be waited for."""
     try:
-        condition = Folder(settings.jobs_folder).condition(job) if job else None
+        condition = Folder(settings.jobs_folder).stored_state(job) if job else None
     except (ValueError, TypeError, KeyError):
         return False
     return condition is not None and condition.state not in ENDED

@@ -73,9 +73,9 @@ def may_be_written(settings: Settings) -> None:
         Folder(settings.jobs_folder).make(settings.jobs_mode)
         touch(Layout(settings.jobs_folder).start_lock)
     except OSError as error:
-        who = f"user {os.geteuid()}"
+        user = f"user {os.geteuid()}"
         raise Misconfigured(
-            f"WAITER_LOG_FOLDER {settings.jobs_folder} can't be written by {who} ({error.strerror}):"
+            f"WAITER_LOG_FOLDER {settings.jobs_folder} can't be written by {user} ({error.strerror}):"
             f" give it to that user (chown {os.geteuid()}), or name another folder."
         ) from error
     with contextlib.suppress(OSError):  # it may be another's, and only read
@@ -141,12 +141,12 @@ def environment(settings: Settings) -> dict[str, str]:
     # without a job's mark: what a job starts of ours must not end with it; and without what the supervisor and its
     # jobs have no business with
     left_out = (MARKER, *SECRETS)
-    given = {name: value for name, value in for_ours(os.environ).items() if name not in left_out}
-    given["WAITER_LOG_FOLDER"] = str(settings.jobs_folder)
-    given["SERVICES"] = str(settings.services)
-    given["FILES_FOLDER"] = str(settings.files_folder)
-    given["LAB"] = str(settings.lab)
-    return given
+    variables = {name: value for name, value in for_ours(os.environ).items() if name not in left_out}
+    variables["WAITER_LOG_FOLDER"] = str(settings.jobs_folder)
+    variables["SERVICES"] = str(settings.services)
+    variables["FILES_FOLDER"] = str(settings.files_folder)
+    variables["LAB"] = str(settings.lab)
+    return variables
 
 
 def _spawn(settings: Settings, log: Path, words: list[str]) -> None:
@@ -175,10 +175,10 @@ def _spawn(settings: Settings, log: Path, words: list[str]) -> None:
 def replace(settings: Settings) -> None:
     """Have the supervisor begin anew with the code and the settings that are there now; running jobs go on."""
     pid = alive(settings)
-    if pid and (who := identify(pid)):
+    if pid and (supervisor := identify(pid)):
         names = HANDED_ON - {"SUPERVISOR"}  # who starts one is each one's own
-        given = {name: value for name, value in environment(settings).items() if name in names}
-        text = json.dumps({"for": asdict(who), "settings": given}).encode()
+        values = {name: value for name, value in environment(settings).items() if name in names}
+        text = json.dumps({"for": asdict(supervisor), "settings": values}).encode()
         write_whole(Layout(settings.jobs_folder).handed_settings, text, mode=0o600)
         os.kill(pid, signal.SIGHUP)
     else:
@@ -188,14 +188,14 @@ def replace(settings: Settings) -> None:
 def handed_on(layout: Layout) -> dict[str, str]:
     """This process' environment, with the settings that `replace` was called with for it."""
     try:
-        said = json.loads(read_bounded(layout.handed_settings, 1_000_000) or b"")
-        if Identity(**said["for"]) != identify(os.getpid()):  # one before us was meant
+        handed = json.loads(read_bounded(layout.handed_settings, 1_000_000) or b"")
+        if Identity(**handed["for"]) != identify(os.getpid()):  # one before us was meant
             return dict(os.environ)
-        given: dict[str, str] = said["settings"]
+        values: dict[str, str] = handed["settings"]
     except (ValueError, TypeError, KeyError):
         return dict(os.environ)
     names = HANDED_ON - {"SUPERVISOR"}  # who starts one is each one's own
-    return {name: value for name, value in os.environ.items() if name not in names} | given
+    return {name: value for name, value in os.environ.items() if name not in names} | values
 
 
 def stop(settings: Settings, wait: float = 60.0) -> bool:
@@ -227,8 +227,8 @@ def stop(settings: Settings, wait: float = 60.0) -> bool:
                 _stop_without(settings, folder, until)
                 return True
             pid = alive(settings)
-        who = identify(pid) if pid else None
-        fd = open_pidfd(who) if who else None
+        supervisor = identify(pid) if pid else None
+        fd = open_pidfd(supervisor) if supervisor else None
         if fd is not None:
             try:
                 with contextlib.suppress(ProcessLookupError):
@@ -243,21 +243,21 @@ def stop(settings: Settings, wait: float = 60.0) -> bool:
 
 def _stop_without(settings: Settings, folder: Folder, until: float) -> None:
     """Where no supervisor can begin: have each runner stop its work and make safe, and the simulated lab end."""
-    told = list(runners(folder).values())
-    if (pid := simulation.alive(settings.jobs_folder)) and (who := identify(pid)):
-        told.append(who)
-    for who in told:
-        kill(who, signal.SIGTERM)
-    gone(told, until - time.monotonic())
+    processes = list(runners(folder).values())
+    if (pid := simulation.alive(settings.jobs_folder)) and (process := identify(pid)):
+        processes.append(process)
+    for process in processes:
+        kill(process, signal.SIGTERM)
+    gone(processes, until - time.monotonic())
 
 
 def runners(folder: Folder) -> dict[str, Identity]:
     """The runners that live, by their jobs, as far as the records tell them."""
     living = {}
     for name in folder.active_names():
-        for read in (folder.condition, folder.begun):
+        for read in (folder.stored_state, folder.begun):
             with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-                condition = read(name)
-                if condition is not None and condition.runner is not None and lives(condition.runner):
-                    living[name] = condition.runner
+                stored = read(name)
+                if stored is not None and stored.runner is not None and lives(stored.runner):
+                    living[name] = stored.runner
     return living

@@ -327,12 +327,12 @@ class Keeper:
     def write(self, name: str, condition: StoredState) -> None:
         """state.json, on a full disk into the room that is kept for it. Raises OSError."""
         try:
-            self.store.write_condition(name, condition)
+            self.store.write_state(name, condition)
         except FileNotFoundError:
             raise
         except OSError:
             self.single_instance.use_reserve()
-            self.store.write_condition(name, condition)
+            self.store.write_state(name, condition)
 
     def _write_or_log(self, name: str, condition: StoredState) -> None:
         try:

@@ -189,7 +189,7 @@ class Supervisor:
     def _take_up(self, name: str) -> None:
         """Learn of a job from its folder."""
         try:
-            request, condition = self.store.request(name), self.store.condition(name)
+            request, condition = self.store.request(name), self.store.stored_state(name)
             rules = rules_of(request, self.settings.jobs_folder) if request else Rules()
             # an end forbids a second run, whatever became of the state
             waits = request is not None and (condition is None or condition.state is State.QUEUED)
