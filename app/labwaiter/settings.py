@@ -13,12 +13,14 @@ import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from .errors import Misconfigured
+from .layout import Layout
 
 _PART = re.compile(r"[A-Za-z0-9._~-]+")  # of a path: RFC 3986's unreserved letters, which need quoting nowhere
 _REDIS = ("redis://", "rediss://", "redis+sentinel://", "rediss+sentinel://", "unix://")
@@ -344,6 +346,11 @@ class Settings:
         _whole(10_000, 10_000_000_000, "bytes"),
         "bytes of a job's log.txt; beyond, its middle is left out",
     )
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where this deployment's own files are."""
+        return Layout(self.jobs_folder)
 
 
 _FIELDS: dict[str, Setting] = {f.name: f.metadata["setting"] for f in fields(Settings)}

@@ -22,7 +22,6 @@ from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from ..errors import ClientError, InvalidParameter, Unavailable
-from ..layout import Layout
 from ..model.parameter import Parameter, shown
 from ..settings import Settings
 from ..system import flock
@@ -43,7 +42,7 @@ class Artifacts:
     def __init__(self, settings: Settings) -> None:
         self._files = os.fspath(settings.files_folder)
         self._jobs = os.fspath(settings.jobs_folder)
-        self._layout = Layout(settings.jobs_folder)
+        self._layout = settings.layout
         self._secret = self._layout.links_key
         self._key = b""
         self._stamp: tuple[int, int, int] | None = None  # of the file that it was read from

@@ -33,7 +33,7 @@ LOG_MAX = 5_000_000  # bytes of supervisor.log, before a new one is begun
 
 def alive(settings: Settings) -> int | None:
     """The pid of the supervisor of this jobs folder (0: in another container); None without one."""
-    return record_lock.holder(Layout(settings.jobs_folder).supervisor_lock)
+    return record_lock.holder(settings.layout.supervisor_lock)
 
 
 def address(layout: Layout, folder_fd: int) -> str:
@@ -51,7 +51,7 @@ def wake(settings: Settings, name: str) -> bool:
 
     A lost call costs a second, no more: the supervisor looks by itself.
     """
-    layout = Layout(settings.jobs_folder)
+    layout = settings.layout
     try:
         folder_fd = os.open(layout.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
@@ -71,7 +71,7 @@ def may_be_written(settings: Settings) -> None:
     """Have the jobs and the files folder there. Raises Misconfigured where that of the jobs can't be written."""
     try:
         Folder(settings.jobs_folder).make(settings.jobs_mode)
-        touch(Layout(settings.jobs_folder).start_lock)
+        touch(settings.layout.start_lock)
     except OSError as error:
         user = f"user {os.geteuid()}"
         raise Misconfigured(
@@ -84,7 +84,7 @@ def may_be_written(settings: Settings) -> None:
 
 def stopped(settings: Settings) -> bool:
     """Whether the supervisor was stopped on purpose."""
-    return os.path.exists(Layout(settings.jobs_folder).stopped)
+    return os.path.exists(settings.layout.stopped)
 
 
 def ensure(
@@ -124,7 +124,7 @@ def ensure(
 def is_being_started(settings: Settings) -> bool:
     """Whether somebody is just at `ensure`. Raises OSError: that can't be seen now."""
     try:
-        fd = os.open(Layout(settings.jobs_folder).ensure_lock, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(settings.layout.ensure_lock, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
@@ -179,7 +179,7 @@ def replace(settings: Settings) -> None:
         names = HANDED_ON - {"SUPERVISOR"}  # who starts one is each one's own
         values = {name: value for name, value in environment(settings).items() if name in names}
         text = json.dumps({"for": asdict(supervisor), "settings": values}).encode()
-        write_whole(Layout(settings.jobs_folder).handed_settings, text, mode=0o600)
+        write_whole(settings.layout.handed_settings, text, mode=0o600)
         os.kill(pid, signal.SIGHUP)
     else:
         ensure(settings, even_if_stopped=True)
