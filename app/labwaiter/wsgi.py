@@ -76,7 +76,7 @@ class Application:
 
     def keep_signing(self) -> None:
         """Knock at this deployment's own door from now on: see `store.web_side`. For the web side's workers."""
-        threading.Thread(target=self._knock, name="presence", daemon=True).start()
+        threading.Thread(target=self._knock, name="knock", daemon=True).start()
 
     def _knock(self) -> None:
         with contextlib.suppress(OSError):

@@ -28,7 +28,6 @@ from labwaiter.instruments.simulators import KINDS, Simulator
 from labwaiter.instruments.simulators.base import RECORD_MAX
 from labwaiter.lab import lab as lab_module
 from labwaiter.lab import simulation
-from labwaiter.layout import Layout
 from labwaiter.model.record import State
 from labwaiter.store import supervisor_client
 
@@ -74,7 +73,7 @@ def one(deploy: Callable[..., Lab]) -> Lab:
 
 
 def port(lab: Lab, name: str) -> Path:
-    return Layout(lab.settings.jobs_folder).simulated / name
+    return lab.settings.layout.simulated / name
 
 
 def pid_of(lab: Lab) -> int:

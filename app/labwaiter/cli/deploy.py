@@ -20,7 +20,6 @@ from .. import settings as settings_module
 from ..catalogue import catalogue
 from ..errors import Misconfigured
 from ..lab import lab
-from ..layout import Layout
 from ..settings import ROOT, Settings
 from ..store import supervisor_client, web_side
 from ..store.files import open_ours
@@ -191,9 +190,9 @@ def stop(wait: float, by_systemd: bool) -> None:
     with one_at_a_time(settings, anyhow=True):
         running = web.processes(settings)
         alive = supervisor_client.alive(settings) is not None
-        worker = record_lock.holder(Layout(settings.jobs_folder).worker_lock)
+        worker = record_lock.holder(settings.layout.worker_lock)
         with contextlib.suppress(OSError):  # a disk that takes nothing keeps nothing running
-            web_side.expect_none(Layout(settings.jobs_folder))
+            web_side.expect_none(settings.layout)
         # callers see how it goes, as long as the web side is there; a worker's jobs are the worker's
         settled = worker is not None or supervisor_client.stop(settings, wait)
         web.end(web.processes(settings))
@@ -265,7 +264,7 @@ def clear_stopped(settings: Settings, wait: float = 60.0) -> None:
                     " Call stop to wait for it, then start again."
                 )
             time.sleep(0.05)  # it is settling its jobs; its lock can't be awaited without taking it
-    Layout(settings.jobs_folder).stopped.unlink(missing_ok=True)
+    settings.layout.stopped.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -278,7 +277,7 @@ def one_at_a_time(settings: Settings, anyhow: bool = False) -> Iterator[None]:
     Raises:
         Misconfigured: the jobs folder can't be written.
     """
-    lock = Layout(settings.jobs_folder).start_lock
+    lock = settings.layout.start_lock
     with contextlib.ExitStack() as held:
         try:
             supervisor_client.may_be_written(settings)

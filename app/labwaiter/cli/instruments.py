@@ -16,7 +16,6 @@ from .. import settings as settings_module
 from ..errors import Misconfigured, UnknownInstrument
 from ..lab import lab, simulation
 from ..lab.lab import Entry, Lab
-from ..layout import Layout
 from ..model.record import ENDED
 from ..settings import Settings
 from ..store import supervisor_client
@@ -292,7 +291,7 @@ def not_safe(settings: Settings) -> list[str]:
 def _goes_on(settings: Settings, job: str) -> bool:
     """Whether that execution, or what clears up after it, is still to be waited for."""
     try:
-        condition = Folder(settings.jobs_folder).condition(job) if job else None
+        condition = Folder(settings.jobs_folder).stored_state(job) if job else None
     except (ValueError, TypeError, KeyError):
         return False
     return condition is not None and condition.state not in ENDED
@@ -322,7 +321,7 @@ def simulate() -> None:
         click.echo("They are served already, by this deployment or another call:")
         for name, entry in whole.entries.items():
             if entry.simulated:
-                click.echo(f"{name}: {Layout(settings.jobs_folder).simulated / name}")
+                click.echo(f"{name}: {settings.layout.simulated / name}")
 
 
 @click.command()

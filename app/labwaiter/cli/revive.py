@@ -10,7 +10,6 @@ import click
 
 from .. import settings as settings_module
 from ..errors import Misconfigured
-from ..layout import Layout
 from ..settings import HANDED_ON, Settings
 from ..store import supervisor_client, web_side
 from ..supervisor import webside
@@ -30,7 +29,7 @@ def expect(settings: Settings, main_pid: int) -> None:
         return
     environment = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
     expected = web_side.WebSide(who, settings.host, settings.port, settings.web_concurrency, environment)
-    web_side.expect(Layout(settings.jobs_folder), expected)
+    web_side.expect(settings.layout, expected)
 
 
 def by_the_way(command: str | None) -> None:
@@ -39,7 +38,7 @@ def by_the_way(command: str | None) -> None:
         return
     with contextlib.suppress(OSError, Misconfigured):
         settings = settings_module.load()
-        expected = web_side.expected(Layout(settings.jobs_folder))
+        expected = web_side.expected(settings.layout)
         if expected is not None and expected.gone and supervisor_client.alive(settings) is None:
             webside.revive(settings)
 
@@ -47,7 +46,7 @@ def by_the_way(command: str | None) -> None:
 @click.command(hidden=True)
 def revive() -> None:
     """Start the web side again that was started here and not stopped, if it is gone."""
-    layout = Layout(settings_module.load().jobs_folder)
+    layout = settings_module.load().layout
     with one_at_a_time(settings_module.load()):
         expected = web_side.expected(layout)
         if expected is None or not expected.gone:

@@ -19,7 +19,6 @@ from ..catalogue.catalogue import Kept
 from ..errors import ClientError, ServiceError, UnknownServiceID
 from ..fleet import trouble
 from ..fleet.lab_redis import FAULTS, LabRedis
-from ..layout import Layout
 from ..model.caller import Caller
 from ..model.record import Record
 from ..settings import Settings
@@ -76,7 +75,7 @@ class Notes:
 
     def __init__(self, settings: Settings) -> None:
         self.store = LabRedis(settings) if settings.redis_url else None
-        self._file = Layout(settings.jobs_folder).schedules
+        self._file = settings.layout.schedules
 
     def read(self, name: str) -> dict[str, Any]:
         """{"skipped": n since its last run, "why", "at" (Unix time, s)}; {} without any. Raises what Redis raises."""

@@ -20,7 +20,6 @@ from ..instruments.simulators.host import Host
 from ..instruments.simulators.relays import Relays
 from ..instruments.simulators.sba5 import Sba5
 from ..lab import lab, simulation
-from ..layout import Layout
 from ..settings import Settings, load
 from ..store.files import make_folder, open_ours, rights_in
 from ..store.leases import Held, Leases
@@ -47,7 +46,7 @@ class SimulatedLab:
             Misconfigured: lab.toml has a mistake.
         """
         self.settings = settings
-        layout = Layout(settings.jobs_folder)
+        layout = settings.layout
         self.folder = layout.simulated
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
@@ -119,7 +118,7 @@ class SimulatedLab:
 
     def _stands(self) -> bool:
         try:
-            return os.path.samestat(os.stat(Layout(self.settings.jobs_folder).simulated_lock), os.fstat(self._lock))
+            return os.path.samestat(os.stat(self.settings.layout.simulated_lock), os.fstat(self._lock))
         except OSError:
             return False
 

@@ -32,7 +32,7 @@ def bury_old(store: Folder, keep_seconds: float, now: float) -> int:
             if now - os.stat(folder / "state.json").st_mtime < keep_seconds:
                 continue
             # of one that was half buried the request is gone, and the tombstone knows the service
-            condition, request = store.condition(name), store.request(name) or store.tombstone(name)
+            condition, request = store.stored_state(name), store.request(name) or store.tombstone(name)
         except (OSError, ValueError, TypeError, KeyError):
             continue
         if condition is not None and condition.state in ENDED and request is not None:

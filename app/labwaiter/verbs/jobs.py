@@ -91,7 +91,7 @@ class Jobs:
         self,
         service: Service,
         service_id: str,
-        given: dict[str, Any],
+        values: dict[str, Any],
         extra_parameters: str | None = None,
         caller: Caller = SHELL,
         unavailable: str = "",
@@ -99,7 +99,7 @@ class Jobs:
         """Record and queue an execution, or find the same one again.
 
         Args:
-            given: input name → value or text as the caller wrote it; None or absent: its default.
+            values: input name → value or text as the caller wrote it; None or absent: its default.
             unavailable: why nothing new of this service can be started now; "" where it can.
 
         Raises:
@@ -110,7 +110,7 @@ class Jobs:
             JobFailed, JobAborted: as `status`, for a repeated start.
         """
         name = folder_name(service_id)
-        inputs = service.accept(given)
+        inputs = service.accept(values)
         if service.instruments:
             inputs = self._lab(service).choose(service.inputs, inputs)
         if self._same(name, service, inputs):
@@ -196,8 +196,8 @@ class Jobs:
         if record.outputs is None:
             raise Unavailable("This execution has completed, but its outputs are lost; tell the administrator.")
         # a record of an older release may lack an output that was appended since
-        found = record.outputs
-        return {p.name: found.get(p.name, p.placeholder) for p in service.outputs}
+        outputs = record.outputs
+        return {p.name: outputs.get(p.name, p.placeholder) for p in service.outputs}
 
     def _told(self, name: str) -> bool:
         """Whether the page of a bad end has been shown long enough."""
@@ -285,19 +285,19 @@ class Jobs:
             waiting = [(math.inf, name) for name in self.records.names(active)]
         else:
             waiting = sorted(self.records.times(), reverse=True)
-        found: builtins.list[tuple[float, str, Record]] = []  # a heap, the oldest first
+        newest: builtins.list[tuple[float, str, Record]] = []  # a heap, the oldest first
         passed, at = 0, 0
         # what could have been started after the oldest of those is read, and nothing else
-        while at < len(waiting) and (most is None or len(found) < most or waiting[at][0] >= found[0][0]):
+        while at < len(waiting) and (most is None or len(newest) < most or waiting[at][0] >= newest[0][0]):
             batch, at = [name for _, name in waiting[at : at + BATCH]], min(at + BATCH, len(waiting))
             for record in self.records.every(left_out, brief, batch):
                 if not fits(record):
                     continue
-                heapq.heappush(found, (record.request.created, record.name, record))
-                if most is not None and len(found) > most:
-                    heapq.heappop(found)
+                heapq.heappush(newest, (record.request.created, record.name, record))
+                if most is not None and len(newest) > most:
+                    heapq.heappop(newest)
                     passed += 1
-        return [record for *_, record in sorted(found, key=lambda one: one[:2])], passed + len(waiting) - at
+        return [record for *_, record in sorted(newest, key=lambda entry: entry[:2])], passed + len(waiting) - at
 
     def began_with(self, service_name: str, service_id: str) -> Service | None:
         """The service as it was when an execution of it was started; None where there is none, or that isn't known.
