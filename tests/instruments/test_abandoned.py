@@ -16,7 +16,7 @@ import pytest
 from benchlab import DRIVERS, Plugged, bench_lab, energised, leases, let_go, plugged, silent
 from callers import Up, Web, envelope
 from lab import Lab, eventually
-from labwaiter.cli import web as web_side
+from labwaiter.deployment import web_side
 from labwaiter.model.caller import Caller
 from labwaiter.model.record import State
 from labwaiter.page import render

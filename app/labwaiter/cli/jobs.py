@@ -45,24 +45,26 @@ def jobs() -> None:
 @as_json
 def list_(states: tuple[str, ...], services: tuple[str, ...], most: int, all_: bool, json_: bool) -> None:
     """The last executions, newest last."""
-    wanted = {name.lower() for name in services}
+    service_names = {name.lower() for name in services}
     settings = settings_module.load()
     verbs = open_jobs(settings)
     unserved = verbs.records.unserved() if settings.redis_url else ""
     left_out: list[str] = []
 
     def fits(record: Record) -> bool:
-        return (not states or record.state in states) and (not wanted or record.request.service.lower() in wanted)
+        return (not states or record.state in states) and (
+            not service_names or record.request.service.lower() in service_names
+        )
 
     active = bool(states) and {*states} <= ACTIVE
-    found, older = verbs.newest(None if all_ else most, fits, left_out, brief=not json_, active=active)
+    records, older = verbs.newest(None if all_ else most, fits, left_out, brief=not json_, active=active)
     if json_:
-        terminal.as_json([terminal.of_record(record) for record in found])
-    elif not found:
+        terminal.as_json([terminal.of_record(record) for record in records])
+    elif not records:
         click.echo("No executions." if not states and not services else "No such executions.")
     else:
-        _table(found)
-    if older and not active and (states or wanted):
+        _table(records)
+    if older and not active and (states or service_names):
         click.echo(f"Up to {older} older ones are not listed: --all looks at them, too.", err=True)
     elif older:
         click.echo(f"{older} older {'one is' if older == 1 else 'ones are'} not listed: --all lists them.", err=True)
@@ -74,8 +76,8 @@ def list_(states: tuple[str, ...], services: tuple[str, ...], most: int, all_: b
         sys.exit(3)
 
 
-def _table(found: list[Record]) -> None:
-    many = any(record.machine for record in found)
+def _table(records: list[Record]) -> None:
+    many = any(record.machine for record in records)
     rows = [
         (
             terminal.plain(record.request.service_id, 60),
@@ -87,7 +89,7 @@ def _table(found: list[Record]) -> None:
             terminal.plain(record.why, 100)
             or (f"unreachable since {terminal.moment(record.as_of)}" if record.as_of else ""),
         )
-        for record in found
+        for record in records
     ]
     terminal.table(("SERVICEID", "SERVICE", "STATE", "ASKED FOR", "RAN", *(("MACHINE",) if many else ()), "WHY"), rows)
 
@@ -128,8 +130,8 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
             "stage": view.progress.stage,
             "values": view.progress.values,
         }
-        told = {"silence": view.silence and view.silence.seconds, "hardware": list(view.hardware)}
-        extra = {"progress": progress, **told, "folder": str(folder), "files": dict(files), "log": view.log}
+        health = {"silence": view.silence and view.silence.seconds, "hardware": list(view.hardware)}
+        extra = {"progress": progress, **health, "folder": str(folder), "files": dict(files), "log": view.log}
         terminal.as_json(terminal.of_record(record) | extra)
         return
     rows = [
@@ -139,7 +141,7 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
         ("why", record.why),
         ("waits for", words.waits_for(view) if record.state is State.QUEUED else ""),
         ("silence", _silence(view.silence)),
-        *(("instrument", one) for one in view.hardware),
+        *(("instrument", instrument) for instrument in view.hardware),
         ("stopping", f"{record.stopping.why} ({record.stopping.stage})" if record.stopping else ""),
         ("progress", _progress(view.progress.fraction, view.progress.stage) if record.active else ""),
         ("asked for", terminal.moment(record.request.created)),
@@ -300,12 +302,14 @@ def _lasted(record: Record) -> float | None:
     return max(0.0, (record.ended or time.time()) - record.started) if lasted is None else lasted
 
 
-def _silence(found: Silence | None) -> str:
+def _silence(silence: Silence | None) -> str:
     """What is told of a workflow manager that might abandon the execution."""
-    if found is None:
+    if silence is None:
         return ""
-    left = terminal.span(found.most - found.seconds)
-    return f"its workflow manager asked {terminal.span(found.seconds)} ago; it is aborted if none asks for {left} more"
+    left = terminal.span(silence.most - silence.seconds)
+    return (
+        f"its workflow manager asked {terminal.span(silence.seconds)} ago; it is aborted if none asks for {left} more"
+    )
 
 
 def _progress(fraction: float | None, stage: str) -> str:
@@ -313,8 +317,8 @@ def _progress(fraction: float | None, stage: str) -> str:
 
 
 def _files(folder: Path) -> list[tuple[str, int]]:
-    found = []
+    files = []
     for file in sorted(folder.rglob("*")):
         if not file.is_symlink() and file.is_file():
-            found.append((str(file.relative_to(folder)), file.stat().st_size))
-    return found
+            files.append((str(file.relative_to(folder)), file.stat().st_size))
+    return files
