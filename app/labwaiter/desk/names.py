@@ -39,16 +39,16 @@ def of_service(
         yield from _reserved(name, f"The service's name {name}")
     for operation, (inputs, outputs) in operations.items():
         yield from _of_operation(name, operation)
-        for way, fields in (("input", inputs), ("output", outputs)):
-            yield from _twins(fields, f"The {way}s")
+        for direction, fields in (("input", inputs), ("output", outputs)):
+            yield from _twins(fields, f"The {direction}s")
             for field in fields:
                 if field in _REFUSED_FIELDS:
                     yield error(
-                        f"The {way} {field} of {operation} is refused by {_REFUSED_FIELDS[field]}.",
+                        f"The {direction} {field} of {operation} is refused by {_REFUSED_FIELDS[field]}.",
                         "Choose another name.",
                     )
                 else:
-                    yield from _reserved(field, f"The {way} {field}")
+                    yield from _reserved(field, f"The {direction} {field}")
     answers = [f"{operation}Response" for operation in operations]
     yield from _twins([FAULT, *operations, *answers], "The messages")
     made = {alike(message): message for message in (FAULT, *operations, *answers)}
@@ -76,21 +76,21 @@ def _of_operation(service: str, operation: str) -> Iterator[Finding]:
         yield from _reserved(operation, f"The operation's name {operation}")
 
 
-def _reserved(name: str, what: str) -> Iterator[Finding]:
-    if found := languages(name):
+def _reserved(name: str, subject: str) -> Iterator[Finding]:
+    if reserving := languages(name):
         yield warning(
-            f"{what} is a reserved word of {', '.join(found)}.",
+            f"{subject} is a reserved word of {', '.join(reserving)}.",
             "Choose another name, if callers don't know it yet: toolkits there write it otherwise.",
         )
 
 
-def _twins(names: Collection[str], what: str) -> Iterator[Finding]:
+def _twins(names: Collection[str], subject: str) -> Iterator[Finding]:
     first: dict[str, str] = {}
     for name in names:
         if twin := first.get(alike(name)):
-            how = "are the same" if twin == name else "differ only in case or _"
+            difference = "are the same" if twin == name else "differ only in case or _"
             yield error(
-                f"{what} {twin} and {name} {how}.",
+                f"{subject} {twin} and {name} {difference}.",
                 "Name one of them otherwise: Java's wsimport makes one of both, and refuses the WSDL.",
             )
         first.setdefault(alike(name), name)
