@@ -10,17 +10,13 @@ from pathlib import Path
 import click
 
 from .. import settings as settings_module
-from ..catalogue import catalogue
 from ..fleet import open_jobs
 from ..model.parameter import text_of
 from ..model.record import ACTIVE, Record, Silence, State
-from ..model.service import Service
 from ..page import words
-from ..settings import Settings
 from ..store.files import read_bounded
 from ..store.folder import ran
 from ..system.watch import Watch
-from ..verbs.jobs import began_with
 from . import terminal
 
 EXIT_OF = {State.COMPLETED: 0, State.FAILED: 1, State.ABORTED: 1}
@@ -106,7 +102,7 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
     """All that is known of one execution."""
     settings = settings_module.load()
     verbs = open_jobs(settings)
-    service = service_of(settings, verbs.record(service_id))
+    service = verbs.service_of(verbs.record(service_id))
     view = verbs.view(service_id, service)
     record = view.record
     folder = settings.jobs_folder / record.name
@@ -287,12 +283,6 @@ def remove(service_ids: tuple[str, ...]) -> None:
     for service_id in service_ids:
         verbs.remove(service_id)
         click.echo(f"{terminal.plain(service_id)} is removed.")
-
-
-def service_of(settings: Settings, record: Record) -> Service | None:
-    """The service of an execution, as it was when that began or was offered last; None where nobody knows it."""
-    name = record.request.service
-    return began_with(record.request) or catalogue.of(settings).now(name).known(name)
 
 
 def _lasted(record: Record) -> float | None:

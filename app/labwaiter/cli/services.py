@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -123,36 +121,10 @@ def _say_wrong(
 
 
 def _names(service: Service, settings: Settings) -> list[Finding]:
-    """What is said of a service's names. What is refused, but known to callers, is only told."""
-    from ..desk import findings
-
-    problems = list(dict.fromkeys(_of_names(service)))
-    refused = {f for f in problems if f.level == "error"}
-    for began in _began(service, settings) if refused else ():
-        refused -= set(_of_names(began))
-        if not refused:
-            break
-    known = "Executions were started with it, so callers know it: it goes on being served."
-    return [findings.warning(f.what, known) if f.level == "error" and f not in refused else f for f in problems]
-
-
-def _of_names(service: Service) -> Iterator[Finding]:
     from ..desk import names
+    from ..verbs.jobs import signatures
 
-    return names.of_service(service.name, contract.names_of(service.operations), contract.nillable(service.operations))
-
-
-def _began(service: Service, settings: Settings) -> Iterator[Service]:
-    """The service as it was when its recorded executions were started."""
-    from ..store.folder import Folder
-    from ..verbs.jobs import began_with
-
-    records = Folder(settings.jobs_folder)
-    for name in records.names():
-        with contextlib.suppress(ValueError, TypeError, KeyError, OSError):  # a damaged one tells nothing
-            request = records.request(name)
-            if request is not None and request.service == service.name and (began := began_with(request, service)):
-                yield began
+    return names.of_offered(service, signatures(settings, service))
 
 
 @click.command()

@@ -6,9 +6,11 @@ Which names are refused was tried with the toolkits of docs/toolkits.md (tests/t
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
+from ..model import contract
 from ..model.naming import JAVA, alike, languages
+from ..model.service import Service
 from .findings import Finding, error, warning
 
 # what a toolkit fails on, as tried: name → toolkit
@@ -58,6 +60,29 @@ def of_service(
                 f"The input {field} of {operation} is refused by JAX-WS RI (Java), as long as it may be left out.",
                 f"Choose another name: it makes one method of {operation} with {field} and of the message {message}.",
             )
+
+
+def of_offered(service: Service, known: Iterable[Service]) -> list[Finding]:
+    """What is wrong with the names of a service of ours. What would be refused, but callers know, is only told.
+
+    Args:
+        known: the service as callers may know it, from executions that were started with it.
+    """
+    problems = list(dict.fromkeys(_of_signature(service)))
+    refused = {problem for problem in problems if problem.level == "error"}
+    for signature in known if refused else ():
+        refused -= set(_of_signature(signature))
+        if not refused:
+            break
+    served = "Executions were started with it, so callers know it: it goes on being served."
+    return [
+        warning(problem.what, served) if problem.level == "error" and problem not in refused else problem
+        for problem in problems
+    ]
+
+
+def _of_signature(service: Service) -> Iterator[Finding]:
+    return of_service(service.name, contract.names_of(service.operations), contract.nillable(service.operations))
 
 
 def _of_operation(service: str, operation: str) -> Iterator[Finding]:
