@@ -202,7 +202,7 @@ class _Printed:
         self._last = b""  # the line that was printed last
 
     def go_on(self) -> None:
-        """Print what came."""
+        """Print what was written since."""
         with contextlib.suppress(OSError):
             if self._file.stat().st_size < self._at:  # it was over its limit: its middle is gone
                 self._take_up()

@@ -30,12 +30,12 @@ class Transport(suds.transport.http.HttpTransport):  # type: ignore[misc]
     """suds' own, through the proxies that everything here goes through: by itself it knows none."""
 
     def u2handlers(self) -> list[Any]:
-        """For urllib's opener."""
+        """The handlers of the opener that suds makes."""
         return [proxy.Proxies()]
 
 
 class Caller:
-    """One service."""
+    """A service, called by what its WSDL says."""
 
     def __init__(self, wsdl: str) -> None:
         logging.getLogger("suds").setLevel(logging.CRITICAL + 1)

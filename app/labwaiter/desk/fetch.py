@@ -26,7 +26,7 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Document:
-    """What was fetched."""
+    """A document, as its address gave it."""
 
     text: bytes
     url: str  # where it was, after redirections

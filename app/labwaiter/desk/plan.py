@@ -48,7 +48,7 @@ _STEP_KEYS = {"name", "wsdl", "inputs"}
 
 @dataclass(frozen=True)
 class Step:
-    """One service to run."""
+    """A service to run, with its inputs."""
 
     name: str
     wsdl: str

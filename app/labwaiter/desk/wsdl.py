@@ -28,7 +28,7 @@ _KNOWN_SPACES = (  # that nobody has to bring a schema for
 
 @dataclass(frozen=True)
 class Field:
-    """One input or output."""
+    """An input or output of an operation."""
 
     name: str
     type: str  # the local name of the XML Schema type that it comes down to, "" for a structure
@@ -40,7 +40,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Message:
-    """What goes one way."""
+    """The message of an operation in one direction."""
 
     fields: tuple[Field, ...] | None  # None: it is not document/literal wrapped
     element: str = ""  # the wrapper's local name
@@ -64,7 +64,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Description:
-    """A whole WSDL."""
+    """All that a WSDL says of the service that workflow managers would call."""
 
     url: str
     namespace: str
