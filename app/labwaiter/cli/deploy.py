@@ -16,7 +16,7 @@ from .. import __version__
 from .. import settings as settings_module
 from ..deployment import Deployment, Leftovers, WebSideFailed
 from ..deployment.address import address, own_address, resolved
-from ..deployment.web_side import as_running, few_connections, log_file
+from ..deployment.web_processes import as_running, few_connections, log_file
 from ..errors import Misconfigured
 from ..lab import lab
 from ..settings import ROOT, Settings

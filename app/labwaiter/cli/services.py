@@ -13,7 +13,7 @@ import click
 from .. import settings as settings_module
 from ..catalogue import catalogue
 from ..deployment.address import address
-from ..deployment.web_side import as_running
+from ..deployment.web_processes import as_running
 from ..model import contract
 from ..model.parameter import Parameter, text_of
 from ..model.service import Service

@@ -22,7 +22,7 @@ from ..store.files import open_ours
 from ..store.folder import Folder
 from ..supervisor import webside
 from ..system.process import lock_holder
-from . import address, listening, web_side
+from . import address, listening, web_processes
 from .errors import DeploymentError
 
 ELSEWHERE = (
@@ -100,14 +100,14 @@ class Deployment:
         supervisor_client.may_be_written(self.settings)  # also for what is to be known of the services
         offered = catalogue.of(self.settings).whole()
         with self._one_at_a_time():
-            old = web_side.processes(self.settings)
+            old = web_processes.find(self.settings)
             if why := listening.refusal(self.settings, old):
                 raise DeploymentError(why)
             self._begin_supervisor(replace=True)
-            if not web_side.replace(self.settings, old, wait):
+            if not web_processes.replace(self.settings, old, wait):
                 stays = " What ran before runs on." if old else ""
                 raise WebSideFailed(f"The web side did not start.{stays}")
-            if why := web_side.why_no_answer(self.settings, ANSWER_SECONDS):
+            if why := web_processes.why_no_answer(self.settings, ANSWER_SECONDS):
                 raise WebSideFailed(f"The web side started, but {why}.")
         return Started(offered, bool(old))
 
@@ -125,11 +125,11 @@ class Deployment:
             raise DeploymentError(why)
         if not self.settings.supervisor_elsewhere:
             self._begin_supervisor(replace=False)
-        if few := web_side.few_connections():
+        if few := web_processes.few_connections():
             warn(few)
         os.chdir(ROOT / "app")
-        command = web_side.command(self.settings)
-        os.execve(command[0], command, web_side.environment(self.settings))
+        command = web_processes.command(self.settings)
+        os.execve(command[0], command, web_processes.environment(self.settings))
 
     def stop(self, wait: float) -> Stopped:
         """Stop the supervisor for good and settle every job, then end the web side: until then callers see how it goes.
@@ -146,13 +146,13 @@ class Deployment:
         if not settings.jobs_folder.is_dir():
             return Stopped(web_side=False, supervisor=False, settled=True)
         with self._one_at_a_time(anyhow=True):
-            running = web_side.processes(settings)
+            running = web_processes.find(settings)
             supervisor = supervisor_client.alive(settings)
             worker = lock_holder(self._ours / "worker.lock")
             with contextlib.suppress(OSError):  # a disk that takes nothing keeps nothing running
                 presence.expect_no_web(self._ours)
             settled = worker is not None or supervisor_client.stop(settings, wait)  # a worker's jobs are the worker's
-            web_side.end(web_side.processes(settings))
+            web_processes.end(web_processes.find(settings))
         left = leftovers(settings) if worker is None and settled else Leftovers()
         return Stopped(bool(running), supervisor is not None, settled, worker, left)
 
@@ -171,12 +171,12 @@ class Deployment:
             settings = dataclasses.replace(
                 settings_module.load(), host=expected.host, port=expected.port, web_concurrency=expected.workers
             )
-            old = web_side.processes(settings)
+            old = web_processes.find(settings)
             if why := listening.refusal(settings, old):
                 raise Misconfigured(why)
             if not settings.supervisor_elsewhere and not settings.redis_url:
                 supervisor_client.ensure(settings)
-            if not web_side.replace(settings, old, REVIVE_SECONDS):
+            if not web_processes.replace(settings, old, REVIVE_SECONDS):
                 raise DeploymentError("The web side did not start again; the lines above say why.")
 
     def health(self, supervisor: bool = True) -> Health:
@@ -188,7 +188,7 @@ class Deployment:
         Raises:
             TimeoutError: it doesn't answer, another deployment does, or it works only in part.
         """
-        settings = web_side.as_running(self.settings)
+        settings = web_processes.as_running(self.settings)
         url = address.own_address(settings)
         answer: dict[str, Any] = {}
         try:

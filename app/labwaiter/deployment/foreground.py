@@ -15,7 +15,7 @@ from ..errors import Misconfigured
 from ..lab import lab
 from ..settings import ROOT, Settings
 from ..store import supervisor_client
-from . import listening, web_side
+from . import listening, web_processes
 from .deployment import Leftovers, Stopped, clear_stopped, leftovers
 from .errors import DeploymentError
 
@@ -54,7 +54,7 @@ class Foreground:
                 tell(warning)
             self._parts.append(_Part("the supervisor", self._spawn_supervisor, tell))
         if self._serves:
-            if why := listening.refusal(settings, web_side.processes(settings)):
+            if why := listening.refusal(settings, web_processes.find(settings)):
                 raise Misconfigured(why)
             self._parts.append(_Part("the web side", self._spawn_web_side, tell))
 
@@ -89,7 +89,7 @@ class Foreground:
             if not settled:
                 self._tell("not every job has stopped by itself: the rest is killed")
                 settled = supervisor_client.stop(settings, max(0.5, until - time.monotonic() - 1.0))
-        web_side.end(web_side.processes(settings), wait=max(0.2, until - time.monotonic() - 0.5))
+        web_processes.end(web_processes.find(settings), wait=max(0.2, until - time.monotonic() - 0.5))
         left = leftovers(settings) if self.supervises and settled else Leftovers()
         return Stopped(self._serves, self.supervises, settled, leftovers=left)
 
@@ -98,11 +98,11 @@ class Foreground:
         return _spawn(["labwaiter.supervisor"], environment)
 
     def _spawn_web_side(self) -> subprocess.Popen[bytes]:
-        if few := web_side.few_connections():
+        if few := web_processes.few_connections():
             self._tell(few)
-        web_side.end(web_side.processes(self._settings))  # workers whose main process was killed would serve on
+        web_processes.end(web_processes.find(self._settings))  # workers whose main process was killed would serve on
         return _spawn(
-            web_side.command(self._settings)[2:], web_side.environment(self._settings) | self._own_environment
+            web_processes.command(self._settings)[2:], web_processes.environment(self._settings) | self._own_environment
         )
 
 

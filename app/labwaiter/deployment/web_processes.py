@@ -91,14 +91,14 @@ def environment(settings: Settings) -> dict[str, str]:
     return supervisor_client.environment(settings) | listening | fleet | marks
 
 
-def processes(settings: Settings) -> list[Identity]:
+def find(settings: Settings) -> list[Identity]:
     """Every process of this deployment's web side: main processes and workers."""
     return marked(str(settings.jobs_folder.resolve()), MARKER)
 
 
 def as_running(settings: Settings) -> Settings:
     """The settings, with the host and port where the web side runs now, or should."""
-    for identity in processes(settings):
+    for identity in find(settings):
         with contextlib.suppress(OSError, ValueError, KeyError):
             pairs = Path(f"/proc/{identity.pid}/environ").read_text(errors="replace").split("\0")
             environ = dict(pair.partition("=")[::2] for pair in pairs)
@@ -137,7 +137,7 @@ def replace(settings: Settings, old: list[Identity], wait: float) -> bool:
     """
     started = spawn(settings)
     if not _ready(settings, old, started, wait):
-        end([identity for identity in processes(settings) if identity not in old])
+        end([identity for identity in find(settings) if identity not in old])
         return False
     _expect(settings, started.pid)
     end(old)  # also workers that were left without a main process
@@ -149,7 +149,7 @@ def _ready(settings: Settings, old: list[Identity], started: subprocess.Popen[by
     until = time.monotonic() + wait
     while time.monotonic() < until and started.poll() is None:
         listening = listening_sockets(settings.port)
-        new = [identity for identity in processes(settings) if identity not in old]
+        new = [identity for identity in find(settings) if identity not in old]
         # each worker has a listening socket of its own
         if len(listening & sockets_of(new)) >= settings.web_concurrency:
             return True
