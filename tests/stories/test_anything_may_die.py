@@ -289,7 +289,7 @@ def test_a_record_that_makes_no_sense_harms_no_other_job(lab: Lab) -> None:
 def test_a_supervisor_that_can_t_be_started_does_not_hold_up_every_poll(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab()
     lab.store.make()
-    lock, log = lab.store.ours / "supervisor.lock", lab.store.ours / "supervisor.log"
+    lock, log = lab.store.layout.folder / "supervisor.lock", lab.store.layout.folder / "supervisor.log"
     lock.mkdir()
     lab.start("Echo", "one", text="x")
     tried = log.read_text()
@@ -309,7 +309,7 @@ def test_in_a_folder_that_was_restored_without_ours_what_ran_is_told_as_interrup
     lab.start("Echo", "done", text="x")
     assert lab.ended("done").state is State.COMPLETED
     kill(lab.supervisor, lab.nursery, runner)
-    shutil.rmtree(lab.store.ours)
+    shutil.rmtree(lab.store.layout.folder)
     lab.supervise()  # nobody asks for any of them
     eventually(lambda: not lab.store.active_names())
     assert lab.record("one").why == INTERRUPTED
@@ -341,7 +341,7 @@ def test_a_poll_does_not_wait_for_somebody_else_s_try_to_start_a_supervisor_and_
     program_of(lab, "one")
     runner = lab.running("one")
     kill(lab.supervisor, lab.nursery, runner)
-    with open(lab.store.ours / "ensure.lock", "ab+") as turn:
+    with open(lab.store.layout.folder / "ensure.lock", "ab+") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)  # somebody is at it, and it takes its time
         told = []
         asking = threading.Thread(target=lambda: told.append(lab.jobs.record("one").state), daemon=True)

@@ -20,7 +20,7 @@ from ..deployment.web_processes import as_running, few_connections, log_file
 from ..errors import Misconfigured
 from ..lab import lab
 from ..settings import ROOT, Settings
-from ..store import presence
+from ..store import web_side
 from . import systemd, terminal
 from .instruments import not_safe, say_mistake
 
@@ -65,7 +65,7 @@ def settings_(stdin: bool, port: int | None) -> None:
             raise Misconfigured(f"In {name} stands a line break: a setting has one line.")
     at = own_address(as_running(settings)).rstrip("/")
     numbers = {"HOST": settings.host, "PORT": str(settings.port), "STOP_SECONDS": f"{settings.stop_seconds:g}"}
-    for name, value in {**values, **numbers, "AT": at, "DEPLOYMENT": presence.deployment(settings.jobs_folder)}.items():
+    for name, value in {**values, **numbers, "AT": at, "DEPLOYMENT": web_side.deployment(settings.jobs_folder)}.items():
         click.echo(f"{name}={value}")
 
 

@@ -17,6 +17,7 @@ from ..deployment.web_processes import as_running
 from ..model import contract
 from ..model.parameter import Parameter, text_of
 from ..model.service import Service
+from ..model.span import span
 from . import terminal
 from .instruments import say_mistake
 from .jobs import as_json
@@ -181,7 +182,7 @@ def _show(service: Service, address: str) -> None:
     if service.doc:
         click.echo(f"  {service.doc.splitlines()[0]}")
     rules = [("may run", service.limit), ("may stall", service.stall)]
-    rules_in_words = [f"{rule} {terminal.span(seconds)}" for rule, seconds in rules if seconds is not None]
+    rules_in_words = [f"{rule} {span(seconds)}" for rule, seconds in rules if seconds is not None]
     if service.at_once is not None:
         rules_in_words.append(f"{service.at_once} at a time")
     click.echo(f"  rules      {', '.join(rules_in_words) or 'no limit of time'}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import time
@@ -16,12 +15,13 @@ from typing import Any, NoReturn
 from .. import settings as settings_module
 from ..catalogue import catalogue
 from ..errors import Misconfigured
+from ..layout import Layout
 from ..settings import ROOT, Settings
-from ..store import presence, supervisor_client
+from ..store import supervisor_client, web_side
 from ..store.files import open_ours
 from ..store.folder import Folder
 from ..supervisor import webside
-from ..system.process import lock_holder
+from ..system import flock, record_lock
 from . import address, listening, web_processes
 from .errors import DeploymentError
 
@@ -81,7 +81,7 @@ class Deployment:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._ours = Folder(settings.jobs_folder).ours
+        self._layout = Layout(settings.jobs_folder)
 
     def start(self, wait: float) -> Started:
         """Start or replace web side and supervisor; running jobs go on. The new web side listens before the old ends.
@@ -148,9 +148,9 @@ class Deployment:
         with self._one_at_a_time(anyhow=True):
             running = web_processes.find(settings)
             supervisor = supervisor_client.alive(settings)
-            worker = lock_holder(self._ours / "worker.lock")
+            worker = record_lock.holder(self._layout.worker_lock)
             with contextlib.suppress(OSError):  # a disk that takes nothing keeps nothing running
-                presence.expect_no_web(self._ours)
+                web_side.expect_none(self._layout)
             settled = worker is not None or supervisor_client.stop(settings, wait)  # a worker's jobs are the worker's
             web_processes.end(web_processes.find(settings))
         left = leftovers(settings) if worker is None and settled else Leftovers()
@@ -164,7 +164,7 @@ class Deployment:
             Misconfigured: it can't listen where it did.
         """
         with self._one_at_a_time():
-            expected = presence.expected_web(self._ours)
+            expected = web_side.expected(self._layout)
             if expected is None or not expected.gone:
                 return
             os.environ.update(expected.environment)  # its settings, which it was started with
@@ -201,7 +201,7 @@ class Deployment:
             reason = getattr(error, "reason", error)  # urllib's wrapping says nothing
             why = getattr(reason, "strerror", None) or reason
             raise TimeoutError(f"The web side does not answer at {url}: {why}.") from error
-        if answer.get("deployment") != presence.deployment(settings.jobs_folder):
+        if answer.get("deployment") != web_side.deployment(settings.jobs_folder):
             raise TimeoutError(f"No web side of this deployment runs: another one answers at {url}.")
         if answer.get("status") != "ok" and supervisor:
             raise TimeoutError(f"The web side answers, but: {answer.get('status')}.")
@@ -229,9 +229,9 @@ class Deployment:
         with contextlib.ExitStack() as held:
             try:
                 supervisor_client.may_be_written(self.settings)
-                fd = open_ours(self._ours / "start.lock", os.O_RDWR)
+                fd = open_ours(self._layout.start_lock, os.O_RDWR)
                 held.callback(os.close, fd)
-                fcntl.flock(fd, fcntl.LOCK_EX)
+                flock.lock(fd)
             except (OSError, Misconfigured) as error:
                 cause = error.__cause__ if isinstance(error, Misconfigured) else error
                 if not anyhow or isinstance(cause, PermissionError):
@@ -241,10 +241,9 @@ class Deployment:
 
 def revive_if_gone(settings: Settings) -> None:
     """With no supervisor there, have a process start the web side again that is gone. Raises OSError."""
-    ours = Folder(settings.jobs_folder).ours
-    expected = presence.expected_web(ours)
+    expected = web_side.expected(Layout(settings.jobs_folder))
     if expected is not None and expected.gone and supervisor_client.alive(settings) is None:
-        webside.revive(settings, ours)
+        webside.revive(settings)
 
 
 def clear_stopped(settings: Settings, wait: float = LEAVE_SECONDS) -> None:
@@ -262,7 +261,7 @@ def clear_stopped(settings: Settings, wait: float = LEAVE_SECONDS) -> None:
                     " Call stop to wait for it, then start again."
                 )
             time.sleep(0.05)  # it is settling its jobs; its lock can't be awaited without taking it
-    (settings.jobs_folder / ".labwaiter" / "stopped").unlink(missing_ok=True)
+    Layout(settings.jobs_folder).stopped.unlink(missing_ok=True)
 
 
 def leftovers(settings: Settings) -> Leftovers:

@@ -22,10 +22,10 @@ from pathlib import Path
 
 from ..catalogue import catalogue
 from ..errors import Misconfigured
-from ..settings import ROOT, TABLE, Settings
-from ..store import presence, supervisor_client
+from ..layout import Layout
+from ..settings import HANDED_ON, ROOT, Settings
+from ..store import supervisor_client, web_side
 from ..store.files import open_log
-from ..store.names import OURS
 from ..system import process
 from ..system.process import Identity, gone, identify, kill, marked
 from .address import get, own_address, resolved
@@ -44,7 +44,7 @@ KILL_AFTER = 12  # s a worker has to finish its calls: longer than the longest, 
 
 def log_file(settings: Settings) -> Path:
     """Where the web side writes."""
-    return settings.jobs_folder / OURS / "web.log"
+    return Layout(settings.jobs_folder).web_log
 
 
 def connections() -> int:
@@ -104,7 +104,7 @@ def as_running(settings: Settings) -> Settings:
             environ = dict(pair.partition("=")[::2] for pair in pairs)
             return dataclasses.replace(settings, host=environ["HOST"], port=int(environ["PORT"]))
     with contextlib.suppress(OSError):
-        if expected := presence.expected_web(settings.jobs_folder / OURS):
+        if expected := web_side.expected(Layout(settings.jobs_folder)):
             return dataclasses.replace(settings, host=expected.host, port=expected.port)
     with contextlib.suppress(Misconfigured, TimeoutError):
         return resolved(settings)
@@ -162,11 +162,9 @@ def _expect(settings: Settings, main_pid: int) -> None:
     main = identify(main_pid)
     if main is None:
         return
-    # a secret stays where it is: in the file env, or with whoever calls the next command
-    names = {"LABWAITER_ENV", *(setting.name for setting in TABLE)} - {"REDIS_URL", "REDIS_SECRET"}
-    environ = {name: os.environ[name] for name in names if name in os.environ}
-    expected = presence.WebSide(main, settings.host, settings.port, settings.web_concurrency, environ)
-    presence.expect_web(settings.jobs_folder / OURS, expected)
+    environ = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
+    expected = web_side.WebSide(main, settings.host, settings.port, settings.web_concurrency, environ)
+    web_side.expect(Layout(settings.jobs_folder), expected)
 
 
 def end(identities: list[Identity], wait: float = KILL_AFTER + 2) -> None:
