@@ -17,6 +17,7 @@ from lab import SAMPLES, Lab, eventually, wait_gone
 from labwaiter.catalogue import catalogue
 from labwaiter.errors import Unavailable
 from labwaiter.model.record import INTERRUPTED, Record, Request, State, StoredState
+from labwaiter.settings import ROOT
 from labwaiter.store import supervisor_client
 from labwaiter.store.codec import dump
 from labwaiter.system.process import identify
@@ -199,6 +200,30 @@ def test_a_supervisor_replaced_by_new_code_leaves_running_jobs_alone(lab: Lab) -
     (lab.folder("one") / "go").touch()
     assert lab.ended("one").state is State.COMPLETED
     wait_gone(nursery)  # it left with its last job
+
+
+STOPPED_AT_THE_LAST_MOMENT = """
+import os, signal, sys
+from pathlib import Path
+from labwaiter.supervisor.single_instance import SingleInstance
+
+instance = SingleInstance(Path(sys.argv[1]))
+os.execve = lambda *_: sys.exit("it began anew")
+os.kill(os.getpid(), signal.SIGHUP)
+assert instance.signals_told() == {signal.SIGHUP}
+os.kill(os.getpid(), signal.SIGTERM)
+instance.exec_anew()
+os.kill(os.getpid(), signal.SIGINT)  # it hears as before
+assert os.read(instance.signals, 10) == bytes([signal.SIGTERM, signal.SIGINT])
+assert instance.signals_told() == {signal.SIGTERM, signal.SIGINT}
+"""
+
+
+def test_a_stop_that_comes_while_the_supervisor_is_being_replaced_is_heard(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "app")}
+    command = [sys.executable, "-c", STOPPED_AT_THE_LAST_MOMENT, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_changed_service_code_is_what_the_next_job_runs(lab: Lab) -> None:

@@ -138,7 +138,7 @@ class Supervisor:
             for kept in (self.keeper.running_jobs, self.keeper.unwritten, self.keeper.unsettled, self.forking):
                 kept.clear()
             return
-        if signal.SIGHUP in self.single_instance.told:
+        if self.single_instance.told:
             self._on_signals()
         self.keeper.check(now)
         with self.keeper.waited_out("a look at the executions"):

@@ -10,7 +10,6 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from ..layout import Layout
 from ..store import supervisor_client
@@ -84,13 +83,18 @@ class SingleInstance:
         signal.set_wakeup_fd(self._asleep, warn_on_full_buffer=False)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
 
-    def exec_anew(self) -> NoReturn:
+    def exec_anew(self) -> None:
         """Become the supervisor that the code on the disk and the settings are now, with the lock held throughout.
+
+        Returns only where this one was told to stop before it could: that is still to be heard.
 
         Raises:
             OSError: that can't be now; this one goes on.
         """
         signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
+        if self.told & {signal.SIGTERM, signal.SIGINT}:  # what comes from now on waits for the next one, this doesn't
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
+            return
         signal.set_wakeup_fd(-1)
         os.set_inheritable(self.lock, True)
         with contextlib.suppress(OSError, ValueError):  # the next one raises it itself, and knows what jobs shall have

@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from threading import Thread
+from typing import Any, TypeVar
 
 APP = os.fspath(Path(__file__).resolve().parents[2])  # app/: the path's place where labwaiter is found
 SET_ASIDE = "LABWAITER_SET_ASIDE"  # in the environment of our own processes: what is not for them, as JSON
@@ -83,6 +84,18 @@ def once_there_is(begin: Callable[[], T]) -> T:
                 raise
         time.sleep(pause)
         pause = min(LONGEST_PAUSE, 2 * pause)
+
+
+def start_thread(target: Callable[..., Any], *args: Any, name: str | None = None, daemon: bool = False) -> Thread:
+    """A thread that calls `target`, as soon as there is one for it."""
+
+    def begin() -> Thread:
+        # each try has an object of its own: with Python 3.15 one whose start failed can't be started any more
+        thread = Thread(target=target, args=args, name=name, daemon=daemon)
+        thread.start()
+        return thread
+
+    return once_there_is(begin)
 
 
 def _stat(pid: int) -> list[str]:
