@@ -15,6 +15,7 @@ from ..errors import Misconfigured
 from ..lab import lab
 from ..settings import ROOT, Settings
 from ..store import supervisor_client
+from ..system.backoff import Backoff
 from . import listening, web_processes
 from .deployment import Leftovers, Stopped, clear_stopped, leftovers
 from .errors import DeploymentError
@@ -111,8 +112,7 @@ class _Part:
 
     def __init__(self, name: str, spawn: Callable[[], subprocess.Popen[bytes]], tell: Callable[[str], None]) -> None:
         self._name, self._spawn, self._tell = name, spawn, tell
-        self._pause = 0.0
-        self._due = 0.0  # monotonic s
+        self._backoff = Backoff(0.1, LONGEST_PAUSE, step=0.1)  # counted on the monotonic clock
         self._began = 0.0
         self._tries: float = 0  # that failed
         self._process: subprocess.Popen[bytes] | None = None
@@ -125,8 +125,10 @@ class _Part:
         """
         now = time.monotonic()
         if self._process is not None and self._process.poll() is not None:
-            self._pause = min(LONGEST_PAUSE, self._pause * 2 + 0.1) if now - self._began < 5 else 0.0
-            self._due = now + self._pause
+            if now - self._began < 5:
+                self._backoff.failed(now)
+            else:
+                self._backoff.succeeded()
             if now - self._began > STEADY:
                 self._tries = -math.inf
             elif self._process.returncode:  # 0: another supervisor has the folder, and may leave
@@ -138,8 +140,8 @@ class _Part:
             self._tell(f"{self._name} ended with {self._process.returncode}; it is started again")
             self._process = None
         if self._process is None:
-            if now < self._due:
-                return self._due - now
+            if not self._backoff.is_due(now):
+                return self._backoff.due - now
             self._process, self._began = self._spawn(), now
         return None
 
