@@ -13,7 +13,6 @@ from .. import settings as settings_module
 from ..errors import Misconfigured
 from ..fleet import open_jobs
 from ..lab import lab
-from ..model.record import Record, State
 from ..settings import Settings
 from . import terminal
 from .fleet import fleet_settings
@@ -161,14 +160,6 @@ def _unqueued(settings: Settings, names: tuple[str, ...], yes: bool) -> list[str
     if names:
         raise Misconfigured("Machines are named where there are many: REDIS_URL is not set (docs/machines.md).")
     verbs = open_jobs(settings)
-
-    def waits(record: Record) -> bool:
-        return record.state is State.QUEUED
-
-    waiting = [record.request.service_id for record in verbs.list() if waits(record)]
+    waiting = verbs.queued()
     _ask(len(waiting), yes)
-    # from the end: what is freed at the front would begin meanwhile
-    for service_id in reversed(waiting):
-        if waits(verbs.record(service_id)):
-            verbs.abort(None, service_id)
-    return [one for one in waiting if verbs.record(one).started is None]
+    return verbs.abort_queued(waiting)

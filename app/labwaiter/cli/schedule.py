@@ -35,16 +35,16 @@ def schedule(list_: bool, json_: bool) -> None:
     from ..schedule.schedule import load
     from ..system.stop_signals import set_by_signals
 
-    found = load(settings.schedule, offered.whole())
+    schedules = load(settings.schedule, offered.whole())
     if list_ or json_:
         try:
-            rows = schedulers.standing(settings, jobs, found)
+            rows = schedulers.standing(settings, jobs, schedules)
         except FAULTS as error:
             raise Unavailable(f"Nothing is known of the last runs. {of(error).mend}") from error
         _show(rows, json_)
         return
     logging.basicConfig(format="%(asctime)s schedule[%(process)d] %(levelname)s %(message)s", level=logging.INFO)
-    scheduler = schedulers.Scheduler(settings, jobs, offered, found)
+    scheduler = schedulers.Scheduler(settings, jobs, offered, schedules)
     set_by_signals(scheduler.stopping)
     for row in scheduler.scheduled:
         click.echo(f"{row.name}: next at {terminal.moment(row.next.timestamp())}", err=True)

@@ -38,7 +38,7 @@ def is_this_machine(host: str) -> bool:
     if host.startswith(f"{name.partition('.')[0]}."):
         with contextlib.suppress(OSError, UnicodeError):
             return any(
-                is_this_machine(str(one[4][0])) for one in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+                is_this_machine(str(entry[4][0])) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
             )
         return False
     try:
@@ -53,7 +53,7 @@ def is_this_machine(host: str) -> bool:
         return trial.connect_ex((str(address), 9)) == 0 and trial.getsockname()[0] == str(address)
 
 
-def said(url: str) -> str:
+def mention(url: str) -> str:
     """ " through the proxy … (http_proxy)" where an address is called through one, without its password; else ""."""
     proxy = of(url)
     if not proxy:

@@ -1,6 +1,6 @@
 """Having the web side there again that `labwaiter start` has begun: granian gives up after two deaths of a worker.
 
-The standard library only, and nothing that waits: a process of its own starts it (`cli/revive.py`).
+The standard library only, and nothing that waits: a process of its own starts it (`labwaiter revive`).
 """
 
 from __future__ import annotations

@@ -9,12 +9,12 @@ import heapq
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from ..catalogue import importing
+from ..catalogue import catalogue, importing
 from ..errors import JobAborted, JobFailed, Misconfigured, ServiceIDInUse, Unavailable, UnknownServiceID
 from ..lab import lab
 from ..lab.lab import Lab
@@ -25,6 +25,7 @@ from ..model.service import Service, service_of
 from ..settings import Settings
 from ..store import messages, supervisor_client
 from ..store.artifacts import LOOKED_AT_MAX
+from ..store.folder import Folder
 from ..store.local_store import LocalStore
 from ..store.names import folder_name
 from ..store.records import Records
@@ -57,6 +58,16 @@ def began_with(request: Request, service: Service | None = None) -> Service | No
     except (KeyError, TypeError, AttributeError):
         log.warning("the signature of an execution of %s is damaged", request.service)
         return service
+
+
+def signatures(settings: Settings, service: Service) -> Iterator[Service]:
+    """The service as it was when this machine's recorded executions of it were started, in no order."""
+    folder = Folder(settings.jobs_folder)
+    for name in folder.names():
+        with contextlib.suppress(ValueError, TypeError, KeyError, OSError):  # a damaged one tells nothing
+            request = folder.request(name)
+            if request is not None and request.service == service.name and (began := began_with(request, service)):
+                yield began
 
 
 def answered(verb: Callable[P, T]) -> Callable[P, T]:
@@ -228,6 +239,19 @@ class Jobs:
             return gone
         return self.records.abort(record, wait)
 
+    def queued(self) -> builtins.list[str]:
+        """The serviceIDs of the executions that wait to begin, oldest first."""
+        return [record.request.service_id for record in self.list() if record.state is State.QUEUED]
+
+    def abort_queued(self, service_ids: Iterable[str]) -> builtins.list[str]:
+        """Abort those of these executions that still wait to begin: the serviceIDs of those that never began."""
+        service_ids = [*service_ids]
+        # from the end: what is freed at the front would begin meanwhile
+        for service_id in reversed(service_ids):
+            if self.record(service_id).state is State.QUEUED:
+                self.abort(None, service_id)
+        return [service_id for service_id in service_ids if self.record(service_id).started is None]
+
     def wait(self, service_id: str, timeout: float) -> Record:
         """The record once the execution has ended, or as it is after `timeout` seconds.
 
@@ -333,6 +357,11 @@ class Jobs:
     def record(self, service_id: str) -> Record:
         """One execution. Raises UnknownServiceID."""
         return self._record(None, service_id)
+
+    def service_of(self, record: Record) -> Service | None:
+        """The service of an execution, as it was when that began or was offered last; None where nobody knows it."""
+        name = record.request.service
+        return began_with(record.request) or catalogue.of(self.settings).now(name).known(name)
 
     def view(self, service_id: str, service: Service | None = None) -> View:
         """All that a page shows of one execution. Raises UnknownServiceID."""
