@@ -29,8 +29,7 @@ yes_ = click.option("--yes", is_flag=True, help="Don't ask.")
 @contextlib.contextmanager
 def _reached() -> Iterator[None]:
     """A Redis that doesn't do what it is asked is told in a sentence; exit status 3."""
-    from ..fleet.lab_redis import FAULTS
-    from ..fleet.trouble import of
+    from ..fleet.trouble import FAULTS, of
 
     try:
         yield
@@ -76,7 +75,7 @@ def _clear(settings: Settings, store: LabRedis, force: bool, yes: bool) -> None:
         raise click.ClickException(f"Workers of this lab live ({', '.join(alive)}): stop them first, or say --force.")
     if not yes:
         click.confirm(f"Delete every key that begins with {settings.redis_prefix}: ?", abort=True)
-    count = machines.clear(store)
+    count = store.clear()
     click.echo(f"{count} keys are deleted. What runs re-appears when its machine tells of it.")
 
 
@@ -146,15 +145,15 @@ def _withdrawn(settings: Settings, names: tuple[str, ...], yes: bool) -> list[st
     from ..fleet.redis_store import RedisStore
 
     assert isinstance(verbs.records, RedisStore)
-    there = verbs.records
+    records = verbs.records
     with _reached():
-        known = [one.name for one in machines.states(there.store, lab.load(settings.lab))]
+        known = [one.name for one in machines.states(records.store, lab.load(settings.lab))]
         for name in names:
             if name not in known:
                 raise Misconfigured(f"There is no machine {terminal.plain(name, 60)}; there are: {', '.join(known)}.")
-        waiting = machines.waiting(there.store, names or known)
+        waiting = machines.waiting(records.store, names or known)
         _ask(len(waiting), yes)
-        return machines.withdraw(there, waiting)
+        return machines.withdraw(records, waiting)
 
 
 def _unqueued(settings: Settings, names: tuple[str, ...], yes: bool) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import logging
 import time
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from ..model.record import ENDED, Record, Request, State, View
 from ..model.service import Service
 from ..settings import Settings
 from ..system.watch import until
-from . import messages, presence, supervisor_client
+from . import messages, presence, records, supervisor_client
 from .artifacts import Artifacts
 from .folder import Folder
 from .leases import Leases
@@ -85,6 +86,11 @@ class LocalStore:
         """Derived from what lies in its folder."""
         return self._look.record(name)
 
+    def look(self, name: str) -> records.Look:
+        """What lies in its folder."""
+        record = self.record(name)
+        return records.Look(record, functools.partial(self.view, record))
+
     def view(self, record: Record, service: Service | None) -> View:
         """All that a page shows of it."""
         return self._look.view(record, service)
@@ -110,9 +116,9 @@ class LocalStore:
                 if left_out is not None:
                     left_out.append(name)
 
-    def polled(self, name: str) -> None:
-        """Touch its mark."""
-        self.folder.polled(name)
+    def polled(self, record: Record) -> None:
+        """Its mark tells when it was last asked for."""
+        self.folder.polled(record.name)
 
     def told(self, name: str) -> float | None:
         """Since the mark was set."""
