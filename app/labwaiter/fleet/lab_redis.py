@@ -313,25 +313,23 @@ class LabRedis:
 
     def beat(self, beat: Beat) -> Beat | None:
         key = self._key("machine", beat.machine)
+        fields = {
+            "seen": beat.seen,
+            "run": beat.run,
+            "id": beat.id,
+            "host": beat.host,
+            "version": beat.version,
+            "offers": json.dumps(beat.offers),
+            "active": beat.active,
+            "waiting": beat.waiting,
+            "lab": beat.lab,
+            "state": beat.state,
+            "clock": beat.clock,
+            "secret": beat.secret,
+        }
         with self.connection.pipeline() as transaction:
             transaction.hgetall(key)
-            transaction.hset(
-                key,
-                mapping={
-                    "seen": beat.seen,
-                    "run": beat.run,
-                    "id": beat.id,
-                    "host": beat.host,
-                    "version": beat.version,
-                    "offers": json.dumps(beat.offers),
-                    "active": beat.active,
-                    "waiting": beat.waiting,
-                    "lab": beat.lab,
-                    "state": beat.state,
-                    "clock": beat.clock,
-                    "secret": beat.secret,
-                },
-            )
+            transaction.hset(key, mapping={name: value for name, value in fields.items() if value is not None})
             transaction.sadd(self._key("machines"), beat.machine)
             return _beat(beat.machine, transaction.execute()[0])
 

@@ -155,9 +155,11 @@ def of(error: BaseException) -> Trouble:
         return NO_ADDRESS
     if isinstance(error, redis.TimeoutError | TimeoutError):
         return SILENT
-    away = f"Redis can't be reached ({type(error).__name__})"
-    how = "does it run, and is REDIS_URL right (redis:// without TLS, rediss:// with it)?"
-    return Trouble("answer", "can't be reached", f"{away}: {how}")
+    mend = (
+        f"Redis can't be reached ({type(error).__name__}): does it run, and is REDIS_URL right (redis:// without TLS,"
+        " rediss:// with it)?"
+    )
+    return Trouble("answer", "can't be reached", mend)
 
 
 def hangs(error: BaseException) -> bool:

@@ -38,9 +38,9 @@ class Worker:
         Raises:
             Misconfigured: lab.toml knows no such machine, or another worker of it runs here.
         """
-        whole = load_lab(settings.lab)
-        if settings.machine not in whole.machines:
-            known = ", ".join(whole.machines) or "none"
+        lab = load_lab(settings.lab)
+        if settings.machine not in lab.machines:
+            known = ", ".join(lab.machines) or "none"
             raise Misconfigured(
                 f"lab.toml has no machine {settings.machine}; there are: {known}. MACHINE says which this one is."
             )
@@ -54,12 +54,12 @@ class Worker:
         # a runner knows no secret of the lab: the links that it tells are made with this
         write_whole(self.local.folder.ours / "links.key", link_key(self.store.seals), durable=True, mode=0o600)
         self.concurrency = concurrency or settings.max_running + settings.max_queued
-        machine = whole.machines[settings.machine]
-        offered = catalogue.of(settings)
-        offered.now()
+        machine = lab.machines[settings.machine]
+        services_kept = catalogue.of(settings)
+        services_kept.now()
 
         def offers() -> list[str]:
-            services = offered.now(wait=0.0).services  # what is being imported is told at the next beat
+            services = services_kept.now(wait=0.0).services  # what is being imported is told at the next beat
             return [name for name in services if machine.services is None or name in machine.services]
 
         self.publisher = Publisher(settings, self.store, self.local, offers)
