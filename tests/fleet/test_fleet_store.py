@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hmac
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +125,25 @@ def test_an_order_is_recorded_and_queued_once(between: InMemory | InRedis) -> No
     assert store.active("north") == {"one", "second"} and store.count_active("north") == 2
     assert store.untaken("north") == ["one", "second"] and store.untaken("south") == ["elsewhere"]
     assert store.started() == [(1003.0, "one"), (1006.0, "second"), (1009.0, "elsewhere")]
+
+
+def test_orders_and_calls_have_the_form_that_releases_before_write_and_read() -> None:
+    seals = Seals("lab", SECRET)
+    request = Request("ä one", "Echo", {"text": 'a "b"', "n": 1.5}, files=("f",), created=3.25, signature={"a": [1]})
+    made = Order.make(seals, "one", "north", request, codec.dump(request), {"f": "lab:file:one:0"})
+    said = {"machine": "north", "request": asdict(request), "files": {"f": "lab:file:one:0"}}
+    text = json.dumps(said, separators=(",", ":"))
+    signature = hmac.new(SECRET.encode(), f"lab\0order\0{text}".encode(), "sha256").hexdigest()
+    assert made.sealed == json.dumps([text, signature])
+    call = calls.NumberedCall("read", calls.ReadFile("one", "f", 1, 2), "n", 1.5, 2.5, "lab:reply:0")
+    fields = {"do": "read", "name": "one", "file": "f", "offset": 1, "count": 2}
+    assert json.loads(call.text) == fields | {"reply": "lab:reply:0", "number": "n", "at": 1.5, "until": 2.5}
+    assert calls.NumberedCall.read(json.loads(call.text)) == call
+    assert calls.NumberedCall.read({"do": "new", "reply": "r"}) == calls.NumberedCall(
+        "new", None, None, None, None, "r"
+    )
+    assert calls.Refusal("why", "Unavailable").fields.keys() >= {"refused", "side"}
+    assert calls.Aborted(True).fields == {"gone": True}
 
 
 def test_its_machine_reads_what_was_ordered(between: InMemory | InRedis) -> None:
