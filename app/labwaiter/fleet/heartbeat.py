@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..settings import Settings
-from ..store import presence
+from ..store import web_side
 from ..store.files import read_record, write_whole
 from ..store.local_store import LocalStore
 from ..system.process import boot_id
@@ -41,7 +41,7 @@ class Heartbeat:
         self.drains = False
         self.offset = 0.0  # s: Redis' clock minus ours
         self._run_id = os.urandom(8).hex()
-        self._machine_id = machine_id(local.folder.ours)
+        self._machine_id = machine_id(local.folder.layout.machine_id)
         self._beat_at = 0.0  # monotonic s
         self._master: tuple[str, int] | None = None
         self._has_beaten = False
@@ -104,7 +104,7 @@ class Heartbeat:
         )
 
     def hear(self, published: Collection[str]) -> None:
-        """Hand on that executions were asked for, and that there are faces to ask: what `presence` needs.
+        """Hand on that executions were asked for, and that there are faces to ask: what `silence_watch` needs.
 
         Args:
             published: those that this machine tells of.
@@ -112,14 +112,13 @@ class Heartbeat:
         news = self.store.news(self.store.machine)
         for name in news.polled & set(published):
             self.local.folder.polled(name)
-        if news.face_age is not None and news.face_age < presence.FRESH:  # silence counts while there is a face to ask
+        if news.face_age is not None and news.face_age < web_side.FRESH:  # silence counts while there is a face to ask
             with contextlib.suppress(OSError):
                 self.local.signed()
 
 
-def machine_id(ours: Path) -> str:
+def machine_id(file: Path) -> str:
     """What tells two machines of one name apart: kept in the jobs folder; where that was copied, by their kernels."""
-    file = ours / "machine.id"
     number = read_record(file, 1000)
     if not number:
         number = os.urandom(16).hex().encode()

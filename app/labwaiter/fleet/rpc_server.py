@@ -47,7 +47,7 @@ class RpcServer:
 
     def __init__(self, store: FleetStore, local: LocalStore, publisher: Publisher) -> None:
         self.store, self.local, self.publisher = store, local, publisher
-        self._used = Used(local.folder.ours / "errands.used")
+        self._used = Used(local.folder.layout.used_errands)
         self._stop = threading.Event()
         self._room = threading.Semaphore(AT_ONCE)
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="call")

@@ -20,11 +20,11 @@ from ..fleet import trouble
 from ..fleet.fleet_store import ScheduleNote
 from ..fleet.lab_redis import LabRedis
 from ..fleet.trouble import FAULTS
+from ..layout import Layout
 from ..model.caller import Caller
 from ..model.record import Record
 from ..settings import Settings
 from ..store.files import read_bounded, read_record, write_whole
-from ..store.names import OURS
 from ..verbs import Jobs
 from . import times
 from .schedule import Schedule
@@ -78,7 +78,7 @@ class Notes:
 
     def __init__(self, settings: Settings) -> None:
         self.store = LabRedis(settings) if settings.redis_url else None
-        self._file = settings.jobs_folder / OURS / "schedules.json"
+        self._file = Layout(settings.jobs_folder).schedules
 
     def read(self, name: str) -> ScheduleNote:
         """Of one schedule. Raises what Redis raises."""
