@@ -152,13 +152,13 @@ def _machines(settings: Settings, store: LabRedis) -> Iterator[Finding]:
 
 def _keys(store: LabRedis) -> Finding:
     """Whether what lies under our prefix is ours."""
-    found: list[tuple[int, list[str]]] = []
-    if refusal(lambda: found.append(store.strange_keys())) is not None:
+    counts: list[tuple[int, list[str]]] = []
+    if refusal(lambda: counts.append(store.strange_keys())) is not None:
         sentence = (
             "This user may not list keys (SCAN), so it was not seen whether all under its prefix are labwaiter's."
         )
         return Finding("keys", "ok", sentence)
-    ((count, strange),) = found
+    ((count, strange),) = counts
     if strange:
         shown = ", ".join(key[:80] for key in strange[:3])
         sentence = (

@@ -109,12 +109,12 @@ class ScheduleNote:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """As it is kept."""
+        """As JSON; {} where there is nothing to say."""
         return {} if self == ScheduleNote() else {"skipped": self.skipped, "why": self.why, "at": self.at}
 
     @classmethod
     def of(cls, fields: Any) -> ScheduleNote:
-        """Of what is kept, which may be damaged."""
+        """Of such JSON; what is damaged says nothing."""
         try:
             return cls(int(fields.get("skipped", 0)), str(fields.get("why", "")), fields.get("at"))
         except (ValueError, TypeError, AttributeError):
@@ -131,7 +131,7 @@ class FleetStore(Protocol):
         """Whether it answers at all."""
 
     def now(self) -> float:
-        """Its clock."""
+        """The store's clock."""
 
     @property
     def fails_over(self) -> bool:
@@ -158,10 +158,10 @@ class FleetStore(Protocol):
         """The names of a machine's executions that have not ended."""
 
     def count_active(self, machine: str) -> int:
-        """How many these are."""
+        """How many executions of a machine have not ended."""
 
     def untaken(self, machine: str) -> list[str]:
-        """Those of them that it has yet to take."""
+        """The names of those whose order it has yet to take, sorted."""
 
     def seconds_told(self, name: str) -> float:
         """Seconds since somebody was first told of its bad end: 0.0 for the first one."""
@@ -178,10 +178,10 @@ class FleetStore(Protocol):
         """The place of an order in its machine's queue, from 1; None where it isn't in it."""
 
     def wish_abort(self, name: str) -> None:
-        """Note that a face wants it stopped."""
+        """Note that a face wants an execution stopped."""
 
     def abort_wished(self, name: str) -> bool:
-        """Whether one does."""
+        """Whether a face wants an execution stopped."""
 
     def withdraw(self, name: str, machine: str, view: bytes, keep_seconds: int, taken: bool = False) -> bool:
         """Take an order out of the queue, and publish its end with it; False where its machine was faster.
@@ -216,7 +216,7 @@ class FleetStore(Protocol):
         """What a machine last told of itself, and the clock now."""
 
     def machines(self) -> frozenset[str]:
-        """All that ever told of themselves."""
+        """The names of all machines that ever told of themselves."""
 
     def machine_entries(self, machines: Sequence[str]) -> tuple[list[MachineEntry], float]:
         """How each of these is, and the clock now."""
@@ -241,13 +241,13 @@ class FleetStore(Protocol):
         """Leave a call for a machine."""
 
     def take_back_call(self, machine: str, sealed: str) -> bool:
-        """Take it away again; False where the machine has taken it."""
+        """Take a call away again; False where the machine has taken it."""
 
     def next_call(self, machine: str, wait: float) -> bytes | None:
         """The oldest call for a machine, taken away; None if none comes in `wait` s."""
 
     def post_answer(self, reply_box: str, parts: Sequence[bytes]) -> None:
-        """Leave an answer."""
+        """Leave the answer to a call, in parts."""
 
     def next_part(self, reply_box: str, wait: float) -> bytes | None:
         """The next part of an answer; None if none comes in `wait` s."""
@@ -258,21 +258,21 @@ class FleetStore(Protocol):
         """Where a file of this content lies that an execution is given."""
 
     def put_file(self, name: str, content: bytes) -> str:
-        """Put it there."""
+        """Put a file where `file_key` says, for a week at most: that key."""
 
     def get_file(self, key: str) -> bytes | None:
-        """Its content; None where there is none."""
+        """The content of a file; None where there is none."""
 
     def drop_files(self, keys: Iterable[str]) -> None:
-        """They are not needed any more."""
+        """Delete files that an execution has by now."""
 
     # -- schedules ----------------------------------------------------------------------------
 
     def schedule_note(self, schedule: str) -> ScheduleNote:
-        """What was noted of a schedule."""
+        """What was noted of a schedule last."""
 
     def note_schedule(self, schedule: str, note: ScheduleNote) -> None:
-        """Note it."""
+        """Replace what was noted of a schedule."""
 
     def clear(self) -> int:
         """Delete all that this lab has, and nothing else: how many keys those were."""

@@ -264,10 +264,10 @@ class InMemoryFleetStore:
         }
         if not change.same_picture:
             fields["picture"] = change.picture
-        there = shared.executions.setdefault(change.name, {})
-        there.update(fields)
-        for name in [name for name, value in there.items() if value is None]:
-            del there[name]
+        execution = shared.executions.setdefault(change.name, {})
+        execution.update(fields)
+        for name in [name for name, value in execution.items() if value is None]:
+            del execution[name]
         shared.created[change.name] = change.created
         (shared.active[machine].add if change.active else shared.active[machine].discard)(change.name)
         shared.ended[change.name] += change.settled

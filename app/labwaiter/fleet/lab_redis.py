@@ -181,11 +181,11 @@ class LabRedis:
     def untaken(self, machine: str) -> list[str]:
         names, untaken = sorted(self.active(machine)), []
         for start in range(0, len(names), BATCH):
-            some = names[start : start + BATCH]
+            chunk = names[start : start + BATCH]
             with self.connection.pipeline(transaction=False) as batch:
-                for name in some:
+                for name in chunk:
                     batch.hexists(self._key("job", name), "view")
-                untaken += [name for name, taken in zip(some, batch.execute(), strict=True) if not taken]
+                untaken += [name for name, taken in zip(chunk, batch.execute(), strict=True) if not taken]
         return untaken
 
     def seconds_told(self, name: str) -> float:
@@ -399,14 +399,14 @@ class LabRedis:
     def next_part(self, reply_box: str, wait: float) -> bytes | None:
         # a blocking wait is no longer than the time-out of a connection allows
         while True:
-            some = min(wait, 1.0)
+            turn = min(wait, 1.0)
             try:
-                item = self.connection.blpop([reply_box], timeout=max(some, 0.01))
+                item = self.connection.blpop([reply_box], timeout=max(turn, 0.01))
             except redis.TimeoutError:
                 item = None
             if item is not None:
                 return bytes(item[1])
-            wait -= some
+            wait -= turn
             if wait <= 0:
                 return None
 
