@@ -142,6 +142,7 @@ def test_orders_and_calls_have_the_form_that_releases_before_write_and_read() ->
     assert calls.NumberedCall.read({"do": "new", "reply": "r"}) == calls.NumberedCall(
         "new", None, None, None, None, "r"
     )
+    assert calls.NumberedCall.read({"do": "read", "name": "one", "reply": "r"}).call is None  # it can be answered
     assert calls.Refusal("why", "Unavailable").fields.keys() >= {"refused", "side"}
     assert calls.Aborted(True).fields == {"gone": True}
 

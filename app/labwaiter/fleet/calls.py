@@ -5,6 +5,7 @@ Machines of several releases understand each other: what is not known is passed 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from dataclasses import dataclass
@@ -198,7 +199,7 @@ class NumberedCall:
     """A call on its way, asked for once."""
 
     do: str
-    call: Call[Any] | None  # None: this release knows none of this name
+    call: Call[Any] | None  # None: this release does not know it
     number: str | None  # random
     at: float | None  # when it was asked for, by the store's clock; None as the number: of a release before 0.5
     until: float | None  # after which it may not be done; None: it stays
@@ -216,9 +217,10 @@ class NumberedCall:
         """Of such JSON. Raises KeyError, TypeError or ValueError for what is none."""
         do, number, at, until = str(fields.get("do")), fields.get("number"), fields.get("at"), fields.get("until")
         kind, call = KINDS.get(do), None
-        if kind is not None:
-            types = {field.name: int if field.type == "int" else str for field in dataclasses.fields(kind)}
-            call = kind(**{name: as_type(fields[name]) for name, as_type in types.items()})
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # another release's, which means another thing by it
+            if kind is not None:
+                types = {field.name: int if field.type == "int" else str for field in dataclasses.fields(kind)}
+                call = kind(**{name: as_type(fields[name]) for name, as_type in types.items()})
         return cls(
             do,
             call,
