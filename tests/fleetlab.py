@@ -192,10 +192,10 @@ class FleetLab(Lab):
                 local = self.local.view(self.local.record(name), None)
             except ServiceError:
                 return True
-            there = self.jobs.records.look(name)
-            if there is None or there.view is None:
+            there = self.jobs.records.find(name)
+            if there is None or there.published is None:
                 return False
-            told = replace(there.view, picture=there.picture, own_page=there.page, now=local.now)
+            told = replace(there.published, picture=there.picture, own_page=there.page, now=local.now)
             return sizeless(told) == sizeless(local)
 
         if self.machine.process is not None and self.machine.process.poll() is None:
