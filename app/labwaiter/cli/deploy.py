@@ -20,7 +20,7 @@ from .. import __version__
 from .. import settings as settings_module
 from ..catalogue import catalogue
 from ..errors import Misconfigured
-from ..lab import lab
+from ..lab import labfile
 from ..settings import ROOT, Settings
 from ..store import presence, supervisor_client
 from ..store.files import open_ours
@@ -151,7 +151,7 @@ def start(
         "port": settings.port,
         "wsdl": wsdl,
         "broken": {name: one.reason for name, one in offered.broken.items()},
-        "lab": lab.mistake(settings.lab),
+        "lab": labfile.mistake(settings.lab),
         "jobs": str(settings.jobs_folder),
         "logs": str(web.log_file(settings).parent),
     }

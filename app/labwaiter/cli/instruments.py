@@ -14,7 +14,7 @@ import click
 
 from .. import settings as settings_module
 from ..errors import Misconfigured, UnknownInstrument
-from ..lab import lab, simulation
+from ..lab import labfile, simulation
 from ..lab.lab import Entry, Lab
 from ..model.record import ENDED
 from ..settings import Settings
@@ -34,12 +34,12 @@ def instruments() -> None:
 
 def _all() -> tuple[Settings, Lab, Leases]:
     settings = settings_module.load()
-    return settings, lab.load(settings.lab).on(settings.machine), Leases(settings.jobs_folder)
+    return settings, labfile.load(settings.lab).on(settings.machine), Leases(settings.jobs_folder)
 
 
 def say_mistake(settings: Settings) -> None:
     """Say on stderr what is wrong with lab.toml, if something is: in the very words of `instruments list`."""
-    if wrong := lab.mistake(settings.lab):
+    if wrong := labfile.mistake(settings.lab):
         click.echo(f"{wrong} Until that is mended, no service can be started that takes an instrument.", err=True)
 
 

@@ -12,7 +12,7 @@ import click
 from .. import settings as settings_module
 from ..errors import Misconfigured
 from ..fleet import open_jobs
-from ..lab import lab
+from ..lab import labfile
 from ..model.record import Record, State
 from ..settings import Settings
 from . import terminal
@@ -71,7 +71,7 @@ def init_db(clear: bool, force: bool, yes: bool, json_: bool) -> None:
 def _clear(settings: Settings, store: LabRedis, force: bool, yes: bool) -> None:
     from ..fleet import machines
 
-    alive = [one.name for one in machines.states(store, lab.load(settings.lab)) if one.alive]
+    alive = [one.name for one in machines.states(store, labfile.load(settings.lab)) if one.alive]
     if alive and not force:
         raise click.ClickException(f"Workers of this lab live ({', '.join(alive)}): stop them first, or say --force.")
     if not yes:
@@ -93,7 +93,7 @@ def workers(json_: bool) -> None:
     from ..fleet.lab_redis import LabRedis
 
     with _reached():
-        found = machines.states(LabRedis(settings), lab.load(settings.lab), lab_digest(settings.lab))
+        found = machines.states(LabRedis(settings), labfile.load(settings.lab), lab_digest(settings.lab))
     if json_:
         terminal.as_json([vars(one) | {"offers": list(one.offers)} for one in found])
     elif not found:
@@ -148,7 +148,7 @@ def _withdrawn(settings: Settings, names: tuple[str, ...], yes: bool) -> list[st
     assert isinstance(verbs.records, RedisStore)
     there = verbs.records
     with _reached():
-        known = [one.name for one in machines.states(there.store, lab.load(settings.lab))]
+        known = [one.name for one in machines.states(there.store, labfile.load(settings.lab))]
         for name in names:
             if name not in known:
                 raise Misconfigured(f"There is no machine {terminal.plain(name, 60)}; there are: {', '.join(known)}.")

@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from ..errors import Misconfigured
-from ..lab import lab
+from ..lab import labfile
 from ..settings import ROOT, Settings
 from ..store import presence, supervisor_client
 from . import web
@@ -123,7 +123,7 @@ def up(only: str | None, host: str | None, port: int | None) -> None:
 
 def _safe_seconds(settings: Settings) -> float:
     """How long (s) making an instrument of lab.toml safe may take; 0 where nothing real is plugged in."""
-    found = lab.Kept(settings.lab).now()
+    found = labfile.Kept(settings.lab).now()
     return found.safe_seconds(name for name, one in found.entries.items() if one.real) if found else 0.0
 
 
@@ -212,7 +212,7 @@ def health(only: str | None) -> None:
         raise TimeoutError(f"No web side of this deployment runs: another one answers at {web.own_address(settings)}.")
     if told.get("status") != "ok" and only != "web":
         raise TimeoutError(f"The web side answers, but: {told.get('status')}.")
-    runs = "runs" if lab.mistake(settings.lab) else "works"
+    runs = "runs" if labfile.mistake(settings.lab) else "works"
     names = ", ".join(told.get("services", [])) or "none"
     click.echo(f"labwaiter {told.get('version')} {runs} at {web.address(settings)}; its services: {names}.")
     say_mistake(settings)

@@ -11,7 +11,7 @@ from typing import Any
 import redis
 
 from ..errors import Misconfigured
-from ..lab.lab import load as load_lab
+from ..lab.labfile import load as load_lab
 from ..settings import Settings
 from . import trouble
 from .heartbeat import lab_digest

@@ -13,7 +13,7 @@ from dataclasses import replace
 import redis
 
 from ..errors import InvalidParameter, Misconfigured, TooManyJobs, Unavailable, UnknownServiceID
-from ..lab import lab
+from ..lab import labfile
 from ..model.record import Record, Request, View, derive
 from ..model.service import Service
 from ..settings import Settings
@@ -237,7 +237,7 @@ class RedisStore:
 
     def _machine(self, name: str, request: Request) -> str:
         try:
-            return machine_for(lab.load(self.settings.lab), name, request)
+            return machine_for(labfile.load(self.settings.lab), name, request)
         except Misconfigured as error:
             log.exception("%s", error)
             raise Unavailable("This deployment's lab.toml has a mistake; tell the administrator.") from error

@@ -21,7 +21,7 @@ from rq.worker import SimpleWorker
 
 from ..catalogue import catalogue
 from ..errors import Misconfigured, ServiceError
-from ..lab.lab import load as load_lab
+from ..lab.labfile import load as load_lab
 from ..model.record import Request
 from ..settings import Settings
 from ..store import codec, supervisor_client

@@ -116,18 +116,18 @@ class Line:
         if number is None and isinstance(error.__context__, (OSError, termios.error)):
             number = error.__context__.args[0]  # termios.error is no OSError, but is made like one
         self._note(f"-- can't be opened: {error}")
-        where = f"{self.name}: its port"
+        port = f"{self.name}: its port"
         if number == errno.ENOENT:
-            return NotOpened(f"{where} is not there: is it plugged in and switched on?")
+            return NotOpened(f"{port} is not there: is it plugged in and switched on?")
         if number in (errno.EACCES, errno.EPERM):
-            return NotOpened(f"{where} may not be opened: add this user to the group {_group(self.url)}.")
+            return NotOpened(f"{port} may not be opened: add this user to the group {_group(self.url)}.")
         if number in (errno.EBUSY, errno.EAGAIN):
-            return Busy(f"{where} is used by another program{_users(self.url)}.")
+            return Busy(f"{port} is used by another program{_users(self.url)}.")
         if number == errno.ENOTTY:
-            return NotOpened(f"{where} is no serial line: is it the right one?")
+            return NotOpened(f"{port} is no serial line: is it the right one?")
         if isinstance(error, ValueError):
-            return NotOpened(f"{where} can't be opened with the settings that lab.toml gives it: {error}.")
-        return NotOpened(f"{where} can't be opened: {os.strerror(number) if isinstance(number, int) else error}.")
+            return NotOpened(f"{port} can't be opened with the settings that lab.toml gives it: {error}.")
+        return NotOpened(f"{port} can't be opened: {os.strerror(number) if isinstance(number, int) else error}.")
 
     def close(self) -> None:
         """Give it up."""
@@ -164,8 +164,8 @@ class Line:
         until = time.monotonic() + timeout
         while True:
             self._check()
-            line, found, rest = self._buffer.partition(terminator)
-            if found:
+            line, end, rest = self._buffer.partition(terminator)
+            if end:
                 self._buffer = rest
                 self._note("< " + _shown(line))
                 return line
@@ -196,8 +196,8 @@ class Line:
             waiting = port.in_waiting
             if not waiting and seconds <= 0:
                 return b""
-            got: bytes = port.read(max(1, waiting))  # waits SLICE; to set that anew costs rfc2217:// a negotiation
-            return got
+            data: bytes = port.read(max(1, waiting))  # waits SLICE; to set that anew costs rfc2217:// a negotiation
+            return data
         except (OSError, serial.SerialException, TypeError) as error:  # TypeError: closed under a read
             raise self._lost(error) from error
 
@@ -241,13 +241,13 @@ class Line:
 def open_port(url: str, settings: dict[str, Any]) -> Any:
     """A port of pyserial's, open, with its time-outs and the levels of DTR and RTS. Raises what pyserial raises."""
     settings = dict(settings)
-    levels = {which: settings.pop(which, None) for which in ("dtr", "rts")}
+    levels = {signal: settings.pop(signal, None) for signal in ("dtr", "rts")}
     if not url.startswith("rfc2217://"):  # it knows no time-out for writing, but its socket has one of 5 s
         settings.setdefault("write_timeout", 2.0)
     port = serial.serial_for_url(url, do_not_open=True, **settings)
-    for which, level in levels.items():
+    for signal, level in levels.items():
         if level is not None:
-            setattr(port, which, level)
+            setattr(port, signal, level)
     with contextlib.suppress(ValueError, AttributeError, NotImplementedError):
         port.exclusive = True
     port.open()
@@ -258,7 +258,7 @@ def hold(url: str, name: str) -> list[int]:
     """The machine-wide locks of a device: descriptors that hold it until they are closed. Raises Busy."""
     held: list[int] = []
     try:
-        for part in sorted(device.parts(_found(url), resolve=True)):
+        for part in sorted(device.parts(_resolved(url), resolve=True)):
             held.append(_lock(part))
     except BlockingIOError as error:
         release(held)
@@ -291,7 +291,7 @@ def _lock(part: device.Part) -> int:
     return lock
 
 
-def _found(url: str) -> str:
+def _resolved(url: str) -> str:
     """The port itself, where pyserial looks for it by what it is."""
     if not url.startswith("hwgrep://"):
         return url
@@ -306,14 +306,14 @@ def _users(url: str) -> str:
     wanted = os.path.realpath(url)
     if not wanted.startswith("/dev/"):
         return ""
-    found = []
+    users = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if any(os.readlink(fd) == wanted for fd in (process / "fd").iterdir()):
                 itself = int(process.name) == os.getpid()
                 comm = "this very program" if itself else (process / "comm").read_text().strip()
-                found.append(f"{comm} (process {process.name})")
-    return ": " + ", ".join(found) if found else ""
+                users.append(f"{comm} (process {process.name})")
+    return ": " + ", ".join(users) if users else ""
 
 
 def _group(path: str) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from .. import settings
 from ..errors import Misconfigured
-from ..lab import lab
+from ..lab import labfile
 from ..lab.lab import Entry, Lab, resolve
 from ..system.process import once_there_is
 from .line import InstrumentError, WrongDevice
@@ -134,7 +134,7 @@ def main() -> None:
     jobs = None if alone else found.jobs_folder
     whole, wrong = Lab({}), ""
     try:
-        whole = lab.load(found.lab)
+        whole = labfile.load(found.lab)
     except Misconfigured as error:
         wrong = f"nobody knows how it is made safe: {error}"
     turn = threading.Lock()

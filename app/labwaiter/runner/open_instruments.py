@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import JobFailed, Misconfigured
-from ..lab import lab
+from ..lab import labfile
 from ..model.parameter import Parameter
 from ..settings import Settings
 from ..store.leases import Leases
@@ -42,7 +42,7 @@ class OpenInstruments:
         from ..instruments.line import NotOpened
         from ..instruments.opening import Opened  # pyserial is imported where it is needed
 
-        whole = lab.load(self._settings.lab)
+        whole = labfile.load(self._settings.lab)
         found = dict(inputs)
         for parameter in parameters:
             name = inputs[parameter.name]

@@ -1,4 +1,4 @@
-"""Having the simulated lab there (`simlab`): started, looked at, begun again, ended.
+"""Having the simulated lab there (`process`): started, looked at, begun again, ended.
 
 The standard library only, and nothing that waits: whether it lives is asked of its lock.
 """
@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 from ..errors import Misconfigured
-from ..lab import lab, simulation
+from ..lab import labfile, simulation
 from ..settings import Settings
 from ..store import supervisor_client
 from ..system.process import MARKER, NO_MARK, Identity, identify, lives, open_pidfd
@@ -35,22 +35,22 @@ class Simulated:
         self._begun: Identity | None = None  # the one that we have begun
         self._not_before = 0.0  # boot clock, s
         self._wait = 0.0
-        self._there = False
+        self._was_alive = False
 
     def look(self, now: float) -> None:
         """Begin one if lab.toml lists simulated instruments and none lives (`now`: boot clock, s)."""
         if not self._is_wanted():
             return
         if simulation.alive(self._settings.jobs_folder) is not None:
-            self._there = True
+            self._was_alive = True
             if now > self._not_before + STEADY:
                 self._wait = 0.0
             return
         if now < self._not_before or (self._begun is not None and lives(self._begun)):
             return
-        if self._there:
+        if self._was_alive:
             log.warning("the simulated lab is gone; it is begun again, and its devices are as when switched on")
-        self._there = False
+        self._was_alive = False
         self._not_before = now + self._wait
         self._wait = min(LONGEST_WAIT, self._wait * 2 or 0.5)
         self._begin()
@@ -63,7 +63,7 @@ class Simulated:
             try:
                 self._wanted = any(
                     entry.simulated
-                    for entry in lab.load(self._settings.lab).on(self._settings.machine).entries.values()
+                    for entry in labfile.load(self._settings.lab).on(self._settings.machine).entries.values()
                 )
             except Misconfigured as error:
                 log.warning("%s", error)
@@ -87,8 +87,8 @@ class Simulated:
     def end(self) -> None:
         """End it, whoever has begun it: the deployment stops on purpose."""
         pid = simulation.alive(self._settings.jobs_folder)
-        for who in {identify(pid) if pid else None, self._begun} - {None}:
-            fd = open_pidfd(who) if who else None
+        for process in {identify(pid) if pid else None, self._begun} - {None}:
+            fd = open_pidfd(process) if process else None
             if fd is None:
                 continue
             try:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ..errors import Unavailable, UnknownServiceID
-from ..lab import lab
+from ..lab import labfile
 from ..model.record import ACTIVE, ENDED, Holder, Record, Silence, State, StoredState, View, derive
 from ..model.service import Service
 from ..settings import Settings
@@ -37,7 +37,7 @@ class Look:
 
     def __init__(self, settings: Settings, folder: Folder, artifacts: Artifacts) -> None:
         self.settings, self.folder, self.artifacts = settings, folder, artifacts
-        self._lab, self._leases = lab.Kept(settings.lab), Leases(settings.jobs_folder)
+        self._lab, self._leases = labfile.Kept(settings.lab), Leases(settings.jobs_folder)
         self._not_before = 0.0  # monotonic s
 
     def record(self, name: str, brief: bool = False) -> Record:

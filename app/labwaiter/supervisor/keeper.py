@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from ..lab.lab import Kept
+from ..lab.labfile import Kept
 from ..model.record import End, State, StoredState, move, settle, unbegun
 from ..store.folder import Folder, ran
 from ..store.leases import Held, Leases

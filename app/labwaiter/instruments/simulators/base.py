@@ -48,8 +48,8 @@ class Simulator:
         """Bytes come in."""
         self._in += data
         while True:
-            line, found, rest = self._in.partition(self.terminator)
-            if not found:
+            line, end, rest = self._in.partition(self.terminator)
+            if not end:
                 return
             self._in = rest
             self.line(line.decode("utf-8", "replace").strip())
@@ -102,15 +102,15 @@ class Simulator:
             data = bytes(self.random.randrange(33, 127) for _ in range(12)) + b"\r\n"
         self._out.append((self.clock + (self.lateness if "late" in self.moods else 0.0), data))
 
-    def note(self, what: str) -> None:
+    def note(self, event: str) -> None:
         """Write down what happened to it."""
-        self.happened.append((time.time(), what))
+        self.happened.append((time.time(), event))
         del self.happened[:-REMEMBERED]
         if self._file is None:
             return
         with contextlib.suppress(OSError):  # a full disk is nothing to a device
             with open(self._file, "a", encoding="utf-8") as out:
-                out.write(json.dumps([time.time(), what], ensure_ascii=False) + "\n")
+                out.write(json.dumps([time.time(), event], ensure_ascii=False) + "\n")
                 size = out.tell()
             if size > RECORD_MAX:
                 os.replace(self._file, f"{self._file}.1")

@@ -52,10 +52,10 @@ class Serial(SerialBase):  # type: ignore[misc]
         from . import KINDS
 
         try:
-            what = simulation.read(self.portstr)
+            simulated = simulation.read(self.portstr)
         except ValueError as error:
             raise SerialException(str(error)) from None
-        self.simulator = KINDS[what.kind](**what.options)  # alone it has no relay board: no fan turns
+        self.simulator = KINDS[simulated.kind](**simulated.options)  # alone it has no relay board: no fan turns
         self._then, self._ready = time.monotonic(), b""
         self.is_open = True
 
