@@ -26,8 +26,8 @@ from ..store import presence, supervisor_client
 from ..store.files import open_ours
 from ..store.folder import Folder
 from ..system.process import lock_holder
+from ..verbs.instruments import Instruments
 from . import systemd, terminal, web
-from .instruments import not_safe, say_mistake
 
 ELSEWHERE = (
     "SUPERVISOR=elsewhere: whoever starts the supervisor (a container, systemd) starts and stops this deployment."
@@ -145,7 +145,7 @@ def start(
     if trial and "Waiter" in offered.services:
         _try(settings)
     wsdl = {name: web.address(settings, name) + "?wsdl" for name in offered.services}
-    say_mistake(settings)
+    terminal.warn(Instruments(settings).mistake())
     told = {
         "version": __version__,
         "port": settings.port,
@@ -204,8 +204,8 @@ def stop(wait: float, by_systemd: bool) -> None:
             " twice to stop what runs; or systemctl stop labwaiter-worker), then call stop again."
         )
     if not settled:
-        for sentence in not_safe(settings):
-            click.echo(sentence, err=True)
+        for holding in Instruments(settings).not_safe():
+            click.echo(terminal.not_safe(holding), err=True)
         raise click.ClickException(
             f"The web side has ended, but not every job has within {wait:g} s; the supervisor stays at it."
             " Call stop again to wait for it; supervisor.log tells more."
@@ -218,8 +218,8 @@ def stop(wait: float, by_systemd: bool) -> None:
         click.echo(why, err=True)
     else:
         click.echo("labwaiter has stopped; every job is settled." if running or alive else "Nothing was running.")
-    for sentence in not_safe(settings):
-        click.echo(sentence, err=True)
+    for holding in Instruments(settings).not_safe():
+        click.echo(terminal.not_safe(holding), err=True)
 
 
 def unsettled(settings: Settings) -> str:

@@ -18,8 +18,8 @@ from ..model.record import Record, View
 from ..model.service import Service
 from ..store import supervisor_client
 from ..verbs import Jobs
+from ..verbs.instruments import Instruments
 from . import terminal, web
-from .instruments import say_mistake
 from .jobs import EXIT_OF, as_json
 
 LOOK_EVERY = 0.5  # s
@@ -46,7 +46,7 @@ def run(service_name: str, inputs: tuple[str, ...], service_id: str | None, json
     try:
         at = settings.public_url + settings.context_root if settings.public_url else web.link_address(settings)
         if any(one.kind == "instrument" for one in service.inputs):
-            say_mistake(settings)
+            terminal.warn(Instruments(settings).mistake())
         verbs.start(service, service_id, given, caller=replace(SHELL, public_url=at))
         if not json_:
             click.echo(f"Started {service.name} as {terminal.plain(service_id)}", err=True)

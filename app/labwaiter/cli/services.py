@@ -17,8 +17,8 @@ from ..catalogue import catalogue
 from ..model import contract
 from ..model.parameter import Parameter, text_of
 from ..model.service import Service
+from ..verbs.instruments import Instruments
 from . import terminal, web
-from .instruments import say_mistake
 from .jobs import as_json
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def services(json_: bool) -> None:
     settings = web.as_running(settings_module.load())
     offered = catalogue.of(settings).whole()
     addresses = {name: web.address(settings, name) for name in offered.services}
-    say_mistake(settings)
+    terminal.warn(Instruments(settings).mistake())
     if json_:
         found: dict[str, Any] = {name: _data(one, addresses[name]) for name, one in offered.services.items()}
         broken = {name: {"file": b.file.name, "broken": b.reason} for name, b in offered.broken.items()}
@@ -93,7 +93,7 @@ def check(file: Path, json_: bool) -> None:
     if not ours:
         click.echo("\nNote: it doesn't lie in the services folder, so this deployment doesn't offer it.")
     if any(p.kind == "instrument" for one in offered for p in one.inputs):
-        say_mistake(settings)
+        terminal.warn(Instruments(settings).mistake())
     sys.exit(refused)
 
 

@@ -21,9 +21,9 @@ from ..errors import Misconfigured
 from ..lab import labfile
 from ..settings import ROOT, Settings
 from ..store import presence, supervisor_client
-from . import web
+from ..verbs.instruments import Instruments
+from . import terminal, web
 from .deploy import PORT, chosen, clear_stopped, unsettled
-from .instruments import not_safe, say_mistake
 
 STEADY = 30.0  # s: what has once lived so long can do its work here
 MOST_TRIES = 5  # of what never has
@@ -178,8 +178,8 @@ def _stop(settings: Settings, only: str | None) -> int:
     if only != "web":
         if settled and (why := unsettled(settings)):
             print(why, file=sys.stderr, flush=True)
-        for sentence in not_safe(settings):
-            print(sentence, file=sys.stderr, flush=True)
+        for holding in Instruments(settings).not_safe():
+            print(terminal.not_safe(holding), file=sys.stderr, flush=True)
     return 0 if settled else 1
 
 
@@ -215,4 +215,4 @@ def health(only: str | None) -> None:
     runs = "runs" if labfile.mistake(settings.lab) else "works"
     names = ", ".join(told.get("services", [])) or "none"
     click.echo(f"labwaiter {told.get('version')} {runs} at {web.address(settings)}; its services: {names}.")
-    say_mistake(settings)
+    terminal.warn(Instruments(settings).mistake())
