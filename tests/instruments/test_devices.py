@@ -12,7 +12,8 @@ import pytest
 from benchlab import Plugged
 from lab import Lab, eventually
 from labwaiter.errors import UnknownInstrument
-from labwaiter.instruments.line import Busy, hold, release
+from labwaiter.instruments.errors import Busy
+from labwaiter.instruments.holding import hold, release
 from labwaiter.instruments.simulators import Smu
 from labwaiter.instruments.simulators.host import Host
 from labwaiter.lab import device, labfile

@@ -22,7 +22,7 @@ import serial
 
 from benchlab import DRIVERS, energised, leases
 from lab import PATIENCE, SAMPLES, Lab, eventually, gone, wait_gone
-from labwaiter.instruments.line import Lost
+from labwaiter.instruments.errors import Lost
 from labwaiter.instruments.opening import Opened
 from labwaiter.instruments.simulators import KINDS, Simulator
 from labwaiter.instruments.simulators.base import RECORD_MAX

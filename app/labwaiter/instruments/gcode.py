@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from .line import NotOpened
+from .errors import NotOpened
 
 MOVES, ARCS = {"G0", "G1"}, {"G2", "G3"}
 HEATS = {"M104": "hotend", "M109": "hotend", "M140": "bed", "M190": "bed", "M141": "chamber", "M191": "chamber"}

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
-from .line import Garbled, InstrumentError, Line, Lost, Silent, WrongDevice
+from .errors import Garbled, InstrumentError, Lost, Silent, WrongDevice
+from .line import Line
 from .quantity import Quantity, clean
 
 T = TypeVar("T")

@@ -1,17 +1,10 @@
-"""A serial line: every read and write ends in time, one holder per device, and a transcript of what was said.
-
-pyserial 3.5: any of its URLs is a port. Its `exclusive` is a flock on the device's own file, which a plain
-open() passes and socket:// has not; so there is a lock of ours besides, one per real device of
-this machine, whoever opens it and under whatever name. It ends with its process.
-"""
+"""A serial line at any of pyserial's URLs: every read and write ends in time, and a transcript has what was said."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import grp
-import hashlib
 import os
 import termios
 import time
@@ -21,51 +14,14 @@ from typing import Any
 
 import serial
 
-from ..errors import JobFailed
-from ..lab import device
+from .errors import Busy, Garbled, Lost, NotOpened, Silent
+from .holding import hold, release, users
 
 SLICE = 0.05  # s: how often a wait looks whether it is to stop
 LINE_MAX = 65536  # bytes: a longer one is garbage
 TRANSCRIPT_MAX = 1_000_000  # bytes
 if "labwaiter.instruments.simulators" not in serial.protocol_handler_packages:
     serial.protocol_handler_packages.append("labwaiter.instruments.simulators")  # sim://, whoever opens a line
-LOCKS = Path("/var/lock") if os.access("/var/lock", os.W_OK) else Path("/tmp")
-
-
-class InstrumentError(JobFailed):
-    """An instrument didn't do what it should; the message names it and says what was expected."""
-
-
-class Silent(InstrumentError):
-    """Nothing came in time, or not all of it."""
-
-
-class Garbled(InstrumentError):
-    """What came is no answer to what was asked."""
-
-
-class Overflow(Garbled):
-    """It says that the value is out of its range: SCPI's 9.9E37, INF."""
-
-
-class NotANumber(Garbled):
-    """It says that it has no value: SCPI's 9.91E37, NAN."""
-
-
-class WrongDevice(InstrumentError):
-    """Another device answers than the driver is for."""
-
-
-class Lost(InstrumentError):
-    """The line is gone: unplugged, closed by the other side, no such port."""
-
-
-class NotOpened(Lost):
-    """Its line can't be opened, for the reason that is told; so nothing was said to it."""
-
-
-class Busy(NotOpened):
-    """Somebody else has the device."""
 
 
 class Line:
@@ -122,7 +78,7 @@ class Line:
         if number in (errno.EACCES, errno.EPERM):
             return NotOpened(f"{port} may not be opened: add this user to the group {_group(self.url)}.")
         if number in (errno.EBUSY, errno.EAGAIN):
-            return Busy(f"{port} is used by another program{_users(self.url)}.")
+            return Busy(f"{port} is used by another program{users(self.url)}.")
         if number == errno.ENOTTY:
             return NotOpened(f"{port} is no serial line: is it the right one?")
         if isinstance(error, ValueError):
@@ -252,68 +208,6 @@ def open_port(url: str, settings: dict[str, Any]) -> Any:
         port.exclusive = True
     port.open()
     return port
-
-
-def hold(url: str, name: str) -> list[int]:
-    """The machine-wide locks of a device: descriptors that hold it until they are closed. Raises Busy."""
-    held: list[int] = []
-    try:
-        for part in sorted(device.parts(_resolved(url), resolve=True)):
-            held.append(_lock(part))
-    except BlockingIOError as error:
-        release(held)
-        raise Busy(
-            f"{name}: its device is held by another execution, or by another deployment on this machine{_users(url)}."
-        ) from error
-    except BaseException:
-        release(held)
-        raise
-    return held
-
-
-def release(held: list[int]) -> None:
-    """Give up what `hold` gave."""
-    while held:
-        os.close(held.pop())
-
-
-def _lock(part: device.Part) -> int:
-    path = LOCKS / f"labwaiter-{hashlib.sha256(part.name.encode()).hexdigest()[:16]}.lock"
-    flags = os.O_CLOEXEC | os.O_NOFOLLOW  # anybody may make files in that folder
-    with contextlib.suppress(PermissionError):  # of another user's making: reading is enough for a lock
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666))
-    lock = os.open(path, os.O_RDONLY | flags)
-    try:
-        fcntl.flock(lock, (fcntl.LOCK_SH if part.shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BaseException:
-        os.close(lock)
-        raise
-    return lock
-
-
-def _resolved(url: str) -> str:
-    """The port itself, where pyserial looks for it by what it is."""
-    if not url.startswith("hwgrep://"):
-        return url
-    from serial.tools.list_ports import grep
-
-    ports = [port.device for port in grep(url.removeprefix("hwgrep://").partition("&")[0])]
-    return ports[0] if len(ports) == 1 else url
-
-
-def _users(url: str) -> str:
-    """Who has a device open, as far as this user may know it: ": screen (process 4711)"."""
-    wanted = os.path.realpath(url)
-    if not wanted.startswith("/dev/"):
-        return ""
-    users = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if any(os.readlink(fd) == wanted for fd in (process / "fd").iterdir()):
-                itself = int(process.name) == os.getpid()
-                comm = "this very program" if itself else (process / "comm").read_text().strip()
-                users.append(f"{comm} (process {process.name})")
-    return ": " + ", ".join(users) if users else ""
 
 
 def _group(path: str) -> str:

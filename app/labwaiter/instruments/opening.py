@@ -13,8 +13,10 @@ from typing import Any
 from ..lab import simulation
 from ..lab.lab import ITSELF, NOTHING_TO_DO, Entry, resolve
 from ..system.watch import until
+from .errors import InstrumentError, NotOpened, Silent
+from .holding import hold, release
 from .instrument import Instrument
-from .line import InstrumentError, NotOpened, Silent, hold, open_port, release
+from .line import open_port
 
 SERVED_WITHIN = 10.0  # s that the simulated lab may take to serve an instrument
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from .line import Garbled, InstrumentError, NotANumber, Overflow
+from .errors import Garbled, InstrumentError, NotANumber, Overflow
 
 if TYPE_CHECKING:
     from .instrument import Instrument

@@ -27,7 +27,7 @@ from ..errors import Misconfigured
 from ..lab import labfile
 from ..lab.lab import Entry, Lab, resolve
 from ..system.process import once_there_is
-from .line import InstrumentError, WrongDevice
+from .errors import InstrumentError, WrongDevice
 from .opening import Opened
 
 PAUSE = 0.5  # s between two tries

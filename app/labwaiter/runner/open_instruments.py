@@ -39,7 +39,7 @@ class OpenInstruments:
         """
         if not parameters:
             return inputs
-        from ..instruments.line import NotOpened
+        from ..instruments.errors import NotOpened
         from ..instruments.opening import Opened  # pyserial is imported where it is needed
 
         whole = labfile.load(self._settings.lab)

@@ -25,9 +25,9 @@ from functools import reduce
 from operator import xor
 from typing import Any
 
+from ..errors import InstrumentError, Lost, NotOpened, Silent, WrongDevice
 from ..gcode import Machine
 from ..instrument import Instrument
-from ..line import InstrumentError, Lost, NotOpened, Silent, WrongDevice
 from ..quantity import Reading, clean
 
 _TEMPERATURES = re.compile(r"(?<![A-Z@])(T\d*|B|C):\s*(-?\d+(?:\.\d+)?)\s*/\s*(-?\d+(?:\.\d+)?)")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..errors import Garbled, InstrumentError, Lost
 from ..instrument import Instrument
-from ..line import Garbled, InstrumentError, Lost
 
 
 class RelayBoard(Instrument):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 
+from ..errors import Garbled, InstrumentError, Silent, WrongDevice
 from ..instrument import Instrument
-from ..line import Garbled, InstrumentError, Silent, WrongDevice
 from ..quantity import Reading, clean
 
 FRESH = 1.5  # s: what came since the last look, if that was no longer ago, is new enough

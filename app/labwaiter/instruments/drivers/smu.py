@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..errors import InstrumentError, Lost
 from ..instrument import Instrument
-from ..line import InstrumentError, Lost
 from ..quantity import control, number, reading
 
 
