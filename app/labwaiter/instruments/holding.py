@@ -36,7 +36,7 @@ def hold(url: str, name: str) -> list[int]:
 
 
 def release(held: list[int]) -> None:
-    """Give up what `hold` gave."""
+    """Close the locks that `hold` gave."""
     while held:
         os.close(held.pop())
 

@@ -86,7 +86,7 @@ class Line:
         return NotOpened(f"{port} can't be opened: {os.strerror(number) if isinstance(number, int) else error}.")
 
     def close(self) -> None:
-        """Give it up."""
+        """Close the port and release the device; a closed line can be opened again."""
         if self._port is not None:
             self._note("-- closed")
             with contextlib.suppress(Exception):

@@ -148,7 +148,7 @@ class Opened:
         return self.device.confirmed_safe() if isinstance(self.device, Instrument) else bool(self.device.is_safe())
 
     def close(self) -> None:
-        """Give it up."""
+        """Close the device, whoever opened its port, and release it."""
         device = getattr(self, "device", None)
         for holder in (device, getattr(device, "adapter", None), self._port):  # pymeasure's have it on their adapter
             if callable(close := getattr(holder, "close", None)):

@@ -200,5 +200,5 @@ def control(
 
 
 def clean(text: str) -> str:
-    """What a device said, fit for a sentence."""
+    """A device's text on one line of a sentence: printable, at most 80 characters."""
     return "".join(letter if letter.isprintable() else "·" for letter in text.strip())[:80]

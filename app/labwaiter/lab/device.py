@@ -19,7 +19,7 @@ THIS_MACHINE = "this machine"
 
 
 class Part(NamedTuple):
-    """What a holder of a device has of it."""
+    """A piece of hardware that a port stands for: what its holder holds."""
 
     name: str  # one text for one thing, however it is spelt
     shared: bool = False  # others may have parts of it, too: of a USB adapter with several ports, the adapter

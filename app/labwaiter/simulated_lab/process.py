@@ -123,7 +123,7 @@ class SimulatedLab:
             return False
 
     def close(self) -> None:
-        """Pull out all, and be it no longer."""
+        """Unplug all and give up the lock, so that another can be it."""
         self._host.close()
         os.close(self._lock)
 

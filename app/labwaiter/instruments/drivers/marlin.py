@@ -427,7 +427,7 @@ class MarlinPrinter(Instrument):
     # -- asking -------------------------------------------------------------------------------
 
     def ask_temperatures(self) -> None:
-        """Have fresh temperatures."""
+        """Ask for all temperatures and targets, and wait for the answer. Raises Silent, WrongDevice."""
         self._targets = {}
         self._settle(3 * self.timeout)
 

@@ -45,7 +45,7 @@ class Simulator:
     # -- for a host ---------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
-        """Bytes come in."""
+        """Bytes come in; each whole line is obeyed."""
         self._in += data
         while True:
             line, end, rest = self._in.partition(self.terminator)
@@ -83,18 +83,18 @@ class Simulator:
     # -- for a kind ---------------------------------------------------------------------------
 
     def line(self, text: str) -> None:
-        """A line came in."""
+        """Obey a line, without its terminator."""
         raise NotImplementedError
 
     def tick(self, seconds: float) -> None:
-        """Time passed."""
+        """So many seconds of its time have passed."""
 
     def due(self) -> float:
         """Seconds of its time until it does something by itself; infinite for one that only answers."""
         return math.inf
 
     def say(self, text: str) -> None:
-        """Send a line."""
+        """Send a line to whoever has it open, as its moods let it."""
         if "silent" in self.moods:
             return
         data = (text + "\r\n").encode()

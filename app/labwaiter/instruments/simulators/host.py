@@ -61,7 +61,7 @@ class Host:
         return simulator
 
     def close(self) -> None:
-        """Pull out all."""
+        """Unplug all and end the thread."""
         self._over.set()
         os.write(self._wake, b"x")
         self._thread.join()
