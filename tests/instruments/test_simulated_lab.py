@@ -27,6 +27,7 @@ from labwaiter.instruments.opening import Opened
 from labwaiter.instruments.simulators import KINDS, Simulator
 from labwaiter.instruments.simulators.base import RECORD_MAX
 from labwaiter.lab import labfile, simulation
+from labwaiter.layout import Layout
 from labwaiter.model.record import State
 from labwaiter.store import supervisor_client
 
@@ -72,7 +73,7 @@ def one(deploy: Callable[..., Lab]) -> Lab:
 
 
 def port(lab: Lab, name: str) -> Path:
-    return simulation.folder(lab.settings.jobs_folder) / name
+    return Layout(lab.settings.jobs_folder).simulated / name
 
 
 def pid_of(lab: Lab) -> int:

@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from .. import settings as settings_module
-from ..lab import labfile, simulation
+from ..lab import labfile
+from ..layout import Layout
 from ..model.caller import SHELL
 from ..store.leases import Held
 from ..verbs.instruments import Holding, Instruments, InstrumentState
@@ -156,7 +157,7 @@ def simulate() -> None:
     except simulated_lab.Taken:
         click.echo("They are served already, by this deployment or another call:")
         for name in simulated:
-            click.echo(f"{name}: {simulation.folder(settings.jobs_folder) / name}")
+            click.echo(f"{name}: {Layout(settings.jobs_folder).simulated / name}")
 
 
 @click.command()

@@ -7,12 +7,12 @@ is a lock of ours besides, one per real device. It ends with its process.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 from pathlib import Path
 
 from ..lab.device import Part, parts
+from ..system import flock
 from .errors import Busy
 
 LOCKS = Path("/var/lock") if os.access("/var/lock", os.W_OK) else Path("/tmp")
@@ -48,7 +48,7 @@ def _lock(part: Part) -> int:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666))
     lock = os.open(path, os.O_RDONLY | flags)
     try:
-        fcntl.flock(lock, (fcntl.LOCK_SH if part.shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        flock.lock(lock, patience=0, shared=part.shared)
     except BaseException:
         os.close(lock)
         raise

@@ -26,7 +26,7 @@ from .. import settings
 from ..errors import Misconfigured
 from ..lab import labfile
 from ..lab.lab import Entry, Lab, resolve
-from ..system.process import once_there_is
+from ..system.process import start_thread
 from .errors import InstrumentError, WrongDevice
 from .opening import Opened
 
@@ -138,9 +138,7 @@ def _within(seconds: float, failure: str, work: Callable[[], Outcome]) -> Outcom
                 return
             time.sleep(PAUSE)
 
-    worker = threading.Thread(target=tries, daemon=True)
-    once_there_is(worker.start)
-    worker.join(seconds + LAST_TRY)
+    start_thread(tries, daemon=True).join(seconds + LAST_TRY)
     return outcomes[-1]
 
 
@@ -190,10 +188,7 @@ def main() -> None:
             ok, words = check(lab.entries[name], lab, jobs) if name in lab.entries else (False, gone)
             answer(name, ok=ok, words=words)
         return
-    names = [word for word in sys.argv[1:] if word not in options]
-    threads = [threading.Thread(target=be_safe, args=(name,)) for name in names]
-    for thread in threads:
-        once_there_is(thread.start)
+    threads = [start_thread(be_safe, word) for word in sys.argv[1:] if word not in options]
     for thread in threads:
         thread.join()
     os._exit(0)  # what hangs in a driver is not waited for

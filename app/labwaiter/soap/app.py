@@ -19,9 +19,7 @@ from ..model.caller import Caller
 from ..model.contract import SESSION_TOKEN, STATUS
 from ..model.service import Service
 from ..settings import Settings
-from ..store.names import folder_name
 from ..verbs import Jobs
-from ..verbs.jobs import began_with
 from . import faults, wsdl
 from .binding import Answers
 from .door import parse, read_body, service_id_in, spoken_namespace
@@ -187,12 +185,9 @@ class Soap:
     def of_execution(self, name: str, body: bytes) -> Endpoint | None:
         """By the signature of the execution that a call names; None where it names none of this service."""
         try:
-            request = self.jobs.records.request(folder_name(service_id_in(body)))
+            service = self.jobs.began_with(name, service_id_in(body))
         except ServiceError:
             return None
-        if request is None or request.service.lower() != name.lower():
-            return None
-        service = began_with(request)
         return self.other(service) if service is not None else None
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
