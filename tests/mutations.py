@@ -1,0 +1,249 @@
+"""Deliberate breaks of the engine, each with the test that fails of it: `.venv/bin/python tests/mutations.py [word …]`.
+
+Each is made in a copy of the repository below the temporary folder, where its test must pass before and fail with it.
+The words choose those whose names have one of them. docs/tests.md has the table; `--table` prints it. By hand, since
+it takes some minutes; a text that is no longer there to be replaced is told at once (`--check`: that alone).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = ("app", "tests", "toolkits", "test_client", "docs", "pyproject.toml", "lab.toml", "env")
+PATIENCE = ("PATIENCE = 90.0", "PATIENCE = 20.0")  # of the copy: what never comes is not waited for that long
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One break: in `file` below app/labwaiter, `text` becomes `instead`."""
+
+    name: str
+    file: str
+    text: str
+    instead: str
+    test: str  # below tests/
+
+
+MUTATIONS = (
+    Mutation(
+        "a lease is not written before the port is opened",
+        "runner/open_instruments.py",
+        "            self._note(name)  # it may",
+        "            # it may",
+        "instruments/test_endings.py::test_whatever_dies_with_it_every_instrument_is_safe[everything_dies]",
+    ),
+    Mutation(
+        "end.json may be written twice",
+        "store/folder.py",
+        "codec.dump(end), durable=True, exclusive=True)",
+        "codec.dump(end), durable=True)",
+        "core/test_records_on_disk.py::test_the_first_end_stands",
+    ),
+    Mutation(
+        "end.json is not on the disk when it is told",
+        "store/folder.py",
+        "codec.dump(end), durable=True, exclusive=True)",
+        "codec.dump(end), exclusive=True)",
+        "core/test_records_on_disk.py::test_an_end_is_on_the_disk_before_it_has_its_name",
+    ),
+    Mutation(
+        "the work of a job may begin twice",
+        "store/folder.py",
+        '/begun", os.O_WRONLY | os.O_EXCL)',
+        '/begun", os.O_WRONLY)',
+        "core/test_records_on_disk.py::test_work_begins_once",
+    ),
+    Mutation(
+        "a start whose name is taken counts as made",
+        "store/folder.py",
+        "ENOTDIR: the name is taken\n                return False",
+        "ENOTDIR: the name is taken\n                return True",
+        "core/test_records_on_disk.py::test_an_execution_is_claimed_once",
+    ),
+    Mutation(
+        "a job is adopted by its pid alone",
+        "system/process.py",
+        "    return identify(who.pid) == who\n",
+        "    return identify(who.pid) is not None\n",
+        "core/test_records_on_disk.py::test_a_pid_alone_is_nobody",
+    ),
+    Mutation(
+        "a limit is not looked at",
+        "supervisor/running_job.py",
+        "    if rules.limit is not None and started and",
+        "    if rules.limit is None and started and",
+        "core/test_who_is_next.py::test_who_is_stopped",
+    ),
+    Mutation(
+        "what the supervisor says wins over end.json",
+        "model/record.py",
+        "    if end is not None and end.outcome is not State.ABORTED:",
+        "    if end is not None and end.outcome is not State.ABORTED and stopping is None:",
+        "core/test_jobs_life.py::test_how_a_job_ended",
+    ),
+    Mutation(
+        "the mark of an abort is not seen",
+        "supervisor/aborts.py",
+        '            return name in self._names or self._store.marked(name, "abort")',
+        "            return name in self._names",
+        "stories/test_bad_ends.py::test_an_abort_ends_what_runs_and_is_told_first_by_its_page",
+    ),
+    Mutation(
+        "a stop is lost while the supervisor is replaced",
+        "supervisor/single_instance.py",
+        "        if self.told & {signal.SIGTERM, signal.SIGINT}:",
+        "        if False:",
+        "stories/test_anything_may_die.py::test_a_stop_that_comes_while_the_supervisor_is_being_replaced_is_heard",
+    ),
+    Mutation(
+        "a second supervisor serves the same folder",
+        "supervisor/single_instance.py",
+        '            raise Taken("Another supervisor serves this jobs folder already.") from error',
+        "            pass",
+        "stories/test_anything_may_die.py::test_of_two_supervisors_started_at_once_one_serves",
+    ),
+    Mutation(
+        "what a job left behind is not looked for",
+        "supervisor/guard.py",
+        "    if not to_make_safe:\n        return",
+        "    if True:\n        return",
+        "instruments/test_endings.py::test_whatever_dies_with_it_every_instrument_is_safe[everything_dies]",
+    ),
+    Mutation(
+        "an instrument that could not be made safe is free",
+        "supervisor/guard.py",
+        '            if report["safe"]:\n                leases.give_back',
+        "            if True:\n                leases.give_back",
+        "instruments/test_lost.py::test_a_printer_that_hears_and_says_nothing_is_stopped_and_not_called_safe",
+    ),
+    Mutation(
+        "a damaged lease is free",
+        "store/leases.py",
+        'return Lease(instrument, Held.UNSAFE, why="Its lease is damaged, so nobody knows what was with it.")',
+        "return None",
+        "instruments/test_leases.py::test_a_damaged_lease_is_unsafe_and_not_free",
+    ),
+    Mutation(
+        "a failure's page is not shown for 20 s",
+        "verbs/jobs.py",
+        "        return age is not None and not -1.0 <= age < TOLD_SECONDS",
+        "        return True",
+        "stories/test_bad_ends.py::test_a_failed_job_shows_its_page_for_20_seconds_then_its_fault",
+    ),
+    Mutation(
+        "a token is kept",
+        "verbs/jobs.py",
+        "            user=caller.user,",
+        "            user=caller.user or caller.token,",
+        "soap/test_contract.py::test_no_token_is_ever_kept",
+    ),
+    Mutation(
+        "UNCHANGED is said to another token",
+        "soap/operations.py",
+        '{service_id}{token}"',
+        '{service_id}"',
+        "soap/test_contract.py::test_a_service_that_asks_for_it_answers_unchanged_to_the_one_who_saw_that_page",
+    ),
+    Mutation(
+        "a DOCTYPE is accepted",
+        "soap/door.py",
+        "    if root.getroottree().docinfo.internalDTD is not None or root.getroottree().docinfo.doctype:",
+        "    if False:",
+        "soap/test_raw_requests.py::test_what_cannot_be_understood_is_a_client_fault",
+    ),
+    Mutation(
+        "a job's files are shown without their key",
+        "store/artifacts.py",
+        'return _plain(job) and hmac.compare_digest(self._key_of(job).encode(), key.encode("utf-8", "replace"))',
+        "return _plain(job)",
+        "web/test_files.py::test_without_the_key_nothing_is_told",
+    ),
+    Mutation(
+        "an order's signature is not looked at",
+        "fleet/lab_redis.py",
+        "            if not hmac.compare_digest(",
+        "            if False and not hmac.compare_digest(",
+        "fleet/test_faults.py::test_what_lands_in_redis_by_other_hands_starts_no_program",
+    ),
+    Mutation(
+        "a thread that could not start is started again",
+        "system/process.py",
+        "    return once_there_is(begin)",
+        "    thread = Thread(target=target, args=args, name=name, daemon=daemon)\n"
+        "    once_there_is(thread.start)\n    return thread",
+        "stories/test_want.py::test_a_thread_that_could_not_begin_is_another_one_at_the_next_try",
+    ),
+)
+
+
+def table() -> str:
+    """The breaks and their tests, as docs/tests.md has them."""
+    rows = [f"| {mutation.name} | `{mutation.test}` |" for mutation in MUTATIONS]
+    return "\n".join(["| break | the test that fails |", "| --- | --- |", *rows])
+
+
+def replaced(file: Path, text: str, instead: str) -> str:
+    """The file's text with the one place replaced. Raises ValueError where there are none or several."""
+    before = file.read_text()
+    if before.count(text) != 1:
+        raise ValueError(f"{file.name} has this {before.count(text)} times, not once: {text!r}")
+    return before.replace(text, instead)
+
+
+def passes(copy: Path, tests: list[str]) -> bool:
+    """Whether these tests pass in the copy."""
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *tests]
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"pytest could not run {tests}:\n{done.stdout}{done.stderr}")
+    return done.returncode == 0
+
+
+def main() -> None:
+    """Try those that are named, or all."""
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    chosen = [m for m in MUTATIONS if not words or any(word in m.name for word in words)]
+    if "--table" in sys.argv:
+        print(table())
+        return
+    for mutation in MUTATIONS:  # all are looked at, before any takes its time
+        replaced(ROOT / "app" / "labwaiter" / mutation.file, mutation.text, mutation.instead)
+    if table() not in (ROOT / "docs" / "tests.md").read_text():
+        raise SystemExit("docs/tests.md has another table: put what --table prints there.")
+    if "--check" in sys.argv:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "labwaiter"
+        copy.mkdir()
+        for name in COPIED:
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / name, copy)
+        lab = copy / "tests" / "lab.py"
+        lab.write_text(replaced(lab, *PATIENCE))
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # a file that changes within a second is not read from a cache
+        if not passes(copy, sorted({f"tests/{mutation.test}" for mutation in chosen})):
+            raise SystemExit("Without any break not all of their tests pass.")
+        missed = 0
+        for mutation in chosen:
+            file = copy / "app" / "labwaiter" / mutation.file
+            before = file.read_text()
+            file.write_text(replaced(file, mutation.text, mutation.instead))
+            caught = not passes(copy, [f"tests/{mutation.test}"])
+            file.write_text(before)
+            missed += not caught
+            print(f"{'caught' if caught else 'MISSED'}: {mutation.name}", flush=True)
+        if missed:
+            raise SystemExit(f"{missed} of {len(chosen)} were missed.")
+
+
+if __name__ == "__main__":
+    main()
