@@ -118,13 +118,8 @@ class Web:
     def close(self) -> None:
         """End it, and workers whose main process a test has killed."""
         self.process.terminate()
-<<<<<<< HEAD
         self.process.wait(PATIENCE)
-        for who in processes.processes(load(self.lab.face_environment)):
-=======
-        self.process.wait(20)
         for who in web_processes.find(load(self.lab.face_environment)):
->>>>>>> 4dd6cd14216d12d71a4bc999348d564dff6f18e0
             kill(who)
 
 

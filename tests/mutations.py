@@ -70,8 +70,8 @@ MUTATIONS = (
     Mutation(
         "a job is adopted by its pid alone",
         "system/process.py",
-        "    return identify(who.pid) == who\n",
-        "    return identify(who.pid) is not None\n",
+        "    return identify(process.pid) == process\n",
+        "    return identify(process.pid) is not None\n",
         "core/test_records_on_disk.py::test_a_pid_alone_is_nobody",
     ),
     Mutation(
@@ -98,15 +98,15 @@ MUTATIONS = (
     Mutation(
         "a stop is lost while the supervisor is replaced",
         "supervisor/single_instance.py",
-        "        if self.told & {signal.SIGTERM, signal.SIGINT}:",
+        "        if self._pending & {signal.SIGTERM, signal.SIGINT}:",
         "        if False:",
         "stories/test_anything_may_die.py::test_a_stop_that_comes_while_the_supervisor_is_being_replaced_is_heard",
     ),
     Mutation(
         "a second supervisor serves the same folder",
         "supervisor/single_instance.py",
-        '            raise Taken("Another supervisor serves this jobs folder already.") from error',
-        "            pass",
+        'raise Taken("Another supervisor serves this jobs folder already.")',
+        "pass",
         "stories/test_anything_may_die.py::test_of_two_supervisors_started_at_once_one_serves",
     ),
     Mutation(
@@ -167,7 +167,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an order's signature is not looked at",
-        "fleet/lab_redis.py",
+        "fleet/signing.py",
         "            if not hmac.compare_digest(",
         "            if False and not hmac.compare_digest(",
         "fleet/test_faults.py::test_what_lands_in_redis_by_other_hands_starts_no_program",
@@ -175,9 +175,9 @@ MUTATIONS = (
     Mutation(
         "a thread that could not start is started again",
         "system/process.py",
-        "    return once_there_is(begin)",
+        "    return when_possible(begin)",
         "    thread = Thread(target=target, args=args, name=name, daemon=daemon)\n"
-        "    once_there_is(thread.start)\n    return thread",
+        "    when_possible(thread.start)\n    return thread",
         "stories/test_want.py::test_a_thread_that_could_not_begin_is_another_one_at_the_next_try",
     ),
 )

@@ -92,10 +92,8 @@ class SingleInstance:
             OSError: that can't be now; this one goes on.
         """
         signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
-        if self._pending & {
-            signal.SIGTERM,
-            signal.SIGINT,
-        }:  # what comes from now on waits for the next one, this doesn't
+        # what comes from now on waits for the next one; what has come doesn't
+        if self._pending & {signal.SIGTERM, signal.SIGINT}:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
             return
         signal.set_wakeup_fd(-1)
