@@ -12,7 +12,7 @@ import click
 from .. import settings as settings_module
 from ..errors import Misconfigured
 from ..fleet import open_jobs
-from ..lab import lab
+from ..lab import labfile
 from ..settings import Settings
 from . import terminal
 from .fleet import fleet_settings
@@ -69,7 +69,7 @@ def init_db(clear: bool, force: bool, yes: bool, json_: bool) -> None:
 def _clear(settings: Settings, store: LabRedis, force: bool, yes: bool) -> None:
     from ..fleet import machines
 
-    alive = [machine.name for machine in machines.states(store, lab.load(settings.lab)) if machine.alive]
+    alive = [machine.name for machine in machines.states(store, labfile.load(settings.lab)) if machine.alive]
     if alive and not force:
         raise click.ClickException(f"Workers of this lab live ({', '.join(alive)}): stop them first, or say --force.")
     if not yes:
@@ -91,7 +91,7 @@ def workers(json_: bool) -> None:
     from ..fleet.lab_redis import LabRedis
 
     with _reached():
-        states = machines.states(LabRedis(settings), lab.load(settings.lab), lab_digest(settings.lab))
+        states = machines.states(LabRedis(settings), labfile.load(settings.lab), lab_digest(settings.lab))
     if json_:
         terminal.as_json([vars(machine) | {"offers": list(machine.offers)} for machine in states])
     elif not states:
@@ -153,7 +153,7 @@ def _withdrawn(settings: Settings, names: tuple[str, ...], yes: bool) -> list[st
     assert isinstance(verbs.records, RedisStore)
     records = verbs.records
     with _reached():
-        known = [machine.name for machine in machines.states(records.store, lab.load(settings.lab))]
+        known = [machine.name for machine in machines.states(records.store, labfile.load(settings.lab))]
         for name in names:
             if name not in known:
                 raise Misconfigured(f"There is no machine {terminal.plain(name, 60)}; there are: {', '.join(known)}.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import Misconfigured
-from ..lab.lab import load as load_lab
+from ..lab.labfile import load as load_lab
 from ..settings import Settings
 from . import trouble
 from .heartbeat import lab_digest

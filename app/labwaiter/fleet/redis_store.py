@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from ..errors import Misconfigured, TooManyJobs, Unavailable, UnknownServiceID
-from ..lab import lab
+from ..lab import labfile
 from ..model.record import Record, Request, State
 from ..page.words import clock
 from ..settings import Settings
@@ -291,7 +291,7 @@ class RedisStore:
 
     def _machine(self, name: str, request: Request) -> str:
         try:
-            return machine_for(lab.load(self.settings.lab), name, request)
+            return machine_for(labfile.load(self.settings.lab), name, request)
         except Misconfigured as error:
             log.exception("%s", error)
             raise Unavailable("This deployment's lab.toml has a mistake; tell the administrator.") from error

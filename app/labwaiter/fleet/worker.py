@@ -10,7 +10,7 @@ import time
 
 from ..catalogue import catalogue
 from ..errors import Misconfigured, ServiceError
-from ..lab.lab import load as load_lab
+from ..lab.labfile import load as load_lab
 from ..settings import Settings
 from ..store import codec, supervisor_client
 from ..store.files import open_ours, write_whole

@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from ..catalogue import catalogue, importing
 from ..errors import JobAborted, JobFailed, Misconfigured, ServiceIDInUse, Unavailable, UnknownServiceID
-from ..lab import lab
+from ..lab import labfile
 from ..lab.lab import Lab
 from ..model.caller import SHELL, Caller
 from ..model.parameter import same
@@ -161,7 +161,7 @@ class Jobs:
 
     def _lab(self, service: Service) -> Lab:
         try:
-            return lab.load(self.settings.lab)
+            return labfile.load(self.settings.lab)
         except Misconfigured as error:
             log.exception("%s", error)
             raise Unavailable(f"The service {service.name} is not available: lab.toml has a mistake.") from error
