@@ -15,7 +15,7 @@ import click
 
 from .. import __version__
 from ..deployment import DeploymentError
-from ..errors import ClientError, JobAborted, JobFailed, Misconfigured, ServiceError
+from ..errors import ClientError, InstrumentInUse, JobAborted, JobFailed, Misconfigured, ServiceError
 from . import deploy, desk, fleet, instruments, jobs, machines, revive, run, schedule, services, systemd, terminal, up
 
 EXITS = """\b
@@ -39,7 +39,7 @@ class Words(click.Group):
             return super().invoke(ctx)
         except (ClientError, Misconfigured) as error:
             raise _exit(str(error), 2) from error
-        except (JobFailed, JobAborted) as error:
+        except (JobFailed, JobAborted, InstrumentInUse) as error:
             raise _exit(error.message, 1) from error
         except ServiceError as error:
             raise _exit(error.message, 3) from error

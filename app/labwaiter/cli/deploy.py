@@ -18,11 +18,11 @@ from ..deployment import Deployment, Leftovers, WebSideFailed
 from ..deployment.address import address, own_address, resolved
 from ..deployment.web_processes import as_running, few_connections, log_file
 from ..errors import Misconfigured
-from ..lab import lab
+from ..lab import labfile
 from ..settings import ROOT, Settings
 from ..store import web_side
+from ..verbs.instruments import Instruments
 from . import systemd, terminal
-from .instruments import not_safe, say_mistake
 
 PORT = click.IntRange(1, 65535)
 
@@ -114,13 +114,13 @@ def start(
     if trial and "Waiter" in offered.services:
         _try(settings)
     wsdl = {name: address(settings, name) + "?wsdl" for name in offered.services}
-    say_mistake(settings)
+    terminal.warn(Instruments(settings).mistake())
     summary = {
         "version": __version__,
         "port": settings.port,
         "wsdl": wsdl,
         "broken": {name: broken.reason for name, broken in offered.broken.items()},
-        "lab": lab.mistake(settings.lab),
+        "lab": labfile.mistake(settings.lab),
         "jobs": str(settings.jobs_folder),
         "logs": str(log_file(settings).parent),
     }
@@ -161,8 +161,8 @@ def stop(wait: float, by_systemd: bool) -> None:
             " again."
         )
     if not stopped.settled:
-        for sentence in not_safe(settings):
-            click.echo(sentence, err=True)
+        for holding in Instruments(settings).not_safe():
+            click.echo(terminal.not_safe(holding), err=True)
         raise click.ClickException(
             f"The web side has ended, but not every job has within {wait:g} s; the supervisor stays at it."
             " Call stop again to wait for it; supervisor.log tells more."
@@ -177,8 +177,8 @@ def stop(wait: float, by_systemd: bool) -> None:
         click.echo("labwaiter has stopped; every job is settled.")
     else:
         click.echo("Nothing was running.")
-    for sentence in not_safe(settings):
-        click.echo(sentence, err=True)
+    for holding in Instruments(settings).not_safe():
+        click.echo(terminal.not_safe(holding), err=True)
 
 
 def of_leftovers(leftovers: Leftovers) -> str:

@@ -20,8 +20,8 @@ from ..model.service import Service
 from ..model.span import span
 from ..store import supervisor_client
 from ..verbs import Jobs
+from ..verbs.instruments import Instruments
 from . import terminal
-from .instruments import say_mistake
 from .jobs import EXIT_OF, as_json
 
 LOOK_EVERY = 0.5  # s
@@ -47,7 +47,7 @@ def run(service_name: str, inputs: tuple[str, ...], service_id: str | None, json
         raise Unavailable("This deployment was stopped: start it again first (./rebuildandrun.sh, or labwaiter start).")
     try:
         if any(parameter.kind == "instrument" for parameter in service.inputs):
-            say_mistake(settings)
+            terminal.warn(Instruments(settings).mistake())
         verbs.start(service, service_id, values, caller=replace(SHELL, public_url=link_address(settings)))
         if not json_:
             click.echo(f"Started {service.name} as {terminal.plain(service_id)}", err=True)

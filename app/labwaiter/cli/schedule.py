@@ -29,8 +29,7 @@ def schedule(list_: bool, json_: bool) -> None:
     settings = settings_module.load()
     offered = catalogue.of(settings)
     jobs = open_jobs(settings)
-    from ..fleet.lab_redis import FAULTS
-    from ..fleet.trouble import of
+    from ..fleet.trouble import FAULTS, of
     from ..schedule import scheduler as schedulers  # RQ is imported after open_jobs has named its keys
     from ..schedule.schedule import load
     from ..system.stop_signals import set_by_signals

@@ -18,8 +18,8 @@ from ..model import contract
 from ..model.parameter import Parameter, text_of
 from ..model.service import Service
 from ..model.span import span
+from ..verbs.instruments import Instruments
 from . import terminal
-from .instruments import say_mistake
 from .jobs import as_json
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def services(json_: bool) -> None:
     settings = as_running(settings_module.load())
     offered = catalogue.of(settings).whole()
     addresses = {name: address(settings, name) for name in offered.services}
-    say_mistake(settings)
+    terminal.warn(Instruments(settings).mistake())
     if json_:
         data: dict[str, Any] = {name: _data(service, addresses[name]) for name, service in offered.services.items()}
         broken = {name: {"file": b.file.name, "broken": b.reason} for name, b in offered.broken.items()}
@@ -100,7 +100,7 @@ def check(file: Path, json_: bool) -> None:
     if not ours:
         click.echo("\nNote: it doesn't lie in the services folder, so this deployment doesn't offer it.")
     if any(p.kind == "instrument" for service in offered for p in service.inputs):
-        say_mistake(settings)
+        terminal.warn(Instruments(settings).mistake())
     sys.exit(refused)
 
 

@@ -8,10 +8,11 @@ import click
 
 from ..deployment import Deployment, Foreground
 from ..deployment.address import resolved
-from ..lab import lab
+from ..lab import labfile
 from ..store import supervisor_client
+from ..verbs.instruments import Instruments
+from . import terminal
 from .deploy import PORT, chosen, of_leftovers
-from .instruments import not_safe, say_mistake
 
 
 @click.command()
@@ -32,8 +33,8 @@ def up(only: str | None, host: str | None, port: int | None) -> None:
     if stopped.leftovers:
         _tell(of_leftovers(stopped.leftovers))
     if foreground.supervises:
-        for sentence in not_safe(settings):
-            _tell(sentence)
+        for holding in Instruments(settings).not_safe():
+            _tell(terminal.not_safe(holding))
     sys.exit(1 if foreground.failed or not stopped.settled else 0)
 
 
@@ -56,7 +57,7 @@ def health(only: str | None) -> None:
         click.echo("A supervisor runs.")
         return
     answer = Deployment(settings).health(supervisor=only != "web")
-    runs = "runs" if lab.mistake(settings.lab) else "works"
+    runs = "runs" if labfile.mistake(settings.lab) else "works"
     names = ", ".join(answer.services) or "none"
     click.echo(f"labwaiter {answer.version} {runs} at {answer.address}; its services: {names}.")
-    say_mistake(settings)
+    terminal.warn(Instruments(settings).mistake())

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from ..errors import Misconfigured
-from ..lab import lab
+from ..lab import labfile
 from ..settings import ROOT, Settings
 from ..store import supervisor_client
 from ..system.backoff import Backoff
@@ -161,7 +161,7 @@ def short_stop(settings: Settings) -> str:
 
 def _safe_seconds(settings: Settings) -> float:
     """How long (s) making an instrument of lab.toml safe may take; 0 where nothing real is plugged in."""
-    whole = lab.Kept(settings.lab).now()
+    whole = labfile.Kept(settings.lab).now()
     return whole.safe_seconds(name for name, entry in whole.entries.items() if entry.real) if whole else 0.0
 
 

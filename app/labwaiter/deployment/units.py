@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 from ..errors import Misconfigured
-from ..lab import lab
+from ..lab import labfile
 from ..settings import ROOT, Settings
 from .errors import DeploymentError
 
@@ -53,7 +53,7 @@ def needed(settings: Settings) -> tuple[str, ...]:
     """What this machine needs: of many, one with instruments has a worker, and another one a web side."""
     parts = ["supervisor", "web"]
     if settings.redis_url:
-        whole = lab.load(settings.lab)
+        whole = labfile.load(settings.lab)
         parts = ["supervisor", "worker"] if settings.machine in whole.machines else ["web"]
     return (*parts, *(["scheduler"] if settings.schedule.is_file() else []))
 

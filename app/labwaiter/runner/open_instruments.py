@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import JobFailed, Misconfigured
-from ..lab import lab
+from ..lab import labfile
 from ..model.parameter import Parameter
 from ..settings import Settings
 from ..store.leases import Leases
@@ -34,10 +34,10 @@ class OpenInstruments:
         """
         if not parameters:
             return inputs
-        from ..instruments.line import NotOpened
+        from ..instruments.errors import NotOpened
         from ..instruments.opening import Opened  # pyserial is imported where it is needed
 
-        lab_file = lab.load(self._settings.lab)
+        lab_file = labfile.load(self._settings.lab)
         values = dict(inputs)
         for parameter in parameters:
             name = inputs[parameter.name]

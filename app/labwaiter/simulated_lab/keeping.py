@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 from ..errors import Misconfigured
-from ..lab import lab, simulation
+from ..lab import labfile, simulation
 from ..settings import Settings
 from ..store import supervisor_client
 from ..system.backoff import Backoff
@@ -32,21 +32,21 @@ class Simulated:
         self._has_simulated = False
         self._process: Identity | None = None  # the one that we have begun
         self._backoff = Backoff(0.5, LONGEST_PAUSE)
-        self._lived = False
+        self._was_alive = False
 
     def look(self, now: float) -> None:
         """Begin one if lab.toml lists simulated instruments and none lives (`now`: boot clock, s)."""
         if not self._is_wanted():
             return
         if simulation.alive(self._settings.jobs_folder) is not None:
-            self._lived = True
+            self._was_alive = True
             self._backoff.lives(now)
             return
         if not self._backoff.is_due(now) or (self._process is not None and lives(self._process)):
             return
-        if self._lived:
+        if self._was_alive:
             log.warning("the simulated lab is gone; it is begun again, and its devices are as when switched on")
-        self._lived = False
+        self._was_alive = False
         self._backoff.started(now)
         self._begin()
 
@@ -58,7 +58,7 @@ class Simulated:
             try:
                 self._has_simulated = any(
                     entry.simulated
-                    for entry in lab.load(self._settings.lab).on(self._settings.machine).entries.values()
+                    for entry in labfile.load(self._settings.lab).on(self._settings.machine).entries.values()
                 )
             except Misconfigured as error:
                 log.warning("%s", error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -19,7 +20,7 @@ from ..model.service import Service
 from ..settings import Settings
 from ..system.process import Identity, lives
 from ..system.watch import until
-from . import messages, supervisor_client, web_side
+from . import messages, records, supervisor_client, web_side
 from .artifacts import Artifacts
 from .folder import Folder
 from .leases import Leases
@@ -179,6 +180,11 @@ class LocalStore:
             log.exception("a record is damaged: %s", name)
             raise Unavailable("The record of this execution is damaged; tell the administrator.") from error
 
+    def look(self, name: str) -> records.Look:
+        """What lies in its folder."""
+        record = self.record(name)
+        return records.Look(record, functools.partial(self.view, record))
+
     def view(self, record: Record, service: Service | None) -> View:
         """Its record, and what lies beside it in its folder."""
         return self._views.of(record, service)
@@ -206,9 +212,9 @@ class LocalStore:
 
     # -- noting that somebody asked -------------------------------------------------------------
 
-    def polled(self, name: str) -> None:
+    def polled(self, record: Record) -> None:
         """The mark `polled` in its folder."""
-        self.folder.polled(name)
+        self.folder.polled(record.name)
 
     def signed(self, anew: bool = False) -> None:
         """The file `web` of this deployment."""

@@ -9,7 +9,7 @@ import selectors
 import signal
 from typing import Any
 
-from ..lab.lab import Kept
+from ..lab.labfile import Kept
 from ..model.record import State, StoredState
 from ..settings import Settings
 from ..simulated_lab.keeping import Simulated

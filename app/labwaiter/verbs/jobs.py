@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from ..catalogue import catalogue, importing
 from ..errors import JobAborted, JobFailed, Misconfigured, ServiceIDInUse, Unavailable, UnknownServiceID
-from ..lab import lab
+from ..lab import labfile
 from ..lab.lab import Lab
 from ..model.caller import SHELL, Caller
 from ..model.parameter import same
@@ -28,7 +28,7 @@ from ..store.artifacts import LOOKED_AT_MAX
 from ..store.folder import Folder
 from ..store.local_store import LocalStore
 from ..store.names import folder_name
-from ..store.records import Records
+from ..store.records import Look, Records
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -153,14 +153,15 @@ class Jobs:
             if not self._same(name, service, inputs):
                 raise Unavailable("The jobs folder changes under this start; try again.")
             return self.status(service, service_id, caller)
+        record = derive(name, request, None, None)
         if caller.polls:
-            self.records.polled(name)  # from now on somebody is expected to ask for it
-        view = View(record=derive(name, request, None, None), now=time.time(), limit=service.limit)
+            self.records.polled(record)  # from now on somebody is expected to ask for it
+        view = View(record=record, now=time.time(), limit=service.limit)
         return Status(view, False, service.placeholders, service)
 
     def _lab(self, service: Service) -> Lab:
         try:
-            return lab.load(self.settings.lab)
+            return labfile.load(self.settings.lab)
         except Misconfigured as error:
             log.exception("%s", error)
             raise Unavailable(f"The service {service.name} is not available: lab.toml has a mistake.") from error
@@ -189,10 +190,11 @@ class Jobs:
             UnknownServiceID: nothing of this service was started under it.
             JobFailed, JobAborted: it came to a bad end, and its page has been shown for 20 s.
         """
-        record = self._record(service, service_id)
+        look = self._look(service, service_id)
+        record = look.record
         service = began_with(record.request, service) or service
         if caller.polls:
-            self.records.polled(record.name)
+            self.records.polled(record)
         if record.state is State.COMPLETED:
             return Status(View(record=record, now=time.time()), True, self._outputs(service, record), service)
         if record.state in (State.FAILED, State.ABORTED):
@@ -201,7 +203,7 @@ class Jobs:
                 return Status(View(record=record, now=time.time()), True, outputs, service)
             if self._told(record.name):
                 raise (JobFailed if record.state is State.FAILED else JobAborted)(record.why)
-        return Status(self.records.view(record, service), False, service.placeholders, service)
+        return Status(look.view(service), False, service.placeholders, service)
 
     def _outputs(self, service: Service, record: Record) -> dict[str, Any]:
         if record.outputs is None:
@@ -365,8 +367,8 @@ class Jobs:
 
     def view(self, service_id: str, service: Service | None = None) -> View:
         """All that a page shows of one execution. Raises UnknownServiceID."""
-        record = self._record(None, service_id)
-        return self.records.view(record, began_with(record.request, service))
+        look = self._look(None, service_id)
+        return look.view(began_with(look.record.request, service))
 
     @answered
     def remove(self, service_id: str) -> None:
@@ -382,7 +384,10 @@ class Jobs:
         self.records.bury(record)
 
     def _record(self, service: Service | None, service_id: str) -> Record:
-        record = self.records.record(folder_name(service_id))
-        if service is not None and record.request.service != service.name:
+        return self._look(service, service_id).record
+
+    def _look(self, service: Service | None, service_id: str) -> Look:
+        look = self.records.look(folder_name(service_id))
+        if service is not None and look.record.request.service != service.name:
             raise UnknownServiceID(OF_ANOTHER.format(service.name))
-        return record
+        return look

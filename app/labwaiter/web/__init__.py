@@ -18,7 +18,7 @@ from werkzeug.routing import PathConverter
 from .. import __version__, public
 from ..catalogue.catalogue import Kept
 from ..errors import internal
-from ..lab import lab
+from ..lab import labfile
 from ..page.words import in_url, printable, size
 from ..settings import Settings
 from ..store import web_side
@@ -46,7 +46,7 @@ def make(settings: Settings, offered: Kept, jobs: Jobs) -> Flask:
     app = Flask("labwaiter.web", static_folder=None, template_folder="")
     app.jinja_env.filters["size"] = size
     app.url_map.converters["file"] = FileName
-    instruments = lab.Kept(settings.lab)
+    instruments = labfile.Kept(settings.lab)
 
     @app.get("/")
     def index() -> str:
