@@ -1,4 +1,8 @@
-"""Records on this machine: a folder for each execution, and the supervisor who is woken for it."""
+"""Executions of this machine: a folder for each, and the supervisor who is woken for it.
+
+What is told of an execution is derived from what lies in its folder, and never written. Whoever looks at one that
+somebody should run makes sure that somebody does.
+"""
 
 from __future__ import annotations
 
@@ -6,33 +10,42 @@ import contextlib
 import errno
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from ..errors import TooManyJobs, Unavailable, UnknownServiceID
-from ..model.record import ENDED, Record, Request, State, View
+from ..model.record import ACTIVE, ENDED, Record, Request, State, StoredState, View, derive
 from ..model.service import Service
 from ..settings import Settings
+from ..system.process import Identity, lives
 from ..system.watch import until
 from . import messages, presence, supervisor_client
 from .artifacts import Artifacts
 from .folder import Folder
 from .leases import Leases
-from .look import Look
+from .views import Views
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 CLOCKS_DIFFER = 60.0  # s: a file system's, which counts in steps, or a face's on another machine, from this one's
+OTHERS_SECONDS = 2.0  # that a look waits for somebody else who starts a supervisor
+TRY_AGAIN = 60.0  # s after a supervisor could not be started
+SETTLE_SECONDS = 1.5  # a supervisor settles in milliseconds; one that has yet to start, in a tenth of a second
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class LocalStore:
-    """The records of this machine's jobs folder: `records.Records`."""
+    """The records of this machine's jobs folder: `records.Records`, where each of these methods is described."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.folder = Folder(settings.jobs_folder)
         self.artifacts = Artifacts(settings)
         self._leases = Leases(settings.jobs_folder)
-        self._look = Look(settings, self.folder, self.artifacts)
+        self._views = Views(self.folder, self.artifacts, self._leases, settings.lab)
+        self._no_supervisor_before = 0.0  # monotonic s: until then none is started
+
+    # -- the supervisor -----------------------------------------------------------------------
 
     def unserved(self) -> str:
         """Whether no supervisor lives. Raises OSError: that can't be seen now."""
@@ -40,17 +53,29 @@ class LocalStore:
 
     def have_supervisor(self) -> None:
         """Have a supervisor there, unless it was stopped on purpose."""
-        self._look.have_supervisor()
+        if time.monotonic() < self._no_supervisor_before:
+            return
+        try:
+            supervisor_client.ensure(self.settings, patience=OTHERS_SECONDS)
+        except OSError:
+            # the try takes 10 s, and polls come one after the other: not each of them can make one
+            self._no_supervisor_before = time.monotonic() + TRY_AGAIN
+            log.exception("no supervisor could be started")
+
+    def _wake(self, name: str) -> None:
+        """Have the supervisor look at a job, and have one."""
+        if not supervisor_client.wake(self.settings, name):
+            self.have_supervisor()
 
     # -- starting -----------------------------------------------------------------------------
 
     def request(self, name: str) -> Request | None:
         """request.json."""
-        return self._look.read(self.folder.request, name)
+        return self._read(self.folder.request, name)
 
     def buried(self, name: str) -> bool:
         """Whether there is a tombstone."""
-        return self._look.read(self.folder.tombstone, name) is not None
+        return self._read(self.folder.tombstone, name) is not None
 
     def admit(self, request: Request) -> None:
         """Refuse while the deployment is stopped, or too many run and wait."""
@@ -73,21 +98,90 @@ class LocalStore:
             why = "the disk is full" if error.errno in _NO_SPACE else "the jobs folder can't be written"
             raise Unavailable(f"The execution was not started: {why}. Tell the administrator.") from error
         if claimed:
-            self._look.wake(name)
+            self._wake(name)
         return claimed
+
+    def keep(self, name: str) -> None:
+        """Nothing is left to do: `claim` has written it to the disk."""
 
     # -- looking ------------------------------------------------------------------------------
 
-    def keep(self, name: str) -> None:
-        """It lies on the disk."""
+    def record(self, name: str, brief: bool = False) -> Record:
+        """Derived from what lies in its folder.
 
-    def record(self, name: str) -> Record:
-        """Derived from what lies in its folder."""
-        return self._look.record(name)
+        Args:
+            brief: without the outputs of one that has completed.
+        """
+        request = self.request(name)
+        if request is None:
+            raise UnknownServiceID(
+                "What was started under this serviceID has been removed, its results too."
+                if self.buried(name)
+                else "Nothing was started under this serviceID."
+            )
+        condition = self._read(self.folder.condition, name)
+        if brief and condition is not None and condition.state in ENDED:
+            return derive(name, request, condition, None)
+        if condition is not None and condition.state in (State.FAILED, State.ABORTED):
+            # the supervisor has told it all, also where the end itself is damaged
+            return derive(name, request, condition, None, self._is_to_stop(name))
+        end = self._read(self.folder.end, name)
+        nobody = False
+        if condition is None or condition.state in ACTIVE:
+            if not self.folder.is_active(name):
+                self.folder.mark_active(name)  # a face may have died between claim and mark, or the mark was lost
+            self.have_supervisor()
+            if end is None and condition is not None and condition.runner and _is_gone(condition.runner):
+                # its process is gone and the supervisor is about to say how it ended
+                runner = condition.runner
+                settled = until(self.folder.path(name), lambda: self._moved_on(name, runner), SETTLE_SECONDS)
+                condition, end = settled or condition, self._read(self.folder.end, name)
+                nobody = settled is None and self._nobody_will_settle(name, condition)
+        return derive(name, request, condition, end, self._is_to_stop(name), nobody)
+
+    def _is_to_stop(self, name: str) -> bool:
+        return self._read(lambda name: self.folder.marked(name, "abort"), name)
+
+    def _moved_on(self, name: str, runner: Identity) -> StoredState | None:
+        """The job's stored state, once it has ended, or is no longer with that runner and waits again."""
+        condition = self._read(self.folder.condition, name)
+        if condition is None or (condition.state in ACTIVE and condition.runner == runner):
+            return None
+        return condition
+
+    def _nobody_will_settle(self, name: str, condition: StoredState) -> bool:
+        """Whether nobody is there who will say how a job ended whose process is gone."""
+        try:
+            if supervisor_client.alive(self.settings) is not None or supervisor_client.is_being_started(self.settings):
+                return False
+            return not self.folder.never_began(name, condition)
+        except OSError:
+            return False
+
+    def settled(self, name: str) -> bool:
+        """Whether it has ended and nothing is left behind."""
+        # end.json alone is not the end: the supervisor's state says that nothing is left behind
+        condition = self._read(self.folder.condition, name)
+        return condition is not None and condition.state in ENDED
+
+    def ended(self, name: str, wait: float) -> Record | None:
+        """Once state.json says so."""
+        return self.record(name) if until(self.folder.path(name), lambda: self.settled(name), wait) else None
+
+    def _read(self, read: Callable[[str], T], name: str) -> T:
+        """What one of the folder's readers gives. Raises Unavailable for a record that is damaged or can't be read."""
+        try:
+            return read(name)
+        except OSError as error:
+            log.exception("a record can't be read: %s", name)
+            raise Unavailable("The record of this execution can't be read now; try again in a moment.") from error
+        except (ValueError, TypeError, KeyError) as error:
+            log.exception("a record is damaged: %s", name)
+            raise Unavailable("The record of this execution is damaged; tell the administrator.") from error
 
     def view(self, record: Record, service: Service | None) -> View:
-        """All that a page shows of it."""
-        return self._look.view(record, service)
+        """Its record, and what lies beside it in its folder."""
+        return self._views.of(record, service)
 
     def names(self, active: bool = False) -> Iterable[str]:
         """Every folder, or what the queue's index has."""
@@ -103,38 +197,30 @@ class LocalStore:
         """These folders' records."""
         for name in self.names() if names is None else names:
             try:
-                yield self._look.record(name, brief)
+                yield self.record(name, brief)
             except UnknownServiceID:
                 continue  # removed
             except Unavailable:
                 if left_out is not None:
                     left_out.append(name)
 
+    # -- noting that somebody asked -------------------------------------------------------------
+
     def polled(self, name: str) -> None:
-        """Touch its mark."""
+        """The mark `polled` in its folder."""
         self.folder.polled(name)
 
+    def signed(self, anew: bool = False) -> None:
+        """The file `web` of this deployment."""
+        presence.sign(self.folder.ours, anew)
+
     def told(self, name: str) -> float | None:
-        """Since the mark was set."""
+        """Since the mark `told` was set, which this does where it isn't."""
         with contextlib.suppress(OSError):  # a full disk must not hide the page for ever
             if self.folder.mark(name, "told"):
                 return 0.0
         first = self.folder.marked_at(name, "told")
         return None if first is None else time.time() - first
-
-    def ended(self, name: str, wait: float) -> Record | None:
-        """Once state.json says so."""
-        # end.json alone is not the end: the supervisor's state says that nothing is left behind
-        found = until(self.folder.path(name), lambda: self._look.settled(name), wait)
-        return self._look.record(name) if found else None
-
-    def signed(self, anew: bool = False) -> None:
-        """Sign for the web side of this machine."""
-        presence.sign(self.folder.ours, anew)
-
-    def settled(self, name: str) -> bool:
-        """Whether it has ended and nothing is left behind."""
-        return self._look.settled(name) is not None
 
     # -- speaking to it -----------------------------------------------------------------------
 
@@ -174,7 +260,7 @@ class LocalStore:
                     " supervisor hears it. Tell the administrator."
                 ) from error
             return
-        self._look.wake(name)
+        self._wake(name)
 
     def notify(self, record: Record, message: str, wait: float) -> str:
         """Append it to notifications.txt."""
@@ -186,13 +272,21 @@ class LocalStore:
         if record.state is State.QUEUED:
             return str(number)
 
-        def reply() -> tuple[str, ...] | None:
-            said = self.folder.progress(name).replies.get(number)
-            return None if said is None else (said,)
+        def reply() -> tuple[str, ...] | None:  # a tuple: an empty reply is one, too
+            replies = self.folder.progress(name).replies
+            return (replies[number],) if number in replies else None
 
-        found = until(self.folder.path(name), reply, wait)
-        return found[0] if found else str(number)
+        replied = until(self.folder.path(name), reply, wait)
+        return replied[0] if replied else str(number)
 
     def bury(self, record: Record) -> None:
         """Leave a tombstone in its folder."""
         self.folder.bury(record.name, record.request.service, time.time())
+
+
+def _is_gone(process: Identity) -> bool:
+    """Whether that process has ended; what can't be looked at now may live."""
+    try:
+        return lives(process) is False
+    except OSError:
+        return False

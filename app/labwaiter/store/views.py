@@ -1,0 +1,122 @@
+"""What a page shows of an execution of this machine: all that lies beside its record.
+
+Its progress, messages, log and files; for what it waits in the queue; what is to be said of its instruments.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+from ..lab import lab
+from ..model.record import Holder, Record, Silence, State, View
+from ..model.service import Service
+from . import messages
+from .artifacts import Artifacts
+from .folder import Folder, ran
+from .leases import Held, Lease, Leases
+from .presence import QUIET, silence
+
+MESSAGES_SHOWN = 10
+
+
+class Views:
+    """Makes the views of the executions of one jobs folder."""
+
+    def __init__(self, folder: Folder, artifacts: Artifacts, leases: Leases, lab_file: Path) -> None:
+        self._folder, self._artifacts, self._leases = folder, artifacts, leases
+        self._lab = lab.Kept(lab_file)
+
+    def of(self, record: Record, service: Service | None) -> View:
+        """The view of one execution; `service` says its limit."""
+        name = record.name
+        progress = self._folder.progress(name)
+        place, ahead, holders = self._place(record) if record.state is State.QUEUED else (None, "", ())
+        last_messages, count = messages.last(self._folder.path(name), MESSAGES_SHOWN)
+        return View(
+            record=record,
+            now=time.time(),
+            ran=ran(record),
+            progress=progress,
+            place=place,
+            ahead=ahead,
+            holders=holders,
+            limit=service.limit if service else None,
+            messages=last_messages,
+            message_count=count,
+            log=self._folder.log_tail(name),
+            own_page=self._folder.own_page(name) if record.active else None,
+            picture=self._folder.picture(name, progress.picture.file) if progress.picture else None,
+            files=self._artifacts.listing(name),
+            silence=self._silence(record),
+            hardware=self._hardware(record),
+        )
+
+    def _silence(self, record: Record) -> Silence | None:
+        """How silent its workflow manager is, once that is worth a word."""
+        instruments = record.request.instruments
+        if record.state is not State.RUNNING or record.stopping or not instruments:
+            return None
+        silent = silence(self._folder, self._lab.now(), record.name, instruments)
+        return silent if silent is not None and silent.seconds >= QUIET else None
+
+    def _hardware(self, record: Record) -> tuple[str, ...]:
+        """What is to be said of the instruments of a job that ends or has ended."""
+        sentences = []
+        for name in record.request.instruments:
+            lease = self._leases.of(name)
+            if lease is None or lease.job != record.name:
+                continue
+            if lease.how is Held.UNSAFE:
+                sentences.append(f"{name} is UNSAFE and waits for an operator: {lease.why}")
+            elif lease.how is Held.MAKING_SAFE or not record.active:
+                sentences.append(f"{name} is being made safe.")
+        return tuple(sentences)
+
+    def _place(self, record: Record) -> tuple[int | None, str, tuple[Holder, ...]]:
+        """Its place, and for what it waits: among all, or among those who wait for an instrument of its own."""
+        queue = self._folder.queue()
+        queued, needs, full = queue.get("queued"), queue.get("needs"), queue.get("full")
+        if not isinstance(queued, list) or record.name not in queued:
+            return None, "", ()
+        before = queued[: queued.index(record.name)]
+        own = record.request.instruments
+        if own and isinstance(needs, dict):
+            instruments = self._lab.now()  # one device may stand in lab.toml under two names
+            names = {name: instruments.twins(name) if instruments else {name} for name in own}
+            rivals = [name for name in before if set(needs.get(name, ())) & set().union(*names.values())]
+            holders = tuple(
+                self._holder(lease, name)
+                for name in own
+                for twin in sorted(names[name], key=lambda twin: (twin != name, twin))
+                if (lease := self._leases.of(twin))
+            )
+            if holders or rivals:
+                return len(rivals) + 1, ", ".join(_before(names, [needs[rival] for rival in rivals])), holders
+        service = record.request.service
+        if isinstance(full, dict) and service in full:
+            return len(before) + 1, f"no more than {full[service]} of {service} run at a time", ()
+        return len(before) + 1, f"{queue.get('running')} of {queue.get('max_running')} jobs are running", ()
+
+    def _holder(self, lease: Lease, wanted: str) -> Holder:
+        """Who has an instrument, for those who wait for it: what is run there, but not under whose serviceID."""
+        name, service = lease.instrument, ""
+        if name != wanted:
+            name = f"{name}, the same device as {wanted},"
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            request = self._folder.request(lease.job) if lease.how is Held.BY_JOB and lease.job else None
+            service = request.service if request else ""
+        words = {
+            Held.BY_JOB: f"{name} is in use" + (f" by {service}" if service else ""),
+            Held.MAKING_SAFE: f"{name} is being made safe",
+            Held.UNSAFE: f"{name} is unsafe and waits for an operator",
+            Held.RESERVED: f"{name} is reserved" + (f" by {lease.why}" if lease.why else ""),
+        }[lease.how]
+        return Holder(words, lease.since or None, lease.until)
+
+
+def _before(own: dict[str, set[str]], others: list[list[str]]) -> list[str]:
+    """For which of its instruments, under any of their names, others wait before it, in words."""
+    counts = {name: sum(not names.isdisjoint(other) for other in others) for name, names in own.items()}
+    return [f"{n} {'waits' if n == 1 else 'wait'} for {name} before it" for name, n in counts.items() if n]
