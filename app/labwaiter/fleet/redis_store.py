@@ -125,6 +125,9 @@ class RedisStore:
                 return int(place) + 1, f"{record.machine} takes it when it has room"
         return None, ""
 
+    def stamps(self, view: View, read_from: float) -> None:
+        """Nothing tells that here."""
+
     def names(self, active: bool = False) -> Iterable[str]:
         """All that Redis knows, or where it is away, this face."""
         return [name for _, name in self.times()]

@@ -14,14 +14,20 @@ differ switch the lane off, with a line in the log.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 from ..model.contract import SERVICE_ID, SESSION_TOKEN, STATUS
+from ..model.record import State
+from ..store.stamps import Stamps
 from ..system.process import boot_clock
-from .door import Call, Refused, parse
+from ..verbs import Status
+from .door import Call, Refused, envelope_in, media_type, parse
 
 log = logging.getLogger("labwaiter.soap")
 FORMS_MAX = 16  # of one service: as many toolkits as may poll it
@@ -37,9 +43,33 @@ _INPUT = rb"<((?:[\w.-]{1,40}:)?%s)((?:\s[^<>]*)?)>([^<>&]*)</\1\s*>"
 _INPUTS = tuple(re.compile(_INPUT % name.encode()) for name in (SERVICE_ID.name, SESSION_TOKEN.name))
 
 
-def is_plain(charset: str) -> bool:
-    """Whether a document that HTTP says to be in this charset has ASCII's letters where ASCII has them."""
-    return charset.strip("' ").lower() in _ASCII_CHARSETS
+def is_plain(environ: dict[str, Any]) -> bool:
+    """Whether a request's body is a document as it is, with ASCII's letters where ASCII has them."""
+    if "HTTP_TRANSFER_ENCODING" in environ or "HTTP_CONTENT_ENCODING" in environ:
+        return False
+    return environ.get("CONTENT_LENGTH", "").isdigit() and _has_ascii(environ.get("CONTENT_TYPE", ""))
+
+
+@lru_cache(256)
+def _has_ascii(content_type: str) -> bool:
+    kind, parameters = media_type(content_type)
+    return not kind.startswith("multipart/") and parameters.get("charset", "").strip("' ").lower() in _ASCII_CHARSETS
+
+
+class Unread:
+    """A request's body, the beginning of which was read already."""
+
+    def __init__(self, beginning: bytes, rest: Any) -> None:
+        self._beginning, self._rest = beginning, rest
+
+    def read(self, size: int = -1) -> bytes:
+        """As wsgi.input's."""
+        beginning = self._beginning if size < 0 else self._beginning[:size]
+        self._beginning = self._beginning[len(beginning) :]
+        if size < 0 or len(beginning) < size:
+            rest: bytes = self._rest.read(size if size < 0 else size - len(beginning))
+            return beginning + rest
+        return beginning
 
 
 class Forms:
@@ -48,6 +78,11 @@ class Forms:
     def __init__(self, namespace: str, operations: dict[str, tuple[str, ...]]) -> None:
         self._namespace, self._operations = namespace, operations
         self._forms: OrderedDict[bytes, tuple[re.Pattern[bytes], bool]] = OrderedDict()  # the last used first
+
+    @property
+    def are_known(self) -> bool:
+        """Whether there is any."""
+        return bool(self._forms)
 
     def read(self, body: bytes) -> tuple[str, str] | None:
         """The serviceID and the sessionToken of a poll of a known form; None for any other body."""
@@ -59,12 +94,12 @@ class Forms:
                 return (first, second) if id_first else (second, first)
         return None
 
-    def learn(self, body: bytes) -> None:
+    def learn(self, body: bytes, content_type: str) -> None:
         """Know the form of a poll that the door has read, if it is a plain one."""
         if len(body) > FORM_MAX or not body.isascii() or b"<!" in body or b"<?" in body[1:]:
             return
         declared = _ENCODING.match(body)
-        if declared is not None and not is_plain(declared[1].decode("ascii")):
+        if declared is not None and declared[1].decode("ascii").lower() not in _ASCII_CHARSETS:
             return
         inputs = [list(pattern.finditer(body)) for pattern in _INPUTS]
         if any(len(matches) != 1 for matches in inputs):
@@ -78,9 +113,11 @@ class Forms:
             return
         words = os.urandom(12).hex(), os.urandom(12).hex()
         tried = pieces[0] + words[0].encode() + pieces[1] + words[1].encode() + pieces[2]
-        texts = dict(zip((SERVICE_ID.name, SESSION_TOKEN.name), words if id_first else words[::-1], strict=True))
+        texts: dict[str, str | None] = dict(
+            zip((SERVICE_ID.name, SESSION_TOKEN.name), words if id_first else words[::-1], strict=True)
+        )
         try:
-            if parse(tried, self._namespace, self._operations) != Call(STATUS, texts):
+            if parse(envelope_in(tried, content_type), self._namespace, self._operations) != Call(STATUS, texts):
                 return
         except Refused:
             return
@@ -96,8 +133,11 @@ class KeptAnswer:
 
     body: bytes
     until: float  # boot clock, s
-    stamps: object  # of what it was made of
-    files: tuple[tuple[str, int], ...]  # in data/, as its page lists them
+    stamps: Stamps  # of what it was made of
+
+    def is_right(self) -> bool:
+        """Whether it would be written the same now."""
+        return boot_clock() < self.until and self.stamps.are_same()
 
 
 class KeptAnswers:
@@ -105,11 +145,21 @@ class KeptAnswers:
 
     def __init__(self) -> None:
         self._answers: OrderedDict[tuple[str, str], KeptAnswer] = OrderedDict()
+        self._asked: OrderedDict[str, float] = OrderedDict()  # serviceID → when it was polled last, boot clock, s
 
     def of(self, service_id: str, public_url: str) -> KeptAnswer | None:
-        """The one whose seconds haven't passed. Whether its stamps are still the same is the caller's to ask."""
+        """The one that is still right."""
         answer = self._answers.get((service_id, public_url))
-        return answer if answer is not None and boot_clock() < answer.until else None
+        return answer if answer is not None and answer.is_right() else None
+
+    def are_worth_it(self, service_id: str) -> bool:
+        """Whether it was polled less than a second ago: of who asks every 6 s nothing need be kept."""
+        now = boot_clock()
+        before = self._asked.pop(service_id, 0.0)
+        self._asked[service_id] = now
+        if len(self._asked) > KEPT_MAX:
+            self._asked.popitem(last=False)
+        return now - before < 1.0
 
     def keep(self, service_id: str, public_url: str, answer: KeptAnswer) -> None:
         """Keep one instead of the one before it."""
@@ -117,3 +167,16 @@ class KeptAnswers:
         self._answers.move_to_end((service_id, public_url))
         if len(self._answers) > KEPT_MAX:
             self._answers.popitem(last=False)
+
+
+def right_until(status: Status) -> float:
+    """Boot clock (s) until which the words of a page are the same, if nothing of it changes; 0.0: they may not be.
+
+    A page counts whole seconds: of the time of day, and of how long the execution has been running.
+    """
+    record, view = status.view.record, status.view
+    if record.state is State.COMPLETED:
+        return math.inf
+    if record.state is not State.RUNNING or view.ran is None or record.started_boot is None or status.service.unchanged:
+        return 0.0
+    return record.started_boot + view.ran + 1.0 - max(view.ran % 1.0, view.now % 1.0)
