@@ -114,7 +114,7 @@ def silent(lab: Lab, service_id: str, up: bool = True) -> None:
     now = boot_clock()
     os.utime(lab.folder(service_id) / "polled", (now - 100, now - 100))
     if up:
-        write_whole(lab.store.ours / "web", json.dumps({"since": now - 200, "last": now}).encode())
+        write_whole(lab.store.layout.folder / "web", json.dumps({"since": now - 200, "last": now}).encode())
 
 
 def bench_lab(root: Path, bench: Plugged, **settings: str) -> Lab:

@@ -1,8 +1,8 @@
-"""Every setting in one table: name, default, one line of help. Help texts and docs come from it.
+"""Every setting in one table, `Settings`: a line each, with its name, default, reader and words for users.
 
 A setting is an environment variable. What the environment doesn't say is read from the file
 `env` (the same that `docker --env-file` takes: NAME=value lines and # comments), and what that
-doesn't say has the default below.
+doesn't say has the default below. The README and the file env have the words, too; a test compares.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import contextlib
 import os
 import re
 import socket
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from .errors import Misconfigured
@@ -21,193 +23,10 @@ from .errors import Misconfigured
 _PART = re.compile(r"[A-Za-z0-9._~-]+")  # of a path: RFC 3986's unreserved letters, which need quoting nowhere
 _REDIS = ("redis://", "rediss://", "redis+sentinel://", "rediss+sentinel://", "unix://")
 HOST = r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\]"  # a name or an address, as a URL has it
-EMPTY_MEANS_SOMETHING = ("CONTEXT_ROOT", "PUBLIC_URL", "TRUSTED_PROXIES", "REDIS_URL")
-PATHS = ("WAITER_LOG_FOLDER", "FILES_FOLDER", "LAB", "SCHEDULE", "SERVICES")
 ROOT = Path(__file__).resolve().parents[2]  # the clone, or / in the image
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One setting: the variable's name, its default as text, and a line for the user."""
-
-    name: str
-    default: str
-    help: str
-
-
-TABLE = (
-    Setting("CONTEXT_ROOT", "/sintef/docker_services", "path in front of every address of this deployment"),
-    Setting("WAITER_LOG_FOLDER", "waiter_logs", "folder of the jobs, on a local disk; relative to the file env"),
-    Setting("FILES_FOLDER", "waiter_files", "folder of the files that inputs may name; relative to the file env"),
-    Setting("LAB", "lab.toml", "file that lists the instruments; relative to the file env"),
-    Setting("SCHEDULE", "schedule.toml", "file that says what starts at which times; relative to the file env"),
-    Setting("SERVICES", "app/services", "folder of the service files; relative to the file env"),
-    Setting("HOST", "127.0.0.1", "address, or a name of it, to listen on; 0.0.0.0 for every network card"),
-    Setting("PORT", "8080", "port to listen on"),
-    Setting(
-        "PUBLIC_URL",
-        "",
-        "scheme and host as callers see them, e.g. https://lab.example; empty: as the caller called",
-    ),
-    Setting(
-        "TRUSTED_PROXIES",
-        "127.0.0.1,::1",
-        "addresses or networks of the proxies whose X-Forwarded-Proto, -Host and -Prefix are believed",
-    ),
-    Setting("WEB_CONCURRENCY", "2", "web worker processes"),
-    Setting("MAX_RUNNING", "100", "jobs that run at a time; more wait in the queue"),
-    Setting("MAX_QUEUED", "1000", "jobs that may wait; a start beyond is refused with TooManyJobs"),
-    Setting(
-        "SUPERVISOR", "here", "here: started where there is none; elsewhere: another container or systemd starts it"
-    ),
-    Setting(
-        "STOP_SECONDS",
-        "10",
-        "seconds in which `labwaiter up` stops: the container's stop time-out; instruments: safe_seconds and 6 more",
-    ),
-    Setting("KEEP_DAYS", "30", "days an ended job's folder is kept; then only a small tombstone stays"),
-    Setting(
-        "REDIS_URL",
-        "",
-        "Redis between many machines, e.g. rediss://user:password@host:6379/0 (docs/machines.md); empty: no others",
-    ),
-    Setting("REDIS_PREFIX", "labwaiter", "what the keys of this lab begin with, where several labs share one Redis"),
-    Setting("REDIS_SECRET", "", "at least 16 characters that all machines of this lab know and sign orders with"),
-    Setting("MACHINE", "", "the name of this machine in lab.toml; empty: its host name"),
-    Setting(
-        "JOBS_MODE",
-        "700",
-        "who may read the jobs folder, as chmod has it: 700 its owner alone, 750 a group, too, 755 everybody",
-    ),
-    Setting("LOG_LIMIT", "10000000", "bytes of a job's log.txt; beyond, its middle is left out"),
-)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The settings of this deployment, typed and checked."""
-
-    context_root: str  # "" or "/a/b": a leading and no trailing slash
-    jobs_folder: Path  # absolute
-    files_folder: Path  # absolute
-    lab: Path  # absolute
-    schedule: Path  # absolute
-    services: Path  # absolute
-    host: str
-    port: int
-    public_url: str  # "" or "https://host[:port]", no trailing slash
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
-    web_concurrency: int
-    max_running: int
-    max_queued: int
-    supervisor_elsewhere: bool  # somebody else starts it, and starts it again
-    stop_seconds: float
-    keep_seconds: float
-    log_limit: int  # bytes
-    jobs_mode: int = 0o700  # of the jobs folder
-    redis_url: str = ""  # "" without other machines
-    redis_prefix: str = "labwaiter"
-    redis_secret: str = field(default="", repr=False)
-    machine: str = ""  # this one's name
-
-
-def read_text(path: Path) -> str:
-    """A file that somebody wrote for us, without the mark that Windows' editors begin UTF-8 with.
-
-    Raises:
-        FileNotFoundError: there is none.
-        Misconfigured: it can't be read, or is no text in UTF-8.
-    """
-    try:
-        return path.read_bytes().decode("utf-8-sig")  # its line ends are as it has them
-    except FileNotFoundError:
-        raise
-    except UnicodeDecodeError as error:
-        raise Misconfigured(f"{path.name} must be a text in UTF-8.") from error
-    except OSError as error:
-        raise Misconfigured(f"{path} can't be read: {error.strerror}.") from error
-
-
-def read_env_file(path: Path) -> dict[str, str]:
-    """NAME=value lines; {} where there is no such file.
-
-    What `docker --env-file`, a shell and we would read differently is refused: the file means the same to all.
-
-    Raises:
-        Misconfigured: a line that is none, or the name of no setting.
-    """
-    try:
-        lines = re.split(r"\r?\n", read_text(path))  # as those do: no other character ends a line
-    except FileNotFoundError:
-        return {}
-    found = {}
-    for number, line in enumerate(lines, 1):
-        name, equals, value = line.lstrip().partition("=")
-        if not line.strip() or name.startswith("#"):
-            continue
-        try:  # what stands there may be a password, so it isn't shown
-            found[_setting(name, bool(equals))] = value = _plain_value(name.strip(), value)
-            if name.strip() in PATHS:  # the same folder in every locale: the file is in UTF-8, and so are its names
-                found[name.strip()] = os.fsdecode(value.encode())
-        except ValueError as error:
-            raise Misconfigured(f"{path.name}, line {number}: {error}.") from error
-    return found
-
-
-def _setting(name: str, has_value: bool) -> str:
-    """The name of a setting as a line has it. Raises ValueError: what is wrong with it."""
-    name = "".join(c if c.isprintable() else "�" for c in name)
-    words = name.split()
-    known = [one.name for one in TABLE]
-    if not has_value or not words:
-        raise ValueError(f"write NAME=value, not “{name.strip()[:60]}”" if name.strip() else "write NAME=value")
-    if len(words) == 2 and words[0] in ("export", "set", "ENV"):
-        raise ValueError(f"write {words[1]}=…, without {words[0]}")
-    if name.strip() not in known:
-        from difflib import get_close_matches  # which nobody else needs
-
-        likely = get_close_matches(name.strip().upper().replace("-", "_"), known, 1)
-        raise ValueError(f"{name.strip()[:60]} is no setting" + (f"; perhaps {likely[0]} is meant" if likely else ""))
-    if name != name.strip():
-        raise ValueError(f"write {words[0]}=…, without blanks around the =")
-    return name
-
-
-def _plain_value(name: str, value: str) -> str:
-    """A setting's value, if it can be meant as it stands. Raises ValueError: what is wrong with it."""
-    if value != value.lstrip():
-        raise ValueError(f"write {name}=…, without blanks around the =")
-    value = value.rstrip()
-    if value[:1] in ("'", '"'):
-        raise ValueError(f"write {name}=…, without quotes")
-    if re.search(r"\s#", value):
-        raise ValueError(f"write {name}=… alone; a comment needs a line of its own")
-    if any(ord(c) < 32 for c in value):
-        raise ValueError(f"in {name} stands a control character")
-    if name in PATHS and ("$" in value or value.startswith("~")):
-        raise ValueError(f"write the whole path in {name}: $ and ~ stand for nothing here")
-    return value
-
-
-def _plain_path(path: str) -> str | None:
-    """A path with one slash before each part and none at its end; None where it holds what a plain one doesn't."""
-    parts = [part for part in path.split("/") if part]
-    return None if any(not _PART.fullmatch(p) or p in (".", "..") for p in parts) else "".join(f"/{p}" for p in parts)
-
-
-def _context_root(written: str) -> str:
-    """CONTEXT_ROOT, judged. Raises Misconfigured."""
-    if "://" in written:
-        raise Misconfigured(
-            f"CONTEXT_ROOT is a path alone, like /mycompany/myvm, not “{written}”: scheme and host stand in PUBLIC_URL."
-        )
-    root = _plain_path(written)
-    if root is None:
-        raise Misconfigured(
-            f"CONTEXT_ROOT must be a plain path like /mycompany/myvm, of ASCII letters, digits, - . _ and ~,"
-            f" without . and .. as parts: not “{written}”."
-        )
-    return root
+# -- addresses --------------------------------------------------------------------------------
 
 
 def is_everywhere(host: str) -> bool:
@@ -247,8 +66,119 @@ def called_here(host: str) -> str:
     return "127.0.0.1"  # where IPv6 is switched off, such a server has IPv4 all the same
 
 
-def _public_url(written: str, root: str) -> str:
-    """PUBLIC_URL, judged, without the context root that comes after it. Raises Misconfigured."""
+# -- readers: each makes a setting's value of its name, its text and the folder that paths are relative to. All raise
+# Misconfigured: the text can't be; the message names the setting. -----------------------------------------------------
+
+
+def _text(name: str, text: str, base: Path) -> str:
+    return text
+
+
+def _path(name: str, text: str, base: Path) -> Path:
+    return (base / text).absolute()
+
+
+def _number(low: float, high: float, unit: str = "", times: float = 1.0) -> Callable[[str, str, Path], float]:
+    def read(name: str, text: str, base: Path) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            limits = f"from {low:.15g} to {high:.15g}{unit and ' '}{unit}"
+            raise Misconfigured(f"{name} must be a number {limits}, not “{text}”.")
+        return number * times
+
+    return read
+
+
+def _whole(low: float, high: float, unit: str = "") -> Callable[[str, str, Path], int]:
+    number = _number(low, high, unit)
+    return lambda name, text, base: int(number(name, text, base))
+
+
+def _name(name: str, text: str, base: Path) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", text):
+        raise Misconfigured(f"{name} must be letters, digits, dots, _ and -, at most 64, not “{text}”.")
+    return text
+
+
+def _machine(name: str, text: str, base: Path) -> str:
+    return _name(name, text.strip() or socket.gethostname().partition(".")[0], base)
+
+
+def _elsewhere(name: str, text: str, base: Path) -> bool:
+    if text not in ("here", "elsewhere"):
+        raise Misconfigured(f"{name} must be here or elsewhere, not “{text}”.")
+    return text == "elsewhere"
+
+
+def _on(name: str, text: str, base: Path) -> bool:
+    if text not in ("on", "off"):
+        raise Misconfigured(f"{name} must be on or off, not “{text}”.")
+    return text == "on"
+
+
+def _redis_url(name: str, text: str, base: Path) -> str:
+    if text and not text.startswith(_REDIS):  # it may hold a password
+        raise Misconfigured(f"{name} must begin with {', '.join(_REDIS[:-1])} or {_REDIS[-1]}.")
+    return text
+
+
+def _mode(name: str, text: str, base: Path) -> int:
+    if not re.fullmatch("0?7[0-7][0-7]", text):
+        raise Misconfigured(f"{name} must be a mode like 700, 750 or 755, not “{text}”.")
+    if int(text, 8) & 0o002:
+        raise Misconfigured(
+            f"{name} {text} would let every user of this machine change what executions are: take 755"
+            " to let everybody read, or 770 for a group."
+        )
+    return int(text, 8)
+
+
+def _proxies(name: str, text: str, base: Path) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(_network(entry.strip()) for entry in text.split(",") if entry.strip())
+
+
+def _network(written: str) -> IPv4Network | IPv6Network:
+    """An entry of TRUSTED_PROXIES. Raises Misconfigured."""
+    try:
+        network = ip_network(written, strict=False)
+    except ValueError as error:
+        raise Misconfigured(
+            f"TRUSTED_PROXIES must be addresses or networks like 10.0.0.0/8, not “{written[:60]}”."
+        ) from error
+    if "/" in written and network.network_address != ip_address(written.partition("/")[0]):
+        raise Misconfigured(f"TRUSTED_PROXIES: write {network} for the network, not “{written}”, or the address alone.")
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is not None and network.prefixlen >= 96:  # IPv4 as a server that listens to :: sees it
+        return IPv4Network((mapped, network.prefixlen - 96))
+    return network
+
+
+def _plain_path(path: str) -> str | None:
+    """A path with one slash before each part and none at its end; None where it holds what a plain one doesn't."""
+    parts = [part for part in path.split("/") if part]
+    return None if any(not _PART.fullmatch(p) or p in (".", "..") for p in parts) else "".join(f"/{p}" for p in parts)
+
+
+def _context_root(name: str, text: str, base: Path) -> str:
+    written = text.strip()
+    if "://" in written:
+        raise Misconfigured(
+            f"CONTEXT_ROOT is a path alone, like /mycompany/myvm, not “{written}”: scheme and host stand in PUBLIC_URL."
+        )
+    root = _plain_path(written)
+    if root is None:
+        raise Misconfigured(
+            f"CONTEXT_ROOT must be a plain path like /mycompany/myvm, of ASCII letters, digits, - . _ and ~,"
+            f" without . and .. as parts: not “{written}”."
+        )
+    return root
+
+
+def _public_url(name: str, text: str, base: Path) -> str:
+    written = text.strip()
     if not written:
         return ""
 
@@ -283,25 +213,234 @@ def _public_url(written: str, root: str) -> str:
     path = _plain_path(parts.path)
     if path is None:
         raise wrong("its path may hold ASCII letters, digits, - . _ and ~, and no . and .. as parts")
-    if root and (path == root or path.endswith(root)):  # CONTEXT_ROOT comes after it by itself
-        path = path.removesuffix(root)
     return f"{parts.scheme}://{host}{'' if port is None else f':{port}'}{path}"
 
 
-def _network(written: str) -> IPv4Network | IPv6Network:
-    """An entry of TRUSTED_PROXIES. Raises Misconfigured."""
+# -- the table --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting, as a user sees it."""
+
+    name: str  # the variable's
+    default: str  # as text
+    read: Callable[[str, str, Path], Any]
+    help: str  # a line for the user
+    may_be_empty: bool  # an empty text means something; else it is as if it weren't set
+    secret: bool
+
+    @property
+    def is_path(self) -> bool:
+        """Whether it is one, relative to the file env."""
+        return self.read is _path
+
+
+def setting(
+    name: str,
+    default: str,
+    read: Callable[[str, str, Path], Any],
+    help: str,
+    may_be_empty: bool = False,
+    secret: bool = False,
+) -> Any:
+    """A field of `Settings`."""
+    words = Setting(name, default, read, help, may_be_empty, secret)
+    return field(metadata={"setting": words}, repr=not secret)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings of this deployment, typed and judged. Paths are absolute."""
+
+    # "" or "/a/b": a leading and no trailing slash
+    context_root: str = setting(
+        "CONTEXT_ROOT",
+        "/sintef/docker_services",
+        _context_root,
+        "path in front of every address of this deployment",
+        may_be_empty=True,
+    )
+    jobs_folder: Path = setting(
+        "WAITER_LOG_FOLDER", "waiter_logs", _path, "folder of the jobs, on a local disk; relative to the file env"
+    )
+    files_folder: Path = setting(
+        "FILES_FOLDER", "waiter_files", _path, "folder of the files that inputs may name; relative to the file env"
+    )
+    lab: Path = setting("LAB", "lab.toml", _path, "file that lists the instruments; relative to the file env")
+    schedule: Path = setting(
+        "SCHEDULE", "schedule.toml", _path, "file that says what starts at which times; relative to the file env"
+    )
+    services: Path = setting("SERVICES", "app/services", _path, "folder of the service files; relative to the file env")
+    host: str = setting(
+        "HOST", "127.0.0.1", _text, "address, or a name of it, to listen on; 0.0.0.0 for every network card"
+    )
+    port: int = setting("PORT", "8080", _whole(1, 65535), "port to listen on")
+    # "" or "https://host[:port][/path]", no trailing slash; the context root comes after it
+    public_url: str = setting(
+        "PUBLIC_URL",
+        "",
+        _public_url,
+        "scheme and host as callers see them, e.g. https://lab.example; empty: as the caller called",
+        may_be_empty=True,
+    )
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = setting(
+        "TRUSTED_PROXIES",
+        "127.0.0.1,::1",
+        _proxies,
+        "addresses or networks of the proxies whose X-Forwarded-Proto, -Host and -Prefix are believed",
+        may_be_empty=True,
+    )
+    web_concurrency: int = setting("WEB_CONCURRENCY", "2", _whole(1, 64), "web worker processes")
+    poll_lane: bool = setting(
+        "POLL_LANE", "on", _on, "on: polls of a known form are answered by their bytes; off: every poll is read anew"
+    )
+    max_running: int = setting(
+        "MAX_RUNNING", "100", _whole(1, 10_000), "jobs that run at a time; more wait in the queue"
+    )
+    max_queued: int = setting(
+        "MAX_QUEUED", "1000", _whole(0, 1_000_000), "jobs that may wait; a start beyond is refused with TooManyJobs"
+    )
+    # somebody else starts it, and starts it again
+    supervisor_elsewhere: bool = setting(
+        "SUPERVISOR",
+        "here",
+        _elsewhere,
+        "here: started where there is none; elsewhere: another container or systemd starts it",
+    )
+    stop_seconds: float = setting(
+        "STOP_SECONDS",
+        "10",
+        _number(2, 86400, "seconds"),
+        "seconds in which `labwaiter up` stops: the container's stop time-out; instruments: safe_seconds and 6 more",
+    )
+    keep_seconds: float = setting(
+        "KEEP_DAYS",
+        "30",
+        _number(0, 36500, "days", times=86400),
+        "days an ended job's folder is kept; then only a small tombstone stays",
+    )
+    redis_url: str = setting(
+        "REDIS_URL",
+        "",
+        _redis_url,
+        "Redis between many machines, e.g. rediss://user:password@host:6379/0 (docs/machines.md); empty: no others",
+        may_be_empty=True,
+        secret=True,
+    )
+    redis_prefix: str = setting(
+        "REDIS_PREFIX", "labwaiter", _name, "what the keys of this lab begin with, where several labs share one Redis"
+    )
+    redis_secret: str = setting(
+        "REDIS_SECRET",
+        "",
+        _text,
+        "at least 16 characters that all machines of this lab know and sign orders with",
+        secret=True,
+    )
+    machine: str = setting("MACHINE", "", _machine, "the name of this machine in lab.toml; empty: its host name")
+    jobs_mode: int = setting(
+        "JOBS_MODE",
+        "700",
+        _mode,
+        "who may read the jobs folder, as chmod has it: 700 its owner alone, 750 a group, too, 755 everybody",
+    )
+    log_limit: int = setting(
+        "LOG_LIMIT",
+        "10000000",
+        _whole(10_000, 10_000_000_000, "bytes"),
+        "bytes of a job's log.txt; beyond, its middle is left out",
+    )
+
+
+_FIELDS: dict[str, Setting] = {f.name: f.metadata["setting"] for f in fields(Settings)}
+TABLE = tuple(_FIELDS.values())
+SECRETS = tuple(setting.name for setting in TABLE if setting.secret)
+# what one process of a deployment may keep for another: a secret stays in the file env, or with whoever calls
+HANDED_ON = frozenset({"LABWAITER_ENV", *(setting.name for setting in TABLE)} - {*SECRETS})
+
+
+# -- the file env, and the environment ----------------------------------------------------------
+
+
+def read_text(path: Path) -> str:
+    """A file that somebody wrote for us, without the mark that Windows' editors begin UTF-8 with.
+
+    Raises:
+        FileNotFoundError: there is none.
+        Misconfigured: it can't be read, or is no text in UTF-8.
+    """
     try:
-        network = ip_network(written, strict=False)
-    except ValueError as error:
-        raise Misconfigured(
-            f"TRUSTED_PROXIES must be addresses or networks like 10.0.0.0/8, not “{written[:60]}”."
-        ) from error
-    if "/" in written and network.network_address != ip_address(written.partition("/")[0]):
-        raise Misconfigured(f"TRUSTED_PROXIES: write {network} for the network, not “{written}”, or the address alone.")
-    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
-    if mapped is not None and network.prefixlen >= 96:  # IPv4 as a server that listens to :: sees it
-        return IPv4Network((mapped, network.prefixlen - 96))
-    return network
+        return path.read_bytes().decode("utf-8-sig")  # its line ends are as it has them
+    except FileNotFoundError:
+        raise
+    except UnicodeDecodeError as error:
+        raise Misconfigured(f"{path.name} must be a text in UTF-8.") from error
+    except OSError as error:
+        raise Misconfigured(f"{path} can't be read: {error.strerror}.") from error
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """NAME=value lines; {} where there is no such file.
+
+    What `docker --env-file`, a shell and we would read differently is refused: the file means the same to all.
+
+    Raises:
+        Misconfigured: a line that is none, or the name of no setting.
+    """
+    try:
+        lines = re.split(r"\r?\n", read_text(path))  # as those do: no other character ends a line
+    except FileNotFoundError:
+        return {}
+    found = {}
+    for number, line in enumerate(lines, 1):
+        name, equals, value = line.lstrip().partition("=")
+        if not line.strip() or name.startswith("#"):
+            continue
+        try:  # what stands there may be a password, so it isn't shown
+            setting = _setting_named(name, bool(equals))
+            text = _plain_value(setting, value)
+            # the same folder in every locale: the file is in UTF-8, and so are its names
+            found[setting.name] = os.fsdecode(text.encode()) if setting.is_path else text
+        except ValueError as error:
+            raise Misconfigured(f"{path.name}, line {number}: {error}.") from error
+    return found
+
+
+def _setting_named(name: str, has_value: bool) -> Setting:
+    """The setting that a line names. Raises ValueError: what is wrong with it."""
+    name = "".join(c if c.isprintable() else "�" for c in name)
+    words = name.split()
+    known = {setting.name: setting for setting in TABLE}
+    if not has_value or not words:
+        raise ValueError(f"write NAME=value, not “{name.strip()[:60]}”" if name.strip() else "write NAME=value")
+    if len(words) == 2 and words[0] in ("export", "set", "ENV"):
+        raise ValueError(f"write {words[1]}=…, without {words[0]}")
+    if name.strip() not in known:
+        from difflib import get_close_matches  # which nobody else needs
+
+        likely = get_close_matches(name.strip().upper().replace("-", "_"), known, 1)
+        raise ValueError(f"{name.strip()[:60]} is no setting" + (f"; perhaps {likely[0]} is meant" if likely else ""))
+    if name != name.strip():
+        raise ValueError(f"write {words[0]}=…, without blanks around the =")
+    return known[name]
+
+
+def _plain_value(setting: Setting, value: str) -> str:
+    """A setting's value, if it can be meant as it stands. Raises ValueError: what is wrong with it."""
+    name = setting.name
+    if value != value.lstrip():
+        raise ValueError(f"write {name}=…, without blanks around the =")
+    value = value.rstrip()
+    if value[:1] in ("'", '"'):
+        raise ValueError(f"write {name}=…, without quotes")
+    if re.search(r"\s#", value):
+        raise ValueError(f"write {name}=… alone; a comment needs a line of its own")
+    if any(ord(c) < 32 for c in value):
+        raise ValueError(f"in {name} stands a control character")
+    if setting.is_path and ("$" in value or value.startswith("~")):
+        raise ValueError(f"write the whole path in {name}: $ and ~ stand for nothing here")
+    return value
 
 
 def file_of(environ: dict[str, str]) -> Path:
@@ -318,10 +457,10 @@ def given(environ: dict[str, str], env_file: Path) -> dict[str, str]:
     sources = (environ, read_env_file(env_file))
     found = {}
     for setting in TABLE:
-        values = [one[setting.name] for one in sources if setting.name in one]
-        value = next((one for one in values if one or setting.name in EMPTY_MEANS_SOMETHING), None)
-        if value is not None:
-            found[setting.name] = value
+        texts = [source[setting.name] for source in sources if setting.name in source]
+        text = next((text for text in texts if text or setting.may_be_empty), None)
+        if text is not None:
+            found[setting.name] = text
     return found
 
 
@@ -338,64 +477,15 @@ def load(environ: dict[str, str] | None = None, env_file: Path | None = None, po
     """
     environ = dict(os.environ) if environ is None else environ
     env_file = env_file or file_of(environ)
-    defaults = {s.name: s.default for s in TABLE} | ({"PORT": str(port)} if port else {})
-    value = defaults | given(environ, env_file)
+    texts = {setting.name: setting.default for setting in TABLE} | ({"PORT": str(port)} if port else {})
+    texts |= given(environ, env_file)
     base = env_file.resolve().parent
-
-    def number(name: str, low: float, high: float, unit: str = "") -> float:
-        try:
-            got = float(value[name])
-        except ValueError:
-            got = low - 1
-        if not low <= got <= high:
-            limits = f"from {low:.15g} to {high:.15g}{unit and ' '}{unit}"
-            raise Misconfigured(f"{name} must be a number {limits}, not “{value[name]}”.")
-        return got
-
-    root = _context_root(value["CONTEXT_ROOT"].strip())
-    public = _public_url(value["PUBLIC_URL"].strip(), root)
-    if value["SUPERVISOR"] not in ("here", "elsewhere"):
-        raise Misconfigured(f"SUPERVISOR must be here or elsewhere, not “{value['SUPERVISOR']}”.")
-    proxies = tuple(_network(one.strip()) for one in value["TRUSTED_PROXIES"].split(",") if one.strip())
-    machine = value["MACHINE"].strip() or socket.gethostname().partition(".")[0]
-    for name, text in (("REDIS_PREFIX", value["REDIS_PREFIX"]), ("MACHINE", machine)):
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", text):
-            raise Misconfigured(f"{name} must be letters, digits, dots, _ and -, at most 64, not “{text}”.")
-    if value["REDIS_URL"] and not value["REDIS_URL"].startswith(_REDIS):  # it may hold a password
-        raise Misconfigured(f"REDIS_URL must begin with {', '.join(_REDIS[:-1])} or {_REDIS[-1]}.")
-    if value["REDIS_URL"] and len(value["REDIS_SECRET"]) < 16:
+    settings = Settings(**{field: s.read(s.name, texts[s.name], base) for field, s in _FIELDS.items()})
+    if settings.redis_url and len(settings.redis_secret) < 16:
         raise Misconfigured(
             "REDIS_URL needs REDIS_SECRET, too: at least 16 characters, the same on all machines of this lab"
             " (openssl rand -hex 16 makes some)."
         )
-    if not re.fullmatch("0?7[0-7][0-7]", value["JOBS_MODE"]):
-        raise Misconfigured(f"JOBS_MODE must be a mode like 700, 750 or 755, not “{value['JOBS_MODE']}”.")
-    if int(value["JOBS_MODE"], 8) & 0o002:
-        raise Misconfigured(
-            f"JOBS_MODE {value['JOBS_MODE']} would let every user of this machine change what executions are: take 755"
-            " to let everybody read, or 770 for a group."
-        )
-    return Settings(
-        context_root=root,
-        jobs_folder=(base / value["WAITER_LOG_FOLDER"]).absolute(),
-        files_folder=(base / value["FILES_FOLDER"]).absolute(),
-        lab=(base / value["LAB"]).absolute(),
-        schedule=(base / value["SCHEDULE"]).absolute(),
-        services=(base / value["SERVICES"]).absolute(),
-        host=value["HOST"],
-        port=int(number("PORT", 1, 65535)),
-        public_url=public,
-        trusted_proxies=proxies,
-        web_concurrency=int(number("WEB_CONCURRENCY", 1, 64)),
-        max_running=int(number("MAX_RUNNING", 1, 10_000)),
-        max_queued=int(number("MAX_QUEUED", 0, 1_000_000)),
-        supervisor_elsewhere=value["SUPERVISOR"] == "elsewhere",
-        stop_seconds=number("STOP_SECONDS", 2, 86400, "seconds"),
-        keep_seconds=number("KEEP_DAYS", 0, 36500, "days") * 86400,
-        log_limit=int(number("LOG_LIMIT", 10_000, 10_000_000_000, "bytes")),
-        jobs_mode=int(value["JOBS_MODE"], 8),
-        redis_url=value["REDIS_URL"],
-        redis_prefix=value["REDIS_PREFIX"],
-        redis_secret=value["REDIS_SECRET"],
-        machine=machine,
-    )
+    if urlsplit(settings.public_url).path.endswith(settings.context_root):  # that comes after it by itself
+        settings = replace(settings, public_url=settings.public_url.removesuffix(settings.context_root))
+    return settings

@@ -16,7 +16,7 @@ from .catalogue.catalogue import Kept
 from .fleet import open_jobs
 from .settings import Settings, called_here
 from .soap.app import Soap, StartResponse
-from .store import presence
+from .store import web_side
 
 DRAINED = 200_000_000  # bytes of a refused body that are read to their end; a caller of more is not waited for
 CHUNK = 1_000_000
@@ -78,16 +78,16 @@ class Application:
         return answer
 
     def keep_signing(self) -> None:
-        """Knock at this deployment's own door from now on: see `jobs.presence`. For the web side's workers."""
+        """Knock at this deployment's own door from now on: see `store.web_side`. For the web side's workers."""
         threading.Thread(target=self._knock, name="presence", daemon=True).start()
 
     def _knock(self) -> None:
         with contextlib.suppress(OSError):
             self._jobs.records.signed(anew=True)
         while True:
-            time.sleep(presence.EVERY)
+            time.sleep(web_side.SIGN_EVERY)
             line = http.client.HTTPConnection(
-                called_here(self.settings.host), self.settings.port, timeout=presence.EVERY
+                called_here(self.settings.host), self.settings.port, timeout=web_side.SIGN_EVERY
             )
             with contextlib.suppress(OSError, http.client.HTTPException):
                 line.request("GET", self.settings.context_root + ALIVE)

@@ -12,7 +12,7 @@ def test_a_good_service_file_is_shown_as_a_workflow_manager_will_see_it(shell):
         "count.py is right.",
         "Count, at http://127.0.0.1:8080/lab/count/Count?wsdl",
         "namespace  http://lab.example/count/",
-        "may run 2:00, 3 at a time",
+        "may run 2 min, 3 at a time",
         "operation  startCount",
         "xs:double between 0 and 60 s\n",
         "xs:string one of good, bad; optional, default “good”",

@@ -13,7 +13,7 @@ import pytest
 
 from callers import Web
 from labwaiter.settings import ROOT
-from labwaiter.store.presence import deployment
+from labwaiter.store.web_side import deployment
 
 Typed = Callable[..., subprocess.CompletedProcess[str]]
 

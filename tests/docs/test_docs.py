@@ -1,15 +1,27 @@
 """The documents keep to what the code says."""
 
+import ast
+import dataclasses
 import re
 import subprocess
 
 import pytest
 
 from labwaiter import __version__, errors
-from labwaiter.settings import ROOT, TABLE, load, read_env_file
+from labwaiter.layout import NAME, Layout
+from labwaiter.settings import ROOT, TABLE, Settings, load, read_env_file
 from labwaiter.soap.door import LARGEST
 
 README = (ROOT / "README.md").read_text()
+
+
+def test_a_setting_is_one_entry_of_the_table() -> None:
+    assert [field.metadata["setting"] for field in dataclasses.fields(Settings)] == list(TABLE)
+    settings = load({}, ROOT / "no such file")
+    for field, setting in zip(dataclasses.fields(Settings), TABLE, strict=True):
+        if setting.name not in ("PUBLIC_URL", "MACHINE"):  # these are judged with others, or are the machine's
+            assert getattr(settings, field.name) == setting.read(setting.name, setting.default, ROOT)
+        assert setting.secret == (setting.name in ("REDIS_URL", "REDIS_SECRET"))
 
 
 @pytest.mark.parametrize("setting", TABLE, ids=lambda s: s.name)
@@ -26,6 +38,20 @@ def test_the_file_env_names_every_setting_and_shows_its_default() -> None:
     on = read_env_file(ROOT / "env")
     assert set(on) == {"CONTEXT_ROOT", "WAITER_LOG_FOLDER"}
     assert load({}, ROOT / "env") == load({}, ROOT / "no such file")
+
+
+def test_what_lies_beside_the_jobs_is_told_as_it_is() -> None:
+    told = (ROOT / "docs" / "files.md").read_text().partition("## What lies beside the jobs")[2].partition("\n## ")[0]
+    rows = [tuple(cell.strip() for cell in row.split("|")[1:-1]) for row in told.splitlines() if row.startswith("|")]
+    assert rows[2:] == [(entry.name, entry.writer, entry.reader, entry.purpose) for entry in Layout.entries()]
+
+
+def test_the_names_of_what_lies_beside_the_jobs_stand_in_one_place() -> None:
+    names = {NAME, *(entry.name for entry in Layout.entries() if "." in entry.name)}  # "web" is a word, too
+    for file in (ROOT / "app" / "labwaiter").rglob("*.py"):
+        if file.name != "layout.py":
+            words = {node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)}
+            assert not names & words, f"{file.name} names {names & words}"
 
 
 def test_every_error_code_is_in_the_readme() -> None:

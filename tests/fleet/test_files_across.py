@@ -37,7 +37,7 @@ def put(fleet: Fleet, where: str, text: str) -> None:
 
 def left(fleet: Fleet) -> list[Path]:
     """What lies on the machine of files that orders brought."""
-    given = fleet.labs["north"].store.ours / "given"
+    given = fleet.labs["north"].store.layout.folder / "given"
     return list(given.iterdir()) if given.is_dir() else []
 
 

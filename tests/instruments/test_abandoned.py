@@ -16,11 +16,11 @@ import pytest
 from benchlab import DRIVERS, Plugged, bench_lab, energised, leases, let_go, plugged, silent
 from callers import Up, Web, envelope
 from lab import Lab, eventually
-from labwaiter.cli import web as web_side
+from labwaiter.cli import web as cli_web
 from labwaiter.model.caller import Caller
 from labwaiter.model.record import State
 from labwaiter.page import render
-from labwaiter.store import presence
+from labwaiter.store import web_side
 from labwaiter.store.leases import Held
 from labwaiter.system.process import boot_clock
 
@@ -59,7 +59,7 @@ def goes_on(lab: Lab) -> bool:
 
 
 def signed_since(lab: Lab) -> float:
-    return float(json.loads((lab.store.ours / "web").read_text())["since"])
+    return float(json.loads((lab.store.layout.folder / "web").read_text())["since"])
 
 
 def test_who_is_no_longer_polled_is_stopped_and_made_safe(
@@ -68,11 +68,11 @@ def test_who_is_no_longer_polled_is_stopped_and_made_safe(
     web = make_web(using, 2)
     call(web, START)
     energised(using, "one")
-    assert eventually(lambda: presence.up_since(using.store.ours, boot_clock()))
+    assert eventually(lambda: web_side.up_since(using.store.layout, boot_clock()))
     eventually(lambda: silent(using, "one") or using.record("one").stopping or not using.record("one").active)
     record = using.ended("one")
     assert record.state is State.ABORTED
-    assert record.why == "The execution was abandoned by its workflow manager: that asked nothing for 60 s."
+    assert record.why == "The execution was abandoned by its workflow manager: that asked nothing for 1 min."
     bench.assert_made_safe("smu")
     eventually(lambda: leases(using).all() == {})
 
@@ -100,7 +100,7 @@ def test_while_the_web_side_is_down_nobody_is_abandoned_nor_when_it_is_back(
     web.close()
     now = boot_clock()
     silent(using, "one", up=False)
-    (using.store.ours / "web").write_text(json.dumps({"since": now - 500, "last": now - presence.FRESH}))
+    (using.store.layout.folder / "web").write_text(json.dumps({"since": now - 500, "last": now - web_side.FRESH}))
     looked_at(using, "down")
     assert goes_on(using) and using.jobs.view("one").silence is None
     make_web(using)
@@ -113,13 +113,13 @@ def test_a_web_side_that_hangs_signs_nothing_and_begins_anew(using: Lab, make_we
     web = make_web(using)
     call(web, START)
     energised(using, "one")
-    hanging = web_side.processes(using.settings)
+    hanging = cli_web.processes(using.settings)
     for who in hanging:
         os.kill(who.pid, signal.SIGSTOP)
     try:
         now = boot_clock()
         silent(using, "one", up=False)
-        (using.store.ours / "web").write_text(json.dumps({"since": now - 500, "last": now - presence.FRESH}))
+        (using.store.layout.folder / "web").write_text(json.dumps({"since": now - 500, "last": now - web_side.FRESH}))
         looked_at(using, "hangs")
         assert goes_on(using)
     finally:
@@ -136,7 +136,7 @@ def test_what_was_never_started_over_the_web_is_nobodys_to_abandon(using: Lab) -
     using.start("Uses", "one", device="smu")
     using.jobs.wait("one", 0)
     now = boot_clock()
-    (using.store.ours / "web").write_text(json.dumps({"since": now - 500, "last": now}))
+    (using.store.layout.folder / "web").write_text(json.dumps({"since": now - 500, "last": now}))
     looked_at(using, "round")
     assert goes_on(using) and using.store.polled_at("one") is None
 
@@ -168,7 +168,7 @@ def test_the_page_counts_down_while_a_workflow_manager_is_silent(using: Lab) -> 
     energised(using, "one")
     now = boot_clock()
     os.utime(using.folder("one") / "polled", (now - 30, now - 30))
-    (using.store.ours / "web").write_text(json.dumps({"since": now - 500, "last": now}))
+    (using.store.layout.folder / "web").write_text(json.dumps({"since": now - 500, "last": now}))
     html = render(using.jobs.view("one"), using.services["Uses"])
     assert "The workflow manager has asked nothing for 3" in html and "this is aborted in " in html
     using.store.polled("one")

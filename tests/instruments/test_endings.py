@@ -66,7 +66,7 @@ ENDINGS: dict[str, tuple[Callable[[Lab, str], None], State, str]] = {
     "fail": (go, State.FAILED, "The door is open."),
     "exit": (go, State.FAILED, "exit status 3"),
     "abort": (abort, State.ABORTED, "aborted"),
-    "abandoned": (abandon, State.ABORTED, "abandoned by its workflow manager: that asked nothing for 60 s"),
+    "abandoned": (abandon, State.ABORTED, "abandoned by its workflow manager: that asked nothing for 1 min"),
     "kill": (kill, State.FAILED, "SIGKILL"),
 }
 

@@ -274,7 +274,7 @@ def test_the_page_of_a_lab_tells_no_caller_whose_execution_it_is(using: Lab, nam
 def test_a_job_whose_leases_cannot_be_read_is_settled_once_they_can(using: Lab) -> None:
     using.start("Uses", "one", device="smu")
     eventually(lambda: using.status_progress("one").stage == "energised")
-    leases = using.store.ours / "leases"
+    leases = using.store.layout.folder / "leases"
     leases.rename(leases.with_name("aside"))
     leases.touch()
     (using.folder("one") / "data" / "go").touch()

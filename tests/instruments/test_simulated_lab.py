@@ -28,6 +28,7 @@ from labwaiter.instruments.simulators import KINDS, Simulator
 from labwaiter.instruments.simulators.base import RECORD_MAX
 from labwaiter.lab import lab as lab_module
 from labwaiter.lab import simulation
+from labwaiter.layout import Layout
 from labwaiter.model.record import State
 from labwaiter.store import supervisor_client
 
@@ -73,7 +74,7 @@ def one(deploy: Callable[..., Lab]) -> Lab:
 
 
 def port(lab: Lab, name: str) -> Path:
-    return simulation.folder(lab.settings.jobs_folder) / name
+    return Layout(lab.settings.jobs_folder).simulated / name
 
 
 def pid_of(lab: Lab) -> int:

@@ -9,8 +9,8 @@ import pytest
 
 from labwaiter.catalogue import catalogue
 from labwaiter.model.record import Holder, Picture, Progress, Record, Request, State, Stopping, View
+from labwaiter.model.span import span
 from labwaiter.page import render
-from labwaiter.page.words import span
 from labwaiter.settings import ROOT
 from labwaiter.store import codec
 
@@ -193,6 +193,9 @@ def test_a_picture_that_cannot_be_shown_is_named() -> None:
     ("seconds", "words"),
     [
         (0, "0 s"),
+        (-0.2, "0 s"),
+        (0.25, "0.2 s"),
+        (3.96, "4 s"),
         (59.9, "59 s"),
         (60, "1 min"),
         (185, "3 min 5 s"),

@@ -17,6 +17,7 @@ from lab import SAMPLES, Lab, eventually, wait_gone
 from labwaiter.catalogue import catalogue
 from labwaiter.errors import Unavailable
 from labwaiter.model.record import INTERRUPTED, Record, Request, State, StoredState
+from labwaiter.settings import ROOT
 from labwaiter.store import supervisor_client
 from labwaiter.store.codec import dump
 from labwaiter.system.process import identify
@@ -201,6 +202,30 @@ def test_a_supervisor_replaced_by_new_code_leaves_running_jobs_alone(lab: Lab) -
     wait_gone(nursery)  # it left with its last job
 
 
+STOPPED_AT_THE_LAST_MOMENT = """
+import os, signal, sys
+from pathlib import Path
+from labwaiter.supervisor.single_instance import SingleInstance
+
+instance = SingleInstance(Path(sys.argv[1]))
+os.execve = lambda *_: sys.exit("it began anew")
+os.kill(os.getpid(), signal.SIGHUP)
+assert instance.signals_told() == {signal.SIGHUP}
+os.kill(os.getpid(), signal.SIGTERM)
+instance.exec_anew()
+os.kill(os.getpid(), signal.SIGINT)  # it hears as before
+assert os.read(instance.signals, 10) == bytes([signal.SIGTERM, signal.SIGINT])
+assert instance.signals_told() == {signal.SIGTERM, signal.SIGINT}
+"""
+
+
+def test_a_stop_that_comes_while_the_supervisor_is_being_replaced_is_heard(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "app")}
+    command = [sys.executable, "-c", STOPPED_AT_THE_LAST_MOMENT, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_changed_service_code_is_what_the_next_job_runs(lab: Lab) -> None:
     lab.start("Steps", "old")
     lab.ended("old")
@@ -289,7 +314,7 @@ def test_a_record_that_makes_no_sense_harms_no_other_job(lab: Lab) -> None:
 def test_a_supervisor_that_can_t_be_started_does_not_hold_up_every_poll(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab()
     lab.store.make()
-    lock, log = lab.store.ours / "supervisor.lock", lab.store.ours / "supervisor.log"
+    lock, log = lab.store.layout.folder / "supervisor.lock", lab.store.layout.folder / "supervisor.log"
     lock.mkdir()
     lab.start("Echo", "one", text="x")
     tried = log.read_text()
@@ -309,7 +334,7 @@ def test_in_a_folder_that_was_restored_without_ours_what_ran_is_told_as_interrup
     lab.start("Echo", "done", text="x")
     assert lab.ended("done").state is State.COMPLETED
     kill(lab.supervisor, lab.nursery, runner)
-    shutil.rmtree(lab.store.ours)
+    shutil.rmtree(lab.store.layout.folder)
     lab.supervise()  # nobody asks for any of them
     eventually(lambda: not lab.store.active_names())
     assert lab.record("one").why == INTERRUPTED
@@ -341,7 +366,7 @@ def test_a_poll_does_not_wait_for_somebody_else_s_try_to_start_a_supervisor_and_
     program_of(lab, "one")
     runner = lab.running("one")
     kill(lab.supervisor, lab.nursery, runner)
-    with open(lab.store.ours / "ensure.lock", "ab+") as turn:
+    with open(lab.store.layout.folder / "ensure.lock", "ab+") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)  # somebody is at it, and it takes its time
         told = []
         asking = threading.Thread(target=lambda: told.append(lab.jobs.record("one").state), daemon=True)

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.folder_way
 
 def log_of(lab: Lab) -> str:
     log = (lab.root.parent / f"{lab.root.name}.supervisor.log").read_text()
-    rest = lab.store.ours / "supervisor.log"  # of those that were started by `supervisor_client.ensure`
+    rest = lab.store.layout.folder / "supervisor.log"  # of those that were started by `supervisor_client.ensure`
     return log + (rest.read_text() if rest.is_file() else "")
 
 
@@ -123,7 +123,7 @@ def test_nothing_is_started_below_a_supervisor_that_is_leaving(make_lab: Callabl
     lab = supervised(make_lab)
     supervisor = lab.supervisor
     os.kill(supervisor, signal.SIGSTOP)  # one that takes long to leave
-    (lab.store.ours / "stopped").touch()
+    (lab.store.layout.folder / "stopped").touch()
     with pytest.raises(TimeoutError, match=rf"Nothing was started: the supervisor \(pid {supervisor}\)"):
         clear_stopped(lab.settings, wait=0.2)
     assert supervisor_client.stopped(lab.settings)
@@ -239,7 +239,7 @@ def test_without_a_mark_and_without_a_supervisor_an_abort_says_so(make_lab: Call
 
 def test_a_poll_shows_its_page_where_the_key_of_the_links_cannot_be_had(make_lab: Callable[..., Lab]) -> None:
     lab = supervised(make_lab)
-    (lab.store.ours / "links.key").mkdir()
+    (lab.store.layout.folder / "links.key").mkdir()
     lab.start("Unruly", "one", word="hundred-but-running")
     lab.file("one", "status.txt")
     (lab.folder("one") / "data" / "made.txt").write_text("made")
@@ -247,7 +247,7 @@ def test_a_poll_shows_its_page_where_the_key_of_the_links_cannot_be_had(make_lab
     answer = operations.call("getServiceStatus", {"serviceID": "one", "sessionToken": "t"}, Caller(token="t"))
     page = base64.b64decode(answer[0]).decode()
     assert "<footer>one, begun" in page and "/files/" not in page
-    (lab.store.ours / "links.key").rmdir()
+    (lab.store.layout.folder / "links.key").rmdir()
     answer = operations.call("getServiceStatus", {"serviceID": "one", "sessionToken": "t"}, Caller(token="t"))
     assert "/files/one/" in base64.b64decode(answer[0]).decode()
 

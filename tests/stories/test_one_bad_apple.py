@@ -21,8 +21,8 @@ import pytest
 from callers import Caller
 from lab import Lab, eventually
 from labwaiter.model.record import Progress, Record, Request, State, View
+from labwaiter.model.span import span
 from labwaiter.page import render
-from labwaiter.page.words import span
 from labwaiter.store import messages, supervisor_client
 from labwaiter.store.artifacts import Artifacts
 from labwaiter.system.process import identify, lives
@@ -66,7 +66,7 @@ def test_one_damaged_record_hides_none_of_the_others(lab: Lab, file: str, field:
 def test_a_damaged_secret_of_the_links_is_replaced_by_a_new_one(make_lab: Callable[..., Lab], damaged: bytes) -> None:
     lab = make_lab()
     lab.store.make()
-    secret = lab.store.ours / "links.key"
+    secret = lab.store.layout.folder / "links.key"
     before = Artifacts(lab.settings)
     good = before.link("one")
     secret.write_bytes(damaged)

@@ -132,7 +132,7 @@ def test_who_only_settles_what_is_left_starts_nothing(make_lab: Callable[..., La
     first.kill()
     first.wait()
     os.kill(runner, signal.SIGKILL)
-    touch(lab.store.ours / "stopped")
+    touch(lab.store.layout.folder / "stopped")
     command = [sys.executable, "-m", "labwaiter.supervisor", "--leaving"]
     subprocess.run(command, env=lab.environment, timeout=60, check=True)  # nobody tells it to leave
     os.kill(nursery, signal.SIGCONT)
@@ -209,7 +209,7 @@ def test_progress_stages_and_values_are_seen_while_a_function_works(lab: Lab) ->
 
 
 def test_a_claim_that_was_never_finished_is_no_job(lab: Lab) -> None:
-    half = lab.store.ours / "new" / "half"
+    half = lab.store.layout.folder / "new" / "half"
     (half / "data").mkdir(parents=True)
     os.utime(half, (time.time() - 7200,) * 2)
     assert lab.jobs.list() == []
@@ -243,5 +243,5 @@ def test_a_clock_that_jumps_removes_nothing_for_a_day(tmp_path: Path) -> None:
         (1e9 + 92 * day, 50.0 + 2 * day, "c", True),
     ]
     assert [retention.is_steady(store, *told) for *told, _ in rounds] == [right for *_, right in rounds]
-    (store.ours / "clock.json").write_text("torn")
+    (store.layout.folder / "clock.json").write_text("torn")
     assert not retention.is_steady(store, 1e9, 100.0, "a")

@@ -17,7 +17,8 @@ from labwaiter.model.record import State
 from labwaiter.store import supervisor_client
 from labwaiter.store.files import read_record
 from labwaiter.store.leases import Held, Lease, Leases
-from labwaiter.system.process import identify, lives, lock_holder, open_pidfd
+from labwaiter.system import record_lock
+from labwaiter.system.process import identify, lives, open_pidfd
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # renameat2(2)
 
@@ -219,7 +220,11 @@ def test_out_of_descriptors_nobody_is_told_that_nothing_was_started(lab: Lab) ->
                 told.append(lab.jobs.status(services[service], service_id))
             except ServiceError as error:
                 told.append(error)
-        for ask in (lambda: lives(me), lambda: open_pidfd(me), lambda: lock_holder(lab.store.ours / "supervisor.lock")):
+        for ask in (
+            lambda: lives(me),
+            lambda: open_pidfd(me),
+            lambda: record_lock.holder(lab.store.layout.supervisor_lock),
+        ):
             with pytest.raises(OSError, match="Too many open files"):
                 ask()
     assert [type(one) for one in told] == [Unavailable] * 3, told

@@ -56,7 +56,7 @@ def whole(lab: Lab, port: int) -> bool:
 
 
 def main_of(lab: Lab) -> int:
-    return int(json.loads((lab.store.ours / "web.json").read_text())["main"]["pid"])
+    return int(json.loads(lab.store.layout.expected_web.read_text())["main"]["pid"])
 
 
 def test_after_granian_gave_it_up_the_supervisor_starts_it_again(served: tuple[Lab, int]) -> None:
@@ -102,19 +102,19 @@ def test_what_was_stopped_on_purpose_stays_away(served: tuple[Lab, int]) -> None
     eventually(lambda: not supervisor_client.stopped(lab.settings))
     lab.start("Echo", "one", text="x")
     assert lab.ended("one").state is State.COMPLETED
-    assert not web.processes(lab.settings) and not (lab.store.ours / "web.json").exists()
+    assert not web.processes(lab.settings) and not lab.store.layout.expected_web.exists()
 
 
 def test_one_that_can_t_be_started_is_tried_again_with_pauses_and_nothing_else_suffers(served: tuple[Lab, int]) -> None:
     lab, port = served
     broken = lab.settings.services / "services.py"
-    log = lab.store.ours / "web.log"
-    kept = json.loads((lab.store.ours / "web.json").read_text())
-    (lab.store.ours / "web.json").write_text(json.dumps(kept | {"host": "203.0.113.7"}))  # no address of this machine
+    log = lab.store.layout.folder / "web.log"
+    kept = json.loads(lab.store.layout.expected_web.read_text())
+    lab.store.layout.expected_web.write_text(json.dumps(kept | {"host": "203.0.113.7"}))  # no address of this machine
     for who in web.processes(lab.settings):
         kill(who)
     eventually(lambda: log.read_text().count("is no address of this machine") >= 3)
     lab.start("Echo", "one", text="x")
     assert lab.ended("one").state is State.COMPLETED and broken.exists()
-    (lab.store.ours / "web.json").write_text(json.dumps(kept))
+    lab.store.layout.expected_web.write_text(json.dumps(kept))
     eventually(lambda: whole(lab, port))

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from lab import Lab, eventually, gone, wait_gone
 from labwaiter.model.record import State
 from labwaiter.store import supervisor_client
+from labwaiter.system.process import start_thread
 
 GROUPS = (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup"))
 
@@ -300,6 +302,25 @@ def test_a_plot_for_which_there_is_no_thread_is_drawn_once_there_is(make_lab: Ca
     assert lab.record("one").state is State.RUNNING
     pids.most(None)
     assert lab.ended("one").state is State.COMPLETED, lab.record("one").why
+
+
+def test_a_thread_that_could_not_begin_is_another_one_at_the_next_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Python 3.15 does on every Python: who failed to start is never started again."""
+    tried: list[threading.Thread] = []
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread in tried:
+            raise RuntimeError("thread already started")
+        tried.append(thread)
+        if len(tried) < 3:
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    said: list[str] = []
+    start_thread(said.append, "did").join()
+    assert said == ["did"] and len(tried) == 3
 
 
 LOOKING = """

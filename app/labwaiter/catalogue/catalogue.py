@@ -9,7 +9,6 @@ What a service was like when it was offered last is kept, too: what was started 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -26,9 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidParameter, Misconfigured, Unavailable
+from ..layout import Layout
 from ..model.parameter import shown
 from ..model.service import Service, lacking, service_of
 from ..settings import Settings
+from ..system import flock
 from . import importing
 from .importing import Description, stamp
 
@@ -116,7 +117,7 @@ def of(settings: Settings, quiet: bool = False) -> Kept:
 
 def cache_of(jobs_folder: Path) -> Path:
     """Where a deployment keeps what its service files declare."""
-    return jobs_folder / ".labwaiter" / "services"
+    return Layout(jobs_folder).services
 
 
 def load(folder: Path, cache: Path | None = None) -> Catalogue:
@@ -307,15 +308,9 @@ def _locked(cache: Path | None, file: Path) -> Iterator[None]:
             cache.mkdir(mode=0o700, exist_ok=True)
             lock = os.open(cache / f".{file.name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        until = time.monotonic() + IMPORT_SECONDS + importing.LATE_SECONDS
-        while lock >= 0 and time.monotonic() < until:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(0.02)  # flock(2) itself has no limit of time
-            except OSError:
-                break
+        if lock >= 0:
+            with contextlib.suppress(OSError):  # whoever waits for too long imports it, too
+                flock.lock(lock, IMPORT_SECONDS + importing.LATE_SECONDS)
         yield
     finally:
         if lock >= 0:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidParameter, Unavailable
+from ..settings import SECRETS
 from ..system.process import MARKER, for_ours, kill_marked
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ CHECK_SECONDS = 5.0  # a start waits for its check, and its caller for the start
 PRINTED_MAX = 8_000  # bytes of what is printed that are kept, its last ones
 LATE_SECONDS = 20.0  # the guarding process itself has to begin and to clear up
 # the web side is told by the first, and what a service's file may not know is left out
-_LEFT_OUT = ("LABWAITER_WEB", "REDIS_URL", "REDIS_SECRET")
+_LEFT_OUT = ("LABWAITER_WEB", *SECRETS)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import os
 import subprocess
 import sys
@@ -21,11 +20,12 @@ from .. import settings as settings_module
 from ..catalogue import catalogue
 from ..errors import Misconfigured
 from ..lab import lab
+from ..layout import Layout
 from ..settings import ROOT, Settings
-from ..store import presence, supervisor_client
+from ..store import supervisor_client, web_side
 from ..store.files import open_ours
 from ..store.folder import Folder
-from ..system.process import lock_holder
+from ..system import flock, record_lock
 from . import systemd, terminal, web
 from .instruments import not_safe, say_mistake
 
@@ -81,7 +81,7 @@ def settings_(stdin: bool, port: int | None) -> None:
             raise Misconfigured(f"In {name} stands a line break: a setting has one line.")
     at = web.own_address(web.as_running(settings)).rstrip("/")
     numbers = {"HOST": settings.host, "PORT": str(settings.port), "STOP_SECONDS": f"{settings.stop_seconds:g}"}
-    for name, value in {**given, **numbers, "AT": at, "DEPLOYMENT": presence.deployment(settings.jobs_folder)}.items():
+    for name, value in {**given, **numbers, "AT": at, "DEPLOYMENT": web_side.deployment(settings.jobs_folder)}.items():
         click.echo(f"{name}={value}")
 
 
@@ -191,9 +191,9 @@ def stop(wait: float, by_systemd: bool) -> None:
     with one_at_a_time(settings, anyhow=True):
         running = web.processes(settings)
         alive = supervisor_client.alive(settings) is not None
-        worker = lock_holder(settings.jobs_folder / ".labwaiter" / "worker.lock")
+        worker = record_lock.holder(Layout(settings.jobs_folder).worker_lock)
         with contextlib.suppress(OSError):  # a disk that takes nothing keeps nothing running
-            presence.expect_no_web(settings.jobs_folder / ".labwaiter")
+            web_side.expect_none(Layout(settings.jobs_folder))
         # callers see how it goes, as long as the web side is there; a worker's jobs are the worker's
         settled = worker is not None or supervisor_client.stop(settings, wait)
         web.end(web.processes(settings))
@@ -265,7 +265,7 @@ def clear_stopped(settings: Settings, wait: float = 60.0) -> None:
                     " Call stop to wait for it, then start again."
                 )
             time.sleep(0.05)  # it is settling its jobs; its lock can't be awaited without taking it
-    (settings.jobs_folder / ".labwaiter" / "stopped").unlink(missing_ok=True)
+    Layout(settings.jobs_folder).stopped.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -278,13 +278,13 @@ def one_at_a_time(settings: Settings, anyhow: bool = False) -> Iterator[None]:
     Raises:
         Misconfigured: the jobs folder can't be written.
     """
-    lock = settings.jobs_folder / ".labwaiter" / "start.lock"
+    lock = Layout(settings.jobs_folder).start_lock
     with contextlib.ExitStack() as held:
         try:
             supervisor_client.may_be_written(settings)
             fd = open_ours(lock, os.O_RDWR)
             held.callback(os.close, fd)
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            flock.lock(fd)
         except (OSError, Misconfigured) as error:
             why = error.__cause__ if isinstance(error, Misconfigured) else error
             if not anyhow or isinstance(why, PermissionError):

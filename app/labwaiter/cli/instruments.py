@@ -16,6 +16,7 @@ from .. import settings as settings_module
 from ..errors import Misconfigured, UnknownInstrument
 from ..lab import lab, simulation
 from ..lab.lab import Entry, Lab
+from ..layout import Layout
 from ..model.record import ENDED
 from ..settings import Settings
 from ..store import supervisor_client
@@ -321,7 +322,7 @@ def simulate() -> None:
         click.echo("They are served already, by this deployment or another call:")
         for name, entry in whole.entries.items():
             if entry.simulated:
-                click.echo(f"{name}: {simulation.folder(settings.jobs_folder) / name}")
+                click.echo(f"{name}: {Layout(settings.jobs_folder).simulated / name}")
 
 
 @click.command()

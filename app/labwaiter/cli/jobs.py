@@ -15,6 +15,7 @@ from ..fleet import open_jobs
 from ..model.parameter import text_of
 from ..model.record import ACTIVE, Record, Silence, State
 from ..model.service import Service
+from ..model.span import span
 from ..page import words
 from ..settings import Settings
 from ..store.files import read_bounded
@@ -82,7 +83,7 @@ def _table(found: list[Record]) -> None:
             terminal.plain(record.request.service, 40),
             "stopping" if record.stopping else str(record.state),
             terminal.moment(record.request.created),
-            terminal.span(_lasted(record)),
+            _ran(record) or "-",
             *((record.machine,) if many else ()),
             terminal.plain(record.why, 100)
             or (f"unreachable since {terminal.moment(record.as_of)}" if record.as_of else ""),
@@ -145,7 +146,7 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
         ("asked for", terminal.moment(record.request.created)),
         ("started", terminal.moment(record.started) if record.started else ""),
         ("ended", terminal.moment(record.ended) if record.ended else ""),
-        ("ran", terminal.span(_lasted(record)) if record.started else ""),
+        ("ran", _ran(record)),
         ("user", record.request.user),
         *((f"input {name}", text_of(value)) for name, value in record.request.inputs.items()),
         *((f"output {name}", text_of(value)) for name, value in (record.outputs or {}).items()),
@@ -293,19 +294,20 @@ def service_of(settings: Settings, record: Record) -> Service | None:
     return began_with(record.request) or catalogue.of(settings).now(name).known(name)
 
 
-def _lasted(record: Record) -> float | None:
+def _ran(record: Record) -> str:
+    """For how long an execution ran, or runs; "" for one that has not begun."""
     if record.started is None:
-        return None
-    lasted = ran(record)  # where it ran on another machine, or for an older release, the clocks tell
-    return max(0.0, (record.ended or time.time()) - record.started) if lasted is None else lasted
+        return ""
+    seconds = ran(record)  # where it ran on another machine, or for an older release, the clocks tell
+    return span(max(0.0, (record.ended or time.time()) - record.started) if seconds is None else seconds)
 
 
 def _silence(found: Silence | None) -> str:
     """What is told of a workflow manager that might abandon the execution."""
     if found is None:
         return ""
-    left = terminal.span(found.most - found.seconds)
-    return f"its workflow manager asked {terminal.span(found.seconds)} ago; it is aborted if none asks for {left} more"
+    left = span(found.most - found.seconds)
+    return f"its workflow manager asked {span(found.seconds)} ago; it is aborted if none asks for {left} more"
 
 
 def _progress(fraction: float | None, stage: str) -> str:

@@ -10,9 +10,9 @@ import click
 
 from .. import settings as settings_module
 from ..errors import Misconfigured
-from ..settings import TABLE, Settings
-from ..store import presence, supervisor_client
-from ..store.folder import Folder
+from ..layout import Layout
+from ..settings import HANDED_ON, Settings
+from ..store import supervisor_client, web_side
 from ..supervisor import webside
 from ..system.process import identify
 from . import web
@@ -28,11 +28,9 @@ def expect(settings: Settings, main_pid: int) -> None:
     who = identify(main_pid)
     if who is None:
         return
-    # a secret stays where it is: in the file env, or with whoever calls the next command
-    names = {"LABWAITER_ENV", *(one.name for one in TABLE)} - {"REDIS_URL", "REDIS_SECRET"}
-    environment = {name: os.environ[name] for name in names if name in os.environ}
-    expected = presence.WebSide(who, settings.host, settings.port, settings.web_concurrency, environment)
-    presence.expect_web(Folder(settings.jobs_folder).ours, expected)
+    environment = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
+    expected = web_side.WebSide(who, settings.host, settings.port, settings.web_concurrency, environment)
+    web_side.expect(Layout(settings.jobs_folder), expected)
 
 
 def by_the_way(command: str | None) -> None:
@@ -41,18 +39,17 @@ def by_the_way(command: str | None) -> None:
         return
     with contextlib.suppress(OSError, Misconfigured):
         settings = settings_module.load()
-        ours = Folder(settings.jobs_folder).ours
-        expected = presence.expected_web(ours)
+        expected = web_side.expected(Layout(settings.jobs_folder))
         if expected is not None and expected.gone and supervisor_client.alive(settings) is None:
-            webside.revive(settings, ours)
+            webside.revive(settings)
 
 
 @click.command(hidden=True)
 def revive() -> None:
     """Start the web side again that was started here and not stopped, if it is gone."""
-    ours = Folder(settings_module.load().jobs_folder).ours
+    layout = Layout(settings_module.load().jobs_folder)
     with one_at_a_time(settings_module.load()):
-        expected = presence.expected_web(ours)
+        expected = web_side.expected(layout)
         if expected is None or not expected.gone:
             return
         os.environ.update(expected.environment)

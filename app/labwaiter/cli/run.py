@@ -16,6 +16,7 @@ from ..fleet import open_jobs
 from ..model.caller import SHELL
 from ..model.record import Record, View
 from ..model.service import Service
+from ..model.span import span
 from ..store import supervisor_client
 from ..verbs import Jobs
 from . import terminal, web
@@ -108,5 +109,5 @@ def _line(view: View) -> str:
     if lasted is None:
         lasted = max(0.0, (record.ended or view.now) - (record.started or record.request.created))
     place = f"place {view.place} in the queue" if view.place else view.progress.stage
-    words = [percent, terminal.span(lasted), str(record.state), terminal.plain(place, 60)]
+    words = [percent, span(lasted), str(record.state), terminal.plain(place, 60)]
     return f"[{'#' * filled}{'.' * (BAR - filled)}] " + "  ".join(words).rstrip()

@@ -17,6 +17,7 @@ from ..catalogue import catalogue
 from ..model import contract
 from ..model.parameter import Parameter, text_of
 from ..model.service import Service
+from ..model.span import span
 from . import terminal, web
 from .instruments import say_mistake
 from .jobs import as_json
@@ -199,7 +200,7 @@ def _show(one: Service, address: str) -> None:
     if one.doc:
         click.echo(f"  {one.doc.splitlines()[0]}")
     rules = [("may run", one.limit), ("may stall", one.stall)]
-    said = [f"{words} {terminal.span(seconds)}" for words, seconds in rules if seconds is not None]
+    said = [f"{words} {span(seconds)}" for words, seconds in rules if seconds is not None]
     if one.at_once is not None:
         said.append(f"{one.at_once} at a time")
     click.echo(f"  rules      {', '.join(said) or 'no limit of time'}")

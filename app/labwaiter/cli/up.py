@@ -20,7 +20,7 @@ import click
 from ..errors import Misconfigured
 from ..lab import lab
 from ..settings import ROOT, Settings
-from ..store import presence, supervisor_client
+from ..store import supervisor_client, web_side
 from . import web
 from .deploy import PORT, chosen, clear_stopped, unsettled
 from .instruments import not_safe, say_mistake
@@ -208,7 +208,7 @@ def health(only: str | None) -> None:
         why = getattr(error, "reason", error)  # urllib's wrapping says nothing
         words = getattr(why, "strerror", None) or why
         raise TimeoutError(f"The web side does not answer at {web.own_address(settings)}: {words}.") from error
-    if told.get("deployment") != presence.deployment(settings.jobs_folder):
+    if told.get("deployment") != web_side.deployment(settings.jobs_folder):
         raise TimeoutError(f"No web side of this deployment runs: another one answers at {web.own_address(settings)}.")
     if told.get("status") != "ok" and only != "web":
         raise TimeoutError(f"The web side answers, but: {told.get('status')}.")

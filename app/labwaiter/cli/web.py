@@ -29,10 +29,10 @@ from pathlib import Path
 
 from ..catalogue import catalogue
 from ..errors import Misconfigured
+from ..layout import Layout
 from ..settings import ROOT, Settings, called_here
-from ..store import presence, supervisor_client
+from ..store import supervisor_client, web_side
 from ..store.files import open_log
-from ..store.names import OURS
 from ..system import process
 from ..system.process import Identity, gone, kill, marked
 
@@ -50,7 +50,7 @@ KILL_AFTER = 12  # s a worker has to finish its calls: longer than the longest, 
 
 def log_file(settings: Settings) -> Path:
     """Where the web side writes."""
-    return settings.jobs_folder / OURS / "web.log"
+    return Layout(settings.jobs_folder).web_log
 
 
 def connections() -> int:
@@ -110,7 +110,7 @@ def as_running(settings: Settings) -> Settings:
             found = dict(pair.partition("=")[::2] for pair in pairs)
             return dataclasses.replace(settings, host=found["HOST"], port=int(found["PORT"]))
     with contextlib.suppress(OSError):
-        if expected := presence.expected_web(settings.jobs_folder / OURS):
+        if expected := web_side.expected(Layout(settings.jobs_folder)):
             return dataclasses.replace(settings, host=expected.host, port=expected.port)
     with contextlib.suppress(Misconfigured, TimeoutError):
         return resolved(settings)

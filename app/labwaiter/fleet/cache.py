@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Unavailable
+from ..layout import Layout
 from ..store.files import read_bounded, read_record, write_whole
-from ..store.names import OURS
 
 log = logging.getLogger(__name__)
 LARGEST = 64_000_000  # bytes
@@ -28,7 +28,7 @@ class Cache:
     """`.labwaiter/known/<name>.json`: {"request", "machine", "view" (JSON), "state", "at", "told", "files"}."""
 
     def __init__(self, jobs_folder: Path, keep_seconds: float) -> None:
-        self._folder = jobs_folder / OURS / "known"
+        self._folder = Layout(jobs_folder).known
         self._keep = keep_seconds
         self._swept = time.monotonic()
 

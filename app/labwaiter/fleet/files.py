@@ -16,8 +16,7 @@ import redis
 
 from ..errors import InvalidParameter, Unavailable
 from ..settings import Settings
-from ..store.artifacts import SHOWN_MAX, Artifacts, within
-from ..store.names import OURS
+from ..store.artifacts import SHOWN_MAX, Artifacts, copy_in, within
 from . import rpc
 from .lab_redis import FAULTS, LabRedis
 from .trouble import away
@@ -41,7 +40,7 @@ class FleetFiles(Artifacts):
     def __init__(self, settings: Settings, store: LabRedis, machine_of: Callable[[str], str | None]) -> None:
         super().__init__(settings)
         self._store, self._machine_of = store, machine_of
-        self._jobs_folder, self._keep = settings.jobs_folder, settings.keep_seconds
+        self._keep = settings.keep_seconds
         self._swept = -math.inf  # monotonic s
 
     def _load(self) -> bytes:
@@ -65,7 +64,7 @@ class FleetFiles(Artifacts):
         return self._fetch(machine, job, file)
 
     def _fetch(self, machine: str, job: str, file: str) -> Path | None:
-        place = self.place_of("fetched", f"{job}/{file}")
+        place = copy_in(self._layout.fetched, f"{job}/{file}")
         self._sweep()
         gone = Unavailable(f"The machine {machine}, which has this file, can't be reached; try again later.")
         try:
@@ -168,7 +167,7 @@ class FleetFiles(Artifacts):
             content = self._store.redis.get(key)
             if content is None or not hmac.compare_digest(key, self._key_for(job, content)):
                 raise Unavailable(f"The file “{name[:100]}” that it is given has not arrived.")
-            place = self.place_of("given", job, name)
+            place = copy_in(self._layout.given / job, name)
             place.parent.mkdir(parents=True, exist_ok=True)
             beside = place.with_name(f".{os.getpid()}.{os.urandom(4).hex()}")
             beside.write_bytes(content)
@@ -181,7 +180,7 @@ class FleetFiles(Artifacts):
         if time.monotonic() - self._swept < SWEEP_EVERY:
             return
         self._swept = time.monotonic()
-        for file in (self._jobs_folder / OURS / "fetched").glob("*/*"):
+        for file in self._layout.fetched.glob("*/*"):
             with contextlib.suppress(OSError):
                 if time.time() - file.stat().st_ctime > max(self._keep, SWEEP_EVERY):
                     file.unlink()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..settings import Settings
-from ..store import presence
+from ..store import web_side
 from ..store.files import read_record, write_whole
 from ..store.local_store import LocalStore
 from ..system.process import boot_id
@@ -37,7 +37,7 @@ class Heartbeat:
         self.drains = False
         self.offset = 0.0  # s: Redis' clock minus ours
         self._run_id = os.urandom(8).hex()
-        self._id = machine_id(local.folder.ours)
+        self._id = machine_id(local.folder.layout.machine_id)
         self._beat = 0.0  # monotonic s
         self._master: tuple[str, int] | None = None
         self._again = False  # whether this process has told already
@@ -107,7 +107,7 @@ class Heartbeat:
         )
 
     def hear(self, known: Collection[str]) -> None:
-        """Hand on that executions were asked for, and that there are faces to ask: what `presence` needs.
+        """Hand on that executions were asked for, and that there are faces to ask: what `silence_watch` needs.
 
         Args:
             known: those that this machine tells of.
@@ -119,14 +119,13 @@ class Heartbeat:
             names, faces, now = asked.execute()
         for name in {n.decode() for n in names or ()} & set(known):
             self.local.polled(name)
-        if faces and float(now[0]) - faces[0][1] < presence.FRESH:  # silence counts only while there is a face to ask
+        if faces and float(now[0]) - faces[0][1] < web_side.FRESH:  # silence counts only while there is a face to ask
             with contextlib.suppress(OSError):
                 self.local.signed()
 
 
-def machine_id(ours: Path) -> str:
+def machine_id(file: Path) -> str:
     """What tells two machines of one name apart: kept in the jobs folder; where that was copied, by their kernels."""
-    file = ours / "machine.id"
     kept = read_record(file, 1000)
     if not kept:
         kept = os.urandom(16).hex().encode()

@@ -34,7 +34,7 @@ class RpcServer:
             "files": self._files,
             "read": self._read,
         }
-        self._used = Used(local.folder.ours / "errands.used")
+        self._used = Used(local.folder.layout.used_errands)
         self._stop = threading.Event()
         self._room = threading.Semaphore(AT_ONCE)
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="errand")

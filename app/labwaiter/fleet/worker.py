@@ -25,8 +25,9 @@ from ..lab.lab import load as load_lab
 from ..model.record import Request
 from ..settings import Settings
 from ..store import codec, supervisor_client
-from ..store.files import write_whole
+from ..store.files import open_ours, write_whole
 from ..store.local_store import LocalStore
+from ..system import record_lock
 from ..system.stop_signals import set_by_signals
 from . import order
 from .files import FleetFiles, link_key
@@ -60,11 +61,12 @@ class Worker:
         self.store = LabRedis(settings, patience=BLOCK_SECONDS + 3.0)
         self.local = LocalStore(settings)
         self.local.folder.make()
-        self._lock = supervisor_client.take_lock(self.local.folder.ours / "worker.lock")
-        if self._lock is None:
+        self._lock = open_ours(self.local.folder.layout.worker_lock, os.O_RDWR)
+        if not record_lock.take(self._lock):
+            os.close(self._lock)
             raise Misconfigured(f"A worker of {settings.machine} runs already.")
         # a runner knows no secret of the lab: the links that it tells are made with this
-        write_whole(self.local.folder.ours / "links.key", link_key(self.store), durable=True, mode=0o600)
+        write_whole(self.local.folder.layout.links_key, link_key(self.store), durable=True, mode=0o600)
         self.concurrency = concurrency or settings.max_running + settings.max_queued
         machine = whole.machines[settings.machine]
         offered = catalogue.of(settings)

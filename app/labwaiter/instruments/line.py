@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import grp
 import hashlib
 import os
@@ -23,6 +22,7 @@ import serial
 
 from ..errors import JobFailed
 from ..lab import device
+from ..system import flock
 
 SLICE = 0.05  # s: how often a wait looks whether it is to stop
 LINE_MAX = 65536  # bytes: a longer one is garbage
@@ -284,7 +284,7 @@ def _lock(part: device.Part) -> int:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666))
     lock = os.open(path, os.O_RDONLY | flags)
     try:
-        fcntl.flock(lock, (fcntl.LOCK_SH if part.shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        flock.lock(lock, patience=0, shared=part.shared)
     except BaseException:
         os.close(lock)
         raise

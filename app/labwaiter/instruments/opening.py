@@ -12,6 +12,7 @@ from typing import Any
 
 from ..lab import simulation
 from ..lab.lab import ITSELF, NOTHING_TO_DO, Entry, resolve
+from ..layout import Layout
 from ..system.watch import until
 from .instrument import Instrument
 from .line import InstrumentError, NotOpened, Silent, hold, open_port, release
@@ -162,7 +163,7 @@ def _of_pymeasure(driver: Any) -> bool:
 
 def served_port(entry: Entry, jobs: Path, check: Callable[[], None] = lambda: None) -> str:
     """The URL of a simulated instrument in the simulated lab, which has a moment to come. Raises NotOpened."""
-    link = simulation.folder(jobs) / entry.name
+    link = Layout(jobs).simulated / entry.name
 
     def look() -> str | None:
         check()

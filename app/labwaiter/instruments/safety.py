@@ -21,7 +21,7 @@ from .. import settings
 from ..errors import Misconfigured
 from ..lab import lab
 from ..lab.lab import Entry, Lab, resolve
-from ..system.process import once_there_is
+from ..system.process import start_thread
 from .line import InstrumentError, WrongDevice
 from .opening import Opened
 
@@ -111,9 +111,7 @@ def _within(seconds: float, failure: str, work: Callable[[], Told]) -> Told:
                 return
             time.sleep(PAUSE)
 
-    worker = threading.Thread(target=tries, daemon=True)
-    once_there_is(worker.start)
-    worker.join(seconds + LAST_TRY)
+    start_thread(tries, daemon=True).join(seconds + LAST_TRY)
     return told[-1]
 
 
@@ -147,9 +145,7 @@ def main() -> None:
         with turn:
             print(json.dumps({"name": name, "safe": told[0], "why": told[1]}), file=out, flush=True)
 
-    threads = [threading.Thread(target=one, args=(name,)) for name in sys.argv[2 if alone else 1 :]]
-    for thread in threads:
-        once_there_is(thread.start)
+    threads = [start_thread(one, name) for name in sys.argv[2 if alone else 1 :]]
     for thread in threads:
         thread.join()
     os._exit(0)  # what hangs in a driver is not waited for

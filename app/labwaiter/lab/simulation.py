@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from ..system.process import lock_holder
+from ..layout import Layout
+from ..system import record_lock
 
 SCHEME = "sim://"
 RELAYS = 8
-OURS = ".labwaiter"  # as jobs.names says, which is above
 
 
 def _number(low: float, high: float) -> Callable[[str], float]:
@@ -97,24 +97,14 @@ def read(port: str) -> Simulated:
 # -- where it is served -------------------------------------------------------------------------
 
 
-def folder(jobs: Path) -> Path:
-    """Where the links and the devices' own records are."""
-    return jobs / OURS / "sim"
-
-
-def lock(jobs: Path) -> Path:
-    """The simulated lab's lock."""
-    return jobs / OURS / "simulated.lock"
-
-
 def alive(jobs: Path) -> int | None:
     """The pid of this deployment's simulated lab (0: in another container); None without one."""
-    return lock_holder(lock(jobs))
+    return record_lock.holder(Layout(jobs).simulated_lock)
 
 
 def served(link: Path) -> str | None:
     """The pty on which the simulated lab serves an instrument now; None where it doesn't, or not to us."""
-    if not lock_holder(lock(link.parent.parent.parent), byte=1):
+    if not record_lock.holder(Layout(link.parents[2]).simulated_lock, byte=1):
         return None  # 0: in another container, whose ptys aren't ours
     try:
         return os.readlink(link)

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..model.record import PLOT, State, View
 from ..model.service import Service
+from ..model.span import span
 from .words import (
     CUT,
     clock,
@@ -26,7 +27,6 @@ from .words import (
     quantity,
     ran,
     size,
-    span,
     waits_for,
 )
 

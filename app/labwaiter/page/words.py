@@ -11,6 +11,7 @@ from urllib.parse import quote
 from ..model.parameter import text_of
 from ..model.record import State, View
 from ..model.service import Service
+from ..model.span import span
 from ..model.values import SI
 
 CUT = {
@@ -50,16 +51,6 @@ def in_url(name: str) -> str:
         return quote(name.encode("utf-8", "surrogateescape"))
     except UnicodeEncodeError:  # no name of this machine's
         return quote(printable(name))
-
-
-def span(seconds: float) -> str:
-    """A time span: 45 s, 3 min 5 s, 90 min as 1 h 30 min, 3 d."""
-    whole = max(0, int(seconds))  # a clock may have been set back
-    for size, unit, smaller, name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if whole >= size:
-            rest = whole % size // smaller
-            return f"{whole // size} {unit}" + (f" {rest} {name}" if rest else "")
-    return f"{whole} s"
 
 
 def size(count: int) -> str:

@@ -51,7 +51,7 @@ def run_function(spec: Spec, channel: Channel) -> None:
         os._exit(0)
     os.chdir(f"{spec.folder}/data")
     # matplotlib's list of fonts takes a second to make: all jobs of a deployment share one, and need no home for it
-    os.environ.setdefault("MPLCONFIGDIR", os.fspath(spec.store.ours / "matplotlib"))
+    os.environ.setdefault("MPLCONFIGDIR", os.fspath(spec.store.layout.matplotlib))
     faulthandler.enable(os.dup(2))
     sys.modules["__main__"] = types.ModuleType("__main__")  # not the nursery's, which a spawned child would import
     work = Work(spec, channel)

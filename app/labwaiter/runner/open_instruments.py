@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 import traceback
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from ..lab import lab
 from ..model.parameter import Parameter
 from ..settings import Settings
 from ..store.leases import Leases
-from ..system.process import once_there_is
+from ..system.process import start_thread
 from .job import Job
 
 
@@ -72,8 +71,7 @@ class OpenInstruments:
         """Make safe and close. What fails here, or hangs, is tried again from outside, by the guard."""
         for opened in reversed(self._opened):
             # a thread, because nobody can tell what another library's driver waits for; it ends with this process
-            work = threading.Thread(target=self._put_away, args=(opened,), daemon=True)
-            once_there_is(work.start)
+            work = start_thread(self._put_away, opened, daemon=True)
             work.join(opened.entry.safe_seconds)
             if work.is_alive():
                 print(f"{opened.entry.name} is not safe after {opened.entry.safe_seconds:g} s.", file=sys.stderr)

@@ -24,7 +24,7 @@ from typing import Any
 from ..model.record import PLOT
 from ..model.values import Plain, plain
 from ..store.files import write_whole
-from ..system.process import once_there_is
+from ..system.process import start_thread
 from .plot import Curve, picture
 
 DRAW_EVERY = 5.0  # s: portals look every 6
@@ -121,8 +121,7 @@ class Recorder:
                     curve.add(x, _place(row[name]))
             self._changed = True
         if self._thread is None:
-            self._thread = threading.Thread(target=self._draw_on, name="plot", daemon=True)
-            once_there_is(self._thread.start)
+            self._thread = start_thread(self._draw_on, name="plot", daemon=True)
 
     # -- drawing ------------------------------------------------------------------------------
 

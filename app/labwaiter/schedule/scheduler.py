@@ -19,11 +19,11 @@ from ..catalogue.catalogue import Kept
 from ..errors import ClientError, ServiceError, UnknownServiceID
 from ..fleet import trouble
 from ..fleet.lab_redis import FAULTS, LabRedis
+from ..layout import Layout
 from ..model.caller import Caller
 from ..model.record import Record
 from ..settings import Settings
 from ..store.files import read_bounded, read_record, write_whole
-from ..store.names import OURS
 from ..verbs import Jobs
 from . import times
 from .schedule import Schedule
@@ -76,7 +76,7 @@ class Notes:
 
     def __init__(self, settings: Settings) -> None:
         self.store = LabRedis(settings) if settings.redis_url else None
-        self._file = settings.jobs_folder / OURS / "schedules.json"
+        self._file = Layout(settings.jobs_folder).schedules
 
     def read(self, name: str) -> dict[str, Any]:
         """{"skipped": n since its last run, "why", "at" (Unix time, s)}; {} without any. Raises what Redis raises."""

@@ -7,7 +7,6 @@ The supervisor has it there (`simulated`); it outlives supervisors as jobs do, a
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import signal
@@ -21,9 +20,11 @@ from ..instruments.simulators.host import Host
 from ..instruments.simulators.relays import Relays
 from ..instruments.simulators.sba5 import Sba5
 from ..lab import lab, simulation
+from ..layout import Layout
 from ..settings import Settings, load
 from ..store.files import make_folder, open_ours, rights_in
 from ..store.leases import Held, Leases
+from ..system import record_lock
 from ..system.watch import stamp
 
 log = logging.getLogger("labwaiter.simlab")
@@ -46,20 +47,19 @@ class SimulatedLab:
             Misconfigured: lab.toml has a mistake.
         """
         self.settings = settings
-        self.folder = simulation.folder(settings.jobs_folder)
+        layout = Layout(settings.jobs_folder)
+        self.folder = layout.simulated
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             make_folder(self.folder, rights_in(self.folder.parent))
-        self._lock = open_ours(simulation.lock(settings.jobs_folder), os.O_RDWR)
-        try:
-            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0)
-        except OSError as error:
+        self._lock = open_ours(layout.simulated_lock, os.O_RDWR)
+        if not record_lock.take(self._lock, byte=0):
             os.close(self._lock)
-            raise Taken("The simulated lab of this jobs folder runs already.") from error
+            raise Taken("The simulated lab of this jobs folder runs already.")
         for link in self.folder.iterdir():
             if link.is_symlink():
                 link.unlink()
-        fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 1)  # from here on every link is one of ours
+        record_lock.take(self._lock, byte=1)  # from here on every link is one of ours
         self.ports: dict[str, str] = {}  # of what is served, as lab.toml says them
         self._leases = Leases(settings.jobs_folder)
         self._simulators: dict[str, object] = {}
@@ -119,7 +119,7 @@ class SimulatedLab:
 
     def _stands(self) -> bool:
         try:
-            return os.path.samestat(os.stat(simulation.lock(self.settings.jobs_folder)), os.fstat(self._lock))
+            return os.path.samestat(os.stat(Layout(self.settings.jobs_folder).simulated_lock), os.fstat(self._lock))
         except OSError:
             return False
 

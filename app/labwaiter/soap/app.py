@@ -20,9 +20,7 @@ from ..model.caller import Caller
 from ..model.contract import SERVICE_ID, SESSION_TOKEN, STATUS
 from ..model.service import Service
 from ..settings import Settings
-from ..store.names import folder_name
 from ..verbs import Jobs
-from ..verbs.jobs import began_with
 from . import faults, wsdl
 from .binding import Answers
 from .door import Call, envelope_in, parse, read_body, service_id_in, spoken_namespace
@@ -155,7 +153,7 @@ class Soap:
         # A worker has many threads, for aborts and messages wait. But polls only read small files, and threads that
         # each want Python's own lock again after each read take twice the time. Those that ask Redis wait for it.
         self.polls_in_turn: AbstractContextManager[Any] = nullcontext() if settings.redis_url else threading.Lock()
-        self.lane_is_open = True
+        self.lane_is_open = settings.poll_lane
         self._answered = 0
         self._lane: dict[tuple[str, str], Endpoint] = {}  # by the path of a request, as the web server tells it
         self._lane_of: Catalogue | None = None
@@ -222,12 +220,9 @@ class Soap:
     def of_execution(self, name: str, body: bytes) -> Endpoint | None:
         """By the signature of the execution that a call names; None where it names none of this service."""
         try:
-            request = self.jobs.records.request(folder_name(service_id_in(body)))
+            service = self.jobs.began_with(name, service_id_in(body))
         except ServiceError:
             return None
-        if request is None or request.service.lower() != name.lower():
-            return None
-        service = began_with(request)
         return self.other(service) if service is not None else None
 
     # -- the lane -------------------------------------------------------------------------------

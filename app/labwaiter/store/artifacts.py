@@ -9,7 +9,6 @@ RFC 2104), so none has to be kept.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import hmac
 import logging
@@ -23,10 +22,12 @@ from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from ..errors import ClientError, InvalidParameter, Unavailable
+from ..layout import Layout
 from ..model.parameter import Parameter, shown
 from ..settings import Settings
+from ..system import flock
 from .files import open_ours, read_record, write_whole
-from .names import LONGEST, OURS, folder_name
+from .names import LONGEST, folder_name
 
 log = logging.getLogger(__name__)
 SHOWN_MAX = 20  # files on a page
@@ -42,7 +43,8 @@ class Artifacts:
     def __init__(self, settings: Settings) -> None:
         self._files = os.fspath(settings.files_folder)
         self._jobs = os.fspath(settings.jobs_folder)
-        self._secret = settings.jobs_folder / OURS / "links.key"
+        self._layout = Layout(settings.jobs_folder)
+        self._secret = self._layout.links_key
         self._key = b""
         self._stamp: tuple[int, int, int] | None = None  # of the file that it was read from
 
@@ -99,25 +101,16 @@ class Artifacts:
 
     def given(self, job: str, name: str) -> Path | None:
         """The file that came from another machine with an execution's order; None without one."""
-        path = self.place_of("given", job, name)
+        path = copy_in(self._layout.given / job, name)
         return path if path.is_file() else None
-
-    def place_of(self, *said: str) -> Path:
-        """Where a copy of another machine's file lies; `said` ends with its name."""
-        *above, name = said
-        beneath = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-        last = name.rpartition("/")[2]
-        with contextlib.suppress(UnicodeEncodeError):
-            last = os.fsdecode(bytes_of(last))
-        return Path(self._jobs, OURS, *above, beneath, last if _plain(last) else "file")
 
     def drop_given(self, job: str) -> None:
         """Remove what came with the order of an execution that has ended."""
-        shutil.rmtree(f"{self._jobs}/{OURS}/given/{job}", ignore_errors=True)
+        shutil.rmtree(self._layout.given / job, ignore_errors=True)
 
     def sweep_given(self, active: Collection[str]) -> None:
         """Remove what came with orders of other executions than the active ones, an hour after it came."""
-        with contextlib.suppress(OSError), os.scandir(f"{self._jobs}/{OURS}/given") as entries:
+        with contextlib.suppress(OSError), os.scandir(self._layout.given) as entries:
             for entry in entries:
                 if entry.name not in active and time.time() - entry.stat().st_mtime > 3600:
                     self.drop_given(entry.name)
@@ -175,9 +168,9 @@ class Artifacts:
         return self._key
 
     def _make_key(self) -> bytes:
-        fd = open_ours(self._secret.with_suffix(".lock"), os.O_RDWR)
+        fd = open_ours(self._layout.links_lock, os.O_RDWR)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)  # of several who find none, one makes it
+            flock.lock(fd)  # of several who find none, one makes it
             key = self._read_key()
             if key is None:
                 if os.path.lexists(self._secret):
@@ -228,6 +221,15 @@ def text_of_name(name: str) -> str:
 def bytes_of(name: str) -> bytes:
     """The bytes of a name that `text_of_name` gave. Raises UnicodeEncodeError for what is none."""
     return name.encode("utf-8", "surrogateescape")
+
+
+def copy_in(folder: Path, name: str) -> Path:
+    """Where in a folder of copies the copy of another machine's file lies, whatever its name is."""
+    beneath = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    last = name.rpartition("/")[2]
+    with contextlib.suppress(UnicodeEncodeError):
+        last = os.fsdecode(bytes_of(last))
+    return folder / beneath / (last if _plain(last) else "file")
 
 
 def _plain(part: str) -> bool:

@@ -1,11 +1,7 @@
 """Where jobs live on one machine: a folder each, and who wrote what in it.
 
     <WAITER_LOG_FOLDER>/<name>/             one job; the table of its files is in docs/files.md
-    <WAITER_LOG_FOLDER>/.labwaiter/         ours
-        active/<name>                       an empty mark per job that hasn't ended: the queue's index
-        new/                                folders being filled, before they are renamed into place
-        queue.json                          the supervisor's view of its queue, for pages
-        supervisor.lock, wake, stopped      see `link`
+    <WAITER_LOG_FOLDER>/.labwaiter/         the deployment's own: see `layout`
 
 A look never writes a state. request.json is a face's, state.json the supervisor's, end.json and
 progress.json the runner's; each is replaced whole.
@@ -25,11 +21,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from ..layout import Layout
 from ..model.record import ENDED, End, Progress, Record, Request, State, StoredState
 from ..system.process import boot_clock, boot_id, identify
 from . import codec
 from .files import make_folder, open_ours, read_bounded, read_record, rights_in, sync_folder, touch, write_whole
-from .names import OURS
 from .stamps import Remembered
 
 T = TypeVar("T")
@@ -59,9 +55,8 @@ class Folder:
         self.root = root
         self._remembered = remembered
         self._at = os.fspath(root)  # a poll reads a dozen files: joining texts costs less than joining paths
-        self.ours = root / OURS
-        self.active = self.ours / "active"
-        self._new = self.ours / "new"
+        self.layout = Layout(root)
+        self.active = self.layout.active  # looked at by every poll
 
     def make(self, mode: int | None = None) -> None:
         """Have the folders there. Raises OSError where that can't be.
@@ -76,7 +71,7 @@ class Folder:
         if mode is not None and status.st_mode & 0o777 != mode and status.st_uid == os.geteuid():
             os.chmod(self.root, mode)
         rights = rights_in(self.root) & 0o770  # locks are in there: others' would stop the service
-        for folder in (self.ours, self.active, self._new):
+        for folder in (self.layout.folder, self.active, self.layout.new):
             with contextlib.suppress(FileExistsError):
                 make_folder(folder, rights)
                 if folder == self.active:
@@ -107,7 +102,7 @@ class Folder:
         The folder is filled first and renamed into place: it is there with its request or not
         at all, and a rename onto a filled folder fails.
         """
-        fresh = self._new / f"{os.getpid()}.{os.urandom(8).hex()}"
+        fresh = self.layout.new / f"{os.getpid()}.{os.urandom(8).hex()}"
         try:
             rights = rights_in(self.root)
             make_folder(fresh, rights)
@@ -319,7 +314,7 @@ class Folder:
 
         {"running": n, "max_running": n, "queued": [name, …], "needs": {name: [instrument, …]}, "full": {service: n}}
         """
-        text = read_bounded(self.ours / "queue.json", RECORD_MAX)  # for pages: without it they say less
+        text = read_bounded(self.layout.queue, RECORD_MAX)  # for pages: without it they say less
         try:
             return dict(json.loads(text)) if text else {}
         except ValueError:
@@ -377,7 +372,7 @@ class Folder:
     ) -> None:
         """queue.json."""
         content = {"running": running, "max_running": max_running, "queued": queued, "needs": needs, "full": full}
-        write_whole(self.ours / "queue.json", json.dumps(content).encode())
+        write_whole(self.layout.queue, json.dumps(content).encode())
 
     def forget_active(self, name: str) -> None:
         """The job has ended and its state is written."""

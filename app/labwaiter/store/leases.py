@@ -10,7 +10,6 @@ was free has one taker. The supervisor waits for nobody: where it isn't its turn
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import time
@@ -19,8 +18,9 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from ..layout import Layout
+from ..system import flock
 from .files import make_folder, open_ours, read_record, rights_in, write_whole
-from .names import OURS
 
 PATIENCE = 3.0  # s for a turn
 
@@ -51,7 +51,7 @@ class Leases:
     """The leases of one deployment. The names of instruments are those of lab.toml, or of a folder made from it."""
 
     def __init__(self, jobs: Path) -> None:
-        self.folder = jobs / OURS / "leases"
+        self.folder = Layout(jobs).leases
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -95,21 +95,13 @@ class Leases:
     @contextlib.contextmanager
     def turn(self, wait: float = PATIENCE) -> Iterator[None]:
         """The turn to change leases. Raises BlockingIOError where it is another's for longer than `wait` s."""
-        until = time.monotonic() + wait
         self._make()
         path = self.folder / ".turn"
         with contextlib.suppress(FileExistsError):
             os.close(open_ours(path, os.O_WRONLY | os.O_EXCL))
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # enough for a lock, and root's file is no obstacle
         try:
-            while True:
-                try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > until:
-                        raise
-                    time.sleep(0.005)  # it is had for a few milliseconds, unless its holder is stopped
+            flock.lock(fd, wait)  # it is had for a few milliseconds, unless its holder is stopped
             yield
         finally:
             os.close(fd)

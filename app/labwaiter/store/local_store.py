@@ -20,7 +20,7 @@ from ..model.service import Service
 from ..settings import Settings
 from ..system.process import Identity, boot_clock, lives
 from ..system.watch import until
-from . import messages, presence, supervisor_client
+from . import messages, supervisor_client, web_side
 from .artifacts import Artifacts
 from .folder import Folder
 from .leases import Leases
@@ -242,7 +242,7 @@ class LocalStore:
 
     def signed(self, anew: bool = False) -> None:
         """The file `web` of this deployment."""
-        presence.sign(self.folder.ours, anew)
+        web_side.sign(self.folder.layout, anew)
 
     def told(self, name: str) -> float | None:
         """Since the mark `told` was set, which this does where it isn't."""

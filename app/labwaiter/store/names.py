@@ -8,7 +8,6 @@ from urllib.parse import quote
 from ..errors import InvalidParameter, MissingParameter
 from ..model.contract import SERVICE_ID_MAX
 
-OURS = ".labwaiter"  # our own folder among the jobs: no job's name begins with a dot
 LONGEST = 180  # bytes: room below NAME_MAX (255) for whatever a program appends to it
 
 

@@ -75,7 +75,7 @@ class Records(Protocol):
         """A caller has asked for it."""
 
     def signed(self, anew: bool = False) -> None:
-        """A call was answered just now: see `presence.sign`. Raises OSError."""
+        """A call was answered just now: see `web_side.sign`. Raises OSError."""
 
     def told(self, name: str) -> float | None:
         """Seconds since somebody was first told of its bad end: 0.0 for the first one; None where that isn't known."""

@@ -6,7 +6,6 @@ It holds a POSIX record lock on supervisor.lock: asking the lock is asking wheth
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import select
@@ -20,38 +19,31 @@ from pathlib import Path
 
 from ..errors import Misconfigured
 from ..lab import simulation
-from ..settings import TABLE, Settings
-from ..system.process import MARKER, NO_MARK, Identity, for_ours, gone, identify, kill, lives, lock_holder, open_pidfd
+from ..layout import Layout
+from ..settings import HANDED_ON, SECRETS, Settings
+from ..system import flock, record_lock
+from ..system.process import MARKER, NO_MARK, Identity, for_ours, gone, identify, kill, lives, open_pidfd
 from .files import open_log, open_ours, read_bounded, touch, write_whole
 from .folder import Folder
-from .names import OURS
 
 ABORT = "abort/"  # before a job's name, which has no "/" in it: it is to be aborted, and no disk takes the mark
 STOPS = 2  # supervisors that are started only to settle what is left: the first may be killed in the middle of it
-HANDED = "settings.json"  # what a supervisor that is told to begin anew begins with
 LOG_MAX = 5_000_000  # bytes of supervisor.log, before a new one is begun
 
 
 def alive(settings: Settings) -> int | None:
     """The pid of the supervisor of this jobs folder (0: in another container); None without one."""
-    return lock_holder(f"{settings.jobs_folder}/{OURS}/supervisor.lock")
+    return record_lock.holder(Layout(settings.jobs_folder).supervisor_lock)
 
 
-def take_lock(file: Path) -> int | None:
-    """The descriptor of a POSIX lock that this process holds until it ends; None where another one has it."""
-    fd = open_ours(file, os.O_RDWR)
-    try:
-        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return fd
-    except OSError:
-        os.close(fd)
-        return None
+def address(layout: Layout, folder_fd: int) -> str:
+    """The wake socket's address: a unix socket's path ends at 107 bytes, a folder's doesn't.
 
-
-def address(ours: Path, folder_fd: int) -> str:
-    """The wake socket's address: a unix socket's path ends at 107 bytes, a folder's doesn't."""
-    path = str(ours / "wake")
-    return path if len(os.fsencode(path)) < 107 else f"/proc/self/fd/{folder_fd}/wake"
+    Args:
+        folder_fd: a descriptor of the layout's folder.
+    """
+    path = str(layout.wake)
+    return path if len(os.fsencode(path)) < 107 else f"/proc/self/fd/{folder_fd}/{layout.wake.name}"
 
 
 def wake(settings: Settings, name: str) -> bool:
@@ -59,15 +51,15 @@ def wake(settings: Settings, name: str) -> bool:
 
     A lost call costs a second, no more: the supervisor looks by itself.
     """
-    ours = Folder(settings.jobs_folder).ours
+    layout = Layout(settings.jobs_folder)
     try:
-        folder_fd = os.open(ours, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        folder_fd = os.open(layout.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
             line.settimeout(0.1)
-            line.sendto(name.encode(), address(ours, folder_fd))
+            line.sendto(name.encode(), address(layout, folder_fd))
         return True
     except OSError:
         return False
@@ -79,7 +71,7 @@ def may_be_written(settings: Settings) -> None:
     """Have the jobs and the files folder there. Raises Misconfigured where that of the jobs can't be written."""
     try:
         Folder(settings.jobs_folder).make(settings.jobs_mode)
-        touch(settings.jobs_folder / OURS / "start.lock")
+        touch(Layout(settings.jobs_folder).start_lock)
     except OSError as error:
         who = f"user {os.geteuid()}"
         raise Misconfigured(
@@ -92,7 +84,7 @@ def may_be_written(settings: Settings) -> None:
 
 def stopped(settings: Settings) -> bool:
     """Whether the supervisor was stopped on purpose."""
-    return os.path.exists(f"{settings.jobs_folder}/{OURS}/stopped")
+    return os.path.exists(Layout(settings.jobs_folder).stopped)
 
 
 def ensure(
@@ -112,20 +104,14 @@ def ensure(
         return
     folder = Folder(settings.jobs_folder)
     folder.make(settings.jobs_mode)
-    with os.fdopen(open_ours(folder.ours / "ensure.lock", os.O_RDWR), "wb") as turn:
-        # of many who find it gone, one starts it
-        give_up = None if patience is None else time.monotonic() + patience
-        while True:
-            try:
-                fcntl.flock(turn, fcntl.LOCK_EX | (0 if give_up is None else fcntl.LOCK_NB))
-                break
-            except BlockingIOError:
-                if give_up is None or time.monotonic() > give_up:
-                    return
-                time.sleep(0.01)  # flock(2) waits for ever, or not at all
+    with os.fdopen(open_ours(folder.layout.ensure_lock, os.O_RDWR), "wb") as turn:
+        try:
+            flock.lock(turn.fileno(), patience)  # of many who find it gone, one starts it
+        except BlockingIOError:
+            return
         if alive(settings) is not None:
             return
-        _spawn(settings, folder.ours / "supervisor.log", ["--leaving"] if leaving else [])
+        _spawn(settings, folder.layout.supervisor_log, ["--leaving"] if leaving else [])
         until = time.monotonic() + 10
         while alive(settings) is None:
             if time.monotonic() > until:
@@ -138,11 +124,11 @@ def ensure(
 def is_being_started(settings: Settings) -> bool:
     """Whether somebody is just at `ensure`. Raises OSError: that can't be seen now."""
     try:
-        fd = os.open(f"{settings.jobs_folder}/{OURS}/ensure.lock", os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(Layout(settings.jobs_folder).ensure_lock, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        flock.lock(fd, patience=0, shared=True)
         return False
     except BlockingIOError:
         return True
@@ -154,7 +140,7 @@ def environment(settings: Settings) -> dict[str, str]:
     """The environment in which a process of ours finds this package and this deployment."""
     # without a job's mark: what a job starts of ours must not end with it; and without what the supervisor and its
     # jobs have no business with
-    left_out = (MARKER, "REDIS_URL", "REDIS_SECRET")
+    left_out = (MARKER, *SECRETS)
     given = {name: value for name, value in for_ours(os.environ).items() if name not in left_out}
     given["WAITER_LOG_FOLDER"] = str(settings.jobs_folder)
     given["SERVICES"] = str(settings.services)
@@ -190,31 +176,26 @@ def replace(settings: Settings) -> None:
     """Have the supervisor begin anew with the code and the settings that are there now; running jobs go on."""
     pid = alive(settings)
     if pid and (who := identify(pid)):
-        names = _settings_of_all()
+        names = HANDED_ON - {"SUPERVISOR"}  # who starts one is each one's own
         given = {name: value for name, value in environment(settings).items() if name in names}
         text = json.dumps({"for": asdict(who), "settings": given}).encode()
-        write_whole(Folder(settings.jobs_folder).ours / HANDED, text, mode=0o600)
+        write_whole(Layout(settings.jobs_folder).handed_settings, text, mode=0o600)
         os.kill(pid, signal.SIGHUP)
     else:
         ensure(settings, even_if_stopped=True)
 
 
-def handed_on(ours: Path) -> dict[str, str]:
+def handed_on(layout: Layout) -> dict[str, str]:
     """This process' environment, with the settings that `replace` was called with for it."""
     try:
-        said = json.loads(read_bounded(ours / HANDED, 1_000_000) or b"")
+        said = json.loads(read_bounded(layout.handed_settings, 1_000_000) or b"")
         if Identity(**said["for"]) != identify(os.getpid()):  # one before us was meant
             return dict(os.environ)
         given: dict[str, str] = said["settings"]
     except (ValueError, TypeError, KeyError):
         return dict(os.environ)
-    names = _settings_of_all()
+    names = HANDED_ON - {"SUPERVISOR"}  # who starts one is each one's own
     return {name: value for name, value in os.environ.items() if name not in names} | given
-
-
-def _settings_of_all() -> set[str]:
-    """What `replace` hands on: but for who starts the supervisor, which is each one's own, and secrets."""
-    return {"LABWAITER_ENV", *(one.name for one in TABLE)} - {"SUPERVISOR", "REDIS_URL", "REDIS_SECRET"}
 
 
 def stop(settings: Settings, wait: float = 60.0) -> bool:
@@ -228,7 +209,7 @@ def stop(settings: Settings, wait: float = 60.0) -> bool:
     folder = Folder(settings.jobs_folder)
     with contextlib.suppress(OSError):  # a disk that takes nothing keeps nothing running
         folder.make(settings.jobs_mode)
-        touch(folder.ours / "stopped")
+        touch(folder.layout.stopped)
     tries = 0
     while True:
         pid = alive(settings)

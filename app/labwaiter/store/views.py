@@ -16,7 +16,7 @@ from . import messages
 from .artifacts import Artifacts
 from .folder import Folder, ran
 from .leases import Held, Lease, Leases
-from .presence import QUIET, silence
+from .silence_watch import QUIET, silence
 
 MESSAGES_SHOWN = 10
 

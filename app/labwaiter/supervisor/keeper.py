@@ -17,13 +17,14 @@ from pathlib import Path
 
 from ..lab.lab import Kept
 from ..model.record import End, State, StoredState, move, settle, unbegun
+from ..model.span import span
 from ..store.folder import Folder, ran
 from ..store.leases import Held, Leases
-from ..store.presence import silence
+from ..store.silence_watch import silence
 from ..system.process import boot_clock, ended_children, strays, tell_group
 from . import guard
 from .guard import DAMAGED, CleanupTask
-from .running_job import RunningJob, duration
+from .running_job import RunningJob
 from .single_instance import SingleInstance
 
 log = logging.getLogger("labwaiter.supervisor")
@@ -174,7 +175,7 @@ class Keeper:
         found = silence(self.store, self.lab.now(), running_job.name, running_job.instruments)
         if found is None or found.seconds < found.most:
             return None
-        return "abandoned", ABANDONED.format(duration(found.most))
+        return "abandoned", ABANDONED.format(span(found.most))
 
     # -- stopping ---------------------------------------------------------------------------------
 

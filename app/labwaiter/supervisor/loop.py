@@ -52,7 +52,7 @@ class Supervisor:
         )
         self.keeper.on_unbegun = self._on_unbegun
         self.simulated = Simulated(settings)
-        self.web_side = WebSideKeeper(settings, self.store.ours)
+        self.web_side = WebSideKeeper(settings)
         self.nurseries.descriptors_before = single_instance.descriptors_before
         self.queue = Queue(single_instance.most_at_once(settings.max_running))
         self.admission = Admission(self.queue, self.keeper, self.nurseries)
@@ -138,7 +138,7 @@ class Supervisor:
             for kept in (self.keeper.running_jobs, self.keeper.unwritten, self.keeper.unsettled, self.forking):
                 kept.clear()
             return
-        if signal.SIGHUP in self.single_instance.told:
+        if self.single_instance.told:
             self._on_signals()
         self.keeper.check(now)
         with self.keeper.waited_out("a look at the executions"):
@@ -314,7 +314,7 @@ class Supervisor:
         log.info("stopping: %d jobs run, %d wait", len(self.keeper.running_jobs), len(self.queue))
         self.leaving, self._leaves_by = True, boot_clock() + WRITE_SECONDS
         with contextlib.suppress(OSError):
-            touch(self.single_instance.ours / "stopped")
+            touch(self.store.layout.stopped)
         for name in self.queue.names():
             self._look(name)
         for running_job in list(self.keeper.running_jobs.values()):

@@ -42,10 +42,10 @@ def serve(settings: Settings, lock: int | None = None, leaving: bool = False) ->
     """
     store = Folder(settings.jobs_folder)
     store.make(settings.jobs_mode)
-    single_instance = SingleInstance(store.ours, lock)
+    single_instance = SingleInstance(store.layout, lock)
     if not leaving:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(store.ours / "stopped")
+            os.unlink(store.layout.stopped)
     if kind := far_disk(settings.jobs_folder):
         log.warning("the jobs folder is on %s: labwaiter needs a local disk, jobs may be lost", kind)
     log.info("supervisor (pid %d) of %s", os.getpid(), settings.jobs_folder)

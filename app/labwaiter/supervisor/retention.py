@@ -44,7 +44,7 @@ def bury_old(store: Folder, keep_seconds: float, now: float) -> int:
 
 def _forget_unfinished_claims(store: Folder, now: float) -> None:
     """Folders that a face had begun to fill when it died."""
-    with os.scandir(store.ours / "new") as entries:
+    with os.scandir(store.layout.new) as entries:
         for entry in entries:
             if now - entry.stat().st_mtime > 3600:
                 shutil.rmtree(entry.path, ignore_errors=True)
@@ -59,7 +59,7 @@ def is_steady(store: Folder, now: float, clock: float, boot: str) -> bool:
     Raises:
         OSError: what the last round saw can't be read, or this can't be noted.
     """
-    file = store.ours / "clock.json"
+    file = store.layout.clock
     try:
         before = json.loads(read_record(file, 1000) or b"{}")
         went = now - float(before.get("now", now))

@@ -9,6 +9,7 @@ from ..catalogue import catalogue
 from ..model.parameter import Parameter
 from ..model.record import Request, Stopping, StoredState
 from ..model.service import Service, service_of
+from ..model.span import span
 from ..store.folder import Folder
 from ..system.process import Identity
 
@@ -78,13 +79,13 @@ class RunningJob:
         """
         limit, stall = self.rules.limit, self.rules.stall
         if limit is not None and now - (self.condition.started_boot or now) >= limit:
-            return "limit", f"The execution took longer than its limit of {duration(limit)} and was stopped."
+            return "limit", f"The execution took longer than its limit of {span(limit)} and was stopped."
         if stall is not None:
             trace = progress_trace(store, self.name)
             if trace != self.trace:
                 self.trace, self.moved_at = trace, now
             elif now - self.moved_at >= stall:
-                return "stall", f"The execution made no progress for {duration(stall)} and was stopped."
+                return "stall", f"The execution made no progress for {span(stall)} and was stopped."
         return None
 
 
@@ -106,11 +107,3 @@ def progress_trace(store: Folder, name: str) -> object:
         except OSError:
             found.append((0, 0))
     return tuple(found)
-
-
-def duration(seconds: float) -> str:
-    """A time span in words: 45 s, 90 min, 3 h."""
-    for size, unit in ((3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} s"

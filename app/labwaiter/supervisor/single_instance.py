@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import resource
@@ -11,10 +10,11 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import NoReturn
 
+from ..layout import Layout
 from ..store import supervisor_client
 from ..store.files import open_ours, rights_in
+from ..system import record_lock
 
 log = logging.getLogger("labwaiter.supervisor")
 SPARE_DESCRIPTORS = 64  # for what isn't a running job: the lock, the lines, what is being read
@@ -30,7 +30,7 @@ class Taken(Exception):
 class SingleInstance:
     """What only one process may hold."""
 
-    def __init__(self, ours: Path, lock: int | None = None) -> None:
+    def __init__(self, layout: Layout, lock: int | None = None) -> None:
         """Take the lock and open the wake socket.
 
         Args:
@@ -39,25 +39,23 @@ class SingleInstance:
         Raises:
             Taken: somebody else holds it.
         """
-        self.ours = ours
+        self._layout = layout
         # before the lock: whoever sees that it is held may tell us to stop, and must be heard
         self.signals, self._asleep = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.told: set[int] = set()
         self._listen()
         # a POSIX lock: no child inherits it, so it ends with this process and no later
-        self.lock = open_ours(ours / "supervisor.lock", os.O_RDWR) if lock is None else lock
-        try:
-            fcntl.lockf(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise Taken("Another supervisor serves this jobs folder already.") from error
-        self.folder = os.open(ours, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.lock = open_ours(layout.supervisor_lock, os.O_RDWR) if lock is None else lock
+        if not record_lock.take(self.lock):
+            raise Taken("Another supervisor serves this jobs folder already.")
+        self.folder = os.open(layout.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.wake = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self.wake.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1_000_000)
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(ours / "wake")
-        self.wake.bind(supervisor_client.address(ours, self.folder))
+            os.unlink(layout.wake)
+        self.wake.bind(supervisor_client.address(layout, self.folder))
         with contextlib.suppress(FileNotFoundError):  # the jobs folder may be removed under it: see `stands`
-            os.chmod(ours / "wake", rights_in(ours) & 0o660)
+            os.chmod(layout.wake, rights_in(layout.folder) & 0o660)
         self.keep_reserve()
         self.descriptors_before = resource.getrlimit(resource.RLIMIT_NOFILE)
         with contextlib.suppress(OSError, ValueError):
@@ -85,20 +83,25 @@ class SingleInstance:
         signal.set_wakeup_fd(self._asleep, warn_on_full_buffer=False)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
 
-    def exec_anew(self) -> NoReturn:
+    def exec_anew(self) -> None:
         """Become the supervisor that the code on the disk and the settings are now, with the lock held throughout.
+
+        Returns only where this one was told to stop before it could: that is still to be heard.
 
         Raises:
             OSError: that can't be now; this one goes on.
         """
         signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
+        if self.told & {signal.SIGTERM, signal.SIGINT}:  # what comes from now on waits for the next one, this doesn't
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
+            return
         signal.set_wakeup_fd(-1)
         os.set_inheritable(self.lock, True)
         with contextlib.suppress(OSError, ValueError):  # the next one raises it itself, and knows what jobs shall have
             resource.setrlimit(resource.RLIMIT_NOFILE, self.descriptors_before)
         try:
             command = [sys.executable, "-m", "labwaiter.supervisor", "--lock", str(self.lock)]
-            os.execve(command[0], command, supervisor_client.handed_on(self.ours))
+            os.execve(command[0], command, supervisor_client.handed_on(self._layout))
         except OSError:
             os.set_inheritable(self.lock, False)
             self._listen()
@@ -107,7 +110,7 @@ class SingleInstance:
     def stands(self) -> bool:
         """Whether the folder is still there, and the lock in it the one that we hold."""
         try:
-            return os.path.samestat(os.stat(self.ours / "supervisor.lock"), os.fstat(self.lock))
+            return os.path.samestat(os.stat(self._layout.supervisor_lock), os.fstat(self.lock))
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:  # a disk that doesn't answer now has removed nothing
@@ -136,7 +139,7 @@ class SingleInstance:
     def keep_reserve(self) -> None:
         """Have the reserve on the disk."""
         with contextlib.suppress(OSError):
-            fd = os.open(self.ours / "reserve", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = os.open(self._layout.reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 os.posix_fallocate(fd, 0, RESERVE)
             finally:
@@ -145,7 +148,7 @@ class SingleInstance:
     def use_reserve(self) -> None:
         """Give the reserve up: the disk is full, and a state must be written."""
         with contextlib.suppress(OSError):
-            os.unlink(self.ours / "reserve")
+            os.unlink(self._layout.reserve)
 
 
 def far_disk(folder: Path) -> str | None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from pathlib import Path
 
+from ..layout import Layout
 from ..settings import Settings
-from ..store import presence, supervisor_client
+from ..store import supervisor_client, web_side
 from ..store.files import open_log
 from ..system.process import MARKER, NO_MARK
 
@@ -23,15 +23,15 @@ STEADY = 10.0  # s after which one that lives is believed to go on
 class WebSideKeeper:
     """The supervisor's eye on the web side."""
 
-    def __init__(self, settings: Settings, ours: Path) -> None:
-        self._settings, self._ours = settings, ours
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._not_before = 0.0  # boot clock, s
         self._wait = 0.0
         self._reviving: subprocess.Popen[bytes] | None = None
 
     def look(self, now: float) -> None:
         """Have it started again if it should be there and is not (`now`: boot clock, s). Raises OSError."""
-        web = presence.expected_web(self._ours)
+        web = web_side.expected(Layout(self._settings.jobs_folder))
         if web is None or not web.gone:
             if now > self._not_before + STEADY:
                 self._wait = 0.0
@@ -41,13 +41,13 @@ class WebSideKeeper:
         self._not_before = now + self._wait
         self._wait = min(LONGEST_WAIT, self._wait * 2 or 0.5)
         log.warning("the web side is gone; it is started again")
-        self._reviving = revive(self._settings, self._ours)
+        self._reviving = revive(self._settings)
 
 
-def revive(settings: Settings, ours: Path) -> subprocess.Popen[bytes]:
+def revive(settings: Settings) -> subprocess.Popen[bytes]:
     """Begin a process that starts the web side again, and tells web.log why if it can't. Raises OSError."""
     environment = {**supervisor_client.environment(settings), MARKER: NO_MARK}  # no job's, and no stray
-    with open_log(ours / "web.log") as out:
+    with open_log(Layout(settings.jobs_folder).web_log) as out:
         return subprocess.Popen(
             [sys.executable, "-m", "labwaiter", "revive"],
             stdin=subprocess.DEVNULL,

@@ -10,20 +10,19 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import re
 import select
 import signal
-import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from threading import Thread
+from typing import Any, TypeVar
 
 APP = os.fspath(Path(__file__).resolve().parents[2])  # app/: the path's place where labwaiter is found
 SET_ASIDE = "LABWAITER_SET_ASIDE"  # in the environment of our own processes: what is not for them, as JSON
@@ -39,7 +38,6 @@ NO_MARK = "0" * 64  # what a nursery carries: room for its runners' marks
 _PR_SET_CHILD_SUBREAPER = 36
 LONGEST_PAUSE = 1.0  # s between two tries to have a process or a thread while there are none
 T = TypeVar("T")
-_FLOCK = "hhqqi"  # struct flock on 64-bit Linux, padded as C does
 
 
 @dataclass(frozen=True)
@@ -86,6 +84,18 @@ def once_there_is(begin: Callable[[], T]) -> T:
                 raise
         time.sleep(pause)
         pause = min(LONGEST_PAUSE, 2 * pause)
+
+
+def start_thread(target: Callable[..., Any], *args: Any, name: str | None = None, daemon: bool = False) -> Thread:
+    """A thread that calls `target`, as soon as there is one for it."""
+
+    def begin() -> Thread:
+        # each try has an object of its own: with Python 3.15 one whose start failed can't be started any more
+        thread = Thread(target=target, args=args, name=name, daemon=daemon)
+        thread.start()
+        return thread
+
+    return once_there_is(begin)
 
 
 def _stat(pid: int) -> list[str]:
@@ -258,28 +268,6 @@ def marked(mark: str, name: str = MARKER) -> list[Identity]:
         if who is not None and wanted in environ.split(b"\0"):
             found.append(who)
     return found
-
-
-def lock_holder(file: str | Path, byte: int | None = None) -> int | None:
-    """The pid that holds a POSIX record lock on a file (0: in another container); None where nobody does.
-
-    Raises OSError where that can't be asked now.
-
-    It ends with its process and no child inherits it: asking it is asking for a life (fcntl(2), F_GETLK).
-
-    Args:
-        byte: the one that is asked for; None: any.
-    """
-    try:
-        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)  # enough for asking, and all that a read-only disk gives
-    except FileNotFoundError:
-        return None
-    try:
-        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, byte or 0, 0 if byte is None else 1, 0)
-        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_GETLK, asked))
-        return None if kind == fcntl.F_UNLCK else max(pid, 0)
-    finally:
-        os.close(fd)
 
 
 def kill(who: Identity, with_signal: int = signal.SIGKILL) -> bool:

@@ -9,8 +9,9 @@ import heapq
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from ..catalogue import importing
@@ -22,7 +23,8 @@ from ..model.parameter import same
 from ..model.record import Record, Request, State, View, derive
 from ..model.service import Service, service_of
 from ..settings import Settings
-from ..store import messages
+from ..store import messages, supervisor_client
+from ..store.artifacts import LOOKED_AT_MAX
 from ..store.local_store import LocalStore
 from ..store.names import folder_name
 from ..store.records import Records
@@ -296,6 +298,37 @@ class Jobs:
                     heapq.heappop(found)
                     passed += 1
         return [record for *_, record in sorted(found, key=lambda one: one[:2])], passed + len(waiting) - at
+
+    def began_with(self, service_name: str, service_id: str) -> Service | None:
+        """The service as it was when an execution of it was started; None where there is none, or that isn't known.
+
+        Raises:
+            MissingParameter, InvalidParameter: what can be no serviceID.
+            Unavailable: its record can't be read.
+        """
+        request = self.records.request(folder_name(service_id))
+        if request is None or request.service.lower() != service_name.lower():
+            return None
+        return began_with(request)
+
+    def unserved(self) -> str:
+        """Why nothing that is started now begins, in some words; else "". Raises OSError: that can't be seen now."""
+        why = self.records.unserved()
+        if not why and not self.settings.redis_url and supervisor_client.stopped(self.settings):
+            why = "it is being stopped, and starts nothing"
+        return why
+
+    def linked_files(self, name: str, key: str) -> Sequence[tuple[str, int]] | None:
+        """What an execution has made, as a link shows it: names and sizes in bytes; None where the key isn't its own.
+
+        Args:
+            name: its folder's, as the link has it.
+        """
+        return self.artifacts.listing(name, LOOKED_AT_MAX) if self.artifacts.opens(name, key) else None
+
+    def linked_file(self, name: str, key: str, file: str) -> Path | None:
+        """A file that an execution has made, as `linked_files`. Raises Unavailable: its machine can't be reached."""
+        return self.artifacts.made(name, file) if self.artifacts.opens(name, key) else None
 
     def record(self, service_id: str) -> Record:
         """One execution. Raises UnknownServiceID."""

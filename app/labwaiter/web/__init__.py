@@ -21,8 +21,8 @@ from ..errors import internal
 from ..lab import lab
 from ..page.words import in_url, printable, size
 from ..settings import Settings
-from ..store import presence, supervisor_client
-from ..store.artifacts import LOOKED_AT_MAX, text_of_name
+from ..store import web_side
+from ..store.artifacts import text_of_name
 from ..verbs import Jobs
 
 log = logging.getLogger("labwaiter.web")
@@ -64,16 +64,14 @@ def make(settings: Settings, offered: Kept, jobs: Jobs) -> Flask:
     def health() -> tuple[Response, int]:
         catalogue = offered.now(wait=0.0)
         try:
-            why = jobs.records.unserved()
-            if not why and not settings.redis_url and supervisor_client.stopped(settings):
-                why = "it is being stopped, and starts nothing"
+            why = jobs.unserved()
         except OSError:  # no descriptors, a broken disk: who can't look has seen nothing
             log.exception("whether a supervisor lives can't be seen")
             why = "it can't be seen whether a supervisor lives"
         told: dict[str, Any] = {
             "status": why or "ok",
             "version": __version__,
-            "deployment": presence.deployment(settings.jobs_folder),
+            "deployment": web_side.deployment(settings.jobs_folder),
             "services": sorted(catalogue.services),
             "unavailable": sorted(catalogue.broken),
             # which one is for who keeps it to know: `labwaiter health` says it
@@ -83,17 +81,18 @@ def make(settings: Settings, offered: Kept, jobs: Jobs) -> Flask:
 
     @app.get("/files/<job>/<key>")
     def files(job: str, key: str) -> str:
-        if not jobs.artifacts.opens(job, key):
+        linked = jobs.linked_files(job, key)
+        if linked is None:
             abort(404)
         at = (public.root(request.environ, settings) or settings.context_root) + jobs.artifacts.link(job)
-        made = [(in_url(name), printable(name), count) for name, count in jobs.artifacts.listing(job, LOOKED_AT_MAX)]
-        return render_template("files.html.j2", job=job, at=at, files=made)
+        files = [(in_url(name), printable(name), count) for name, count in linked]
+        return render_template("files.html.j2", job=job, at=at, files=files)
 
     @app.get("/files/<job>/<key>/<file:file>")
     def file(job: str, key: str, file: str) -> Response:
         # the name's own bytes: what is no UTF-8 is lost in what Flask makes of them
         raw = request.environ["PATH_INFO"].encode("latin-1").decode("utf-8", "surrogateescape")
-        path = jobs.artifacts.made(job, raw.split("/", 4)[4]) if jobs.artifacts.opens(job, key) else None
+        path = jobs.linked_file(job, key, raw.split("/", 4)[4])
         if path is None:
             abort(404)
         kind = _TEXTS.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"

@@ -1,0 +1,83 @@
+"""`<WAITER_LOG_FOLDER>/.labwaiter/`: what lies there beside the jobs, under which name, and whose it is.
+
+No other module knows a name in it. docs/files.md has the same table; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import overload
+
+NAME = ".labwaiter"  # no job's folder: their names begin with no dot
+
+
+class Entry:
+    """One file or folder of a `Layout`, as an attribute of it: its path."""
+
+    def __init__(self, name: str, writer: str, reader: str, purpose: str) -> None:
+        """
+        Args:
+            name: as it lies there; a folder's ends with a slash.
+            writer: who makes, changes and removes it.
+            reader: who looks at it besides.
+        """
+        self.name, self.writer, self.reader, self.purpose = name, writer, reader, purpose
+
+    @overload
+    def __get__(self, layout: None, owner: type[Layout]) -> Entry: ...
+    @overload
+    def __get__(self, layout: Layout, owner: type[Layout]) -> Path: ...
+    def __get__(self, layout: Layout | None, owner: type[Layout]) -> Entry | Path:
+        return self if layout is None else layout.folder / self.name
+
+
+class Layout:
+    """The paths of one deployment's own files."""
+
+    def __init__(self, jobs_folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(jobs_folder, NAME)
+
+    # the jobs
+    active = Entry("active/", "faces, supervisor", "supervisor", "a mark per job that hasn't ended: the queue's index")
+    new = Entry("new/", "faces", "supervisor", "folders being filled, before they are renamed into place")
+    queue = Entry("queue.json", "supervisor", "faces", "who waits at which place, for the pages of those who wait")
+    leases = Entry("leases/", "supervisor, runners, operators", "all", "who has which instrument; without a file: free")
+    links_key = Entry("links.key", "whoever needs it first", "faces, runners", "the secret behind the links to files")
+    links_lock = Entry("links.lock", "whoever makes links.key", "", "of several who find none, one makes it")
+    matplotlib = Entry("matplotlib/", "functions' processes", "", "matplotlib's list of fonts, made once")
+
+    # the supervisor
+    supervisor_lock = Entry("supervisor.lock", "supervisor", "all", "held: a supervisor lives")
+    wake = Entry("wake", "supervisor", "faces, runners", "a socket: which job to look at")
+    stopped = Entry("stopped", "`labwaiter stop`, supervisor", "all", "a mark: stopped on purpose")
+    ensure_lock = Entry("ensure.lock", "whoever starts a supervisor", "faces", "held: one is being started")
+    handed_settings = Entry("settings.json", "`labwaiter start`", "supervisor", "with which a running one begins anew")
+    reserve = Entry("reserve", "supervisor", "", "room kept for a full disk")
+    clock = Entry("clock.json", "supervisor", "", "by which retention sees that the machine's clock has jumped")
+    supervisor_log = Entry("supervisor.log", "supervisor", "", "its log; `supervisor.log.1` is the one before it")
+
+    # the web side
+    start_lock = Entry("start.lock", "`labwaiter start`, `stop`", "", "held: one of them is at it")
+    web = Entry("web", "web side", "supervisor, faces", "since when calls are answered, and when one was last")
+    expected_web = Entry("web.json", "`labwaiter start`, `stop`", "supervisor, commands", "which one should be there")
+    web_log = Entry("web.log", "web side", "", "its log")
+    services = Entry("services/", "faces, commands", "supervisor", "what service files declare; it may be removed")
+    schedules = Entry("schedules.json", "`labwaiter schedule`", "", "what was left out of each schedule, and why")
+
+    # the simulated lab
+    simulated = Entry("sim/", "simulated lab", "runners, guard", "links to the instruments' ptys; their own records")
+    simulated_lock = Entry("simulated.lock", "simulated lab", "all", "held: it lives")
+
+    # many machines
+    known = Entry("known/", "faces", "", "what a face last knew of executions")
+    given = Entry("given/", "worker", "runners", "files that came with the orders of executions that have not ended")
+    fetched = Entry("fetched/", "faces", "", "files that other machines' executions made, until KEEP_DAYS")
+    worker_lock = Entry("worker.lock", "worker", "`labwaiter stop`", "held: the worker lives")
+    machine_id = Entry("machine.id", "worker", "", "what tells two machines of one name apart")
+    used_errands = Entry("errands.used", "worker", "", "which errands this machine has done")
+
+    @classmethod
+    def entries(cls) -> list[Entry]:
+        """All that may lie there, besides files that are just being written (`.name.…`)."""
+        return [entry for entry in vars(cls).values() if isinstance(entry, Entry)]
