@@ -98,7 +98,7 @@ def test_a_scheduler_that_begins_in_the_repeated_hour_has_the_same_times_as_the_
 
 def test_without_a_zone_it_is_the_machine_s_as_tz_or_etc_localtime_says(tmp_path: Path) -> None:
     script = (
-        "from datetime import UTC, datetime\nfrom labwaiter.fleet import times\n"
+        "from datetime import UTC, datetime\nfrom labwaiter.schedule import times\n"
         "print(times.following('30 6 * * *', '', datetime(2026, 7, 1, tzinfo=UTC)).isoformat())"
     )
 

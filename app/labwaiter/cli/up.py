@@ -21,6 +21,7 @@ from ..errors import Misconfigured
 from ..lab import lab
 from ..settings import ROOT, Settings
 from ..store import supervisor_client, web_side
+from ..system.backoff import Backoff
 from . import web
 from .deploy import PORT, chosen, clear_stopped, unsettled
 from .instruments import not_safe, say_mistake
@@ -40,8 +41,7 @@ class Part:
 
     def __init__(self, name: str, spawn: Callable[[], subprocess.Popen[bytes]]) -> None:
         self.name, self._spawn = name, spawn
-        self._pause = 0.0
-        self._due = 0.0  # monotonic s
+        self._backoff = Backoff(0.1, LONGEST_PAUSE, step=0.1)  # counted on the monotonic clock
         self._began = 0.0
         self._tries: float = 0  # that failed
         self.process: subprocess.Popen[bytes] | None = None
@@ -54,8 +54,10 @@ class Part:
         """
         now = time.monotonic()
         if self.process is not None and self.process.poll() is not None:
-            self._pause = min(LONGEST_PAUSE, self._pause * 2 + 0.1) if now - self._began < 5 else 0.0
-            self._due = now + self._pause
+            if now - self._began < 5:
+                self._backoff.failed(now)
+            else:
+                self._backoff.succeeded()
             if now - self._began > STEADY:
                 self._tries = -math.inf
             elif self.process.returncode:  # 0: another supervisor has the folder, and may leave
@@ -65,8 +67,8 @@ class Part:
             print(f"{self.name} ended with {self.process.returncode}; it is started again", file=sys.stderr, flush=True)
             self.process = None
         if self.process is None:
-            if now < self._due:
-                return self._due - now
+            if not self._backoff.is_due(now):
+                return self._backoff.due - now
             self.process, self._began = self._spawn(), now
         return None
 

@@ -17,10 +17,8 @@ The hardware's machine holds the truth, in its jobs folder. Redis carries orders
     rpc_server.py      the machine's side: abort, message, remove, read a file
     machines.py        an operator's side: how the machines are, what lies in Redis, withdrawing orders
     doctor.py          an operator's side: whether Redis is as this lab needs it
-    schedule.py        schedule.toml: executions that start at their times; times.py knows
-                       when, scheduler.py starts them
 
-Nothing of this is imported where REDIS_URL is empty, but for the schedule.
+Nothing of this is imported where REDIS_URL is empty.
 """
 
 from __future__ import annotations

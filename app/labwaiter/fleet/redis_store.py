@@ -46,7 +46,7 @@ REMOVED = "What was started under this serviceID has been removed, its results t
 
 
 class RedisStore:
-    """The records of all machines: `jobs.records.Records`."""
+    """The records of all machines: `store.records.Records`."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -82,7 +82,7 @@ class Parameter:
     """One input or output of a service as data."""
 
     name: str
-    # "text", "int", "float", "boolean", "file": a file's name, as `jobs.artifacts` understands it, or "instrument":
+    # "text", "int", "float", "boolean", "file": a file's name, as `store.artifacts` understands it, or "instrument":
     # the name of one in lab.toml
     kind: str
     choices: tuple[str, ...] = ()  # a text that must be one of these

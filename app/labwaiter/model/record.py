@@ -1,6 +1,6 @@
 """A job as a value, its states and moves, and how a state is derived from what lies on disk.
 
-No files and no clock here: whoever reads the folder passes in what it found (`jobs.folder`), so
+No files and no clock here: whoever reads the folder passes in what it found (`store.folder`), so
 every rule in this module can be tried with literals.
 """
 

@@ -30,6 +30,7 @@ from ..system.channel import Channel
 from ..system.process import children
 from . import ending
 from .job import Job
+from .job_engine import JobEngine
 from .leaving import leave
 from .listening import Say
 from .open_instruments import OpenInstruments
@@ -105,12 +106,13 @@ class Work:
         self._process = os.getpid()
         self._stop = Stop(channel)
         self._stop.listen()
-        self._exchange = Artifacts(spec.settings)
+        self._artifacts = Artifacts(spec.settings)
         self._file = _file_of(spec)
-        self.job = Job(spec.store, spec.name, spec.request, self._stop, self._exchange, channel)
+        self._engine = JobEngine(spec.store, spec.name, spec.request, self._stop, self._artifacts, channel)
+        self._engine.run_program = self._run_well
+        self.job = Job(self._engine)
         self._programs = Programs(self._stop, channel)
-        self.job.on_run = self._run_well
-        self._bench = OpenInstruments(spec.settings, spec.name, self.job)
+        self._instruments = OpenInstruments(spec.settings, self._engine)
         self._callbacks, self._inheritance = atexit._ncallbacks(), _inheritance()
 
     def end(self) -> End | None:
@@ -129,16 +131,16 @@ class Work:
 
     def put_away(self) -> None:
         """Make safe and close what is open; the last of the plot."""
-        self._bench.put_away()
+        self._instruments.put_away()
         with contextlib.suppress(Exception):
-            self.job.recorder.close()
+            self._engine.recorder.close()
 
     def _called(self) -> End:
         self._stop.armed = True
         self._stop.check()
         declaration, service = self._declared()
-        inputs = self._exchange.resolve(service.inputs, self._spec.request.inputs, self._spec.name)
-        inputs = self._bench.set_up(service.instruments, inputs)
+        inputs = self._artifacts.resolve(service.inputs, self._spec.request.inputs, self._spec.name)
+        inputs = self._instruments.set_up(service.instruments, inputs)
         came = declaration.function(self.job, **inputs)
         if os.getpid() != self._process:
             return ending.completed({})
@@ -149,7 +151,9 @@ class Work:
                 raise _HandOver(program)
             self._stop.armed = True
             self._stop.check()
-            return ending.of_run(self._programs.run(program, self.job.heard), service.outputs, self._hand_on)
+            return ending.of_run(
+                self._programs.run(program, self._engine.show_progress), service.outputs, self._hand_on
+            )
         return self._outputs(service, came)
 
     def _prepare(self, program: Program) -> Prepared:
@@ -172,7 +176,7 @@ class Work:
     def _untouched(self) -> bool:
         """Whether nothing is left here that a program would miss: then this process may leave before it."""
         return (
-            not self._bench.opened
+            not self._instruments.opened
             and threading.active_count() == 1
             and atexit._ncallbacks() == self._callbacks
             and not children()

@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from ..model.program import Program
-from ..model.record import PLOT, Picture, Progress, Request
+from ..model.record import PLOT, Picture
 from ..model.values import plain
 from ..store import messages
-from ..store.artifacts import Artifacts
 from ..store.files import write_whole
-from ..store.folder import Folder
-from ..system.channel import Channel
-from .listening import Say
-from .recorder import Recorder, current
-from .stop import Stop
-
-LOOK_EVERY = 0.2  # s between two calls of `Job.meanwhile`
-
-
-def limited(fraction: float | None) -> float | None:
-    """A fraction from 0 to 1; None where it says nothing."""
-    return None if fraction is None or fraction != fraction else min(1.0, max(0.0, fraction))
-
-
-class Message(str):
-    """A message that a caller sent to the job; `number` counts from 1."""
-
-    number: int
-
-    def __new__(cls, text: str, number: int) -> Message:
-        message = super().__new__(cls, text)
-        message.number = number
-        return message
+from .job_engine import JobEngine, Message
+from .recorder import current
 
 
 class Job:
@@ -52,37 +26,32 @@ class Job:
         folder: its folder. data: the folder in it for what the job makes, and where it works.
         status_file, result_file, notifications_file: for a wrapped program: its progress in percent
             and its result go into the first two, messages to it come in the third, a line each.
+        user: as the start named it, or "".
         extra_parameters: the caller's extraParameters, or None.
-        meanwhile: a function of yours that is called some times a second while an instrument is waited for: it may
-            hear messages and say how it goes, but not speak with that instrument. What it raises ends the wait.
     """
 
-    def __init__(
-        self, store: Folder, name: str, request: Request, stop: Stop, artifacts: Artifacts, channel: Channel
-    ) -> None:
-        self._channel = channel
-        self._exchange = artifacts
-        self._name = name
-        self._stop = stop
-        self._address = request.address
-        self.service_id = request.service_id
-        self.extra_parameters = request.extra_parameters
-        self.user = request.user
-        self.folder: Path = store.path(name)
-        self.data = self.folder / "data"
+    def __init__(self, engine: JobEngine) -> None:
+        self._engine = engine
+        self.service_id = engine.request.service_id
+        self.extra_parameters = engine.request.extra_parameters
+        self.user = engine.request.user
+        self.folder = engine.folder
+        self.data = engine.data
         self.status_file = self.folder / "status.txt"
         self.result_file = self.folder / "result.txt"
         self.notifications_file = self.folder / messages.FILE
-        self._progress = Progress()
-        self.recorder = Recorder(self.data, lambda why: self._tell({"failed": why}))
-        self.meanwhile: Callable[[], None] | None = None
-        self._looked = 0.0  # monotonic s: when that was last called
-        self.on_run: Callable[[Program, Say], str]
-        self._stood = 0.0  # the bar, without the parts of programs that run
-        self._parts: dict[object, float] = {}  # of each of these, what it has of the bar so far
-        self._turn = threading.RLock()
-        self._seen = 0
-        self._last: Message | None = None
+
+    @property
+    def meanwhile(self) -> Callable[[], None] | None:
+        """A function of yours that is called some times a second while an instrument is waited for; None: none.
+
+        It may hear messages and say how it goes, but not speak with that instrument. What it raises ends the wait.
+        """
+        return self._engine.meanwhile
+
+    @meanwhile.setter
+    def meanwhile(self, look: Callable[[], None] | None) -> None:
+        self._engine.meanwhile = look
 
     # -- saying how it goes -------------------------------------------------------------------
 
@@ -101,7 +70,7 @@ class Job:
             number = None if fraction is None else float(fraction)
         except (TypeError, ValueError):
             raise TypeError(f"The fraction of job.progress is {fraction!r:.100}: give a number from 0 to 1.") from None
-        self.heard(number, str(stage))
+        self._engine.show_progress(number, str(stage))
 
     def record(self, **values: Any) -> None:
         """Show these values on the page, by their names, and write them as a row into data/record.csv.
@@ -114,24 +83,24 @@ class Job:
             TypeError: a value is none of these; the message names it.
         """
         self.check()
-        known = {name: current(value, name) for name, value in values.items()}
-        self.recorder.record(known, self._progress.units)
-        shown = {n: "—" if isinstance(v, float) and not math.isfinite(v) else v for n, v in known.items()}
-        self._say(values={**self._progress.values, **shown})
+        row = {name: current(value, name) for name, value in values.items()}
+        self._engine.recorder.record(row, self._engine.progress.units)
+        shown = {n: "—" if isinstance(v, float) and not math.isfinite(v) else v for n, v in row.items()}
+        self._show(values={**self._engine.progress.values, **shown})
 
     def plot(self, *names: str, against: str = "time") -> None:
         """Show a plot of recorded values on the page, drawn anew every 5 s: job.plot("amps", against="volts")."""
-        self.recorder.plot(names, against)
+        self._engine.recorder.plot(names, against)
         self.picture(PLOT, ", ".join(names) + f" against {against}")
 
     def units(self, **units: str) -> None:
         """The units of recorded values, e.g. units(temperature="°C")."""
-        known = {name: str(plain(unit, f"The unit of {name}")) for name, unit in units.items()}
-        self._say(units={**self._progress.units, **known})
+        texts = {name: str(plain(unit, f"The unit of {name}")) for name, unit in units.items()}
+        self._show(units={**self._engine.progress.units, **texts})
 
     def picture(self, file: str, caption: str = "") -> None:
         """Show data/`file` (.svg, .png or .jpg, at most 1 MB) on the page, as it is at each look."""
-        self._say(picture=vars(Picture(str(file), caption)))
+        self._show(picture=vars(Picture(str(file), caption)))
 
     def write(self, file: str, content: str | bytes) -> Path:
         """Put a whole file into data/, its folder too: nobody sees a half one. Returns its path."""
@@ -142,32 +111,9 @@ class Job:
         write_whole(path, content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
         return path
 
-    def heard(self, fraction: float | None, stage: str) -> None:
-        """As `progress`, but no stop arrives in it: for whoever reads what programs print."""
-        with self._turn:
-            known = limited(fraction)
-            self._stood = self._stood if known is None else known - sum(self._parts.values())
-            self._put(fraction=known, stage=stage)
-
-    def _moved(self, run: object, by: float | None, stage: str = "") -> None:
-        """A program with a part of the bar has come so far in it; None: it doesn't say."""
-        with self._turn:
-            self._parts[run] = self._parts.get(run, 0.0) if by is None else by
-            whole = limited(round(self._stood + sum(self._parts.values()), 9))  # ten times 0.1 is all of it
-            self._put(fraction=whole, stage=stage or self._progress.stage)
-
-    def _say(self, **changes: Any) -> None:
+    def _show(self, **changes: Any) -> None:
         self.check()
-        self._put(**changes)
-
-    def _put(self, **changes: Any) -> None:
-        with self._turn:
-            self._progress = replace(self._progress, **changes)
-            self._tell({"say": changes})
-
-    def _tell(self, message: dict[str, Any]) -> None:
-        with contextlib.suppress(OSError):  # without its runner a job is about to be ended
-            self._channel.send(message)
+        self._engine.show(**changes)
 
     # -- having others work ---------------------------------------------------------------------
 
@@ -186,68 +132,36 @@ class Job:
         """
         self.check()
         if part is None:
-            return self.on_run(program, self.heard)
+            return self._engine.run_program(program, self._engine.show_progress)
         if not 0 < part <= 1:
             raise ValueError("job.run needs a part of the bar above 0 and at most 1, e.g. part=0.4")
-        run = object()
-
-        def say(fraction: float | None, stage: str) -> None:
-            known = limited(fraction)
-            self._moved(run, None if known is None else part * known, stage)
-
-        try:
-            printed = self.on_run(program, say)
-            with self._turn:
-                self._moved(run, part)
-                self._stood += self._parts.pop(run)
-        finally:
-            self._parts.pop(run, None)  # one that failed has none: another try may take it
-        return printed
+        return self._engine.run_with_part(program, part)
 
     def link(self, file: str | Path = "") -> str:
         """The address of a file in data/, for whoever is told it; of all of them without a name."""
         path = Path(file).relative_to(self.data) if Path(file).is_absolute() else Path(file)
-        return self._address + self._exchange.link(self._name) + ("" if file == "" else quote(os.fsencode(path)))
+        return self._engine.address_of(None if file == "" else path)
 
     # -- being told ---------------------------------------------------------------------------
 
     def messages(self) -> Iterator[Message]:
         """The messages that came since the last call, oldest first; never waits."""
         self.check()
-        if not self.notifications_file.exists():
-            return
-        for number, text in enumerate(messages.read(self.folder), 1):
-            if number > self._seen:
-                self._seen = number
-                self._last = Message(text, number)
-                yield self._last
+        yield from self._engine.new_messages()
 
     def reply(self, message: Message | str, text: str | None = None) -> None:
         """Answer a message: reply(message, "text"), or reply("text") to the last one read.
 
         The caller gets it if it comes within a second; the page shows it.
         """
-        to = message if isinstance(message, Message) else self._last
-        said = str(message) if text is None else str(text)
-        if to is not None:
+        answered = message if isinstance(message, Message) else self._engine.last_message
+        if answered is not None:
             self.check()
-            self._tell({"reply": [to.number, said[:20_000]]})
+            self._engine.reply(answered.number, str(message) if text is None else str(text))
 
     def check(self) -> None:
         """Raises Aborted when the job was asked to stop."""
-        self._stop.check()
-
-    def check_while_waiting(self) -> None:
-        """As `check`, for the instruments: `meanwhile` has its turn, too, unless the work is over."""
-        self.check()
-        look = self.meanwhile
-        if look is None or not self._stop.armed or time.monotonic() - self._looked < LOOK_EVERY:
-            return
-        self.meanwhile = None  # not while it has its turn
-        try:
-            look()
-        finally:
-            self.meanwhile, self._looked = look, time.monotonic()
+        self._engine.stop.check()
 
     def sleep(self, seconds: float) -> None:
         """Wait; an abort ends it."""

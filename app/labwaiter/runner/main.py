@@ -48,7 +48,7 @@ from ..system.process import (
     tell_group,
 )
 from . import ending, function, leaving, script
-from .job import limited
+from .job_engine import limited
 from .listening import Listener
 from .log import Log
 from .program import NoProcess, NotThere, Prepared, Ran, out_of_the_way, start, waits_for_one

@@ -14,18 +14,14 @@ from ..model.parameter import Parameter
 from ..settings import Settings
 from ..store.leases import Leases
 from ..system.process import start_thread
-from .job import Job
+from .job_engine import JobEngine
 
 
 class OpenInstruments:
     """Holds what it opened; `put_away` is called however the work ended."""
 
-    def __init__(self, settings: Settings, name: str, job: Job) -> None:
-        """
-        Args:
-            name: the job's folder name, under which its leases are.
-        """
-        self._settings, self._name, self._job = settings, name, job
+    def __init__(self, settings: Settings, engine: JobEngine) -> None:
+        self._settings, self._engine = settings, engine
         self._leases = Leases(settings.jobs_folder)
         self._opened: list[Any] = []
 
@@ -48,10 +44,10 @@ class OpenInstruments:
             if name not in whole.entries:
                 raise JobFailed(f"The instrument {name} is no longer in lab.toml.")
             entry = whole.entries[name]
-            transcript: Path = self._job.data / f"{entry.name}.line.txt"
+            transcript: Path = self._engine.data / f"{entry.name}.line.txt"
             self._note(name)  # it may not be forgotten who had an instrument, whatever happens from here on
             try:
-                opened = Opened(entry, self._settings.jobs_folder, transcript, self._job.check_while_waiting)
+                opened = Opened(entry, self._settings.jobs_folder, transcript, self._engine.check_while_waiting)
             except (NotOpened, Misconfigured):
                 self._note(name, opened=False)  # it is as it was: that is nothing to clear up after
                 raise
@@ -61,7 +57,7 @@ class OpenInstruments:
 
     def _note(self, name: str, opened: bool = True) -> None:
         try:
-            ours = self._leases.note_opened(name, self._name, opened)
+            ours = self._leases.note_opened(name, self._engine.name, opened)
         except OSError as error:
             raise JobFailed(f"{name} can't be used: its lease can't be written ({error.strerror}).") from error
         if not ours:

@@ -24,8 +24,9 @@ from typing import Any, Protocol
 
 from ..errors import JobFailed, Misconfigured
 from ..model.program import Program, Script, command_file, interpreter, script_file
+from ..system.backoff import Backoff
 from ..system.channel import Channel, pair
-from ..system.process import LONGEST_PAUSE, is_none_now
+from ..system.process import LONGEST_PAUSE, is_none_now, reap
 from . import script
 from .ending import Stamp, stamp
 from .listening import Listener, Say
@@ -158,17 +159,16 @@ class Programs:
             NotThere: it can't be started.
             Aborted: the job was asked to stop, and the program is gone.
         """
-        pause = 0.0
+        backoff = Backoff(0.05, LONGEST_PAUSE)
         while True:
             try:
                 return self._run(program, say)
             except NoProcess as want:
-                if not pause:
+                if not backoff.pause:
                     with contextlib.suppress(OSError):
                         self._channel.send({"waits": waits_for_one(program.name, want)})
-            pause = min(LONGEST_PAUSE, 2 * pause or 0.05)
             self._stop.check()
-            time.sleep(pause)  # a stop arrives here
+            time.sleep(backoff.failed())  # a stop arrives here
             self._stop.check()
 
     def _run(self, program: Prepared, say: Say) -> Ran:
@@ -284,10 +284,6 @@ def out_of_the_way(descriptor: int) -> int:
     return os.dup(descriptor)
 
 
-def _status_of(ended: os.waitid_result) -> int:
-    return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
-
-
 class Command:
     """Any program, as a child of this process."""
 
@@ -316,24 +312,23 @@ class Command:
             JobFailed: code of the service's in this process has taken it. `Popen` would say 0 then.
         """
         try:
-            ended = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
+            status = reap(self._pidfd)
         except ChildProcessError:
-            ended = None
-            taken = True
+            taken, status = True, 0
         else:
             taken = False
-            if ended is None:
+            if status is None:
                 return None
         os.close(self._pidfd)
         with contextlib.suppress(OSError):
             self._channel.send({"ended": self._process.pid})
-        self._process.returncode = 0 if ended is None else _status_of(ended)
+        self._process.returncode = status
         if taken:
             raise JobFailed(
                 f"Whether {self._name} succeeded can't be told: the service's own code ignores SIGCHLD, or waits for"
                 " every child of its process."
             )
-        return self._process.returncode
+        return status
 
 
 class WarmScript:

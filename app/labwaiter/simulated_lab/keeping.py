@@ -1,4 +1,4 @@
-"""Having the simulated lab there (`simlab`): started, looked at, begun again, ended.
+"""Having the simulated lab there (`process`): started, looked at, begun again, ended.
 
 The standard library only, and nothing that waits: whether it lives is asked of its lock.
 """
@@ -6,8 +6,6 @@ The standard library only, and nothing that waits: whether it lives is asked of 
 from __future__ import annotations
 
 import logging
-import os
-import select
 import signal
 import subprocess
 import sys
@@ -16,12 +14,12 @@ from ..errors import Misconfigured
 from ..lab import lab, simulation
 from ..settings import Settings
 from ..store import supervisor_client
-from ..system.process import MARKER, NO_MARK, Identity, identify, lives, open_pidfd
+from ..system.backoff import Backoff
+from ..system.process import MARKER, NO_MARK, Identity, gone, identify, kill, lives
 from ..system.watch import stamp
 
 log = logging.getLogger("labwaiter.supervisor")
-LONGEST_WAIT = 30.0  # s between two tries of one that dies as soon as it is there
-STEADY = 10.0  # s after which one that lives is believed to go on
+LONGEST_PAUSE = 30.0  # s between two tries of one that dies as soon as it is there
 END_SECONDS = 2.0  # s for its polite end
 
 
@@ -33,8 +31,7 @@ class Simulated:
         self._stamp: list[int] = []
         self._wanted = False
         self._begun: Identity | None = None  # the one that we have begun
-        self._not_before = 0.0  # boot clock, s
-        self._wait = 0.0
+        self._backoff = Backoff(0.5, LONGEST_PAUSE)
         self._there = False
 
     def look(self, now: float) -> None:
@@ -43,23 +40,21 @@ class Simulated:
             return
         if simulation.alive(self._settings.jobs_folder) is not None:
             self._there = True
-            if now > self._not_before + STEADY:
-                self._wait = 0.0
+            self._backoff.lives(now)
             return
-        if now < self._not_before or (self._begun is not None and lives(self._begun)):
+        if not self._backoff.is_due(now) or (self._begun is not None and lives(self._begun)):
             return
         if self._there:
             log.warning("the simulated lab is gone; it is begun again, and its devices are as when switched on")
         self._there = False
-        self._not_before = now + self._wait
-        self._wait = min(LONGEST_WAIT, self._wait * 2 or 0.5)
+        self._backoff.started(now)
         self._begin()
 
     def _is_wanted(self) -> bool:
         now = stamp(self._settings.lab)
         if now != self._stamp:
             self._stamp = now
-            self._wait = self._not_before = 0.0
+            self._backoff.succeeded()
             try:
                 self._wanted = any(
                     entry.simulated
@@ -87,15 +82,6 @@ class Simulated:
     def end(self) -> None:
         """End it, whoever has begun it: the deployment stops on purpose."""
         pid = simulation.alive(self._settings.jobs_folder)
-        for who in {identify(pid) if pid else None, self._begun} - {None}:
-            fd = open_pidfd(who) if who else None
-            if fd is None:
-                continue
-            try:
-                signal.pidfd_send_signal(fd, signal.SIGTERM)
-                if not select.select([fd], [], [], END_SECONDS)[0]:
-                    signal.pidfd_send_signal(fd, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            finally:
-                os.close(fd)
+        for process in {identify(pid) if pid else None, self._begun}:
+            if process is not None and kill(process, signal.SIGTERM) and not gone([process], END_SECONDS):
+                kill(process)

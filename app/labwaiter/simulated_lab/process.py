@@ -1,6 +1,6 @@
 """The simulated lab: one process that serves lab.toml's simulated instruments on ptys, as if they were plugged in.
 
-The supervisor has it there (`simulated`); it outlives supervisors as jobs do, and ends with its jobs folder.
+The supervisor has it there (`keeping`); it outlives supervisors as jobs do, and ends with its jobs folder.
 `labwaiter instruments simulate` is the same in the foreground.
 """
 

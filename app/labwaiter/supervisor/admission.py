@@ -6,18 +6,23 @@ import contextlib
 import logging
 import os
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ..model.record import State, StoredState, move
+from ..lab.lab import Kept
+from ..model.record import State, StoredState, move, unbegun
 from ..runner.main import NOT_BEGUN
-from ..store.leases import Held
+from ..store.folder import Folder
+from ..store.leases import Held, Lease, Leases
+from ..system.backoff import Backoff
 from ..system.process import Identity, boot_clock, boot_id, identify, open_pidfd
-from .guard import DAMAGED
-from .keeper import WANT, Keeper
-from .nurseries import Nurseries
-from .nursery_handle import NurseryHandle
-from .queue import Queue, Waiting
+from .cleanup import Cleanup
+from .faults import DAMAGED, SHORTAGE
+from .keeper import Keeper
+from .nurseries import Nurseries, NurseryHandle
+from .queue import Queue, Waiting, next_to_run
 from .running_job import RunningJob
+from .states import StateWriter
 
 log = logging.getLogger("labwaiter.supervisor")
 UNREADABLE = "The execution could not be started: its record is damaged."
@@ -40,184 +45,220 @@ class Forking:
 class Admission:
     """Starts who waits, as far as the limits and the instruments let them."""
 
-    def __init__(self, queue: Queue, keeper: Keeper, nurseries: Nurseries) -> None:
-        self.queue, self.keeper, self.nurseries = queue, keeper, nurseries
-        self.leases, self.store = keeper.leases, keeper.store
-        self.forking: dict[str, Forking] = {}
+    def __init__(
+        self,
+        max_running: int,
+        store: Folder,
+        queue: Queue,
+        nurseries: Nurseries,
+        keeper: Keeper,
+        cleanup: Cleanup,
+        states: StateWriter,
+        leases: Leases,
+        lab: Kept,
+    ) -> None:
+        self._max_running, self._store = max_running, store
+        self._queue, self._nurseries, self._keeper, self._cleanup = queue, nurseries, keeper, cleanup
+        self._states, self._leases, self._lab = states, leases, lab
+        self._forking: dict[str, Forking] = {}
         # instruments that are no longer in lab.toml, and since when, boot clock, s
-        self.vanished: dict[str, float] = {}
+        self._vanished: dict[str, float] = {}
         self._tries: dict[str, int] = {}  # of jobs whose processes ended before their work began
-        self._pause = 0.0  # s
-        self._not_before = 0.0  # boot clock, s
+        self._backoff = Backoff(0.25, LONGEST_PAUSE)  # by the boot clock
+
+    # -- looking --------------------------------------------------------------------------------
 
     @property
-    def running(self) -> list[str]:
+    def forking(self) -> list[str]:
+        """The jobs that a nursery was asked to fork, and that aren't let go yet."""
+        return list(self._forking)
+
+    @property
+    def services(self) -> list[str]:
         """The services of the jobs that take a place among the running."""
-        running = [running_job.service for running_job in self.keeper.running_jobs.values()]
-        return running + [forking.waiting.service for forking in self.forking.values()]
+        return self._keeper.services + [forking.waiting.service for forking in self._forking.values()]
+
+    def forget_all(self) -> None:
+        """The jobs folder is gone: nothing is to be started."""
+        self._forking.clear()
+
+    # -- starting -------------------------------------------------------------------------------
 
     def admit(self) -> None:
         """Have all forked that may begin. Their leases are written first."""
         self._refuse_vanished()
-        if boot_clock() < self._not_before:
+        if not self._backoff.is_due(boot_clock()):
             return
         contested: set[str] = set()  # somebody was faster, or is just at it: the next tick looks again
-        while self.queue:
-            nursery_handle = self.nurseries.ready()
-            if nursery_handle is None:
+        while self._queue:
+            nursery = self._nurseries.ready()
+            if nursery is None:
                 return
             taken, shut = self._not_free()
-            one = self.queue.next(self.running, taken | contested, shut)
-            if one is None:
+            waiting = next_to_run(self._queue, self._max_running, self.services, taken | contested, shut)
+            if waiting is None:
                 return
-            self.queue.remove(one.name)
+            self._queue.remove(waiting.name)
             try:
-                if not self.leases.take(one.name, one.instruments):
-                    self.queue.add(one)
-                    contested.update(one.instruments)
+                if not self._leases.take(waiting.name, waiting.instruments):
+                    self._queue.add(waiting)
+                    contested.update(waiting.instruments)
                     continue
             except OSError:
-                log.exception("%s can't be started: its leases can't be written", one.name)
-                self.keeper.write_end(one.name, StoredState(), State.FAILED, DISK_FULL)
+                log.exception("%s can't be started: its leases can't be written", waiting.name)
+                self._states.end(waiting.name, StoredState(), State.FAILED, DISK_FULL)
                 continue
             try:
-                nursery_handle.channel.send({"do": "fork", "name": one.name})
+                nursery.channel.send({"do": "fork", "name": waiting.name})
             except OSError:
-                self._give_back(one)
+                self._give_back(waiting)
                 return
-            self.forking[one.name] = Forking(one, nursery_handle.pid)
+            self._forking[waiting.name] = Forking(waiting, nursery.pid)
 
     def _not_free(self) -> tuple[set[str], set[str]]:
         """The instruments that a job or what clears up after it has, and those that only a person frees."""
-        taken = self.keeper.instruments
+        taken = self._keeper.instruments | self._cleanup.instruments
         shut: set[str] = set()
-        if self.queue.needs:
-            for name, lease in self.leases.all().items():
-                (shut if lease.how in (Held.UNSAFE, Held.RESERVED) else taken).add(name)
-        lab = self.keeper.lab.now() if taken or shut else None
+        if self._queue.needs:
+            leased, shut = sorted_out(self._leases.all())
+            taken |= leased
+        lab = self._lab.now() if taken or shut else None
         if lab is not None:  # one device may stand in lab.toml under two names
             taken, shut = ({twin for name in names for twin in lab.twins(name)} for names in (taken, shut))
         return taken, shut
 
     def _refuse_vanished(self) -> None:
         """Whoever waits for an instrument that is no longer in lab.toml would wait for ever."""
-        needs = self.queue.needs
-        lab = self.keeper.lab.now() if needs else None
+        needs = self._queue.needs
+        lab = self._lab.now() if needs else None
         if lab is None:
-            self.vanished.clear()
+            self._vanished.clear()
             return
         now = boot_clock()
-        gone = {one for instruments in needs.values() for one in instruments if one not in lab.entries}
-        self.vanished = {one: self.vanished.get(one, now) for one in gone}
-        for name, instruments in needs.items():
-            over = [one for one in instruments if now - self.vanished.get(one, now) > VANISHED_SECONDS]
-            if over:
-                self.queue.remove(name)
-                self.keeper.write_end(name, StoredState(), State.FAILED, VANISHED.format(over[0]))
+        missing = {name for instruments in needs.values() for name in instruments if name not in lab.entries}
+        self._vanished = {name: self._vanished.get(name, now) for name in missing}
+        over = {name for name, since in self._vanished.items() if now - since > VANISHED_SECONDS}
+        for job, instruments in needs.items():
+            if instrument := first_of(instruments, over):
+                self._queue.remove(job)
+                self._states.end(job, StoredState(), State.FAILED, VANISHED.format(instrument))
 
-    def _want(self) -> None:
+    def on_forked(self, nursery: NurseryHandle, name: str, pid: int, start_ticks: int, release: int) -> None:
+        """Have the runner's identity on disk, hand it to the keeper, then let it begin. Unreleased it leaves undone."""
+        forking = self._forking.pop(name, None)
+        if forking is None:
+            return
+        waiting = forking.waiting
+        now, clock = time.time(), boot_clock()
+        try:
+            runner = identify(pid) or Identity(pid, start_ticks, boot_id())
+            pidfd = open_pidfd(runner)
+        except SHORTAGE as error:
+            log.warning("%s: its process can't be watched now (%s); it is tried again", name, error)
+            self._give_back(waiting)
+            self._pause()
+            return
+        stored = move(
+            StoredState(marks_begin=True), State.RUNNING, since=now, started=now, started_boot=clock, runner=runner
+        )
+        try:
+            self._states.write(name, stored)
+        except OSError:
+            log.exception("%s can't be started: its state can't be written", name)
+            if pidfd is not None:
+                os.close(pidfd)
+            self._free(waiting)
+            self._states.end(name, StoredState(), State.FAILED, DISK_FULL)
+            return
+        if waiting.instruments and self._store.polled_at(name) is not None:
+            self._store.polled(name)  # nobody is abandoned for the time in the queue
+        self._backoff.pause = 0.0
+        running_job = RunningJob(
+            name,
+            waiting.service,
+            waiting.rules,
+            stored,
+            pidfd=pidfd,
+            nursery_pid=nursery.pid,
+            moved_at=clock,
+            instruments=waiting.instruments,
+            created=waiting.created,
+        )
+        self._keeper.take(running_job)
+        with contextlib.suppress(BrokenPipeError):  # it died before it began: its exit is told
+            os.write(release, b"1")
+
+    # -- what came to nothing ---------------------------------------------------------------------
+
+    def _pause(self) -> None:
         """Something that a process needs is wanting: the next one is tried after a pause."""
-        self._pause = min(LONGEST_PAUSE, 2 * self._pause or 0.25)
-        self._not_before = boot_clock() + self._pause
+        self._backoff.failed(boot_clock())
 
-    def _give_back(self, one: Waiting) -> None:
+    def _give_back(self, waiting: Waiting) -> None:
         """It did not begin: it waits again, and holds nothing."""
-        self._free(one.instruments)
-        self.queue.add(one)
+        self._free(waiting)
+        self._queue.add(waiting)
 
-    def _free(self, instruments: tuple[str, ...]) -> None:
-        """Of a job that was never released: it has opened nothing."""
-        for name in instruments:
-            self.leases.free(name)
+    def _free(self, waiting: Waiting) -> None:
+        """Free the instruments of a job that was never released: it has opened none."""
+        for name in waiting.instruments:
+            self._leases.free(name)
 
-    def refused(self, name: str, why: str) -> None:
+    def on_refused(self, name: str, why: str) -> None:
         """The nursery can't read its request ("record"), or can't fork just now ("processes"): then it waits again."""
-        forking = self.forking.pop(name, None)
+        forking = self._forking.pop(name, None)
         if forking is None:
             return
         damaged = False
         if why == "record":
             try:
-                damaged = self.store.request(name) is None
+                damaged = self._store.request(name) is None
             except DAMAGED:
                 damaged = True
             except OSError:
                 damaged = False  # it can't be read now
         if damaged:
-            self._free(forking.waiting.instruments)
-            self.keeper.write_end(name, StoredState(), State.FAILED, UNREADABLE)
+            self._free(forking.waiting)
+            self._states.end(name, StoredState(), State.FAILED, UNREADABLE)
             return
         log.warning("%s: there is no process for it now; it is tried again", name)
         self._give_back(forking.waiting)
-        self._want()
+        self._pause()
 
-    def unreleased(self, name: str) -> None:
+    def on_unreleased(self, name: str) -> None:
         """A process has ended, or can't be let go; where it was never released, its job waits again."""
-        if name in self.forking:
-            self._give_back(self.forking.pop(name).waiting)
-            self._want()
+        if name in self._forking:
+            self._give_back(self._forking.pop(name).waiting)
+            self._pause()
 
-    def unbegun(self, running_job: RunningJob) -> None:
+    def on_unbegun(self, job: RunningJob) -> None:
         """A process has ended before it began the work: the job waits again, unless that is so each time."""
-        if running_job.status != NOT_BEGUN:
-            self._tries[running_job.name] = self._tries.get(running_job.name, 0) + 1
-        if self._tries.get(running_job.name, 0) >= TRIES:
-            del self._tries[running_job.name]
-            self.keeper.write_end(running_job.name, running_job.condition, State.FAILED, NEVER_BEGAN)
+        if job.status != NOT_BEGUN:
+            self._tries[job.name] = self._tries.get(job.name, 0) + 1
+        if self._tries.get(job.name, 0) >= TRIES:
+            del self._tries[job.name]
+            self._states.end(job.name, job.stored, State.FAILED, NEVER_BEGAN)
             return
+        log.info("%s: its process ended before its work began; it waits again", job.name)
         try:
-            self.keeper.wait_again(running_job.name)
+            self._states.write(job.name, unbegun())
         except OSError:
-            log.exception("%s: that it waits again can't be written", running_job.name)
-        self._want()
-        self.queue.add(
-            Waiting(
-                running_job.created, running_job.name, running_job.service, running_job.instruments, running_job.rules
-            )
-        )
+            log.exception("%s: that it waits again can't be written", job.name)
+        self._pause()
+        self._queue.add(Waiting(job.created, job.name, job.service, job.instruments, job.rules))
 
-    def lost(self, nursery_handle: NurseryHandle) -> None:
+    def on_nursery_lost(self, pid: int) -> None:
         """A nursery has died: its forks' release pipes with it, so they do nothing."""
-        for name in [n for n, f in self.forking.items() if f.nursery_pid == nursery_handle.pid]:
-            self._give_back(self.forking.pop(name).waiting)
+        for name in [name for name, forking in self._forking.items() if forking.nursery_pid == pid]:
+            self._give_back(self._forking.pop(name).waiting)
 
-    def forked(
-        self, nursery_handle: NurseryHandle, name: str, pid: int, start_ticks: int, release: int
-    ) -> RunningJob | None:
-        """Have the runner's identity on disk, then let it begin. Unreleased it leaves undone: None."""
-        forking = self.forking.pop(name, None)
-        if forking is None:
-            return None
-        now, clock = time.time(), boot_clock()
-        try:
-            runner = identify(pid) or Identity(pid, start_ticks, boot_id())
-            pidfd = open_pidfd(runner)
-        except WANT as want:
-            log.warning("%s: its process can't be watched now (%s); it is tried again", name, want)
-            self._give_back(forking.waiting)
-            self._want()
-            return None
-        condition = move(
-            StoredState(marks_begin=True), State.RUNNING, since=now, started=now, started_boot=clock, runner=runner
-        )
-        waiting = forking.waiting
-        running_job = RunningJob(
-            name, waiting.service, waiting.rules, condition, nursery_pid=nursery_handle.pid, moved_at=clock
-        )
-        running_job.instruments, running_job.created, running_job.pidfd = waiting.instruments, waiting.created, pidfd
-        try:
-            self.keeper.write(name, condition)
-        except OSError:
-            log.exception("%s can't be started: its state can't be written", name)
-            if pidfd is not None:
-                os.close(pidfd)
-            self._free(running_job.instruments)
-            self.keeper.write_end(name, StoredState(), State.FAILED, DISK_FULL)
-            return None
-        if running_job.instruments and self.store.polled_at(name) is not None:
-            self.store.polled(name)  # nobody is abandoned for the time in the queue
-        self._pause = 0.0
-        self.keeper.take(running_job)
-        with contextlib.suppress(BrokenPipeError):  # it died before it began: its exit is told
-            os.write(release, b"1")
-        return running_job
+
+def sorted_out(leases: Mapping[str, Lease]) -> tuple[set[str], set[str]]:
+    """Of leased instruments those that a job's end frees, and those that only a person frees."""
+    shut = {name for name, lease in leases.items() if lease.how in (Held.UNSAFE, Held.RESERVED)}
+    return set(leases) - shut, shut
+
+
+def first_of(names: Iterable[str], wanted: set[str]) -> str | None:
+    """The first of these names that is among the wanted."""
+    return next((name for name in names if name in wanted), None)

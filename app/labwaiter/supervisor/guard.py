@@ -9,67 +9,27 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
 import os
 import signal
 import subprocess
 import sys
 import time
-import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from ..runner import ending
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
 from ..system.process import MARKER, for_ours, identify, kill, kill_marked, lives, mark_of, once_there_is, tell_group
+from .faults import DAMAGED
 from .running_job import RunningJob
 
 log = logging.getLogger("labwaiter.supervisor")
-DAMAGED = (ValueError, TypeError, KeyError)  # what a record raises that is none
-SECONDS = 20.0  # a guard that isn't done by then is ended, and what it found so far stands
-
-
-@dataclass(frozen=True)
-class CleanupTask:
-    """What a guard is at."""
-
-    job: str = ""
-    instruments: tuple[str, ...] = ()  # that it makes safe
-    running_job: RunningJob | None = None  # the job that is settled afterwards
-
-
-def in_a_child(work: Callable[[], None], close: list[int], seconds: float = SECONDS) -> int:
-    """Fork a child that does `work` and leaves: its pid.
-
-    Args:
-        close: descriptors that only the supervisor may hold.
-        seconds: after so many it is ended.
-    """
-    pid = os.fork()
-    if pid:
-        return pid
-    status = 1
-    try:
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        signal.alarm(math.ceil(seconds))
-        for fd in close:
-            os.close(fd)
-        work()
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(status)
 
 
 def clear_up(store: Folder, running_job: RunningJob) -> None:
     """End what the job left behind, and write the end that it didn't write itself."""
     mark = mark_of(store.root, running_job.name)
-    if running_job.condition.runner is not None:
+    if running_job.stored.runner is not None:
         with contextlib.suppress(OSError):  # what can't be seen now is looked for by its mark
             if lives(running_job.runner):
                 kill(running_job.runner)
@@ -90,23 +50,19 @@ def clear_up(store: Folder, running_job: RunningJob) -> None:
 def _end_marked(mark: str, job: str) -> None:
     """End all that carries a job's mark; what could not be ended keeps no instrument from being made safe."""
     try:
-        left = kill_marked(mark)
+        survivors = kill_marked(mark)
     except OSError:
         log.exception("%s: what it left behind can't be looked for", job)
         return
-    if left:
-        log.warning("%s: %d processes could not be ended", job, left)
+    if survivors:
+        log.warning("%s: %d processes could not be ended", job, survivors)
 
 
 def _write_missing_end(store: Folder, running_job: RunningJob) -> None:
     """The end of a job whose process has ended without one, as far as its exit status tells it."""
-    if (
-        running_job.status is None
-        or running_job.condition.stopping is not None
-        or store.end(running_job.name) is not None
-    ):
+    if running_job.status is None or running_job.stored.stopping is not None or store.end(running_job.name) is not None:
         return
-    if store.never_began(running_job.name, running_job.condition):
+    if store.never_began(running_job.name, running_job.stored):
         return
     result = store.path(running_job.name) / "result.txt"
     hand_on = partial(ending.hand_on, store.root, running_job.name)
@@ -125,10 +81,10 @@ def make_safe(store: Folder, job: str, instruments: tuple[str, ...]) -> None:
     It carries the job's mark: a guard that comes after one that died ends what that one had begun.
     """
     leases = Leases(store.root)
-    ours = [name for name in instruments if _begin(leases, name, job)]
-    if not ours:
+    to_make_safe = [name for name in instruments if _begin(leases, name, job)]
+    if not to_make_safe:
         return
-    command = [sys.executable, "-m", "labwaiter.instruments.safety", *ours]
+    command = [sys.executable, "-m", "labwaiter.instruments.safety", *to_make_safe]
     environment = {**for_ours(os.environ), MARKER: mark_of(store.root, job)}
     # want of processes leaves nothing on: our own time ends the waiting
     process = once_there_is(
@@ -138,13 +94,12 @@ def make_safe(store: Folder, job: str, instruments: tuple[str, ...]) -> None:
     )
     assert process.stdout is not None
     for line in process.stdout:
-        said = json.loads(line)
-        name, why = said["name"], said["why"]
-        tell(store, job, f"{name}: {why}" if said["safe"] else f"{name} is UNSAFE: {why}")
-        with contextlib.suppress(
-            OSError
-        ):  # then it stays closed, and the supervisor has room even on a full disk: `judge`
-            if said["safe"]:
+        report = json.loads(line)
+        name, why = report["name"], report["why"]
+        tell(store, job, f"{name}: {why}" if report["safe"] else f"{name} is UNSAFE: {why}")
+        # where that can't be written it stays closed, and the supervisor has room even on a full disk: `judge`
+        with contextlib.suppress(OSError):
+            if report["safe"]:
                 leases.give_back(name, job)
             else:
                 leases.hand_on(Lease(name, Held.UNSAFE, job, why, time.time()), durable=True)

@@ -6,16 +6,45 @@ import contextlib
 import logging
 import resource
 import selectors
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from ..settings import Settings
-from ..system.process import boot_clock
-from .nursery_handle import NurseryHandle, spawn
+from ..store import supervisor_client
+from ..system.backoff import Backoff
+from ..system.channel import Channel, pair
+from ..system.process import MARKER, NO_MARK, boot_clock
+from .faults import SHORTAGE
 
 log = logging.getLogger("labwaiter.supervisor")
-LONGEST_WAIT = 30.0  # s between two tries of a nursery that dies as soon as it is there
-WANT_WAIT = 5.0  # s, where none can be had for want of processes or memory
+LONGEST_PAUSE = 30.0  # s between two tries of a nursery that dies as soon as it is there
+WANT_PAUSE = 5.0  # s, where none can be had for want of processes or memory
+
+
+@dataclass
+class NurseryHandle:
+    """A nursery process."""
+
+    process: subprocess.Popen[bytes]
+    channel: Channel
+    ready: bool = False
+    retired: bool = False
+
+    @property
+    def pid(self) -> int:
+        """The nursery's pid."""
+        return self.process.pid
+
+    def retire(self) -> None:
+        """No more forks: it leaves with its last job."""
+        self.retired = True
+        try:
+            self.channel.send({"do": "retire"})
+        except OSError:
+            pass
 
 
 class Nurseries:
@@ -25,77 +54,91 @@ class Nurseries:
         self,
         settings: Settings,
         selector: selectors.BaseSelector,
+        descriptor_limits: tuple[int, int],
         on_event: Callable[[NurseryHandle, dict[str, Any], int | None], None],
         on_lost: Callable[[NurseryHandle], None],
     ) -> None:
         """
         Args:
-            on_event: called with a nursery's words, and the descriptor beside them.
+            descriptor_limits: RLIMIT_NOFILE as jobs shall have it.
+            on_event: called with a nursery's message, and the descriptor beside it.
             on_lost: called when a nursery is gone, retired or not.
         """
-        self.settings = settings
-        self.selector = selector
-        self.on_event, self.on_lost = on_event, on_lost
-        self.nursery_handles: list[NurseryHandle] = []  # the last one is the one that forks
-        self.descriptors_before: tuple[int, int] | None = None  # RLIMIT_NOFILE that jobs shall have
-        self._not_before = 0.0  # boot clock, s
-        self._wait = 0.0
+        self._settings, self._selector, self._descriptor_limits = settings, selector, descriptor_limits
+        self._on_event, self._on_lost = on_event, on_lost
+        self._nurseries: list[NurseryHandle] = []  # the last one is the one that forks
+        self._backoff = Backoff(0.5, LONGEST_PAUSE)
 
     @property
     def pids(self) -> set[int]:
         """The nurseries' pids."""
-        return {nursery_handle.pid for nursery_handle in self.nursery_handles}
+        return {nursery.pid for nursery in self._nurseries}
 
     @property
     def descriptors(self) -> list[int]:
-        """Our ends of the lines."""
-        return [nursery_handle.channel.fileno() for nursery_handle in self.nursery_handles]
+        """Our ends of their channels."""
+        return [nursery.channel.fileno() for nursery in self._nurseries]
 
     def ready(self) -> NurseryHandle | None:
         """The nursery that forks; None while it isn't ready."""
-        if not self.nursery_handles or self.nursery_handles[-1].retired:
+        if not self._nurseries or self._nurseries[-1].retired:
             self.start()
             return None
-        nursery_handle = self.nursery_handles[-1]
-        return nursery_handle if nursery_handle.ready else None
+        nursery = self._nurseries[-1]
+        return nursery if nursery.ready else None
 
     def start(self) -> None:
         """Start one, unless the last one died so soon that it's better to wait."""
         now = boot_clock()
-        if now < self._not_before:
+        if not self._backoff.is_due(now):
             return
-        self._not_before = now + self._wait
-        self._wait = min(LONGEST_WAIT, self._wait * 2 or 0.5)
+        self._backoff.started(now)
         try:
-            nursery_handle = spawn(self.settings)
-        except (OSError, MemoryError) as want:
-            log.warning("no nursery can be had now (%s); it is tried again", want)
-            self._not_before = now + min(WANT_WAIT, self._wait)
+            nursery = _spawn(self._settings)
+        except SHORTAGE as error:
+            log.warning("no nursery can be had now (%s); it is tried again", error)
+            self._backoff.due = now + min(WANT_PAUSE, self._backoff.pause)
             return
-        if self.descriptors_before is not None:  # ours is raised; jobs have what this deployment was started with
-            with contextlib.suppress(OSError):
-                resource.prlimit(nursery_handle.pid, resource.RLIMIT_NOFILE, self.descriptors_before)
-        self.nursery_handles.append(nursery_handle)
-        self.selector.register(nursery_handle.channel, selectors.EVENT_READ, lambda: self._hear(nursery_handle))
+        with contextlib.suppress(OSError):  # ours are raised; jobs have those that this deployment was started with
+            resource.prlimit(nursery.pid, resource.RLIMIT_NOFILE, self._descriptor_limits)
+        self._nurseries.append(nursery)
+        self._selector.register(nursery.channel, selectors.EVENT_READ, lambda: self._receive(nursery))
 
-    def _hear(self, nursery_handle: NurseryHandle) -> None:
-        received = nursery_handle.channel.receive()
+    def _receive(self, nursery: NurseryHandle) -> None:
+        received = nursery.channel.receive()
         if received is None:
-            self.selector.unregister(nursery_handle.channel)
-            nursery_handle.channel.close()
-            self.nursery_handles.remove(nursery_handle)
-            if not nursery_handle.retired:
-                log.warning("the nursery (pid %d) is gone", nursery_handle.pid)
-            self.on_lost(nursery_handle)
+            self._selector.unregister(nursery.channel)
+            nursery.channel.close()
+            self._nurseries.remove(nursery)
+            if not nursery.retired:
+                log.warning("the nursery (pid %d) is gone", nursery.pid)
+            self._on_lost(nursery)
             return
         message, descriptors = received
         if message["event"] == "ready":
-            nursery_handle.ready = True
-            self._wait = self._not_before = 0.0
+            nursery.ready = True
+            self._backoff.succeeded()
             return
-        self.on_event(nursery_handle, message, descriptors[0] if descriptors else None)
+        self._on_event(nursery, message, descriptors[0] if descriptors else None)
 
     def retire(self) -> None:
         """No more forks at all."""
-        for nursery_handle in self.nursery_handles:
-            nursery_handle.retire()
+        for nursery in self._nurseries:
+            nursery.retire()
+
+
+def _spawn(settings: Settings) -> NurseryHandle:
+    """Start a nursery; it says `ready` when it is."""
+    ours, theirs = pair()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "labwaiter.supervisor.nursery", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            env={**supervisor_client.environment(settings), MARKER: NO_MARK},
+            cwd="/",
+            start_new_session=True,
+        )
+    finally:
+        theirs.close()
+    return NurseryHandle(process, Channel(ours))

@@ -6,13 +6,13 @@ import bisect
 import contextlib
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ..store.folder import Folder
 from .running_job import Rules
 
-NOTICE_EVERY = 0.1  # s between two writes of queue.json
+SNAPSHOT_EVERY = 0.1  # s between two writes of queue.json
 
 
 @dataclass(frozen=True, order=True)
@@ -26,76 +26,88 @@ class Waiting:
     rules: Rules = field(default=Rules(), compare=False)
 
 
-class Queue:
-    """The queued jobs of this folder."""
+def next_to_run(
+    waiting: Iterable[Waiting],
+    max_running: int,
+    running: Iterable[str],
+    taken: Collection[str] = (),
+    shut: Collection[str] = (),
+) -> Waiting | None:
+    """The first job that may run now; None if none may.
 
-    def __init__(self, max_running: int) -> None:
-        self.max_running = max_running
+    A job gets all of its instruments or waits, so nobody waits in a circle; and those that come
+    after it don't take one that it waits for, so nobody waits for ever. Only where it waits for a
+    person do they go first: its place is the same when that is over.
+
+    Args:
+        waiting: the queued jobs, first come first.
+        max_running: how many jobs may run at a time.
+        running: the services of the running jobs.
+        taken: the instruments that a job has; its end frees them.
+        shut: those that only a person frees: unsafe or reserved ones.
+    """
+    counts = Counter(running)
+    if counts.total() >= max_running:
+        return None
+    spoken_for, shut = set(taken), set(shut)
+    for job in waiting:
+        if not shut.isdisjoint(job.instruments):
+            continue
+        free = spoken_for.isdisjoint(job.instruments)
+        if free and (job.rules.at_once is None or counts[job.service] < job.rules.at_once):
+            return job
+        spoken_for.update(job.instruments)
+    return None
+
+
+def full_services(waiting: Iterable[Waiting], running: Iterable[str]) -> dict[str, int]:
+    """The services of which as many run as may at a time, and more wait: how many may.
+
+    Args:
+        running: the services of the running jobs.
+    """
+    counts = Counter(running)
+    limits = {job.service: job.rules.at_once for job in waiting}
+    return {name: most for name, most in limits.items() if most is not None and counts[name] >= most}
+
+
+class Queue:
+    """The queued jobs of this folder, first come first."""
+
+    def __init__(self) -> None:
         self._waiting: list[Waiting] = []
-        self._names: dict[str, Waiting] = {}
+        self._by_name: dict[str, Waiting] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._names
+        return name in self._by_name
 
-    def add(self, one: Waiting) -> None:
+    def __iter__(self) -> Iterator[Waiting]:
+        return iter(self._waiting)
+
+    def add(self, job: Waiting) -> None:
         """Queue a job at its place; nothing if it's there."""
-        if one.name not in self._names:
-            bisect.insort(self._waiting, one)
-            self._names[one.name] = one
+        if job.name not in self._by_name:
+            bisect.insort(self._waiting, job)
+            self._by_name[job.name] = job
 
     def remove(self, name: str) -> None:
         """It waits no longer."""
-        one = self._names.pop(name, None)
-        if one is not None:
-            del self._waiting[bisect.bisect_left(self._waiting, one)]
+        job = self._by_name.pop(name, None)
+        if job is not None:
+            del self._waiting[bisect.bisect_left(self._waiting, job)]
 
+    @property
     def names(self) -> list[str]:
         """The queued jobs, first come first."""
-        return [one.name for one in self._waiting]
+        return [job.name for job in self._waiting]
 
     @property
     def needs(self) -> dict[str, tuple[str, ...]]:
-        """What those need that need instruments."""
-        return {one.name: one.instruments for one in self._waiting if one.instruments}
-
-    def full(self, running: Iterable[str]) -> dict[str, int]:
-        """The services of which as many run as may at a time, and more wait."""
-        counts = Counter(running)
-        limits = {one.service: one.rules.at_once for one in self._waiting}
-        return {name: most for name, most in limits.items() if most is not None and counts[name] >= most}
-
-    def next(
-        self,
-        running: Iterable[str],
-        taken: Collection[str] = (),
-        shut: Collection[str] = (),
-    ) -> Waiting | None:
-        """The first job that may run now; None if none may.
-
-        A job gets all of its instruments or waits, so nobody waits in a circle; and those that come
-        after it don't take one that it waits for, so nobody waits for ever. Only where it waits for a
-        person do they go first: its place is the same when that is over.
-
-        Args:
-            running: the services of the running jobs.
-            taken: the instruments that a job has; its end frees them.
-            shut: those that only a person frees: unsafe or reserved ones.
-        """
-        spoken_for = set(taken)
-        counts = Counter(running)
-        if counts.total() >= self.max_running:
-            return None
-        for one in self._waiting:
-            if not set(shut).isdisjoint(one.instruments):
-                continue
-            free = spoken_for.isdisjoint(one.instruments)
-            if free and (one.rules.at_once is None or counts[one.service] < one.rules.at_once):
-                return one
-            spoken_for.update(one.instruments)
-        return None
+        """The instruments that they need, of those that need any."""
+        return {job.name: job.instruments for job in self._waiting if job.instruments}
 
 
 class QueueSnapshot:
@@ -103,24 +115,24 @@ class QueueSnapshot:
 
     def __init__(self, store: Folder, max_running: int) -> None:
         self._store, self._max_running = store, max_running
-        self._posted: tuple[int, list[str], dict[str, int]] | None = None  # needs follow from the names
-        self._at = -NOTICE_EVERY  # boot clock, s
-        self.due = math.inf  # when a held back one is to be posted, boot clock, s
+        self._last: tuple[int, list[str], dict[str, int]] | None = None  # needs follow from the names
+        self._written_at = -SNAPSHOT_EVERY  # boot clock, s
+        self.due = math.inf  # when a held back one is to be written, boot clock, s
 
-    def post(self, now: float, running: Collection[str], queue: Queue) -> None:
+    def write(self, now: float, running: Collection[str], queue: Queue) -> None:
         """Write it if it differs from the last one, and not too often (`now`: boot clock, s).
 
         Args:
             running: the services of the running jobs.
         """
-        content = (len(running), queue.names(), queue.full(running))
+        content = (len(running), queue.names, full_services(queue, running))
         self.due = math.inf
-        if content == self._posted:
+        if content == self._last:
             return
-        if now < self._at + NOTICE_EVERY:
-            self.due = self._at + NOTICE_EVERY
+        if now < self._written_at + SNAPSHOT_EVERY:
+            self.due = self._written_at + SNAPSHOT_EVERY
             return
-        self._at = now
+        self._written_at = now
         with contextlib.suppress(OSError):
             self._store.write_queue(content[0], self._max_running, content[1], queue.needs, content[2])
-            self._posted = content
+            self._last = content

@@ -1,17 +1,22 @@
-"""A running job as the supervisor knows it: its process, its clocks, its stop."""
+"""A running job as the supervisor knows it: its process, its clocks, its stop, and the limits that it may pass."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..catalogue import catalogue
 from ..model.parameter import Parameter
-from ..model.record import Request, Stopping, StoredState
+from ..model.record import End, Request, Silence, State, Stopping, StoredState, settle
 from ..model.service import Service, service_of
 from ..model.span import span
 from ..store.folder import Folder
+from ..system.backoff import Backoff
 from ..system.process import Identity
+
+ABANDONED = "The execution was abandoned by its workflow manager: that asked nothing for {}."
+LONGEST_PAUSE = 30.0  # s between two looks at an end that can't be read
 
 
 @dataclass(frozen=True)
@@ -43,50 +48,83 @@ class RunningJob:
     name: str
     service: str
     rules: Rules
-    condition: StoredState
+    stored: StoredState
     pidfd: int | None = None
     nursery_pid: int | None = None  # the nursery that forked it and will tell its exit; None: nobody tells
-    status: int | None = None  # its exit status once told, negative for a signal
-    gone_at: float | None = None  # boot clock, s: the process has ended, its status isn't told yet
+    status: int | None = None  # its exit status once known, negative for a signal
+    gone_at: float | None = None  # boot clock, s: the process has ended, its status isn't known yet
     kill_at: float | None = None  # boot clock, s
     moved_at: float = 0.0  # boot clock, s of the last progress
     instruments: tuple[str, ...] = ()  # which it holds
     created: float = 0.0  # Unix time of its start, s
-    again_at: float = 0.0  # boot clock, s: when its end, which couldn't be read, is looked at again
-    pause: float = 0.0  # s before that
+    # at its end, which couldn't be read, by the boot clock
+    looks: Backoff = field(default_factory=lambda: Backoff(0.5, LONGEST_PAUSE))
     trace: object = None  # what the last progress looked like
 
     @property
     def pid(self) -> int | None:
         """The process's pid; None where its record was lost."""
-        return None if self.condition.runner is None else self.condition.runner.pid
+        return None if self.stored.runner is None else self.stored.runner.pid
 
     @property
     def runner(self) -> Identity:
         """The process. A job is running once its identity is on disk; only adopted ones may have lost it: see `pid`."""
-        assert self.condition.runner is not None
-        return self.condition.runner
+        assert self.stored.runner is not None
+        return self.stored.runner
 
-    def stopping(self, reason: str, why: str, stage: str) -> None:
+    def note_stop(self, reason: str, why: str, stage: str) -> None:
         """Note why and how far it is being stopped."""
-        self.condition = replace(self.condition, stopping=Stopping(reason, why, stage))
+        self.stored = replace(self.stored, stopping=Stopping(reason, why, stage))
 
-    def overdue(self, store: Folder, now: float) -> tuple[str, str] | None:
-        """The reason and the sentence, once a limit of its service is passed.
+    def note_progress(self, trace: object, now: float) -> None:
+        """Note what its progress looks like at `now` (boot clock, s): `progress_trace`."""
+        if trace != self.trace:
+            self.trace, self.moved_at = trace, now
 
-        Args:
-            now: the boot clock: a wall clock that is set moves no deadline.
-        """
-        limit, stall = self.rules.limit, self.rules.stall
-        if limit is not None and now - (self.condition.started_boot or now) >= limit:
-            return "limit", f"The execution took longer than its limit of {span(limit)} and was stopped."
-        if stall is not None:
-            trace = progress_trace(store, self.name)
-            if trace != self.trace:
-                self.trace, self.moved_at = trace, now
-            elif now - self.moved_at >= stall:
-                return "stall", f"The execution made no progress for {span(stall)} and was stopped."
+
+@dataclass(frozen=True)
+class StopReason:
+    """Why a running job is to be stopped."""
+
+    reason: str  # as in `Stopping`
+    why: str  # the sentence for the user
+
+
+def stop_due(
+    rules: Rules, started: float | None, moved_at: float, silence: Silence | None, now: float
+) -> StopReason | None:
+    """Why a running job is to be stopped now; None while it may go on.
+
+    Args:
+        started, moved_at, now: its begin, its last progress and the look, all by the boot clock, s: a wall clock that
+            is set moves no deadline. A begin that isn't known passes no limit.
+        silence: of its workflow manager, where that counts.
+    """
+    if rules.limit is not None and started and now - started >= rules.limit:
+        return StopReason("limit", f"The execution took longer than its limit of {span(rules.limit)} and was stopped.")
+    if rules.stall is not None and now - moved_at >= rules.stall:
+        return StopReason("stall", f"The execution made no progress for {span(rules.stall)} and was stopped.")
+    if silence is not None and silence.seconds >= silence.most:
+        return StopReason("abandoned", ABANDONED.format(span(silence.most)))
+    return None
+
+
+def settled(
+    stored: StoredState, end: End | None, never_began: bool, unsafe: Sequence[str] = ()
+) -> tuple[State, str] | None:
+    """How a job whose processes are gone has ended, and the sentence for its user; None: it waits again.
+
+    Args:
+        end: end.json, if there is one.
+        never_began: its process ended before the work began.
+        unsafe: its instruments that could not be made safe afterwards.
+    """
+    if end is None and never_began and stored.stopping is None:
         return None
+    state, why = settle(stored, end)
+    if state is not State.COMPLETED and unsafe:
+        why += f" Afterwards {' and '.join(unsafe)} could not be made safe."
+    return state, why
 
 
 def progress_trace(store: Folder, name: str) -> object:
@@ -96,14 +134,14 @@ def progress_trace(store: Folder, name: str) -> object:
     is judged by whether it prints.
     """
     folder = store.path(name)
-    said = store.progress(name)
-    if said.fraction is not None or said.stage or said.values:
-        return said.fraction, said.stage, tuple(said.values.items())
-    found = []
+    progress = store.progress(name)
+    if progress.fraction is not None or progress.stage or progress.values:
+        return progress.fraction, progress.stage, tuple(progress.values.items())
+    stamps = []
     for file in ("status.txt", "status.html", "log.txt"):
         try:
             stat = (folder / file).stat()
-            found.append((stat.st_mtime_ns, stat.st_size))
+            stamps.append((stat.st_mtime_ns, stat.st_size))
         except OSError:
-            found.append((0, 0))
-    return tuple(found)
+            stamps.append((0, 0))
+    return tuple(stamps)

@@ -42,7 +42,7 @@ class SingleInstance:
         self._layout = layout
         # before the lock: whoever sees that it is held may tell us to stop, and must be heard
         self.signals, self._asleep = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self.told: set[int] = set()
+        self._pending: set[int] = set()  # signals that nobody has taken yet
         self._listen()
         # a POSIX lock: no child inherits it, so it ends with this process and no later
         self.lock = open_ours(layout.supervisor_lock, os.O_RDWR) if lock is None else lock
@@ -79,7 +79,7 @@ class SingleInstance:
     def _listen(self) -> None:
         """Turn signals into bytes for the loop; those that came while `exec_anew` was at work, too."""
         for number in _HEARD:
-            signal.signal(number, lambda n, _: self.told.add(n))
+            signal.signal(number, lambda n, _: self._pending.add(n))
         signal.set_wakeup_fd(self._asleep, warn_on_full_buffer=False)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
 
@@ -92,7 +92,10 @@ class SingleInstance:
             OSError: that can't be now; this one goes on.
         """
         signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
-        if self.told & {signal.SIGTERM, signal.SIGINT}:  # what comes from now on waits for the next one, this doesn't
+        if self._pending & {
+            signal.SIGTERM,
+            signal.SIGINT,
+        }:  # what comes from now on waits for the next one, this doesn't
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
             return
         signal.set_wakeup_fd(-1)
@@ -116,20 +119,29 @@ class SingleInstance:
         except OSError:  # a disk that doesn't answer now has removed nothing
             return True
 
-    def signals_told(self) -> set[int]:
+    @property
+    def has_signals(self) -> bool:
+        """Whether `take_signals` would give any."""
+        return bool(self._pending)
+
+    def take_signals(self) -> set[int]:
         """The signals since the last call."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.signals, 4096)
-        told, self.told = self.told, set()
-        return told
+        pending, self._pending = self._pending, set()
+        return pending
+
+    def put_back(self, number: int) -> None:
+        """It can't be heeded yet: the next call of `take_signals` gives it again."""
+        self._pending.add(number)
 
     def names(self) -> set[str]:
         """The jobs that somebody woke us for."""
-        found = set()
+        names = set()
         with contextlib.suppress(BlockingIOError):
             for _ in range(1000):
-                found.add(self.wake.recv(1024).decode(errors="replace"))
-        return found
+                names.add(self.wake.recv(1024).decode(errors="replace"))
+        return names
 
     @property
     def mine(self) -> list[int]:

@@ -13,11 +13,11 @@ from ..layout import Layout
 from ..settings import Settings
 from ..store import supervisor_client, web_side
 from ..store.files import open_log
+from ..system.backoff import Backoff
 from ..system.process import MARKER, NO_MARK
 
 log = logging.getLogger("labwaiter.supervisor")
-LONGEST_WAIT = 30.0  # s between two tries of one that ends as soon as it is there
-STEADY = 10.0  # s after which one that lives is believed to go on
+LONGEST_PAUSE = 30.0  # s between two tries of one that ends as soon as it is there
 
 
 class WebSideKeeper:
@@ -25,21 +25,18 @@ class WebSideKeeper:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._not_before = 0.0  # boot clock, s
-        self._wait = 0.0
+        self._backoff = Backoff(0.5, LONGEST_PAUSE)
         self._reviving: subprocess.Popen[bytes] | None = None
 
     def look(self, now: float) -> None:
         """Have it started again if it should be there and is not (`now`: boot clock, s). Raises OSError."""
         web = web_side.expected(Layout(self._settings.jobs_folder))
         if web is None or not web.gone:
-            if now > self._not_before + STEADY:
-                self._wait = 0.0
+            self._backoff.lives(now)
             return
-        if now < self._not_before or (self._reviving is not None and self._reviving.poll() is None):
+        if not self._backoff.is_due(now) or (self._reviving is not None and self._reviving.poll() is None):
             return
-        self._not_before = now + self._wait
-        self._wait = min(LONGEST_WAIT, self._wait * 2 or 0.5)
+        self._backoff.started(now)
         log.warning("the web side is gone; it is started again")
         self._reviving = revive(self._settings)
 

@@ -24,6 +24,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
 
+from .backoff import Backoff
+
 APP = os.fspath(Path(__file__).resolve().parents[2])  # app/: the path's place where labwaiter is found
 SET_ASIDE = "LABWAITER_SET_ASIDE"  # in the environment of our own processes: what is not for them, as JSON
 # NAME=value: how somebody wants an interpreter, a web server or a framework to be; but for where Python's modules are
@@ -75,15 +77,14 @@ def is_none_now(error: BaseException) -> bool:
 
 def once_there_is(begin: Callable[[], T]) -> T:
     """What `begin` gives, which starts a process or a thread, as soon as there is one for it."""
-    pause = 0.01
+    backoff = Backoff(0.01, LONGEST_PAUSE)
     while True:
         try:
             return begin()
         except (OSError, RuntimeError) as error:
             if not is_none_now(error):
                 raise
-        time.sleep(pause)
-        pause = min(LONGEST_PAUSE, 2 * pause)
+        time.sleep(backoff.failed())
 
 
 def start_thread(target: Callable[..., Any], *args: Any, name: str | None = None, daemon: bool = False) -> Thread:
@@ -295,6 +296,18 @@ def gone(who: Iterable[Identity], seconds: float) -> bool:
     finally:
         for fd in fds:
             os.close(fd)
+
+
+def reap(pidfd: int) -> int | None:
+    """The exit status of a child of this process, negative for a signal; None while it runs.
+
+    Raises:
+        ChildProcessError: it is no child of this process, or somebody else here has taken its status.
+    """
+    ended = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+    if ended is None:
+        return None
+    return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
 
 def ended_children() -> Iterator[tuple[int, int]]:

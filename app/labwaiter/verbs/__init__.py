@@ -1,8 +1,6 @@
 """The verbs: start, status, abort, notify, list. Every face calls these and decides nothing itself.
 
-The way of a start: main → soap → jobs.start → folder.claim → wake ┐→ page → soap
-                    supervisor: queue → nursery.fork → runner → user's code → end.json
-The way of a poll:  soap → jobs.status → folder.read → derive → page → soap: no writes but a mark.
+The ways of a start, a poll and an abort through them are drawn in docs/architecture.md, by docs/ways.py.
 """
 
 from .jobs import Jobs, Status

@@ -1,0 +1,74 @@
+"""Writing the jobs' states, also on a disk that is full or refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+
+from ..model.record import State, StoredState, move
+from ..store.folder import Folder, ran
+from .aborts import AbortWishes
+from .single_instance import SingleInstance
+
+log = logging.getLogger("labwaiter.supervisor")
+
+
+class StateWriter:
+    """Writes state.json of every job; every end is written here.
+
+    Attributes:
+        unwritten: the jobs whose ends the disk has refused so far.
+    """
+
+    def __init__(self, store: Folder, single_instance: SingleInstance, wishes: AbortWishes) -> None:
+        self._store, self._single_instance, self._wishes = store, single_instance, wishes
+        self.unwritten: dict[str, StoredState] = {}
+
+    def write(self, name: str, stored: StoredState) -> None:
+        """Write a state, on a full disk into the room that is kept for it. Raises OSError."""
+        try:
+            self._store.write_condition(name, stored)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            self._single_instance.use_reserve()
+            self._store.write_condition(name, stored)
+
+    def write_or_log(self, name: str, stored: StoredState) -> None:
+        """As `write`, where the job goes on whether or not the disk takes it."""
+        try:
+            self.write(name, stored)
+        except OSError:
+            log.exception("%s: its state can't be written", name)
+
+    def end(self, name: str, stored: StoredState, state: State, why: str) -> None:
+        """Make the last move of a job; a disk that refuses it is tried again by `retry`."""
+        now = time.time()
+        self._wishes.forget(name)
+        ended = move(stored, state, why=why, since=now, ended=now, ran=ran(stored))
+        log.info("%s: %s%s", name, state, f" ({why})" if why else "")
+        try:
+            self._write_end(name, ended)
+        except OSError:
+            log.exception("%s: its end can't be written yet", name)
+            self.unwritten[name] = ended
+
+    def retry(self) -> None:
+        """Try again to write the ends that were refused."""
+        for name, ended in list(self.unwritten.items()):
+            with contextlib.suppress(OSError):
+                self._write_end(name, ended)
+                del self.unwritten[name]
+                self._single_instance.keep_reserve()
+
+    def forget_all(self) -> None:
+        """The jobs folder is gone: there is nothing left to tell."""
+        self.unwritten.clear()
+
+    def _write_end(self, name: str, ended: StoredState) -> None:
+        try:
+            self.write(name, ended)
+        except FileNotFoundError:
+            log.warning("%s: its folder is gone", name)
+        self._store.forget_active(name)

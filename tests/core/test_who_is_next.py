@@ -1,0 +1,138 @@
+"""Who is next, who is stopped, and what is free: the supervisor's choices as tables."""
+
+from __future__ import annotations
+
+import pytest
+
+from labwaiter.model.record import Silence
+from labwaiter.store.leases import Held, Lease
+from labwaiter.supervisor.admission import sorted_out
+from labwaiter.supervisor.cleanup import orphaned
+from labwaiter.supervisor.queue import Queue, Waiting, full_services, next_to_run
+from labwaiter.supervisor.running_job import Rules, stop_due
+
+
+def job(name: str, service: str = "Waiter", *instruments: str, at_once: int | None = None) -> Waiting:
+    """A queued job; a name that comes later in the alphabet came later."""
+    return Waiting(float(ord(name[0])), name, service, instruments, Rules(at_once=at_once))
+
+
+PLAIN, LATER = job("a"), job("b")
+SMU, SMU_TOO, BOTH = job("c", "Sweep", "smu"), job("d", "Sweep", "smu"), job("e", "Sweep", "smu", "relays")
+RELAYS = job("f", "Blink", "relays")
+ONE, ONE_TOO = job("g", "Solver", at_once=1), job("h", "Solver", at_once=1)
+
+
+@pytest.mark.parametrize(
+    "waiting, max_running, running, taken, shut, chosen",
+    [
+        ([], 5, [], [], [], None),
+        ([PLAIN, LATER], 5, [], [], [], PLAIN),  # first come first
+        ([PLAIN], 1, ["Waiter"], [], [], None),  # as many run as may
+        ([PLAIN], 2, ["Waiter"], [], [], PLAIN),
+        ([SMU], 5, [], ["smu"], [], None),
+        ([SMU], 5, [], ["relays"], [], SMU),
+        ([SMU, RELAYS], 5, [], ["smu"], [], RELAYS),  # who needs something else goes first
+        ([BOTH, RELAYS], 5, [], ["smu"], [], None),  # but takes nothing that one before it waits for
+        ([BOTH, PLAIN], 5, [], ["smu"], [], PLAIN),
+        ([BOTH, RELAYS], 5, [], [], ["smu"], RELAYS),  # unless that waits for a person
+        ([BOTH, SMU], 5, [], [], ["relays"], SMU),
+        ([SMU, SMU_TOO], 5, [], [], [], SMU),
+        ([ONE], 5, ["Solver"], [], [], None),  # of a service no more than its limit
+        ([ONE, ONE_TOO], 5, [], [], [], ONE),
+        ([ONE, PLAIN], 5, ["Solver"], [], [], PLAIN),
+        ([job("a", "Sweep", "smu", at_once=1), SMU_TOO], 5, ["Sweep"], [], [], None),  # it keeps its place at the smu
+    ],
+)
+def test_who_is_next(
+    waiting: list[Waiting],
+    max_running: int,
+    running: list[str],
+    taken: list[str],
+    shut: list[str],
+    chosen: Waiting | None,
+) -> None:
+    assert next_to_run(waiting, max_running, running, taken, shut) is chosen
+
+
+def test_a_queue_is_in_the_order_of_the_starts() -> None:
+    queue = Queue()
+    for waiting in (SMU, LATER, PLAIN, SMU, BOTH):
+        queue.add(waiting)
+    assert queue.names == ["a", "b", "c", "e"] and len(queue) == 4 and "c" in queue and "d" not in queue
+    assert queue.needs == {"c": ("smu",), "e": ("smu", "relays")}
+    for name in ("b", "b", "nobody"):
+        queue.remove(name)
+    assert [waiting.name for waiting in queue] == ["a", "c", "e"]
+
+
+@pytest.mark.parametrize(
+    "waiting, running, full",
+    [
+        ([PLAIN, ONE], ["Waiter", "Solver"], {"Solver": 1}),
+        ([PLAIN, ONE], ["Waiter"], {}),
+        ([PLAIN], ["Solver"], {}),  # nobody waits for it
+        ([job("a", "Solver", at_once=2), PLAIN], ["Solver", "Solver"], {"Solver": 2}),
+    ],
+)
+def test_services_of_which_as_many_run_as_may(waiting: list[Waiting], running: list[str], full: dict[str, int]) -> None:
+    assert full_services(waiting, running) == full
+
+
+LIMIT, STALL = "The execution took longer than its limit of 10 s", "The execution made no progress for 5 s"
+
+
+@pytest.mark.parametrize(
+    "rules, started, moved_at, silence, reason, why",
+    [
+        (Rules(), 0.5, 0.5, None, None, ""),
+        (Rules(limit=10), 991.0, 991.0, None, None, ""),
+        (Rules(limit=10), 990.0, 999.0, None, "limit", f"{LIMIT} and was stopped."),
+        (Rules(limit=10), None, 0.0, None, None, ""),  # nobody knows when it began
+        (Rules(stall=5), 1.0, 995.5, None, None, ""),
+        (Rules(stall=5), 1.0, 995.0, None, "stall", f"{STALL} and was stopped."),
+        (Rules(limit=10, stall=5), 990.0, 990.0, None, "limit", f"{LIMIT} and was stopped."),
+        (Rules(), 1.0, 1.0, Silence(59.0, 60.0), None, ""),
+        (
+            Rules(),
+            1.0,
+            1.0,
+            Silence(60.0, 60.0),
+            "abandoned",
+            "The execution was abandoned by its workflow manager: that asked nothing for 1 min.",
+        ),
+        (Rules(stall=5), 1.0, 990.0, Silence(99.0, 60.0), "stall", f"{STALL} and was stopped."),
+    ],
+)
+def test_who_is_stopped(
+    rules: Rules, started: float | None, moved_at: float, silence: Silence | None, reason: str | None, why: str
+) -> None:
+    due = stop_due(rules, started, moved_at, silence, now=1000.0)
+    assert (due.reason if due else None, due.why if due else "") == (reason, why)
+
+
+LEASES = {
+    "smu": Lease("smu", Held.BY_JOB, "one"),
+    "relays": Lease("relays", Held.MAKING_SAFE, "one"),
+    "fan": Lease("fan", Held.BY_JOB, "two"),
+    "plate": Lease("plate", Held.UNSAFE, "one"),
+    "printer": Lease("printer", Held.RESERVED, why="kim"),
+    "scale": Lease("scale", Held.MAKING_SAFE),
+}
+
+
+def test_instruments_that_a_job_s_end_frees_and_those_that_only_a_person_frees() -> None:
+    assert sorted_out(LEASES) == ({"smu", "relays", "fan", "scale"}, {"plate", "printer"})
+    assert sorted_out({}) == (set(), set())
+
+
+@pytest.mark.parametrize(
+    "known, orphans",
+    [
+        ([], {"one": ("smu", "relays"), "two": ("fan",)}),
+        (["one"], {"two": ("fan",)}),
+        (["one", "two"], {}),
+    ],
+)
+def test_instruments_of_jobs_that_nobody_runs(known: list[str], orphans: dict[str, tuple[str, ...]]) -> None:
+    assert orphaned(LEASES.values(), known) == orphans
