@@ -241,7 +241,7 @@ class Soap:
         if here is None or length > FORM_MAX:
             return None
         body = environ["wsgi.input"].read(length)
-        values = endpoint.forms.read(body)
+        values = endpoint.forms.read(body) if len(body) == length else None
         if values is None:
             environ["wsgi.input"] = Unread(body, environ["wsgi.input"])
             return None

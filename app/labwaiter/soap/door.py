@@ -75,10 +75,9 @@ def read_body(environ: dict[str, Any]) -> bytes:
     Raises:
         Refused: it is too large, cut short, or packed in a way that isn't read here.
     """
-    too_large = refused(f"The request is larger than {LARGEST} bytes: hand large data on as files.")
     length = environ.get("CONTENT_LENGTH") or ""
     if length.isdigit() and int(length) > LARGEST:
-        raise too_large
+        raise _too_large()
     body: bytes = environ["wsgi.input"].read(int(length) if length.isdigit() else LARGEST + 1)
     if length.isdigit() and len(body) < int(length):
         raise refused(f"The request is cut short: {len(body)} bytes of {length} have come.")
@@ -95,8 +94,12 @@ def read_body(environ: dict[str, Any]) -> bytes:
         elif coding.strip() not in ("identity", ""):
             raise refused(f"The encoding {shown(coding.strip())} is not read here: use gzip or none.")
     if len(body) > LARGEST:
-        raise too_large
+        raise _too_large()
     return body
+
+
+def _too_large() -> Refused:
+    return refused(f"The request is larger than {LARGEST} bytes: hand large data on as files.")
 
 
 def envelope_in(body: bytes, content_type: str) -> bytes:
