@@ -71,10 +71,10 @@ def _is_this_machine(host: str) -> bool:
         return True
     if host.startswith(f"{name.partition('.')[0]}."):
         try:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             return False
-        return any(_is_this_machine(str(one[4][0])) for one in found)
+        return any(_is_this_machine(str(entry[4][0])) for entry in entries)
     try:
         address = ip_address(host)
     except ValueError:
@@ -136,8 +136,8 @@ class Service:
 def _reason(error: suds.transport.TransportError) -> str:
     """What a page of an error says, if it says it shortly."""
     text = error.fp.read(20_000).decode("utf-8", "replace") if error.fp else ""
-    found = re.search(r"<(?:\w+:)?description>([^<]+)<", text) or re.search(r"\A([^<\n]{1,300})", text)
-    return found[1].strip() if found else "no WSDL is there."
+    match = re.search(r"<(?:\w+:)?description>([^<]+)<", text) or re.search(r"\A([^<\n]{1,300})", text)
+    return match[1].strip() if match else "no WSDL is there."
 
 
 def _fault_words(fault: Any) -> str:
@@ -199,10 +199,10 @@ def _deployment(base: str) -> str | None:
     try:
         try:
             with opener.open(f"{base}/health", timeout=TIMEOUT) as answer:
-                told = json.load(answer)
+                health = json.load(answer)
         except urllib.error.HTTPError as error:
-            told = json.load(error)
-        return str(told["deployment"])
+            health = json.load(error)
+        return str(health["deployment"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -12,10 +12,10 @@ MOST = 50  # addresses
 
 def _read() -> dict[str, str]:
     try:
-        found = json.loads(KEPT.read_text(encoding="utf-8"))
+        kept = json.loads(KEPT.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return kept if isinstance(kept, dict) else {}
 
 
 def last_id(url: str) -> str | None:

@@ -19,7 +19,7 @@ class Watch:
     def __init__(self, page: Path) -> None:
         self.page = page
         self._began = time.monotonic()
-        self._said = ""
+        self._printed = ""
         self._open_line = False
         self._saved: bool | None = None  # the page, at the last try
 
@@ -30,10 +30,10 @@ class Watch:
         percent = re.search(r'aria-valuenow="(\d{1,3})"', text)
         words = _element(text, "stage") or ("" if percent else _element(text, "state"))
         if not sys.stdout.isatty():
-            said = f"{percent[1]:>3} %  {words}".rstrip() if percent else words
-            if said != self._said:
-                click.echo(said)
-                self._said = said
+            line = f"{percent[1]:>3} %  {words}".rstrip() if percent else words
+            if line != self._printed:
+                click.echo(line)
+                self._printed = line
             return
         done = int(percent[1]) if percent else 0
         bar = "█" * (WIDTH * done // 100)
@@ -65,5 +65,5 @@ class Watch:
 
 def _element(page: str, css_class: str) -> str:
     """The text of the first element of a class; "" in pages that have none."""
-    found = re.search(rf'class="{css_class}"[^>]*>(.*?)</', page, re.S)
-    return unescape(re.sub(r"<[^>]*>", " ", found[1])).strip() if found else ""
+    match = re.search(rf'class="{css_class}"[^>]*>(.*?)</', page, re.S)
+    return unescape(re.sub(r"<[^>]*>", " ", match[1])).strip() if match else ""

@@ -10,7 +10,7 @@ from typing import Any
 
 from lab import Lab, eventually
 from labwaiter.catalogue import catalogue
-from labwaiter.cli import web as processes
+from labwaiter.deployment import web_processes
 from labwaiter.settings import load
 from labwaiter.system.process import kill
 from labwaiter.wsgi import Application
@@ -119,7 +119,7 @@ class Web:
         """End it, and workers whose main process a test has killed."""
         self.process.terminate()
         self.process.wait(20)
-        for who in processes.processes(load(self.lab.face_environment)):
+        for who in web_processes.find(load(self.lab.face_environment)):
             kill(who)
 
 

@@ -19,7 +19,7 @@ from lab import Lab, eventually
 from labwaiter.errors import ServiceError
 from labwaiter.fleet import open_jobs
 from labwaiter.fleet.route import machine_for
-from labwaiter.lab import lab as lab_module
+from labwaiter.lab import labfile
 from labwaiter.model.record import Record, Request, View
 from labwaiter.settings import ROOT, load
 from labwaiter.store.local_store import LocalStore
@@ -192,10 +192,10 @@ class FleetLab(Lab):
                 local = self.local.view(self.local.record(name), None)
             except ServiceError:
                 return True
-            there = self.jobs.records.look(name)
-            if there is None or there.view is None:
+            there = self.jobs.records.find(name)
+            if there is None or there.published is None:
                 return False
-            told = replace(there.view, picture=there.picture, own_page=there.page, now=local.now)
+            told = replace(there.published, picture=there.picture, own_page=there.page, now=local.now)
             return sizeless(told) == sizeless(local)
 
         if self.machine.process is not None and self.machine.process.poll() is None:
@@ -274,7 +274,7 @@ class Fleet:
 
     def id_for(self, machine: str, service: str = "Echo", prefix: str = "job") -> str:
         """A serviceID whose execution goes to this machine."""
-        known = lab_module.load(self.toml)
+        known = labfile.load(self.toml)
         for number in range(1000):
             name = f"{prefix}{number}"
             if machine_for(known, folder_name(name), Request(name, service, {})) == machine:

@@ -54,10 +54,10 @@ class Data:
             FileNotFoundError: there is no such file.
             Unavailable: its machine can't be reached.
         """
-        found = self._jobs.artifacts.made(self._name, name)
-        if found is None:
+        path = self._jobs.artifacts.made(self._name, name)
+        if path is None:
             raise FileNotFoundError(f"This execution has made no file {name}.")
-        return found
+        return path
 
     def open(self, name: str) -> BinaryIO:
         """A file, for reading bytes. Raises as `path`."""
@@ -232,12 +232,12 @@ class Client:
             ServiceIDInUse: the serviceID belongs to another execution.
             TooManyJobs, Unavailable: not now; nothing was started.
         """
-        found = self._service(service)
+        offered = self._service(service)
         if service_id is None:
-            service_id = f"{found.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
+            service_id = f"{offered.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
         address = self.settings.public_url + self.settings.context_root if self.settings.public_url else ""
         with contextlib.suppress(JobFailed, JobAborted):  # the same start again: the execution says how it ended
-            self._jobs.start(found, service_id, inputs, caller=Caller(self.user, public_url=address))
+            self._jobs.start(offered, service_id, inputs, caller=Caller(self.user, public_url=address))
         return self.get(service_id)
 
     def get(self, service_id: str) -> Execution:
@@ -265,6 +265,6 @@ class Client:
     def join(self, executions: list[Execution], timeout: float | None = None) -> list[Execution]:
         """Wait until all of these have ended, or `timeout` s have gone: those that have ended."""
         until = None if timeout is None else time.monotonic() + timeout
-        for one in executions:
-            one.join(None if until is None else max(0.0, until - time.monotonic()))
-        return [one for one in executions if not one.running]
+        for execution in executions:
+            execution.join(None if until is None else max(0.0, until - time.monotonic()))
+        return [execution for execution in executions if not execution.running]

@@ -86,6 +86,10 @@ class Unavailable(ServiceError):
     code = "Unavailable"
 
 
+class InstrumentInUse(Unavailable):
+    """Somebody else has that instrument; the message says who."""
+
+
 def internal(incident: str) -> str:
     """What a caller hears of our own mistakes; the log has the rest under that name."""
     return f"The service has met an error of its own; the administrator finds it in the log as {incident}."

@@ -24,12 +24,19 @@ class Entry:
         """
         self.name, self.writer, self.reader, self.purpose = name, writer, reader, purpose
 
+    def __set_name__(self, owner: type[Layout], name: str) -> None:
+        self._attribute = name
+
     @overload
     def __get__(self, layout: None, owner: type[Layout]) -> Entry: ...
     @overload
     def __get__(self, layout: Layout, owner: type[Layout]) -> Path: ...
     def __get__(self, layout: Layout | None, owner: type[Layout]) -> Entry | Path:
-        return self if layout is None else layout.folder / self.name
+        if layout is None:
+            return self
+        path = layout.folder / self.name
+        layout.__dict__[self._attribute] = path  # next time it is found there: polls ask for some each time
+        return path
 
 
 class Layout:

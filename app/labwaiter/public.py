@@ -85,22 +85,22 @@ def root(environ: dict[str, Any], settings: Settings) -> str:
 @lru_cache(256)  # each call has one, mostly the same
 def _usable(host: str) -> str:
     """A Host as an address can have it: without a colon that no port follows; "" for what is none."""
-    found = _HOST.fullmatch(host)
-    if found is None or not 0 < int(found["port"] or 80) <= 65535:
+    parts = _HOST.fullmatch(host)
+    if parts is None or not 0 < int(parts["port"] or 80) <= 65535:
         return ""
     try:
-        address = address_in(found["host"])
+        address = address_in(parts["host"])
     except ValueError:
         return ""
     if address is not None and address.is_unspecified:
         return ""
-    return f"{found['host']}:{found['port']}" if found["port"] else found["host"]
+    return f"{parts['host']}:{parts['port']}" if parts["port"] else parts["host"]
 
 
 def _everywhere(host: str) -> bool:
     """Whether it is 0.0.0.0 or [::], by which some call their own machine: served, but told to nobody."""
-    found = _HOST.fullmatch(host)
-    return found is not None and is_everywhere(found["host"])
+    parts = _HOST.fullmatch(host)
+    return parts is not None and is_everywhere(parts["host"])
 
 
 def _zoned(host: str) -> bool:

@@ -13,12 +13,14 @@ import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from .errors import Misconfigured
+from .layout import Layout
 
 _PART = re.compile(r"[A-Za-z0-9._~-]+")  # of a path: RFC 3986's unreserved letters, which need quoting nowhere
 _REDIS = ("redis://", "rediss://", "redis+sentinel://", "rediss+sentinel://", "unix://")
@@ -183,16 +185,18 @@ def _public_url(name: str, text: str, base: Path) -> str:
         return ""
 
     def wrong(why: str) -> Misconfigured:
-        return Misconfigured(f"PUBLIC_URL must be scheme and host, like https://lab.example: {why}, as in “{shown}”.")
+        return Misconfigured(
+            f"PUBLIC_URL must be scheme and host, like https://lab.example: {why}, as in “{without_password}”."
+        )
 
-    shown = re.sub(r"//[^/@]*@", "//…@", written)  # what stands there may be a password
+    without_password = re.sub(r"//[^/@]*@", "//…@", written)  # what stands there may be a password
     try:
         parts = urlsplit(written)
         port = parts.port
     except ValueError as error:
         raise wrong("the address can't be read") from error
     if parts.scheme not in ("http", "https") or "//" not in written:
-        raise Misconfigured(f"PUBLIC_URL must begin with http:// or https://, not “{shown}”.")
+        raise Misconfigured(f"PUBLIC_URL must begin with http:// or https://, not “{without_password}”.")
     if any(c.isspace() for c in written):
         raise wrong("no blank may be in it")
     if "?" in written or "#" in written:
@@ -352,6 +356,11 @@ class Settings:
         "bytes of a job's log.txt; beyond, its middle is left out",
     )
 
+    @cached_property
+    def layout(self) -> Layout:
+        """Where this deployment's own files are."""
+        return Layout(self.jobs_folder)
+
 
 _FIELDS: dict[str, Setting] = {f.name: f.metadata["setting"] for f in fields(Settings)}
 TABLE = tuple(_FIELDS.values())
@@ -392,7 +401,7 @@ def read_env_file(path: Path) -> dict[str, str]:
         lines = re.split(r"\r?\n", read_text(path))  # as those do: no other character ends a line
     except FileNotFoundError:
         return {}
-    found = {}
+    texts = {}
     for number, line in enumerate(lines, 1):
         name, equals, value = line.lstrip().partition("=")
         if not line.strip() or name.startswith("#"):
@@ -401,29 +410,29 @@ def read_env_file(path: Path) -> dict[str, str]:
             setting = _setting_named(name, bool(equals))
             text = _plain_value(setting, value)
             # the same folder in every locale: the file is in UTF-8, and so are its names
-            found[setting.name] = os.fsdecode(text.encode()) if setting.is_path else text
+            texts[setting.name] = os.fsdecode(text.encode()) if setting.is_path else text
         except ValueError as error:
             raise Misconfigured(f"{path.name}, line {number}: {error}.") from error
-    return found
+    return texts
 
 
 def _setting_named(name: str, has_value: bool) -> Setting:
     """The setting that a line names. Raises ValueError: what is wrong with it."""
     name = "".join(c if c.isprintable() else "�" for c in name)
     words = name.split()
-    known = {setting.name: setting for setting in TABLE}
+    settings = {setting.name: setting for setting in TABLE}
     if not has_value or not words:
         raise ValueError(f"write NAME=value, not “{name.strip()[:60]}”" if name.strip() else "write NAME=value")
     if len(words) == 2 and words[0] in ("export", "set", "ENV"):
         raise ValueError(f"write {words[1]}=…, without {words[0]}")
-    if name.strip() not in known:
+    if name.strip() not in settings:
         from difflib import get_close_matches  # which nobody else needs
 
-        likely = get_close_matches(name.strip().upper().replace("-", "_"), known, 1)
+        likely = get_close_matches(name.strip().upper().replace("-", "_"), settings, 1)
         raise ValueError(f"{name.strip()[:60]} is no setting" + (f"; perhaps {likely[0]} is meant" if likely else ""))
     if name != name.strip():
         raise ValueError(f"write {words[0]}=…, without blanks around the =")
-    return known[name]
+    return settings[name]
 
 
 def _plain_value(setting: Setting, value: str) -> str:
@@ -455,13 +464,13 @@ def given(environ: dict[str, str], env_file: Path) -> dict[str, str]:
         Misconfigured: a line of the file that is none.
     """
     sources = (environ, read_env_file(env_file))
-    found = {}
+    values = {}
     for setting in TABLE:
         texts = [source[setting.name] for source in sources if setting.name in source]
         text = next((text for text in texts if text or setting.may_be_empty), None)
         if text is not None:
-            found[setting.name] = text
-    return found
+            values[setting.name] = text
+    return values
 
 
 def load(environ: dict[str, str] | None = None, env_file: Path | None = None, port: int | None = None) -> Settings:

@@ -22,7 +22,7 @@ DRAINED = 200_000_000  # bytes of a refused body that are read to their end; a c
 CHUNK = 1_000_000
 ALIVE = "/alive"  # answered by every worker; whoever answers it is there to be polled
 BODY_SECONDS = float(os.environ.get("LABWAITER_BODY_SECONDS", "60"))  # a body that isn't there by then doesn't come
-LOST_MAX = 400  # threads of a worker, of 800 (cli/web.py), that may wait for such ones
+LOST_MAX = 400  # threads of a worker, of 800 (deployment/web_processes.py), that may wait for such ones
 
 log = logging.getLogger("labwaiter.web")
 
@@ -79,7 +79,7 @@ class Application:
 
     def keep_signing(self) -> None:
         """Knock at this deployment's own door from now on: see `store.web_side`. For the web side's workers."""
-        threading.Thread(target=self._knock, name="presence", daemon=True).start()
+        threading.Thread(target=self._knock, name="knock", daemon=True).start()
 
     def _knock(self) -> None:
         with contextlib.suppress(OSError):

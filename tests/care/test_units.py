@@ -11,7 +11,7 @@ import pytest
 
 from fleetlab import FleetLab
 from lab import eventually, gone
-from labwaiter.cli import systemd
+from labwaiter.deployment import units
 from labwaiter.model.record import State
 from labwaiter.settings import ROOT, load
 from labwaiter.verbs import Jobs
@@ -59,7 +59,7 @@ def test_the_units_are_this_clone_s_and_systemd_takes_them(clone: dict[str, str]
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd-analyze on this machine")
     folder = tmp_path / "units"
-    all_of_them = [word for part in systemd.UNITS for word in ("--unit", part)]
+    all_of_them = [word for part in units.PARTS for word in ("--unit", part)]
     done = Operator(clone)("export", "systemd", "--folder", str(folder), "--user", "ada", *all_of_them)
     assert done.returncode == 0 and "systemctl daemon-reload && systemctl enable --now labwaiter.target" in done.stdout
     program = tmp_path / "labwaiter"
@@ -77,7 +77,7 @@ def test_the_units_are_this_clone_s_and_systemd_takes_them(clone: dict[str, str]
 
 
 def test_stopping_one_unit_takes_no_job_with_it() -> None:
-    text = {part: (ROOT / "deploy" / "systemd" / f"labwaiter-{part}.service").read_text() for part in systemd.UNITS}
+    text = {part: (ROOT / "deploy" / "systemd" / f"labwaiter-{part}.service").read_text() for part in units.PARTS}
     # jobs are the supervisor's children: no other unit's cgroup holds them, and its own is not killed as a whole
     assert all("SUPERVISOR=elsewhere" in one for one in text.values())
     assert "KillMode=process" in text["supervisor"] and "KillMode=process" in text["worker"]
@@ -88,9 +88,9 @@ def test_stopping_one_unit_takes_no_job_with_it() -> None:
 def test_a_clone_where_people_live_may_be_seen_by_its_own_units(clone: dict[str, str]) -> None:
     settings = load(clone | {"WAITER_LOG_FOLDER": "/home/ada/jobs"})
     text = (ROOT / "deploy" / "systemd" / "labwaiter-web.service").read_text()
-    assert "ProtectHome=no" in systemd.unit(text, settings, "ada", ("web",))
+    assert "ProtectHome=no" in units.unit(text, settings, "ada", ("web",))
     with pytest.raises(Exception, match="folders without blanks"):
-        systemd.unit(text, load(clone | {"WAITER_LOG_FOLDER": "/srv/my jobs"}), "ada", ("web",))
+        units.unit(text, load(clone | {"WAITER_LOG_FOLDER": "/srv/my jobs"}), "ada", ("web",))
 
 
 def test_where_systemd_does_not_run_start_and_stop_say_so(clone: dict[str, str]) -> None:

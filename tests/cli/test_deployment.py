@@ -18,7 +18,8 @@ import pytest
 
 from callers import envelope
 from lab import eventually
-from labwaiter.cli import web
+from labwaiter.deployment import web_processes
+from labwaiter.deployment.address import resolved
 from labwaiter.errors import Misconfigured
 from labwaiter.model.record import State
 from labwaiter.settings import ROOT, Settings, load
@@ -75,10 +76,10 @@ def test_start_serves_the_wsdl_and_says_where_everything_is(shell, port):
 
 def test_a_second_start_replaces_the_web_side_and_leaves_running_jobs_alone(shell, port):
     started(shell, "--port", str(port))
-    before = web.processes(settings_of(shell))
+    before = web_processes.find(settings_of(shell))
     run, runner = running_job(shell)
     started(shell, "--port", str(port))
-    after = web.processes(settings_of(shell))
+    after = web_processes.find(settings_of(shell))
     assert not {who.pid for who in before} & {who.pid for who in after} and after
     assert wsdl(port)
     assert lives(runner) and Jobs(settings_of(shell)).record("long").state is State.RUNNING
@@ -196,7 +197,10 @@ def test_a_mistake_in_lab_toml_is_said_by_all_who_say_how_it_is(shell, port):
     )
     with pytest.raises(urllib.error.HTTPError) as fault:
         urllib.request.urlopen(call, timeout=20)
-    assert b"lab.toml has a mistake" in fault.value.read() and sentence in web.log_file(settings_of(shell)).read_text()
+    assert (
+        b"lab.toml has a mistake" in fault.value.read()
+        and sentence in web_processes.log_file(settings_of(shell)).read_text()
+    )
     (shell.folder / "lab.toml").write_text("")
     told = shell("health")
     assert "works" in told.stdout and not told.stderr
@@ -219,7 +223,7 @@ def test_a_start_without_a_port_stays_where_it_runs_and_one_that_moves_says_so(s
     done = shell.call("start")
     assert f"runs at http://127.0.0.1:{other}/lab/ (until now at port {port})\n" in done.stdout
     del shell.environ["PORT"]
-    for who in web.processes(settings_of(shell)):
+    for who in web_processes.find(settings_of(shell)):
         kill(who)
     assert started(shell)["port"] == other
 
@@ -271,7 +275,7 @@ def test_a_port_that_another_deployment_has_is_told_as_that(shell, port):
 
 def test_a_port_that_somebody_else_has_is_told_before_anything_is_replaced(shell, port):
     started(shell, "--port", str(port))
-    before = web.processes(settings_of(shell))
+    before = web_processes.find(settings_of(shell))
     supervisor = supervisor_client.alive(settings_of(shell))
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -280,14 +284,14 @@ def test_a_port_that_somebody_else_has_is_told_before_anything_is_replaced(shell
         done = shell.call("start", "--port", str(taken))
     assert done.returncode == 1
     assert done.stderr == f"Error: Port {taken} is taken by another program: end it, or choose another port.\n"
-    assert web.processes(settings_of(shell)) == before and wsdl(port)
+    assert web_processes.find(settings_of(shell)) == before and wsdl(port)
     assert supervisor_client.alive(settings_of(shell)) == supervisor
 
 
 @pytest.mark.parametrize("host", ["localhost", "[::1]", "::1", socket.gethostname(), "0.0.0.0", "::"])
 def test_a_name_is_listened_on_and_told_as_its_address(shell, port, host):
     try:
-        number = web.resolved(dataclasses.replace(settings_of(shell), host=host)).host
+        number = resolved(dataclasses.replace(settings_of(shell), host=host)).host
         with socket.create_server((number, 0), family=socket.AF_INET6 if ":" in number else socket.AF_INET):
             pass
     except (Misconfigured, OSError):
@@ -346,7 +350,7 @@ def test_up_does_not_try_for_ever_what_cannot_begin(shell, port, tmp_path):
     done = shell.call("up", "--port", str(port))
     assert done.returncode == 1 and "spyne has been taken away" in done.stdout + done.stderr
     assert "the web side ended 5 times as soon as it had begun; above is why." in done.stderr
-    assert supervisor_client.alive(settings_of(shell)) is None and not web.processes(settings_of(shell))
+    assert supervisor_client.alive(settings_of(shell)) is None and not web_processes.find(settings_of(shell))
 
 
 def test_an_address_of_another_machine_is_told(shell, port):
@@ -357,7 +361,7 @@ def test_an_address_of_another_machine_is_told(shell, port):
 
 def test_a_web_side_that_does_not_start_leaves_the_old_one_and_says_why(shell, port, tmp_path):
     started(shell, "--port", str(port))
-    before = web.processes(settings_of(shell))
+    before = web_processes.find(settings_of(shell))
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "spyne.py").write_text("raise ImportError('spyne has been taken away')")
@@ -365,17 +369,17 @@ def test_a_web_side_that_does_not_start_leaves_the_old_one_and_says_why(shell, p
     done = shell.call("start", "--port", str(port))
     assert done.returncode == 1
     assert "What ran before runs on" in done.stderr and "spyne has been taken away" in done.stderr
-    assert web.processes(settings_of(shell)) == before and wsdl(port)
+    assert web_processes.find(settings_of(shell)) == before and wsdl(port)
 
 
 def test_workers_whose_main_process_was_killed_are_found_and_ended(shell, port):
     started(shell, "--port", str(port))
-    there = web.processes(settings_of(shell))
+    there = web_processes.find(settings_of(shell))
     parents = {who.pid for who in there} & {parent_of(who.pid) for who in there}
     for who in there:
         if who.pid in parents:
             kill(who)
-    orphans = [who for who in web.processes(settings_of(shell)) if who.pid not in parents]
+    orphans = [who for who in web_processes.find(settings_of(shell)) if who.pid not in parents]
     assert orphans
     started(shell, "--port", str(port))
     assert not any(lives(who) for who in orphans) and wsdl(port)
@@ -390,7 +394,7 @@ def test_stop_settles_running_jobs_and_leaves_nothing_behind(shell, port):
     out, _ = run.communicate(timeout=30)
     assert run.returncode == 1 and "deployment was stopped" in out
     assert refused(port) and not lives(runner)
-    assert web.processes(settings_of(shell)) == [] and supervisor_client.alive(settings_of(shell)) is None
+    assert web_processes.find(settings_of(shell)) == [] and supervisor_client.alive(settings_of(shell)) is None
     assert shell.call("stop").stdout == "Nothing was running.\n"
 
 

@@ -6,8 +6,7 @@ import pytest
 
 from labwaiter.errors import Misconfigured, ServiceError, Unavailable, UnknownInstrument
 from labwaiter.fleet.route import machine_for
-from labwaiter.lab.entry import Entry, Machine
-from labwaiter.lab.lab import Lab
+from labwaiter.lab.lab import Entry, Lab, Machine
 from labwaiter.model.record import Request
 
 LAB = Lab(

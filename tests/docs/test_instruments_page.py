@@ -29,7 +29,7 @@ def blocks(kind: str) -> list[str]:
 @pytest.mark.parametrize("text", [*blocks("toml"), "".join(blocks("toml"))], ids=lambda text: text[1:24])
 def test_every_lab_toml_on_the_page_is_right(tmp_path: Path, text: str) -> None:
     (tmp_path / "lab.toml").write_text(text)
-    found = lab.load(tmp_path / "lab.toml")
+    found = labfile.load(tmp_path / "lab.toml")
     assert list(found.entries) == list(tomllib.loads(text)["instruments"])
 
 

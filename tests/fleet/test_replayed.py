@@ -12,7 +12,7 @@ from fleetlab import Fleet
 from lab import eventually
 from labwaiter.errors import Unavailable
 from labwaiter.fleet import rpc
-from labwaiter.fleet.lab_redis import LabRedis
+from labwaiter.fleet.signing import Seals
 from labwaiter.fleet.used import Used
 from labwaiter.model.record import State
 from labwaiter.store.names import folder_name
@@ -24,19 +24,19 @@ BOX = "lab:errands:north"
 def captured(fleet: Fleet, do: Callable[[], object]) -> bytes:
     """The call that `do` sends, exactly as it lay in Redis."""
     caught: list[bytes] = []
-    real = LabRedis.seal
+    real = Seals.seal
 
-    def seal(store: LabRedis, purpose: str, value: dict) -> str:
-        sealed = real(store, purpose, value)
+    def seal(seals: Seals, purpose: str, text: str) -> str:
+        sealed = real(seals, purpose, text)
         if purpose.startswith("errand"):
             caught.append(sealed.encode())
         return sealed
 
-    LabRedis.seal = seal  # type: ignore[method-assign]
+    Seals.seal = seal  # type: ignore[method-assign]
     try:
         do()
     finally:
-        LabRedis.seal = real  # type: ignore[method-assign]
+        Seals.seal = real  # type: ignore[method-assign]
     return caught[-1]
 
 
@@ -109,15 +109,15 @@ def test_what_is_older_than_all_that_is_remembered_is_refused(tmp_path: Path, mo
     file = tmp_path / "errands.used"
     used = Used(file)
     for number in range(1, 25):
-        assert used.first({"number": f"n{number}", "at": float(number), "do": "notify"})
+        assert used.first(f"n{number}", float(number), "notify")
     for again in (used, Used(file)):
-        assert not any(again.first({"number": f"n{n}", "at": float(n), "do": "notify"}) for n in range(25))
-        assert not again.first({"number": "new, but of long ago", "at": 3.0})
-        assert not again.first({"do": "notify"})
-    assert again.first({"number": "n14b", "at": 24.5})
+        assert not any(again.first(f"n{n}", float(n), "notify") for n in range(25))
+        assert not again.first("new, but of long ago", 3.0)
+        assert not again.first(None, None, "notify")
+    assert again.first("n14b", 24.5)
     with open(file, "ab") as torn:
         torn.write(b'[24.7, "to')
-    assert not Used(file).first({"number": "n14b", "at": 24.5})
+    assert not Used(file).first("n14b", 24.5)
     assert len(file.read_text().splitlines()) <= 11
 
 

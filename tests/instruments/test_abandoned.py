@@ -16,7 +16,7 @@ import pytest
 from benchlab import DRIVERS, Plugged, bench_lab, energised, leases, let_go, plugged, silent
 from callers import Up, Web, envelope
 from lab import Lab, eventually
-from labwaiter.cli import web as cli_web
+from labwaiter.deployment import web_processes
 from labwaiter.model.caller import Caller
 from labwaiter.model.record import State
 from labwaiter.page import render
@@ -113,7 +113,7 @@ def test_a_web_side_that_hangs_signs_nothing_and_begins_anew(using: Lab, make_we
     web = make_web(using)
     call(web, START)
     energised(using, "one")
-    hanging = cli_web.processes(using.settings)
+    hanging = web_processes.find(using.settings)
     for who in hanging:
         os.kill(who.pid, signal.SIGSTOP)
     try:

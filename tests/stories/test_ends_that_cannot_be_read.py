@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lab import Lab, eventually, gone, wait_gone
-from labwaiter.cli.deploy import clear_stopped
+from labwaiter.deployment.deployment import clear_stopped
 from labwaiter.errors import Unavailable, UnknownServiceID
 from labwaiter.model.caller import Caller
 from labwaiter.model.record import State

@@ -25,7 +25,7 @@ def many(make_lab: Callable[..., Lab]) -> Lab:
         lab.store.claim(name, Request(name, "Echo", {}, created=created))
         os.utime(lab.folder(name) / "request.json", (created, created))
         state = State.FAILED if int(name) % 10 == 0 else State.COMPLETED
-        lab.store.write_condition(name, StoredState(state, started=created, ended=created + 1))
+        lab.store.write_state(name, StoredState(state, started=created, ended=created + 1))
         lab.store.forget_active(name)
     return lab
 
@@ -67,7 +67,7 @@ def test_by_its_start_one_is_new_whenever_its_files_were_written(many: Lab) -> N
 def test_one_that_was_started_by_a_clock_ahead_of_this_one_is_not_missed(many: Lab) -> None:
     ahead = time.time() - 60 + 30
     many.store.claim("ahead", Request("ahead", "Echo", {}, created=ahead))
-    many.store.write_condition("ahead", StoredState(State.COMPLETED, started=ahead, ended=ahead))
+    many.store.write_state("ahead", StoredState(State.COMPLETED, started=ahead, ended=ahead))
     many.store.forget_active("ahead")
     os.utime(many.folder("ahead") / "request.json", (ahead - 50, ahead - 50))
     assert listed(many, 1)[0] == ["ahead"]

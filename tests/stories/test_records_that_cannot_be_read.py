@@ -302,7 +302,7 @@ def test_a_supervisor_starts_nothing_of_which_it_cannot_read_whether_it_ended(ma
     look_again(lab, "one")
     assert runs(lab, "one") == 1
     mend(lab.folder("one") / "end.json")
-    eventually(lambda: lab.store.condition("one"))
+    eventually(lambda: lab.store.stored_state("one"))
     assert lab.ended("one").state is State.COMPLETED
     assert lab.status("Counted", "one").outputs == {"result": "ran"} and runs(lab, "one") == 1
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lab import Lab, eventually, wait_gone
-from labwaiter.cli import web
+from labwaiter.deployment import web_processes
 from labwaiter.model.record import State
 from labwaiter.store import supervisor_client
 from labwaiter.system.process import kill
@@ -30,7 +30,7 @@ def served(make_lab, tmp_path: Path) -> Iterator[tuple[Lab, int]]:
     call(lab, "start", "--port", str(port))
     yield lab, port
     call(lab, "stop")
-    assert not web.processes(lab.settings)
+    assert not web_processes.find(lab.settings)
 
 
 def call(lab: Lab, *words: str) -> str:
@@ -52,7 +52,7 @@ def answers(lab: Lab, port: int) -> bool:
 
 def whole(lab: Lab, port: int) -> bool:
     """Whether a main process and two workers are there, and nothing else."""
-    return len(web.processes(lab.settings)) == 3 and answers(lab, port)
+    return len(web_processes.find(lab.settings)) == 3 and answers(lab, port)
 
 
 def main_of(lab: Lab) -> int:
@@ -63,7 +63,7 @@ def test_after_granian_gave_it_up_the_supervisor_starts_it_again(served: tuple[L
     lab, port = served
     main = main_of(lab)
     while main_of(lab) == main:  # the newest again and again: a crash loop to granian, which ends the healthy one, too
-        workers = [who for who in web.processes(lab.settings) if who.pid != main]
+        workers = [who for who in web_processes.find(lab.settings) if who.pid != main]
         if len(workers) == 2:
             newest = max(workers, key=lambda who: who.start_ticks)
             kill(newest)
@@ -74,9 +74,9 @@ def test_after_granian_gave_it_up_the_supervisor_starts_it_again(served: tuple[L
 
 def test_with_its_main_process_killed_it_is_replaced_and_the_orphans_end(served: tuple[Lab, int]) -> None:
     lab, port = served
-    orphans = {who.pid for who in web.processes(lab.settings)}
+    orphans = {who.pid for who in web_processes.find(lab.settings)}
     os.kill(main_of(lab), signal.SIGKILL)
-    eventually(lambda: whole(lab, port) and not orphans & {who.pid for who in web.processes(lab.settings)})
+    eventually(lambda: whole(lab, port) and not orphans & {who.pid for who in web_processes.find(lab.settings)})
     lab.start("Echo", "one", text="x")
     assert lab.ended("one").state is State.COMPLETED
 
@@ -85,7 +85,7 @@ def test_with_everything_killed_the_next_command_brings_all_back(served: tuple[L
     lab, port = served
     nursery, supervisor = lab.nursery, lab.supervisor
     os.kill(nursery, signal.SIGSTOP)
-    for pid in [supervisor, nursery, *(who.pid for who in web.processes(lab.settings))]:
+    for pid in [supervisor, nursery, *(who.pid for who in web_processes.find(lab.settings))]:
         os.kill(pid, signal.SIGKILL)
         wait_gone(pid)
     assert not answers(lab, port)
@@ -102,7 +102,7 @@ def test_what_was_stopped_on_purpose_stays_away(served: tuple[Lab, int]) -> None
     eventually(lambda: not supervisor_client.stopped(lab.settings))
     lab.start("Echo", "one", text="x")
     assert lab.ended("one").state is State.COMPLETED
-    assert not web.processes(lab.settings) and not lab.store.layout.expected_web.exists()
+    assert not web_processes.find(lab.settings) and not lab.store.layout.expected_web.exists()
 
 
 def test_one_that_can_t_be_started_is_tried_again_with_pauses_and_nothing_else_suffers(served: tuple[Lab, int]) -> None:
@@ -111,7 +111,7 @@ def test_one_that_can_t_be_started_is_tried_again_with_pauses_and_nothing_else_s
     log = lab.store.layout.folder / "web.log"
     kept = json.loads(lab.store.layout.expected_web.read_text())
     lab.store.layout.expected_web.write_text(json.dumps(kept | {"host": "203.0.113.7"}))  # no address of this machine
-    for who in web.processes(lab.settings):
+    for who in web_processes.find(lab.settings):
         kill(who)
     eventually(lambda: log.read_text().count("is no address of this machine") >= 3)
     lab.start("Echo", "one", text="x")

@@ -14,7 +14,7 @@ from lxml import etree
 
 from callers import Web, envelope
 from lab import Lab, eventually, wait_gone
-from labwaiter.cli import web as processes
+from labwaiter.deployment import web_processes
 from labwaiter.model.record import State
 from labwaiter.settings import load
 from labwaiter.store import supervisor_client
@@ -41,7 +41,7 @@ def answered(web: Web, service_id: str) -> bool:
 
 def workers(web: Web) -> list[int]:
     main = web.process.pid
-    return [who.pid for who in processes.processes(load(web.lab.face_environment)) if who.pid != main]
+    return [who.pid for who in web_processes.find(load(web.lab.face_environment)) if who.pid != main]
 
 
 def kill(*pids: int) -> None:
@@ -119,7 +119,7 @@ def test_callers_that_never_finish_their_calls_do_not_take_the_web_side_with_the
     lab.start("Unruly", "one", word="sleep")
     half = b"POST /Unruly HTTP/1.1\r\nHost: a\r\nContent-Type: text/xml\r\nContent-Length: 100\r\n\r\n<half"
     with contextlib.ExitStack() as callers:
-        for _ in range(processes.CONNECTIONS // 2 + 20):
+        for _ in range(web_processes.CONNECTIONS // 2 + 20):
             callers.enter_context(socket.create_connection(("127.0.0.1", web.port))).sendall(half)
         eventually(lambda: "this worker is replaced" in web.log.read_text())
         eventually(lambda: answered(web, "one"))

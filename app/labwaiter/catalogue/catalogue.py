@@ -66,9 +66,9 @@ class Catalogue:
         """The service of this name, in any spelling of upper and lower case."""
         wanted = name.lower()
         for offered in (self.services, self.broken):
-            for known, one in offered.items():
-                if known.lower() == wanted:
-                    return one
+            for spelling, service in offered.items():
+                if spelling.lower() == wanted:
+                    return service
         return None
 
     def get(self, name: str) -> Service:
@@ -78,30 +78,30 @@ class Catalogue:
             InvalidParameter: there is none of this name.
             Unavailable: it can't be offered.
         """
-        found = self.find(name)
-        if isinstance(found, Broken):
-            raise Unavailable(f"{found.name} can't be run: {found.reason}")
-        if found is None:
-            known = ", ".join(self.services) or "none"
-            raise InvalidParameter(f"There is no service {shown(name)}; there are: {known}.")
-        return found
+        service = self.find(name)
+        if isinstance(service, Broken):
+            raise Unavailable(f"{service.name} can't be run: {service.reason}")
+        if service is None:
+            names = ", ".join(self.services) or "none"
+            raise InvalidParameter(f"There is no service {shown(name)}; there are: {names}.")
+        return service
 
     def known(self, name: str) -> Service | None:
         """A service as it is, or as it was when it was offered last: for what was started then."""
-        found = self.find(name)
-        if isinstance(found, Service):
-            return found
-        if found is not None:
-            return found.last
-        return next((one for known, one in self.gone.items() if known.lower() == name.lower()), None)
+        service = self.find(name)
+        if isinstance(service, Service):
+            return service
+        if service is not None:
+            return service.last
+        return next((gone for spelling, gone in self.gone.items() if spelling.lower() == name.lower()), None)
 
     def refusal(self, name: str) -> str:
         """Why nothing new of this service can be started now, in a sentence; "" where it can."""
-        found = self.find(name)
-        if isinstance(found, Service):
+        service = self.find(name)
+        if isinstance(service, Service):
             return ""
-        why = found.reason if found else "this deployment no longer offers it."
-        return f"The service {found.name if found else name} is not available: {why}"
+        why = service.reason if service else "this deployment no longer offers it."
+        return f"The service {service.name if service else name} is not available: {why}"
 
 
 def files(folder: Path) -> list[Path]:
@@ -144,13 +144,13 @@ def known(cache: Path, name: str) -> Service | None:
 
     Starts nothing and waits for nothing.
     """
-    wanted, found = name.lower(), []
+    wanted, versions = name.lower(), []
     for entry in _every(cache):
-        for one in entry.last.values():
-            if one.name.lower() == wanted:
-                offered = any(now["name"] == one.name for now in entry.described.services)
-                found.append((offered, entry.at, one))
-    return max(found, key=lambda each: each[:2])[2] if found else None
+        for service in entry.last.values():
+            if service.name.lower() == wanted:
+                offered = any(declared["name"] == service.name for declared in entry.described.services)
+                versions.append((offered, entry.at, service))
+    return max(versions, key=lambda each: each[:2])[2] if versions else None
 
 
 def names_in(file: Path) -> list[str]:
@@ -185,10 +185,10 @@ class Entry:
 
     def offered(self) -> Iterator[Service | Broken]:
         """What it declares, as far as the programs that it needs are installed now."""
-        for said in self.described.services:
-            one = self.last[said["name"]]
-            why = lacking(one.name, self.described.needs.get(one.name, ()))
-            yield one if why is None else Broken(one.name, self.file, why)  # perhaps it was never offered here
+        for declared in self.described.services:
+            service = self.last[declared["name"]]
+            why = lacking(service.name, self.described.needs.get(service.name, ()))
+            yield service if why is None else Broken(service.name, self.file, why)  # perhaps it was never offered here
 
     @property
     def unchanged(self) -> bool:
@@ -211,8 +211,8 @@ def around() -> list[Any]:
 
 @once
 def _places() -> list[str]:
-    here = os.path.dirname(os.path.dirname(__file__))
-    ours = {f"{here}/{name}" for name in ("model/service.py", "model/parameter.py", "service_files/__init__.py")}
+    package = os.path.dirname(os.path.dirname(__file__))
+    ours = {f"{package}/{name}" for name in ("model/service.py", "model/parameter.py", "service_files/__init__.py")}
     packages = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()}
     return sorted(ours | packages)
 
@@ -223,7 +223,7 @@ def _import(file: Path, cache: Path | None, before: Entry | None = None) -> Entr
         before = _read(cache, file) or before
     seen, beside, began = stamp(file), around(), time.monotonic()
     described = importing.describe(file, IMPORT_SECONDS)
-    now = {one["name"]: service_of(one) for one in described.services}
+    now = {declared["name"]: service_of(declared) for declared in described.services}
     stamps = {**described.stamps, os.fspath(file): seen}
     if described.wrong:
         stamps |= {os.fspath(path): stamp(path) for path in _modules_beside(file)}
@@ -252,31 +252,31 @@ def _place(cache: Path, file: Path) -> Path:
 
 def _read(cache: Path, file: Path) -> Entry | None:
     """What is kept of a file; None where nothing is, or it was another file of this name."""
-    found = _entry(_place(cache, file))
-    return found if found is not None and found.file == file else None
+    entry = _entry(_place(cache, file))
+    return entry if entry is not None and entry.file == file else None
 
 
 def _every(cache: Path) -> Iterator[Entry]:
     for place in sorted(cache.glob("*.json")):
-        if (found := _entry(place)) is not None:
-            yield found
+        if (entry := _entry(place)) is not None:
+            yield entry
 
 
 def _entry(place: Path) -> Entry | None:
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        with open(place, "rb") as kept:
-            said = json.loads(kept.read(LARGEST))
-        if said["form"] == FORM:
-            last = {name: service_of(one) for name, one in said["last"].items()}
-            described = Description(**said["described"])
-            if all(one["name"] in last for one in described.services):
-                at, took = float(said["at"]), float(said["took"])
-                return Entry(Path(said["file"]), described, said["stamps"], said["around"], at, took, last)
+        with open(place, "rb") as stream:
+            content = json.loads(stream.read(LARGEST))
+        if content["form"] == FORM:
+            last = {name: service_of(data) for name, data in content["last"].items()}
+            described = Description(**content["described"])
+            if all(data["name"] in last for data in described.services):
+                at, took = float(content["at"]), float(content["took"])
+                return Entry(Path(content["file"]), described, content["stamps"], content["around"], at, took, last)
     return None
 
 
 def _write(cache: Path, entry: Entry) -> None:
-    said = {
+    content = {
         "form": FORM,
         "file": os.fspath(entry.file),
         "described": vars(entry.described),
@@ -284,13 +284,13 @@ def _write(cache: Path, entry: Entry) -> None:
         "around": entry.around,
         "at": entry.at,
         "took": entry.took,
-        "last": {name: one.as_data() for name, one in entry.last.items()},
+        "last": {name: service.as_data() for name, service in entry.last.items()},
     }
     place = _place(cache, entry.file)
     beside = place.with_name(f".{place.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         beside.touch(mode=0o600)
-        beside.write_text(json.dumps(said))
+        beside.write_text(json.dumps(content))
         beside.replace(place)
     except OSError as error:  # everything goes on without it, only slower
         log.warning("what %s declares can't be kept: %s", entry.file.name, error)
@@ -394,17 +394,17 @@ class Kept:
     def _of(self, name: str) -> Entry | None:
         """The file that offers a service of this name, or did when it could be imported."""
         wanted = name.lower()
-        found = self._catalogue.find(name) if self._catalogue else None
-        if found is not None:
-            return self._entries.get(found.file)
+        service = self._catalogue.find(name) if self._catalogue else None
+        if service is not None:
+            return self._entries.get(service.file)
         offering = (entry for entry in self._entries.values() if wanted in map(str.lower, entry.last))
         return next(offering, None)
 
     def _file_of(self, name: str, listed: list[Path]) -> Path | None:
         """The file that is known to offer a service of this name, else one whose text seems to; None without any."""
-        known = self._of(name)
-        if known is not None and known.file in listed:
-            return known.file
+        entry = self._of(name)
+        if entry is not None and entry.file in listed:
+            return entry.file
         wanted = name.lower()
         return next((file for file in listed if wanted in map(str.lower, _declared_in(file))), None)
 
@@ -455,7 +455,7 @@ class Kept:
 
     def _keep(self, entry: Entry) -> None:
         with self._turn:
-            self._last |= {name.lower(): one for name, one in entry.last.items()}
+            self._last |= {name.lower(): service for name, service in entry.last.items()}
 
     # -- what was found -------------------------------------------------------------------------
 
@@ -469,18 +469,18 @@ class Kept:
             services: dict[str, Service] = {}
             broken: dict[str, Broken] = {}
             for file in listed:
-                for one in self._of_file(file, entries.get(file), last):
-                    if isinstance(one, Broken):
-                        broken[one.name] = one
-                    elif (other := _taken(services, one.name)) is not None:
-                        why = f"{other.file.name} offers a service of the name {one.name} already."
-                        self._tell(f"{file.name} does not offer {one.name}: {why}")
-                        broken[one.name] = Broken(one.name, file, why)
+                for service in self._of_file(file, entries.get(file), last):
+                    if isinstance(service, Broken):
+                        broken[service.name] = service
+                    elif (other := _taken(services, service.name)) is not None:
+                        why = f"{other.file.name} offers a service of the name {service.name} already."
+                        self._tell(f"{file.name} does not offer {service.name}: {why}")
+                        broken[service.name] = Broken(service.name, file, why)
                     else:
-                        services[one.name] = one
-            broken = {name: one for name, one in broken.items() if name not in services}
+                        services[service.name] = service
+            broken = {name: service for name, service in broken.items() if name not in services}
             offered = {name.lower() for name in (*services, *broken)}
-            gone = {one.name: one for name, one in last.items() if name not in offered}
+            gone = {service.name: service for name, service in last.items() if name not in offered}
             self._catalogue = Catalogue(services, broken, gone)
             return self._catalogue
 
@@ -496,16 +496,16 @@ class Kept:
             for name in _declared_in(file) or list(entry.last) or names_in(file):
                 yield Broken(name, file, why, entry.last.get(name) or last.get(name.lower()))
         else:
-            for one in entry.offered():
-                self._lacking[one.name] = one.reason if isinstance(one, Broken) else None
-                yield one
+            for service in entry.offered():
+                self._lacking[service.name] = service.reason if isinstance(service, Broken) else None
+                yield service
 
-    def _tell(self, said: str) -> None:
+    def _tell(self, sentence: str) -> None:
         """In the log, once."""
-        if said not in self._told and not self._quiet:
-            self._told.add(said)
-            log.error("%s", said)
+        if sentence not in self._told and not self._quiet:
+            self._told.add(sentence)
+            log.error("%s", sentence)
 
 
 def _taken(services: dict[str, Service], name: str) -> Service | None:
-    return next((s for known, s in services.items() if known.lower() == name.lower()), None)
+    return next((service for spelling, service in services.items() if spelling.lower() == name.lower()), None)

@@ -62,8 +62,8 @@ def _end_what_is_left() -> None:
                 os.waitpid(-1, 0)
 
 
-def _write(fd: int, found: dict[str, Any]) -> None:
-    text = json.dumps(found, default=plain).encode()
+def _write(fd: int, content: dict[str, Any]) -> None:
+    text = json.dumps(content, default=plain).encode()
     os.ftruncate(fd, 0)
     os.lseek(fd, 0, os.SEEK_SET)
     while text:
@@ -103,8 +103,8 @@ def _described(file: Path) -> dict[str, Any]:
         return _wrong(file, Misconfigured(str(mistake)), began, before, mistake.line)
     except Misconfigured as error:
         return _wrong(file, error, began, before)
-    told = [(why, line, _line(file, line)) for why, line in absent]
-    return {"services": services, "needs": needs, "stamps": _stamps(before, began), "absent": told}
+    places = [(why, line, _line(file, line)) for why, line in absent]
+    return {"services": services, "needs": needs, "stamps": _stamps(before, began), "absent": places}
 
 
 def _wrong(file: Path, error: Misconfigured, began: int, before: set[str], line: int = 0) -> dict[str, Any]:
@@ -153,7 +153,7 @@ class _Own:
         self._others = tuple(os.path.join(folder, "") for folder in folders if folder)
 
     def has(self, file: str) -> bool:
-        """Whether this one is."""
+        """Whether a file is one of the user's own modules."""
         return os.path.isabs(file) and not file.startswith(self._others)
 
 
@@ -162,8 +162,8 @@ def _stamps(before: set[str], began: int) -> dict[str, list[int]]:
     own = _Own()
     names = [name for name in sys.modules if name not in before]
     files = [getattr(sys.modules[name], "__file__", None) for name in names]
-    found = {file: stamp(file) for file in files if isinstance(file, str) and own.has(file)}
-    return {file: seen if seen[0] < began - RACY_NS else [0, 0] for file, seen in found.items()}
+    stamps = {file: stamp(file) for file in files if isinstance(file, str) and own.has(file)}
+    return {file: seen if seen[0] < began - RACY_NS else [0, 0] for file, seen in stamps.items()}
 
 
 if __name__ == "__main__":

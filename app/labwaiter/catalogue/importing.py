@@ -54,18 +54,18 @@ def describe(file: Path, seconds: float) -> Description:
         seconds: how long its import may take.
     """
     try:
-        found, printed = _ask({"file": os.fspath(file)}, seconds)
+        outcome, printed = _ask({"file": os.fspath(file)}, seconds)
     except OSError as error:
         log.exception("no process could be started to import %s", file.name)
         return Description(wrong=f"{file.name} could not be imported: no process could be started ({error.strerror}).")
-    answer = found.get("answer")
+    answer = outcome.get("answer")
     if answer is None:
-        if found.get("over"):
+        if outcome.get("over"):
             return Description(wrong=f"{file.name} took more than {seconds:g} s to import.", printed=printed)
-        ended = f"{file.name} ended the process that imported it ({_ending(found)})"
+        ended = f"{file.name} ended the process that imported it ({_ending(outcome)})"
         last = next((line for line in reversed(printed.splitlines()) if line.strip()), "")
-        said = f"; the last that it printed: {_line(last)}" if last else "."
-        return Description(wrong=ended + said, printed=printed)
+        last_words = f"; the last that it printed: {_line(last)}" if last else "."
+        return Description(wrong=ended + last_words, printed=printed)
     places = [(str(name), int(line), str(text)) for name, line, text in answer.get("places", ())]
     return Description(**{**answer, "places": places, "printed": printed})
 
@@ -80,15 +80,17 @@ def refuse(file: Path, service: str, inputs: dict[str, Any]) -> None:
     paths = [name for name, value in inputs.items() if isinstance(value, Path)]
     order = {"file": os.fspath(file), "check": service, "paths": paths, "inputs": inputs}
     try:
-        found, printed = _ask(order, CHECK_SECONDS)
+        outcome, printed = _ask(order, CHECK_SECONDS)
     except OSError as error:
         log.exception("no process could be started for the check of %s", service)
         raise Unavailable(f"The execution was not started: the check of {service} could not be run.") from error
     for line in printed.splitlines():
         log.info("the check of %s prints: %s", service, line)
-    answer = found.get("answer")
+    answer = outcome.get("answer")
     if answer is None:
-        why = f"took more than {CHECK_SECONDS:g} s" if found.get("over") else f"ended its process ({_ending(found)})"
+        why = (
+            f"took more than {CHECK_SECONDS:g} s" if outcome.get("over") else f"ended its process ({_ending(outcome)})"
+        )
         log.error("the check of %s %s", service, why)
         raise Unavailable(f"The execution was not started: the check of {service}'s inputs {why}.")
     if answer.get("wrong"):
@@ -107,10 +109,10 @@ def refuse(file: Path, service: str, inputs: dict[str, Any]) -> None:
 def stamp(path: str | Path) -> list[int]:
     """What changes when a file or a folder does; [0, 0] where there is none."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return [0, 0]
-    return [found.st_mtime_ns, found.st_size]
+    return [status.st_mtime_ns, status.st_size]
 
 
 # -- the process that asks --------------------------------------------------------------------
@@ -143,13 +145,13 @@ def _ask(order: dict[str, Any], seconds: float) -> tuple[dict[str, Any], str]:
                 guard.wait()
                 assert guard.stdout is not None
                 guard.stdout.close()
-                said = read(exchange)
-                if "status" not in said:
+                outcome = read(exchange)
+                if "status" not in outcome:
                     kill_marked(mark)  # what the guard has left, for it was ended itself
     finally:
         os.close(exchange)
-    found = said if "status" in said else {"status": guard.returncode}
-    return found, printed.decode("utf-8", "replace")
+    ended = outcome if "status" in outcome else {"status": guard.returncode}
+    return ended, printed.decode("utf-8", "replace")
 
 
 @contextlib.contextmanager
@@ -169,24 +171,24 @@ def _folder() -> Iterator[str]:
 def _listen(guard: subprocess.Popen[bytes], seconds: float) -> bytes:
     """What is printed, its end, until the guard has ended or its time is over."""
     assert guard.stdout is not None
-    said = guard.stdout.fileno()
-    os.set_blocking(said, False)
-    kept = b""
+    output = guard.stdout.fileno()
+    os.set_blocking(output, False)
+    printed = b""
     ended = os.pidfd_open(guard.pid)
     until = time.monotonic() + seconds
     try:
-        listening = [said, ended]
+        listening = [output, ended]
         while (left := until - time.monotonic()) > 0:
             ready = select.select(listening, [], [], left)[0]
-            if said in ready:
-                part = os.read(said, 65536)
-                kept = (kept + part)[-PRINTED_MAX:]
+            if output in ready:
+                part = os.read(output, 65536)
+                printed = (printed + part)[-PRINTED_MAX:]
                 if part:
                     continue
-                listening.remove(said)
+                listening.remove(output)
             if ended in ready:
                 break
-        return kept
+        return printed
     finally:
         os.close(ended)
 
@@ -195,14 +197,14 @@ def read(fd: int) -> dict[str, Any]:
     """The object that a memfd holds; {} where it is none."""
     text = os.pread(fd, os.fstat(fd).st_size, 0)
     with contextlib.suppress(ValueError):
-        found = json.loads(text)
-        if isinstance(found, dict):
-            return found
+        content = json.loads(text)
+        if isinstance(content, dict):
+            return content
     return {}
 
 
-def _ending(found: dict[str, Any]) -> str:
-    status = int(found.get("status", 0))
+def _ending(outcome: dict[str, Any]) -> str:
+    status = int(outcome.get("status", 0))
     if status < 0:
         with contextlib.suppress(ValueError):
             return signal.Signals(-status).name

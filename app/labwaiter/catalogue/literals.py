@@ -115,8 +115,8 @@ def _path(keywords: dict[str, Any], call: ast.Call) -> str | None:
 
 
 def _files(*folders: Path) -> list[str]:
-    found: list[str] = []
+    names: list[str] = []
     for folder in folders:
         with contextlib.suppress(OSError):
-            found += os.listdir(folder)
-    return found
+            names += os.listdir(folder)
+    return names

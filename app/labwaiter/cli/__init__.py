@@ -14,8 +14,9 @@ from typing import Any
 import click
 
 from .. import __version__
-from ..errors import ClientError, JobAborted, JobFailed, Misconfigured, ServiceError
-from . import deploy, desk, fleet, instruments, jobs, machines, revive, run, schedule, services, systemd, up
+from ..deployment import DeploymentError
+from ..errors import ClientError, InstrumentInUse, JobAborted, JobFailed, Misconfigured, ServiceError
+from . import deploy, desk, fleet, instruments, jobs, machines, revive, run, schedule, services, systemd, terminal, up
 
 EXITS = """\b
 Exit status: 0  fine; where a job was waited for: it completed
@@ -38,10 +39,12 @@ class Words(click.Group):
             return super().invoke(ctx)
         except (ClientError, Misconfigured) as error:
             raise _exit(str(error), 2) from error
-        except (JobFailed, JobAborted) as error:
+        except (JobFailed, JobAborted, InstrumentInUse) as error:
             raise _exit(error.message, 1) from error
         except ServiceError as error:
             raise _exit(error.message, 3) from error
+        except DeploymentError as error:
+            raise _exit(terminal.plain(str(error), 2000), 1) from error
         except TimeoutError as error:
             raise _exit(str(error), 3) from error
         except BlockingIOError as error:

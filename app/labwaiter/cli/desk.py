@@ -38,28 +38,28 @@ def lint(wsdl: str, json_: bool) -> None:
         raise click.BadParameter(f"{terminal.plain(wsdl)} is no file here, and no address: one begins with http://.")
     try:
         described = read(url)
-        found, start = rules.lint(described), rules.start_of(described)
+        problems, start = rules.lint(described), rules.start_of(described)
     except Unreachable as error:
         raise TimeoutError(terminal.plain(str(error), 600)) from error
     except Unreadable as error:
-        found, described, start = [findings.error(str(error), "Correct that first.")], None, None
-    errors = sum(f.level == "error" for f in found)
+        problems, described, start = [findings.error(str(error), "Correct that first.")], None, None
+    errors = sum(f.level == "error" for f in problems)
     if json_:
-        terminal.as_json({"service": described.service if described else "", "findings": [asdict(f) for f in found]})
+        terminal.as_json({"service": described.service if described else "", "findings": [asdict(f) for f in problems]})
         sys.exit(1 if errors else 0)
     if described is not None and start is not None:
         operation = described.operations[start]
         inputs = ", ".join(f.name if f.mandatory else f"[{f.name}]" for f in operation.input.fields or ())
         outputs = ", ".join(f.name for f in operation.output.fields or ())
         click.echo(terminal.plain(f"{described.service}: {start}({inputs}) gives {outputs or 'nothing'}", 1000))
-    for level, mend in dict.fromkeys((f.level, f.mend) for f in found):  # one cure is told once
-        for one in found:
-            if (one.level, one.mend) == (level, mend):
-                click.echo(f"{level:8} {terminal.plain(one.what, 500)}")
+    for level, mend in dict.fromkeys((f.level, f.mend) for f in problems):  # one cure is told once
+        for finding in problems:
+            if (finding.level, finding.mend) == (level, mend):
+                click.echo(f"{level:8} {terminal.plain(finding.what, 500)}")
         click.echo(f"{'':8}   {terminal.plain(mend, 500)}")
-    warnings = len(found) - errors
+    warnings = len(problems) - errors
     click.echo(
-        "Nothing is wrong with it." if not found else f"{_count(errors, 'error')}, {_count(warnings, 'warning')}."
+        "Nothing is wrong with it." if not problems else f"{_count(errors, 'error')}, {_count(warnings, 'warning')}."
     )
     sys.exit(1 if errors else 0)
 
@@ -105,7 +105,7 @@ def workflow(file: Path, page: bool, open_: bool, every: float | None, json_: bo
         why, status = f"Interrupted. {f'{stopped.name}: {stopped.why}' if stopped else 'No step was running.'}", 1
     if shown is not None:
         shown.close()
-        _keep(shown, Path(f"{file.stem}.page.html"), told=not json_)
+        _keep(shown, Path(f"{file.stem}.page.html"), tell=not json_)
     if json_:
         steps = [{k: v for k, v in asdict(seen).items() if k not in ("page", "pages")} for seen in run.seen]
         terminal.as_json({"outputs": run.outputs, "why": why, "steps": steps})
@@ -128,14 +128,14 @@ def _shown(run: Workflow, open_: bool) -> Page:
     return shown
 
 
-def _keep(shown: Page, file: Path, told: bool) -> None:
+def _keep(shown: Page, file: Path, tell: bool) -> None:
     """Save the page as it was at the end, in the folder where the command was called."""
     try:
         shown.save(file)
     except OSError as error:
         click.echo(f"The page can't be saved as {file.resolve()}: {error.strerror}.", err=True)
         return
-    if told:
+    if tell:
         click.echo(f"The last page was saved: {file.resolve()}", err=True)
 
 

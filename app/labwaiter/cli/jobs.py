@@ -10,18 +10,14 @@ from pathlib import Path
 import click
 
 from .. import settings as settings_module
-from ..catalogue import catalogue
 from ..fleet import open_jobs
 from ..model.parameter import text_of
 from ..model.record import ACTIVE, Record, Silence, State
-from ..model.service import Service
 from ..model.span import span
 from ..page import words
-from ..settings import Settings
 from ..store.files import read_bounded
 from ..store.folder import ran
 from ..system.watch import Watch
-from ..verbs.jobs import began_with
 from . import terminal
 
 EXIT_OF = {State.COMPLETED: 0, State.FAILED: 1, State.ABORTED: 1}
@@ -46,24 +42,26 @@ def jobs() -> None:
 @as_json
 def list_(states: tuple[str, ...], services: tuple[str, ...], most: int, all_: bool, json_: bool) -> None:
     """The last executions, newest last."""
-    wanted = {name.lower() for name in services}
+    service_names = {name.lower() for name in services}
     settings = settings_module.load()
     verbs = open_jobs(settings)
     unserved = verbs.records.unserved() if settings.redis_url else ""
     left_out: list[str] = []
 
     def fits(record: Record) -> bool:
-        return (not states or record.state in states) and (not wanted or record.request.service.lower() in wanted)
+        return (not states or record.state in states) and (
+            not service_names or record.request.service.lower() in service_names
+        )
 
     active = bool(states) and {*states} <= ACTIVE
-    found, older = verbs.newest(None if all_ else most, fits, left_out, brief=not json_, active=active)
+    records, older = verbs.newest(None if all_ else most, fits, left_out, brief=not json_, active=active)
     if json_:
-        terminal.as_json([terminal.of_record(record) for record in found])
-    elif not found:
+        terminal.as_json([terminal.of_record(record) for record in records])
+    elif not records:
         click.echo("No executions." if not states and not services else "No such executions.")
     else:
-        _table(found)
-    if older and not active and (states or wanted):
+        _table(records)
+    if older and not active and (states or service_names):
         click.echo(f"Up to {older} older ones are not listed: --all looks at them, too.", err=True)
     elif older:
         click.echo(f"{older} older {'one is' if older == 1 else 'ones are'} not listed: --all lists them.", err=True)
@@ -75,8 +73,8 @@ def list_(states: tuple[str, ...], services: tuple[str, ...], most: int, all_: b
         sys.exit(3)
 
 
-def _table(found: list[Record]) -> None:
-    many = any(record.machine for record in found)
+def _table(records: list[Record]) -> None:
+    many = any(record.machine for record in records)
     rows = [
         (
             terminal.plain(record.request.service_id, 60),
@@ -88,7 +86,7 @@ def _table(found: list[Record]) -> None:
             terminal.plain(record.why, 100)
             or (f"unreachable since {terminal.moment(record.as_of)}" if record.as_of else ""),
         )
-        for record in found
+        for record in records
     ]
     terminal.table(("SERVICEID", "SERVICE", "STATE", "ASKED FOR", "RAN", *(("MACHINE",) if many else ()), "WHY"), rows)
 
@@ -105,7 +103,7 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
     """All that is known of one execution."""
     settings = settings_module.load()
     verbs = open_jobs(settings)
-    service = service_of(settings, verbs.record(service_id))
+    service = verbs.service_of(verbs.record(service_id))
     view = verbs.view(service_id, service)
     record = view.record
     folder = settings.jobs_folder / record.name
@@ -129,8 +127,8 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
             "stage": view.progress.stage,
             "values": view.progress.values,
         }
-        told = {"silence": view.silence and view.silence.seconds, "hardware": list(view.hardware)}
-        extra = {"progress": progress, **told, "folder": str(folder), "files": dict(files), "log": view.log}
+        health = {"silence": view.silence and view.silence.seconds, "hardware": list(view.hardware)}
+        extra = {"progress": progress, **health, "folder": str(folder), "files": dict(files), "log": view.log}
         terminal.as_json(terminal.of_record(record) | extra)
         return
     rows = [
@@ -140,7 +138,7 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
         ("why", record.why),
         ("waits for", words.waits_for(view) if record.state is State.QUEUED else ""),
         ("silence", _silence(view.silence)),
-        *(("instrument", one) for one in view.hardware),
+        *(("instrument", instrument) for instrument in view.hardware),
         ("stopping", f"{record.stopping.why} ({record.stopping.stage})" if record.stopping else ""),
         ("progress", _progress(view.progress.fraction, view.progress.stage) if record.active else ""),
         ("asked for", terminal.moment(record.request.created)),
@@ -205,7 +203,7 @@ class _Printed:
         self._last = b""  # the line that was printed last
 
     def go_on(self) -> None:
-        """Print what came."""
+        """Print what was written since."""
         with contextlib.suppress(OSError):
             if self._file.stat().st_size < self._at:  # it was over its limit: its middle is gone
                 self._take_up()
@@ -288,12 +286,6 @@ def remove(service_ids: tuple[str, ...]) -> None:
         click.echo(f"{terminal.plain(service_id)} is removed.")
 
 
-def service_of(settings: Settings, record: Record) -> Service | None:
-    """The service of an execution, as it was when that began or was offered last; None where nobody knows it."""
-    name = record.request.service
-    return began_with(record.request) or catalogue.of(settings).now(name).known(name)
-
-
 def _ran(record: Record) -> str:
     """For how long an execution ran, or runs; "" for one that has not begun."""
     if record.started is None:
@@ -302,12 +294,12 @@ def _ran(record: Record) -> str:
     return span(max(0.0, (record.ended or time.time()) - record.started) if seconds is None else seconds)
 
 
-def _silence(found: Silence | None) -> str:
+def _silence(silence: Silence | None) -> str:
     """What is told of a workflow manager that might abandon the execution."""
-    if found is None:
+    if silence is None:
         return ""
-    left = span(found.most - found.seconds)
-    return f"its workflow manager asked {span(found.seconds)} ago; it is aborted if none asks for {left} more"
+    left = span(silence.most - silence.seconds)
+    return f"its workflow manager asked {span(silence.seconds)} ago; it is aborted if none asks for {left} more"
 
 
 def _progress(fraction: float | None, stage: str) -> str:
@@ -315,8 +307,8 @@ def _progress(fraction: float | None, stage: str) -> str:
 
 
 def _files(folder: Path) -> list[tuple[str, int]]:
-    found = []
+    files = []
     for file in sorted(folder.rglob("*")):
         if not file.is_symlink() and file.is_file():
-            found.append((str(file.relative_to(folder)), file.stat().st_size))
-    return found
+            files.append((str(file.relative_to(folder)), file.stat().st_size))
+    return files

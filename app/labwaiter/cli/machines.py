@@ -12,8 +12,7 @@ import click
 from .. import settings as settings_module
 from ..errors import Misconfigured
 from ..fleet import open_jobs
-from ..lab import lab
-from ..model.record import Record, State
+from ..lab import labfile
 from ..settings import Settings
 from . import terminal
 from .fleet import fleet_settings
@@ -29,8 +28,7 @@ yes_ = click.option("--yes", is_flag=True, help="Don't ask.")
 @contextlib.contextmanager
 def _reached() -> Iterator[None]:
     """A Redis that doesn't do what it is asked is told in a sentence; exit status 3."""
-    from ..fleet.lab_redis import FAULTS
-    from ..fleet.trouble import of
+    from ..fleet.trouble import FAULTS, of
 
     try:
         yield
@@ -59,24 +57,24 @@ def init_db(clear: bool, force: bool, yes: bool, json_: bool) -> None:
         if clear:
             _clear(settings, store, force, yes)
             return
-        found = list(examine(settings, store))
+        findings = list(examine(settings, store))
     if json_:
-        terminal.as_json([vars(one) for one in found])
+        terminal.as_json([vars(finding) for finding in findings])
     else:
-        for one in found:
-            click.echo(f"{one.grade:5}  {terminal.plain(one.said, 500)}")
-    sys.exit(1 if any(one.grade == "wrong" for one in found) else 0)
+        for finding in findings:
+            click.echo(f"{finding.grade:5}  {terminal.plain(finding.said, 500)}")
+    sys.exit(1 if any(finding.grade == "wrong" for finding in findings) else 0)
 
 
 def _clear(settings: Settings, store: LabRedis, force: bool, yes: bool) -> None:
     from ..fleet import machines
 
-    alive = [one.name for one in machines.states(store, lab.load(settings.lab)) if one.alive]
+    alive = [machine.name for machine in machines.states(store, labfile.load(settings.lab)) if machine.alive]
     if alive and not force:
         raise click.ClickException(f"Workers of this lab live ({', '.join(alive)}): stop them first, or say --force.")
     if not yes:
         click.confirm(f"Delete every key that begins with {settings.redis_prefix}: ?", abort=True)
-    count = machines.clear(store)
+    count = store.clear()
     click.echo(f"{count} keys are deleted. What runs re-appears when its machine tells of it.")
 
 
@@ -93,27 +91,34 @@ def workers(json_: bool) -> None:
     from ..fleet.lab_redis import LabRedis
 
     with _reached():
-        found = machines.states(LabRedis(settings), lab.load(settings.lab), lab_digest(settings.lab))
+        states = machines.states(LabRedis(settings), labfile.load(settings.lab), lab_digest(settings.lab))
     if json_:
-        terminal.as_json([vars(one) | {"offers": list(one.offers)} for one in found])
-    elif not found:
+        terminal.as_json([vars(machine) | {"offers": list(machine.offers)} for machine in states])
+    elif not states:
         click.echo("lab.toml names no machine, and none has been here: write a table [machines.NAME] for each.")
     else:
         heads = ("MACHINE", "STATE", "VERSION", "ACTIVE", "WAITING", "ORDERS", "CLOCK", "NOTE")
-        terminal.table(heads, [_row(one) for one in found])
-    sys.exit(0 if all(one.state == "takes orders" for one in found if one.known) else 3)
+        terminal.table(heads, [_row(machine) for machine in states])
+    sys.exit(0 if all(machine.state == "takes orders" for machine in states if machine.known) else 3)
 
 
-def _row(one: MachineState) -> tuple[str, ...]:
+def _row(machine: MachineState) -> tuple[str, ...]:
     notes = [
-        "" if one.known else "lab.toml does not name it",
-        "its lab.toml differs" if one.same_lab is False else "",
-        "its REDIS_SECRET differs" if one.same_secret is False else "",
+        "" if machine.known else "lab.toml does not name it",
+        "its lab.toml differs" if machine.same_lab is False else "",
+        "its REDIS_SECRET differs" if machine.same_secret is False else "",
     ]
-    clock = "-" if one.clock is None else f"{one.clock:+.1f} s"
+    clock = "-" if machine.clock is None else f"{machine.clock:+.1f} s"
     note = "; ".join(text for text in notes if text)
-    counts = (str(one.active), str(one.waiting), str(one.orders))
-    return (one.name, terminal.plain(one.in_words, 60), terminal.plain(one.version, 20) or "-", *counts, clock, note)
+    counts = (str(machine.active), str(machine.waiting), str(machine.orders))
+    return (
+        machine.name,
+        terminal.plain(machine.in_words, 60),
+        terminal.plain(machine.version, 20) or "-",
+        *counts,
+        clock,
+        note,
+    )
 
 
 @click.command("clear-queue")
@@ -126,11 +131,11 @@ def clear_queue(machines: tuple[str, ...], yes: bool, json_: bool) -> None:
     Of these machines, or of all. On a single machine (without REDIS_URL): what waits in its queue.
     """
     settings = settings_module.load()
-    gone = _withdrawn(settings, machines, yes) if settings.redis_url else _unqueued(settings, machines, yes)
+    service_ids = _withdrawn(settings, machines, yes) if settings.redis_url else _unqueued(settings, machines, yes)
     if json_:
-        terminal.as_json(gone)
-    elif gone:
-        click.echo(f"{len(gone)} executions are aborted: they had not begun.")
+        terminal.as_json(service_ids)
+    elif service_ids:
+        click.echo(f"{len(service_ids)} executions are aborted: they had not begun.")
     else:
         click.echo("Nothing was withdrawn: nothing waits, or its machine is just taking it.")
 
@@ -146,29 +151,21 @@ def _withdrawn(settings: Settings, names: tuple[str, ...], yes: bool) -> list[st
     from ..fleet.redis_store import RedisStore
 
     assert isinstance(verbs.records, RedisStore)
-    there = verbs.records
+    records = verbs.records
     with _reached():
-        known = [one.name for one in machines.states(there.store, lab.load(settings.lab))]
+        known = [machine.name for machine in machines.states(records.store, labfile.load(settings.lab))]
         for name in names:
             if name not in known:
                 raise Misconfigured(f"There is no machine {terminal.plain(name, 60)}; there are: {', '.join(known)}.")
-        waiting = machines.waiting(there.store, names or known)
+        waiting = machines.waiting(records.store, names or known)
         _ask(len(waiting), yes)
-        return machines.withdraw(there, waiting)
+        return machines.withdraw(records, waiting)
 
 
 def _unqueued(settings: Settings, names: tuple[str, ...], yes: bool) -> list[str]:
     if names:
         raise Misconfigured("Machines are named where there are many: REDIS_URL is not set (docs/machines.md).")
     verbs = open_jobs(settings)
-
-    def waits(record: Record) -> bool:
-        return record.state is State.QUEUED
-
-    waiting = [record.request.service_id for record in verbs.list() if waits(record)]
+    waiting = verbs.queued()
     _ask(len(waiting), yes)
-    # from the end: what is freed at the front would begin meanwhile
-    for service_id in reversed(waiting):
-        if waits(verbs.record(service_id)):
-            verbs.abort(None, service_id)
-    return [one for one in waiting if verbs.record(one).started is None]
+    return verbs.abort_queued(waiting)

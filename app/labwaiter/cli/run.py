@@ -11,6 +11,7 @@ import click
 
 from .. import settings as settings_module
 from ..catalogue import catalogue
+from ..deployment.address import link_address
 from ..errors import InvalidParameter, Unavailable, UnknownServiceID
 from ..fleet import open_jobs
 from ..model.caller import SHELL
@@ -19,8 +20,8 @@ from ..model.service import Service
 from ..model.span import span
 from ..store import supervisor_client
 from ..verbs import Jobs
-from . import terminal, web
-from .instruments import say_mistake
+from ..verbs.instruments import Instruments
+from . import terminal
 from .jobs import EXIT_OF, as_json
 
 LOOK_EVERY = 0.5  # s
@@ -39,16 +40,15 @@ def run(service_name: str, inputs: tuple[str, ...], service_id: str | None, json
     """
     settings = settings_module.load()
     service = catalogue.of(settings).now(service_name).get(service_name)
-    given = _given(inputs)
+    values = _parsed(inputs)
     service_id = service_id or f"shell-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     verbs = open_jobs(settings)
     if not settings.redis_url and supervisor_client.stopped(settings) and supervisor_client.alive(settings) is None:
         raise Unavailable("This deployment was stopped: start it again first (./rebuildandrun.sh, or labwaiter start).")
     try:
-        at = settings.public_url + settings.context_root if settings.public_url else web.link_address(settings)
-        if any(one.kind == "instrument" for one in service.inputs):
-            say_mistake(settings)
-        verbs.start(service, service_id, given, caller=replace(SHELL, public_url=at))
+        if any(parameter.kind == "instrument" for parameter in service.inputs):
+            terminal.warn(Instruments(settings).mistake())
+        verbs.start(service, service_id, values, caller=replace(SHELL, public_url=link_address(settings)))
         if not json_:
             click.echo(f"Started {service.name} as {terminal.plain(service_id)}", err=True)
         record = _watch(verbs, service, service_id)
@@ -61,16 +61,16 @@ def run(service_name: str, inputs: tuple[str, ...], service_id: str | None, json
     sys.exit(EXIT_OF[record.state] if not record.active else 3)
 
 
-def _given(inputs: tuple[str, ...]) -> dict[str, str]:
-    given: dict[str, str] = {}
-    for one in inputs:
-        name, equals, value = one.partition("=")
+def _parsed(inputs: tuple[str, ...]) -> dict[str, str]:
+    inputs_by_name: dict[str, str] = {}
+    for text in inputs:
+        name, equals, value = text.partition("=")
         if not equals:
-            raise InvalidParameter(f"Write an input as name=value, not {terminal.plain(one, 60)}.")
-        if name in given:
+            raise InvalidParameter(f"Write an input as name=value, not {terminal.plain(text, 60)}.")
+        if name in inputs_by_name:
             raise InvalidParameter(f"The input {terminal.plain(name, 60)} is given twice.")
-        given[name] = value
-    return given
+        inputs_by_name[name] = value
+    return inputs_by_name
 
 
 def _watch(verbs: Jobs, service: Service, service_id: str) -> Record:

@@ -29,22 +29,21 @@ def schedule(list_: bool, json_: bool) -> None:
     settings = settings_module.load()
     offered = catalogue.of(settings)
     jobs = open_jobs(settings)
-    from ..fleet.lab_redis import FAULTS
-    from ..fleet.trouble import of
+    from ..fleet.trouble import FAULTS, of
     from ..schedule import scheduler as schedulers  # RQ is imported after open_jobs has named its keys
     from ..schedule.schedule import load
     from ..system.stop_signals import set_by_signals
 
-    found = load(settings.schedule, offered.whole())
+    schedules = load(settings.schedule, offered.whole())
     if list_ or json_:
         try:
-            rows = schedulers.standing(settings, jobs, found)
+            rows = schedulers.standing(settings, jobs, schedules)
         except FAULTS as error:
             raise Unavailable(f"Nothing is known of the last runs. {of(error).mend}") from error
         _show(rows, json_)
         return
     logging.basicConfig(format="%(asctime)s schedule[%(process)d] %(levelname)s %(message)s", level=logging.INFO)
-    scheduler = schedulers.Scheduler(settings, jobs, offered, found)
+    scheduler = schedulers.Scheduler(settings, jobs, offered, schedules)
     set_by_signals(scheduler.stopping)
     for row in scheduler.scheduled:
         click.echo(f"{row.name}: next at {terminal.moment(row.next.timestamp())}", err=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -14,12 +12,14 @@ import click
 
 from .. import settings as settings_module
 from ..catalogue import catalogue
+from ..deployment.address import address
+from ..deployment.web_processes import as_running
 from ..model import contract
 from ..model.parameter import Parameter, text_of
 from ..model.service import Service
 from ..model.span import span
-from . import terminal, web
-from .instruments import say_mistake
+from ..verbs.instruments import Instruments
+from . import terminal
 from .jobs import as_json
 
 if TYPE_CHECKING:
@@ -36,21 +36,21 @@ TEMPLATE = Path(__file__).with_name("template.py.txt")
 @as_json
 def services(json_: bool) -> None:
     """The services, their addresses and inputs."""
-    settings = web.as_running(settings_module.load())
+    settings = as_running(settings_module.load())
     offered = catalogue.of(settings).whole()
-    addresses = {name: web.address(settings, name) for name in offered.services}
-    say_mistake(settings)
+    addresses = {name: address(settings, name) for name in offered.services}
+    terminal.warn(Instruments(settings).mistake())
     if json_:
-        found: dict[str, Any] = {name: _data(one, addresses[name]) for name, one in offered.services.items()}
+        data: dict[str, Any] = {name: _data(service, addresses[name]) for name, service in offered.services.items()}
         broken = {name: {"file": b.file.name, "broken": b.reason} for name, b in offered.broken.items()}
-        terminal.as_json(found | broken)
+        terminal.as_json(data | broken)
         return
     if not offered.services and not offered.broken:
         click.echo("No service files yet: `labwaiter new NAME` writes one to start from.")
         return
     rows = [
-        (name, addresses[name], ", ".join(_brief(p) for p in one.inputs) or "none")
-        for name, one in offered.services.items()
+        (name, addresses[name], ", ".join(_brief(p) for p in service.inputs) or "none")
+        for name, service in offered.services.items()
     ]
     rows += [(name, "broken", f"{b.file.name}: {terminal.plain(b.reason, 300)}") for name, b in offered.broken.items()]
     terminal.table(("NAME", "ADDRESS", "INPUTS"), rows)
@@ -68,82 +68,64 @@ def check(file: Path, json_: bool) -> None:
     """
     if file.suffix != ".py":
         raise click.UsageError(f"{file.name} is no service file: those end in .py.")
-    settings = web.as_running(settings_module.load())
+    settings = as_running(settings_module.load())
     file = file.resolve()
     ours = file.parent == settings.services.resolve()
-    found, described = catalogue.check(file, catalogue.cache_of(settings.jobs_folder) if ours else None)
-    if wrong := described.wrong or next((one.reason for one in found if isinstance(one, catalogue.Broken)), ""):
+    declared, described = catalogue.check(file, catalogue.cache_of(settings.jobs_folder) if ours else None)
+    broken = [entry.reason for entry in declared if isinstance(entry, catalogue.Broken)]
+    if wrong := described.wrong or next(iter(broken), ""):
         _say_wrong(file, described.printed, [(wrong, described.places)], json_)
     if described.absent:
         absent = [(why, [(file.name, line, text)]) for why, line, text in described.absent]
         _say_wrong(file, described.printed, absent, json_)
-    offered = [one for one in found if isinstance(one, Service)]
-    names = {one.name: _names(one, settings) for one in offered}
-    refused = int(any(f.level == "error" for told in names.values() for f in told))
+    offered = [entry for entry in declared if isinstance(entry, Service)]
+    names = {service.name: _names(service, settings) for service in offered}
+    refused = int(any(finding.level == "error" for findings in names.values() for finding in findings))
     if json_:
-        told = {name: {"names": [asdict(f) for f in findings]} for name, findings in names.items()}
-        terminal.as_json({one.name: _data(one, web.address(settings, one.name)) | told[one.name] for one in offered})
+        terminal.as_json(
+            {
+                service.name: _data(service, address(settings, service.name))
+                | {"names": [asdict(finding) for finding in names[service.name]]}
+                for service in offered
+            }
+        )
         sys.exit(refused)
     _say_printed(file, described.printed)
     right = "has names that callers can't use" if refused else "is right"
-    for number, one in enumerate(offered):
+    for number, service in enumerate(offered):
         click.echo("" if number else f"{file.name} {right}.")
-        _show(one, web.address(settings, one.name))
-        for finding in names[one.name]:
+        _show(service, address(settings, service.name))
+        for finding in names[service.name]:
             click.echo(f"  {finding.level:<10} {finding.what} {finding.mend}")
     if not ours:
         click.echo("\nNote: it doesn't lie in the services folder, so this deployment doesn't offer it.")
-    if any(p.kind == "instrument" for one in offered for p in one.inputs):
-        say_mistake(settings)
+    if any(p.kind == "instrument" for service in offered for p in service.inputs):
+        terminal.warn(Instruments(settings).mistake())
     sys.exit(refused)
 
 
-def _say_wrong(file: Path, printed: str, told: list[tuple[str, list[tuple[str, int, str]]]], json_: bool) -> NoReturn:
+def _say_wrong(
+    file: Path, printed: str, mistakes: list[tuple[str, list[tuple[str, int, str]]]], json_: bool
+) -> NoReturn:
     """Sentences, and the lines where that stands: file, number, text."""
     if json_:
-        wrong, places = told[0]
+        wrong, places = mistakes[0]
         own = [line for name, line, _ in places if name == file.name]
         terminal.as_json({"wrong": wrong, "line": own[-1] if own else None, "printed": printed})
     else:
         _say_printed(file, printed)
-        for wrong, places in told:
+        for wrong, places in mistakes:
             click.echo(wrong, err=True)
             for name, line, text in places:
                 click.echo(f"{terminal.plain(name)}, line {line}:  {terminal.plain(text)}", err=True)
     raise click.exceptions.Exit(1)
 
 
-def _names(one: Service, settings: Settings) -> list[Finding]:
-    """What is said of a service's names. What is refused, but known to callers, is only told."""
-    from ..desk import findings
-
-    found = list(dict.fromkeys(_of_names(one)))
-    refused = {f for f in found if f.level == "error"}
-    for began in _began(one, settings) if refused else ():
-        refused -= set(_of_names(began))
-        if not refused:
-            break
-    known = "Executions were started with it, so callers know it: it goes on being served."
-    return [findings.warning(f.what, known) if f.level == "error" and f not in refused else f for f in found]
-
-
-def _of_names(one: Service) -> Iterator[Finding]:
+def _names(service: Service, settings: Settings) -> list[Finding]:
     from ..desk import names
+    from ..verbs.jobs import signatures
 
-    return names.of_service(one.name, contract.names_of(one.operations), contract.nillable(one.operations))
-
-
-def _began(one: Service, settings: Settings) -> Iterator[Service]:
-    """The service as it was when its recorded executions were started."""
-    from ..store.folder import Folder
-    from ..verbs.jobs import began_with
-
-    records = Folder(settings.jobs_folder)
-    for name in records.names():
-        with contextlib.suppress(ValueError, TypeError, KeyError, OSError):  # a damaged one tells nothing
-            request = records.request(name)
-            if request is not None and request.service == one.name and (began := began_with(request, one)):
-                yield began
+    return names.of_offered(service, signatures(settings, service))
 
 
 @click.command()
@@ -181,33 +163,33 @@ def _brief(parameter: Parameter) -> str:
     return f"{parameter.name}={'' if parameter.default is None else terminal.plain(text_of(parameter.default), 30)}"
 
 
-def _inputs(one: Service) -> list[tuple[str, str, str]]:
+def _inputs(service: Service) -> list[tuple[str, str, str]]:
     def note(parameter: Parameter) -> str:
         if parameter.mandatory:
             return ""
-        return f"optional, default {_default(parameter)}" if parameter in one.inputs else "optional"
+        return f"optional, default {_default(parameter)}" if parameter in service.inputs else "optional"
 
-    return [(p.name, _limited(p), note(p)) for p in one.operations[one.operation].inputs]
+    return [(p.name, _limited(p), note(p)) for p in service.operations[service.operation].inputs]
 
 
 def _default(parameter: Parameter) -> str:
     return "none" if parameter.default is None else f"“{terminal.plain(text_of(parameter.default), 60)}”"
 
 
-def _show(one: Service, address: str) -> None:
-    click.echo(f"{one.name}, at {address}?wsdl")
-    click.echo(f"  namespace  {one.namespace}")
-    if one.doc:
-        click.echo(f"  {one.doc.splitlines()[0]}")
-    rules = [("may run", one.limit), ("may stall", one.stall)]
-    said = [f"{words} {span(seconds)}" for words, seconds in rules if seconds is not None]
-    if one.at_once is not None:
-        said.append(f"{one.at_once} at a time")
-    click.echo(f"  rules      {', '.join(said) or 'no limit of time'}")
-    click.echo(f"  operation  {one.operation}")
-    for name, kind, note in _inputs(one):
+def _show(service: Service, address: str) -> None:
+    click.echo(f"{service.name}, at {address}?wsdl")
+    click.echo(f"  namespace  {service.namespace}")
+    if service.doc:
+        click.echo(f"  {service.doc.splitlines()[0]}")
+    rules = [("may run", service.limit), ("may stall", service.stall)]
+    rules_in_words = [f"{rule} {span(seconds)}" for rule, seconds in rules if seconds is not None]
+    if service.at_once is not None:
+        rules_in_words.append(f"{service.at_once} at a time")
+    click.echo(f"  rules      {', '.join(rules_in_words) or 'no limit of time'}")
+    click.echo(f"  operation  {service.operation}")
+    for name, kind, note in _inputs(service):
         click.echo(f"    in   {name:<20} {kind}{'; ' + note if note else ''}")
-    for name, kind in [("status_base64", "xs:string"), *((p.name, _unit(p)) for p in one.outputs)]:
+    for name, kind in [("status_base64", "xs:string"), *((p.name, _unit(p)) for p in service.outputs)]:
         click.echo(f"    out  {name:<20} {kind}")
     click.echo(f"  operations {', '.join(o.name for o in contract.OF_EVERY_SERVICE)} as for every service")
 
@@ -217,21 +199,21 @@ def _unit(output: Parameter) -> str:
     return XML_TYPE[output.kind] + (f" in {output.unit}" if output.unit else "") + choices
 
 
-def _data(one: Service, address: str) -> dict[str, Any]:
+def _data(service: Service, address: str) -> dict[str, Any]:
     def of(parameter: Parameter) -> dict[str, Any]:
         kept = ("name", "choices", "low", "high", "unit", "mandatory", "default")
         return {"type": XML_TYPE[parameter.kind]} | {key: getattr(parameter, key) for key in kept}
 
     return {
-        "file": one.file.name,
+        "file": service.file.name,
         "wsdl": f"{address}?wsdl",
-        "namespace": one.namespace,
-        "operation": one.operation,
-        "inputs": [of(p) for p in one.inputs],
-        "outputs": [{"name": p.name, "type": XML_TYPE[p.kind], "unit": p.unit} for p in one.outputs],
-        "limit": one.limit,
-        "stall": one.stall,
-        "at_once": one.at_once,
+        "namespace": service.namespace,
+        "operation": service.operation,
+        "inputs": [of(p) for p in service.inputs],
+        "outputs": [{"name": p.name, "type": XML_TYPE[p.kind], "unit": p.unit} for p in service.outputs],
+        "limit": service.limit,
+        "stall": service.stall,
+        "at_once": service.at_once,
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,23 +10,16 @@ import click
 
 from ..model.parameter import text_of
 from ..model.record import Record
+from ..model.sentences import moment as moment
+from ..model.sentences import plain as plain
 from ..store.folder import ran
-
-
-def plain(text: str, limit: int = 200) -> str:
-    """Somebody else's text on one line: no control characters, which could steer a terminal."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: limit + 1])
-    return shown if len(text) <= limit else shown[:limit] + "…"
+from ..store.leases import Held
+from ..verbs.instruments import Holding
 
 
 def lines(text: str, last: int = 15) -> list[str]:
     """The last lines of a log, each as `plain` shows it."""
     return [plain(line.expandtabs(), 400) for line in text.splitlines()[-last:]]
-
-
-def moment(seconds: float | None) -> str:
-    """A Unix time (s) as local time; "-" for none."""
-    return "-" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -70,3 +62,17 @@ def result(record: Record) -> None:
         return
     for output, value in record.outputs.items():
         click.echo(f"{output} = {plain(text_of(value), 10_000)}")
+
+
+def warn(sentence: str) -> None:
+    """A sentence on stderr, if there is one."""
+    if sentence:
+        click.echo(sentence, err=True)
+
+
+def not_safe(holding: Holding) -> str:
+    """A sentence on an instrument that waits for a person, or was not read back safe yet."""
+    name, lease = holding.lease.instrument, holding.lease
+    if lease.how is Held.UNSAFE:
+        return f"{name} is unsafe: {plain(lease.why, 500)} `labwaiter instruments safe {name}` tries again."
+    return f"{name} was not read back safe: it is {holding.words}."

@@ -29,12 +29,11 @@ from pathlib import Path
 
 from ..catalogue import catalogue
 from ..errors import Misconfigured
-from ..layout import Layout
 from ..settings import ROOT, Settings, called_here
 from ..store import supervisor_client, web_side
 from ..store.files import open_log
 from ..system import process
-from ..system.process import Identity, gone, kill, marked
+from ..system.process import Identity, kill, marked, wait_until_ended
 
 MARKER = "LABWAITER_WEB"
 PUBLISHED = "LABWAITER_PUBLISHED"  # of a container: the host:port that leads to its own port; "" where nobody has said
@@ -50,7 +49,7 @@ KILL_AFTER = 12  # s a worker has to finish its calls: longer than the longest, 
 
 def log_file(settings: Settings) -> Path:
     """Where the web side writes."""
-    return Layout(settings.jobs_folder).web_log
+    return settings.layout.web_log
 
 
 def connections() -> int:
@@ -110,7 +109,7 @@ def as_running(settings: Settings) -> Settings:
             found = dict(pair.partition("=")[::2] for pair in pairs)
             return dataclasses.replace(settings, host=found["HOST"], port=int(found["PORT"]))
     with contextlib.suppress(OSError):
-        if expected := web_side.expected(Layout(settings.jobs_folder)):
+        if expected := web_side.expected(settings.layout):
             return dataclasses.replace(settings, host=expected.host, port=expected.port)
     with contextlib.suppress(Misconfigured, TimeoutError):
         return resolved(settings)
@@ -237,10 +236,10 @@ def end(who: list[Identity], wait: float = KILL_AFTER + 2) -> None:
     for one in who:
         if _parent(one.pid) not in pids:  # a main process ends its own workers in good order
             kill(one, signal.SIGTERM)
-    if not gone(who, wait):
+    if not wait_until_ended(who, wait):
         for one in who:
             kill(one, signal.SIGKILL)
-        gone(who, 5.0)
+        wait_until_ended(who, 5.0)
 
 
 def _parent(pid: int) -> int:

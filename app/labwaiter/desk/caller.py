@@ -30,12 +30,12 @@ class Transport(suds.transport.http.HttpTransport):  # type: ignore[misc]
     """suds' own, through the proxies that everything here goes through: by itself it knows none."""
 
     def u2handlers(self) -> list[Any]:
-        """For urllib's opener."""
+        """The handlers of the opener that suds makes."""
         return [proxy.Proxies()]
 
 
 class Caller:
-    """One service."""
+    """A service, called by what its WSDL says."""
 
     def __init__(self, wsdl: str) -> None:
         logging.getLogger("suds").setLevel(logging.CRITICAL + 1)
@@ -51,12 +51,12 @@ class Caller:
     def call(self, operation: str, inputs: dict[str, str]) -> dict[str, str]:
         """The outputs of an operation by name, as texts. Raises Refused or Away."""
         try:
-            found = getattr(self._service, operation)(**inputs)
+            result = getattr(self._service, operation)(**inputs)
         except Exception as error:
             raise _judged(error, self._address) from error
-        if isinstance(found, suds.sudsobject.Object):
-            return {name: _text(value) for name, value in suds.sudsobject.asdict(found).items()}
-        return {"": _text(found)}  # of one output suds gives the value alone
+        if isinstance(result, suds.sudsobject.Object):
+            return {name: _text(value) for name, value in suds.sudsobject.asdict(result).items()}
+        return {"": _text(result)}  # of one output suds gives the value alone
 
 
 def _judged(error: Exception, address: str) -> Refused | Away:
@@ -72,11 +72,11 @@ def _judged(error: Exception, address: str) -> Refused | Away:
     if isinstance(error, _NO_USE):
         return Refused(f"its WSDL can't be used: {error}")
     if isinstance(error, suds.transport.TransportError):
-        return Away(f"HTTP {error.httpcode}{proxy.said(address)}")
+        return Away(f"HTTP {error.httpcode}{proxy.mention(address)}")
     if isinstance(error, OSError):
-        return Away(f"{why(error)}{proxy.said(address)}")
+        return Away(f"{why(error)}{proxy.mention(address)}")
     if error.args and isinstance(error.args[0], tuple):
-        return Away(f"HTTP {error.args[0][0]}{proxy.said(address)}")
+        return Away(f"HTTP {error.args[0][0]}{proxy.mention(address)}")
     return Away(f"its answer is no SOAP ({type(error).__name__})")
 
 

@@ -26,7 +26,7 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Document:
-    """What was fetched."""
+    """A document, as its address gave it."""
 
     text: bytes
     url: str  # where it was, after redirections
@@ -39,27 +39,27 @@ def fetch(url: str) -> Document:
         raise Unreachable(f"{url} is no address: it begins with http:// or https://.")
     try:
         with proxy.open_url(url, SECONDS) as answer:
-            text, found = _within(answer, time.monotonic() + SECONDS), str(answer.geturl())
+            text, final_url = _within(answer, time.monotonic() + SECONDS), str(answer.geturl())
             charset = answer.headers.get_content_charset("")
     except urllib.error.HTTPError as error:
-        raise Unreachable(f"{url} answers{proxy.said(url)} with HTTP {error.code}{_words(error)}") from error
+        raise Unreachable(f"{url} answers{proxy.mention(url)} with HTTP {error.code}{_explanation(error)}") from error
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise Unreachable(f"{url} can't be reached{proxy.said(url)}: {why(error)}.") from error
+        raise Unreachable(f"{url} can't be reached{proxy.mention(url)}: {why(error)}.") from error
     if len(text) > LARGEST:
         raise Unreadable(f"{url} is larger than {LARGEST} bytes.")
-    return Document(text, found, charset)
+    return Document(text, final_url, charset)
 
 
-def _words(error: urllib.error.HTTPError) -> str:
+def _explanation(error: urllib.error.HTTPError) -> str:
     """What a refusal says for people, with a colon before it: a sentence, never a page of HTML."""
     try:
-        said = error.read(5000).decode("utf-8", "replace")
+        body = error.read(5000).decode("utf-8", "replace")
     except (OSError, http.client.HTTPException):
-        said = ""
-    described = re.search(r"<(?:[\w-]+:)?(?:description|faultstring)>([^<]+)<", said)  # a fault says why
-    plain = error.headers.get_content_type() == "text/plain" and "<html" not in said[:1000].lower()
-    words = " ".join((described[1] if described else said if plain else error.reason or "").split())[:300]
-    return f": {words}" if words else "."
+        body = ""
+    described = re.search(r"<(?:[\w-]+:)?(?:description|faultstring)>([^<]+)<", body)  # a fault says why
+    plain = error.headers.get_content_type() == "text/plain" and "<html" not in body[:1000].lower()
+    sentence = " ".join((described[1] if described else body if plain else error.reason or "").split())[:300]
+    return f": {sentence}" if sentence else "."
 
 
 def _within(answer: Any, until: float) -> bytes:

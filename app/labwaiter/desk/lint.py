@@ -25,36 +25,39 @@ KNOWN = ("string", "int", "integer", "long", "short", "double", "float", "decima
 PLAIN = ("string", "int", "double", "boolean")
 
 
-def start_of(described: Description) -> str | None:
+def start_of(description: Description) -> str | None:
     """The name of its start operation; None where there is none."""
-    started = [n for n in described.operations if n not in (STATUS, ABORT, NOTIFY)]
-    named = [n for n in started if any(f.name == "serviceID" for f in described.operations[n].input.fields or ())]
-    return next(iter(named or started), None)
+    candidates = [n for n in description.operations if n not in (STATUS, ABORT, NOTIFY)]
+    named = [n for n in candidates if any(f.name == "serviceID" for f in description.operations[n].input.fields or ())]
+    return next(iter(named or candidates), None)
 
 
-def lint(described: Description) -> list[Finding]:
+def lint(description: Description) -> list[Finding]:
     """All that is wrong with a service, the gravest first."""
-    found = [*_frame(described), *_address(described)]
-    for operation in described.operations.values():
-        found += _form(operation)
-    found += _contract(described)
-    found += of_names(described)
-    return sorted(dict.fromkeys(found), key=lambda f: f.level != "error")
+    findings = [*_frame(description), *_address(description)]
+    for operation in description.operations.values():
+        findings += _form(operation)
+    findings += _contract(description)
+    findings += of_names(description)
+    return sorted(dict.fromkeys(findings), key=lambda f: f.level != "error")
 
 
-def of_names(d: Description) -> list[Finding]:
+def of_names(description: Description) -> list[Finding]:
     """What is wrong with the names of a service."""
     messages = {
-        name: ([f.name for f in one.input.fields or ()], [f.name for f in one.output.fields or ()])
-        for name, one in d.operations.items()
+        name: (
+            [field.name for field in operation.input.fields or ()],
+            [field.name for field in operation.output.fields or ()],
+        )
+        for name, operation in description.operations.items()
     }
     nillable = [
-        (name, f.name)
-        for name, one in d.operations.items()
-        for f in one.input.fields or ()
-        if f.nillable and not f.mandatory
+        (name, field.name)
+        for name, operation in description.operations.items()
+        for field in operation.input.fields or ()
+        if field.nillable and not field.mandatory
     ]
-    return list(dict.fromkeys(names.of_service(d.service, messages, nillable)))
+    return list(dict.fromkeys(names.of_service(description.service, messages, nillable)))
 
 
 def _frame(d: Description) -> Iterator[Finding]:
@@ -95,13 +98,13 @@ def _frame(d: Description) -> Iterator[Finding]:
 def _address(d: Description) -> Iterator[Finding]:
     if not d.addresses:
         return
-    said, fetched = urlsplit(d.addresses[0]), urlsplit(d.url)
-    if said.scheme not in ("http", "https"):
+    stated, fetched = urlsplit(d.addresses[0]), urlsplit(d.url)
+    if stated.scheme not in ("http", "https"):
         yield error(
             f"Its address “{d.addresses[0]}” is none that can be called.", "Have it begin with http:// or https://."
         )
         return
-    if fetched.scheme in ("http", "https") and _place(said) != _place(fetched):
+    if fetched.scheme in ("http", "https") and _place(stated) != _place(fetched):
         yield error(
             f"It says that it is at {d.addresses[0]}, but was fetched from {d.url}.",
             "Have it say the public address (in labwaiter: PUBLIC_URL, or TRUSTED_PROXIES and X-Forwarded-Host);"
@@ -109,7 +112,7 @@ def _address(d: Description) -> Iterator[Finding]:
         )
     if reason := unreachable(d.addresses[0]):
         yield error(
-            f"Its address {d.addresses[0]} can't be reached{proxy.said(d.addresses[0])}: {reason}.",
+            f"Its address {d.addresses[0]} can't be reached{proxy.mention(d.addresses[0])}: {reason}.",
             "Start the service, or correct its address.",
         )
 
@@ -131,8 +134,8 @@ def unreachable(address: str) -> str | None:
             return None
     except urllib.error.HTTPError as answer:
         if answer.code in (502, 504):
-            where = proxy.said(address).removeprefix(" through ") or "the proxy in front of it"
-            return f"{where} finds nobody (HTTP {answer.code})"
+            proxy_name = proxy.mention(address).removeprefix(" through ") or "the proxy in front of it"
+            return f"{proxy_name} finds nobody (HTTP {answer.code})"
         return "nothing is there (HTTP 404)" if answer.code == 404 else None
     except (OSError, ValueError, http.client.HTTPException) as error:
         return why(error)
@@ -143,19 +146,19 @@ def _form(operation: Operation) -> Iterator[Finding]:
     if operation.style != "document" or operation.use != "literal":
         yield error(f"{name} is {operation.style}/{operation.use}.", "Make it document/literal wrapped.")
         return
-    for message, way in ((operation.input, "input"), (operation.output, "output")):
+    for message, direction in ((operation.input, "input"), (operation.output, "output")):
         if message.fields is None:
             yield error(
-                f"The {way} of {name} isn't document/literal wrapped: {message.why}.",
+                f"The {direction} of {name} isn't document/literal wrapped: {message.why}.",
                 "Give its message one part that names one element with a sequence of its own.",
             )
         elif message.part != "parameters":
             yield warning(
-                f"The part of the {way} of {name} is named “{message.part}”.",
+                f"The part of the {direction} of {name} is named “{message.part}”.",
                 "Name it parameters: some toolkits only then unwrap it.",
             )
         for field in message.fields or ():
-            yield from _field(field, way, name)
+            yield from _field(field, direction, name)
     if operation.input.fields is not None and operation.input.element != name:
         yield warning(
             f"The element of {name} is named {operation.input.element}.", f"Name it {name}, as wrapped style asks."
@@ -181,15 +184,16 @@ def _form(operation: Operation) -> Iterator[Finding]:
 
 def _java_s_parameters(operation: Operation) -> Iterator[Finding]:
     """wsimport makes parameters of a wrapped operation's inputs and outputs, all in one list."""
-    given = {alike(f.name): f for f in operation.input.fields or ()}
-    for way, fields in (("input", operation.input.fields), ("output", operation.output.fields)):
+    inputs = {alike(f.name): f for f in operation.input.fields or ()}
+    for direction, fields in (("input", operation.input.fields), ("output", operation.output.fields)):
         for field in fields or ():
             if field.name in JAVA:
                 yield error(
-                    f"The {way} {field.name} of {operation.name} is a word of Java's, and its wsimport refuses it.",
+                    f"The {direction} {field.name} of {operation.name} is a word of Java's, and its wsimport refuses"
+                    " it.",
                     "Choose another name, or write <jaxws:enableWrapperStyle>false</…> to the operation's portType.",
                 )
-            twin = given.get(alike(field.name)) if way == "output" else None
+            twin = inputs.get(alike(field.name)) if direction == "output" else None
             if twin is None or (twin.name, twin.type, twin.nillable, twin.mandatory) == (
                 field.name,
                 field.type,
@@ -204,22 +208,23 @@ def _java_s_parameters(operation: Operation) -> Iterator[Finding]:
             )
 
 
-def _field(field: Field, way: str, operation: str) -> Iterator[Finding]:
-    where = f"The {way} {field.name} of {operation}"
+def _field(field: Field, direction: str, operation: str) -> Iterator[Finding]:
+    subject = f"The {direction} {field.name} of {operation}"
     if field.many:
-        yield error(f"{where} may come many times.", "Make it a text: workflow editors know no lists.")
+        yield error(f"{subject} may come many times.", "Make it a text: workflow editors know no lists.")
     if field.type not in KNOWN:
         kind = f"xs:{field.type}" if field.type else "a structure"
         yield error(
-            f"{where} is {kind}.", "Use xs:string, xs:int, xs:double or xs:boolean: workflow editors know no other."
+            f"{subject} is {kind}.", "Use xs:string, xs:int, xs:double or xs:boolean: workflow editors know no other."
         )
     elif field.type not in PLAIN:
-        whole = field.type in ("integer", "long", "short")
-        better = "xs:int (in Spyne: Integer32)" if whole else "xs:double"
-        yield warning(f"{where} is xs:{field.type}.", f"Use {better}: Java makes an awkward class of the other.")
-    if way == "input" and field.mandatory and field.nillable:
+        is_integer = field.type in ("integer", "long", "short")
+        better = "xs:int (in Spyne: Integer32)" if is_integer else "xs:double"
+        yield warning(f"{subject} is xs:{field.type}.", f"Use {better}: Java makes an awkward class of the other.")
+    if direction == "input" and field.mandatory and field.nillable:
         yield warning(
-            f"{where} must come, but may be nil.", "Let it be mandatory and not nillable, or minOccurs 0 and nillable."
+            f"{subject} must come, but may be nil.",
+            "Let it be mandatory and not nillable, or minOccurs 0 and nillable.",
         )
 
 
@@ -284,13 +289,13 @@ def _begins(operation: Operation, names: tuple[str, ...], only: bool = False) ->
     if operation.input.fields is None:
         return  # told already
     fields = {f.name: f for f in operation.input.fields or ()}
-    wanted = ", ".join(names)
+    expected = ", ".join(names)
     missing = [n for n in names if n not in fields]
     if missing:
-        yield error(f"{operation.name} has no input {' and '.join(missing)}.", f"Its inputs begin with {wanted}.")
+        yield error(f"{operation.name} has no input {' and '.join(missing)}.", f"Its inputs begin with {expected}.")
     elif list(fields)[: len(names)] != list(names) or (only and len(fields) > len(names)):
         extra = "are" if only else "begin with"
-        yield warning(f"The inputs of {operation.name} are {', '.join(fields)}.", f"The contract's {extra} {wanted}.")
+        yield warning(f"The inputs of {operation.name} are {', '.join(fields)}.", f"The contract's {extra} {expected}.")
     for name in names:
         field = fields.get(name)
         if field is not None and (not field.mandatory or field.nillable):

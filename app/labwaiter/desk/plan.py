@@ -48,7 +48,7 @@ _STEP_KEYS = {"name", "wsdl", "inputs"}
 
 @dataclass(frozen=True)
 class Step:
-    """One service to run."""
+    """A service to run, with its inputs."""
 
     name: str
     wsdl: str
@@ -76,24 +76,24 @@ def load(file: Path) -> Plan:
         Unreachable, Unreadable: a WSDL that it names.
     """
     try:
-        said = tomllib.loads(read_text(file))
+        content = tomllib.loads(read_text(file))
     except FileNotFoundError as error:
         raise Misconfigured(f"{file} can't be read: {error.strerror}.") from error
     except tomllib.TOMLDecodeError as error:
         raise Misconfigured(f"{file.name} is no TOML: {error}.") from error
-    _known(said, _KEYS, file.name)
-    if "token" in said:
+    _known(content, _KEYS, file.name)
+    if "token" in content:
         raise Misconfigured(f"{file.name}: a token doesn't belong into a file; give it in $SESSION_TOKEN.")
-    every = said.get("every", EVERY)
+    every = content.get("every", EVERY)
     if not isinstance(every, (int, float)) or isinstance(every, bool) or not 0.1 <= every <= 3600:
         raise Misconfigured(f"{file.name}: every must be a number of seconds from 0.1 to 3600.")
-    written = said.get("step")
-    if not isinstance(written, list) or not written or not all(isinstance(one, dict) for one in written):
+    step_tables = content.get("step")
+    if not isinstance(step_tables, list) or not step_tables or not all(isinstance(step, dict) for step in step_tables):
         raise Misconfigured(f'{file.name} has no step: write [[step]], and below it wsdl = "http://…?wsdl".')
     steps: list[Step] = []
-    for number, one in enumerate(written, 1):
-        steps.append(_step(one, f"{file.name}, step {number}", steps))
-    outputs = said.get("outputs", {})
+    for number, step in enumerate(step_tables, 1):
+        steps.append(_step(step, f"{file.name}, step {number}", steps))
+    outputs = content.get("outputs", {})
     if not isinstance(outputs, dict):
         raise Misconfigured(f'{file.name}: write [outputs], and below it name = "{{step.output}}".')
     wired = {name: _text(value, f"{file.name}, output {name}") for name, value in outputs.items()}
@@ -102,41 +102,41 @@ def load(file: Path) -> Plan:
     return Plan(file, tuple(steps), wired, float(every))
 
 
-def _step(said: dict[str, Any], where: str, before: list[Step]) -> Step:
-    _known(said, _STEP_KEYS, where)
-    if not isinstance(said.get("wsdl"), str):
-        raise Misconfigured(f'{where} names no service: write wsdl = "http://…?wsdl".')
-    described = read(said["wsdl"])
-    start = lint.start_of(described)
+def _step(content: dict[str, Any], place: str, before: list[Step]) -> Step:
+    _known(content, _STEP_KEYS, place)
+    if not isinstance(content.get("wsdl"), str):
+        raise Misconfigured(f'{place} names no service: write wsdl = "http://…?wsdl".')
+    description = read(content["wsdl"])
+    start = lint.start_of(description)
     if start is None:
-        raise Unreadable(f"{where}: {said['wsdl']} has no operation to start.")
-    name = said.get("name", described.service)
+        raise Unreadable(f"{place}: {content['wsdl']} has no operation to start.")
+    name = content.get("name", description.service)
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][\w-]*", name):
-        raise Misconfigured(f"{where}: its name must be letters, digits, _ and -, and begin with a letter.")
+        raise Misconfigured(f"{place}: its name must be letters, digits, _ and -, and begin with a letter.")
     if any(name == step.name for step in before):
-        raise Misconfigured(f"{where}: there is a step named {name} already; give this one a name of its own.")
-    inputs = said.get("inputs", {})
+        raise Misconfigured(f"{place}: there is a step named {name} already; give this one a name of its own.")
+    inputs = content.get("inputs", {})
     if not isinstance(inputs, dict):
-        raise Misconfigured(f"{where}: write inputs.name = value.")
-    wired = {key: _text(value, f"{where}, input {key}") for key, value in inputs.items()}
-    _check_inputs(wired, described, start, where)
+        raise Misconfigured(f"{place}: write inputs.name = value.")
+    wired = {key: _text(value, f"{place}, input {key}") for key, value in inputs.items()}
+    _check_inputs(wired, description, start, place)
     for key, text in wired.items():
-        _check_references(text, before, f"{where}, input {key}")
-    return Step(name, said["wsdl"], wired, described, start, contract.STATUS in described.operations)
+        _check_references(text, before, f"{place}, input {key}")
+    return Step(name, content["wsdl"], wired, description, start, contract.STATUS in description.operations)
 
 
-def _check_inputs(wired: dict[str, str], described: Description, start: str, where: str) -> None:
-    fields = described.operations[start].input.fields or ()
+def _check_inputs(wired: dict[str, str], description: Description, start: str, place: str) -> None:
+    fields = description.operations[start].input.fields or ()
     known = [f.name for f in fields if f.name not in _OURS]
     for name in wired:
         if name not in known:
-            raise Misconfigured(f"{where}: {start} has no input {name}; its inputs are: {', '.join(known) or 'none'}.")
+            raise Misconfigured(f"{place}: {start} has no input {name}; its inputs are: {', '.join(known) or 'none'}.")
     for field in fields:
         if field.mandatory and field.name not in wired and field.name not in _OURS:
-            raise Misconfigured(f"{where}: the input {field.name} of {start} is missing; write inputs.{field.name} = …")
+            raise Misconfigured(f"{place}: the input {field.name} of {start} is missing; write inputs.{field.name} = …")
         text = wired.get(field.name)
-        if text is not None and not _REFERENCE.search(text) and (wanted := _unlike(text, field)):
-            raise Misconfigured(f"{where}: the input {field.name} of {start} must be {wanted}, not “{text}”.")
+        if text is not None and not _REFERENCE.search(text) and (expected := _unlike(text, field)):
+            raise Misconfigured(f"{place}: the input {field.name} of {start} must be {expected}, not “{text}”.")
 
 
 def _unlike(text: str, field: Field) -> str:
@@ -147,44 +147,46 @@ def _unlike(text: str, field: Field) -> str:
     return "" if not kind or re.fullmatch(pattern, text.strip()) else kind
 
 
-def _check_references(text: str, steps: list[Step], where: str) -> None:
+def _check_references(text: str, steps: list[Step], place: str) -> None:
     for half in _HALF.findall(text):
         if any(half == step.name for step in steps):
-            raise Misconfigured(f"{where}: {{{half}}} names a step; write {{{half}.…}} with the output that is meant.")
+            raise Misconfigured(f"{place}: {{{half}}} names a step; write {{{half}.…}} with the output that is meant.")
     for name, output in references(text):
         step = next((s for s in steps if s.name == name), None)
         if step is None:
             known = ", ".join(s.name for s in steps) or "none"
-            raise Misconfigured(f"{where}: there is no earlier step {name}; there are: {known}.")
-        given = [f.name for f in step.described.operations[step.start].output.fields or () if f.name != "status_base64"]
-        if output not in given:
+            raise Misconfigured(f"{place}: there is no earlier step {name}; there are: {known}.")
+        outputs = [
+            f.name for f in step.described.operations[step.start].output.fields or () if f.name != "status_base64"
+        ]
+        if output not in outputs:
             raise Misconfigured(
-                f"{where}: {name} has no output {output}; its outputs are: {', '.join(given) or 'none'}."
+                f"{place}: {name} has no output {output}; its outputs are: {', '.join(outputs) or 'none'}."
             )
 
 
 def references(text: str) -> Iterator[tuple[str, str]]:
     """The outputs that a text refers to, as step and output."""
-    for found in _REFERENCE.finditer(text):
-        yield found[1], found[2]
+    for match in _REFERENCE.finditer(text):
+        yield match[1], match[2]
 
 
 def filled(text: str, outputs: dict[str, dict[str, str]]) -> str:
     """The text with the outputs that it refers to."""
-    return _REFERENCE.sub(lambda found: outputs[found[1]][found[2]], text)
+    return _REFERENCE.sub(lambda match: outputs[match[1]][match[2]], text)
 
 
-def _text(value: Any, where: str) -> str:
+def _text(value: Any, place: str) -> str:
     if isinstance(value, (str, int, float)):
         return text_of(value)
-    raise Misconfigured(f"{where} must be a text, a number, true or false.")
+    raise Misconfigured(f"{place} must be a text, a number, true or false.")
 
 
-def _known(said: dict[str, Any], keys: set[str], where: str) -> None:
-    for key in said:
+def _known(content: dict[str, Any], keys: set[str], place: str) -> None:
+    for key in content:
         if key not in keys:
             shown = ", ".join(sorted(keys - {"token"}))
-            raise Misconfigured(f"{where}: “{key}” is not known here; there are: {shown}.")
+            raise Misconfigured(f"{place}: “{key}” is not known here; there are: {shown}.")
 
 
 __all__ = ["Plan", "Step", "Unreachable", "Unreadable", "filled", "load", "references"]

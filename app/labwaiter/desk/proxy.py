@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..settings import address_in
+from ..system.network import is_own
 
 
 def of(url: str) -> str:
@@ -38,22 +39,17 @@ def is_this_machine(host: str) -> bool:
     if host.startswith(f"{name.partition('.')[0]}."):
         with contextlib.suppress(OSError, UnicodeError):
             return any(
-                is_this_machine(str(one[4][0])) for one in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+                is_this_machine(str(entry[4][0])) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
             )
         return False
     try:
         address = address_in(host)
     except ValueError:
         return False
-    if address is None:
-        return False
-    if address.is_loopback or address.is_unspecified:  # the latter is called as the former
-        return True
-    with socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as trial:
-        return trial.connect_ex((str(address), 9)) == 0 and trial.getsockname()[0] == str(address)
+    return address is not None and is_own(address)
 
 
-def said(url: str) -> str:
+def mention(url: str) -> str:
     """ " through the proxy … (http_proxy)" where an address is called through one, without its password; else ""."""
     proxy = of(url)
     if not proxy:

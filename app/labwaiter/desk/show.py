@@ -43,7 +43,7 @@ class Page:
         @app.get("/state")
         def state() -> Response:
             self.watched = True
-            return jsonify(self._told())
+            return jsonify(self._as_data())
 
         @app.get("/step/<int:number>")
         def step(number: int) -> Response:
@@ -60,7 +60,7 @@ class Page:
 
         return app
 
-    def _told(self) -> dict[str, Any]:
+    def _as_data(self) -> dict[str, Any]:
         over = self._workflow.over.is_set()  # asked first: what follows is then the last
         steps = [{k: v for k, v in asdict(seen).items() if k != "page"} for seen in list(self._workflow.seen)]
         return {"steps": steps, "outputs": self._workflow.outputs, "over": over, "now": time.time()}
@@ -72,7 +72,7 @@ class Page:
     def save(self, file: Path) -> None:
         """Keep it as it is now, with the last status page of each step, in a file of its own. Raises OSError."""
         pages = [seen.page for seen in self._workflow.seen]
-        file.write_text(self._written({**self._told(), "pages": pages}), encoding="utf-8")
+        file.write_text(self._written({**self._as_data(), "pages": pages}), encoding="utf-8")
 
     def close(self) -> None:
         """End it, once the browser that watches has seen how it ended."""

@@ -96,16 +96,16 @@ class Workflow:
         service_id = f"desk-{self._run}-{number + 1}-{step.name}"
         self._note(number, state=StepState.RUNS, service_id=service_id, inputs=inputs, began=time.time())
         self._say(f"{step.name}: started as {service_id}")
-        who = {"serviceID": service_id, "sessionToken": self._token}
+        identity = {"serviceID": service_id, "sessionToken": self._token}
         asks = {f.name for f in step.described.operations[step.start].input.fields or ()}
-        given = {n: v for n, v in (who | inputs).items() if n in asks}
+        texts = {n: v for n, v in (identity | inputs).items() if n in asks}
         try:
             if step.polled:
-                found = self._patiently(step, lambda: caller.call(step.start, given))
-                found = self._poll(number, step, caller, who, found)
+                answer = self._patiently(step, lambda: caller.call(step.start, texts))
+                answer = self._poll(number, step, caller, identity, answer)
             else:  # what it did before its answer was lost isn't known, so it is asked once
-                found = caller.call(step.start, given)
-            outputs = self._named(step, found)
+                answer = caller.call(step.start, texts)
+            outputs = self._named(step, answer)
             self._note(number, state=StepState.COMPLETED, outputs=outputs, ended=time.time())
             self._say(f"{step.name}: completed")
             return outputs
@@ -117,44 +117,44 @@ class Workflow:
             raise Ended(f"{step.name}: {error}") from error
         except Garbled as error:
             self._note(number, state=StepState.FAILED, why=str(error), ended=time.time())
-            why = f"{error} {self._abort(step, caller, who)}"
+            why = f"{error} {self._abort(step, caller, identity)}"
             self._note(number, why=why)
             raise Ended(f"{step.name}: {why}") from error
         except KeyboardInterrupt:
             self._note(number, state=StepState.ABORTED, why="It was told to abort.", ended=time.time())
-            self._note(number, why=self._abort(step, caller, who), ended=time.time())
+            self._note(number, why=self._abort(step, caller, identity), ended=time.time())
             raise
 
     def _poll(
-        self, number: int, step: Step, caller: Caller, who: dict[str, str], found: dict[str, str]
+        self, number: int, step: Step, caller: Caller, identity: dict[str, str], answer: dict[str, str]
     ) -> dict[str, str]:
         """Show each status page until the outputs come."""
-        while (status := found.get("status_base64", "")) != "COMPLETED":
+        while (status := answer.get("status_base64", "")) != "COMPLETED":
             if status != "UNCHANGED":
                 self._note(number, page=_page(status), pages=self.seen[number].pages + 1)
             time.sleep(self.plan.every)
-            found = self._patiently(step, lambda: caller.call(contract.STATUS, who))
-        return {name: value for name, value in found.items() if name != "status_base64"}
+            answer = self._patiently(step, lambda: caller.call(contract.STATUS, identity))
+        return {name: value for name, value in answer.items() if name != "status_base64"}
 
     def _patiently(self, step: Step, call: Callable[[], dict[str, str]]) -> dict[str, str]:
         """A call, tried again while its service is away: a start that is repeated is the same start."""
-        until, told = time.monotonic() + PATIENCE, False
+        until, announced = time.monotonic() + PATIENCE, False
         while True:
             try:
                 return call()
             except Away as error:
                 if time.monotonic() > until:
                     raise Away(f"{error}; it was away for {PATIENCE:g} s.") from error
-                if not told:
+                if not announced:
                     self._say(f"{step.name}: no answer ({error}); trying again")
-                    told = True
+                    announced = True
                 time.sleep(min(self.plan.every, 5.0))
 
-    def _named(self, step: Step, found: dict[str, str]) -> dict[str, str]:
+    def _named(self, step: Step, answer: dict[str, str]) -> dict[str, str]:
         names = [f.name for f in step.described.operations[step.start].output.fields or ()]
-        return {names[0]: found[""]} if "" in found and names else found
+        return {names[0]: answer[""]} if "" in answer and names else answer
 
-    def _abort(self, step: Step, caller: Caller, who: dict[str, str]) -> str:
+    def _abort(self, step: Step, caller: Caller, identity: dict[str, str]) -> str:
         """Abort the step's execution: a sentence that says what became of it."""
         if not step.polled or contract.ABORT not in step.described.operations:
             return "It can't be aborted, and may go on."
@@ -164,7 +164,7 @@ class Workflow:
             if attempt:
                 time.sleep(ABORT_PAUSE)
             try:
-                if "true" in caller.call(contract.ABORT, who).values():
+                if "true" in caller.call(contract.ABORT, identity).values():
                     why = "It was aborted."
                     break
             except Refused as error:  # the same question gets the same answer

@@ -28,7 +28,7 @@ _KNOWN_SPACES = (  # that nobody has to bring a schema for
 
 @dataclass(frozen=True)
 class Field:
-    """One input or output."""
+    """An input or output of an operation."""
 
     name: str
     type: str  # the local name of the XML Schema type that it comes down to, "" for a structure
@@ -40,7 +40,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Message:
-    """What goes one way."""
+    """The message of an operation in one direction."""
 
     fields: tuple[Field, ...] | None  # None: it is not document/literal wrapped
     element: str = ""  # the wrapper's local name
@@ -64,7 +64,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Description:
-    """A whole WSDL."""
+    """All that a WSDL says of the service that workflow managers would call."""
 
     url: str
     namespace: str
@@ -83,8 +83,8 @@ def read(url: str) -> Description:
     """The WSDL at an address, with what it imports. Raises Unreachable or Unreadable."""
     documents: dict[str, Any] = {}
     unresolved: list[str] = []
-    found = _gather(url, documents, unresolved)
-    return _Reader(found, list(documents.values()), unresolved).description()
+    location = _gather(url, documents, unresolved)
+    return _Reader(location, list(documents.values()), unresolved).description()
 
 
 def _gather(url: str, into: dict[str, Any], unresolved: list[str]) -> str:
@@ -109,15 +109,15 @@ def _gather(url: str, into: dict[str, Any], unresolved: list[str]) -> str:
         (f"{XS}import", "schemaLocation"),
         (f"{XS}include", "schemaLocation"),
     ):
-        for found in root.iter(tag):
-            if where := found.get(attribute):
-                named = urljoin(at, where)
-                if urlsplit(named).scheme == "file" != urlsplit(at).scheme:
-                    raise Unreadable(f"{url} imports {named}, a file of whoever reads it; give that an address.")
+        for element in root.iter(tag):
+            if reference := element.get(attribute):
+                imported = urljoin(at, reference)
+                if urlsplit(imported).scheme == "file" != urlsplit(at).scheme:
+                    raise Unreadable(f"{url} imports {imported}, a file of whoever reads it; give that an address.")
                 try:
-                    _gather(named, into, unresolved)
+                    _gather(imported, into, unresolved)
                 except (Unreachable, Unreadable) as error:
-                    into.setdefault(named, etree.Element("none"))  # asked for once
+                    into.setdefault(imported, etree.Element("none"))  # asked for once
                     unresolved.append(f"{url} imports what can't be had: {error}")
     return at
 
@@ -148,7 +148,7 @@ class _Reader:
         # what is looked at: the port that workflow managers would call; without one, what comes next to it
         looked_at = [(p, self._find("binding", p, p.get("binding"))) for p in spoken or in_12]
         looked_at = [(p, b) for p, b in looked_at if b is not None] or [(None, b) for b in bindings]
-        looked_at.sort(key=lambda one: not self._is_polled(one[1]))
+        looked_at.sort(key=lambda pair: not self._is_polled(pair[1]))
         operations: dict[str, Operation] = {}
         if looked_at:
             port, binding = looked_at[0]
@@ -187,12 +187,12 @@ class _Reader:
 
     def _without_a_schema(self) -> list[str]:
         """A sentence for each namespace that a schema imports without saying from where, and that is not here."""
-        there = {schema.get("targetNamespace", "") for schema in self.schemas}
+        namespaces = {schema.get("targetNamespace", "") for schema in self.schemas}
         lost = []
         for schema in self.schemas:
-            for wanted in schema.findall(f"{XS}import"):
-                space = wanted.get("namespace", "")
-                if not wanted.get("schemaLocation") and space not in (*there, *_KNOWN_SPACES):
+            for imported in schema.findall(f"{XS}import"):
+                space = imported.get("namespace", "")
+                if not imported.get("schemaLocation") and space not in (*namespaces, *_KNOWN_SPACES):
                     lost.append(f"A schema imports the namespace {space}, but says of no document where that is.")
         return list(dict.fromkeys(lost))
 
@@ -201,7 +201,7 @@ class _Reader:
         version = SOAP_11 if binding.find(f"{{{SOAP_11}}}binding") is not None else SOAP_12
         soap = binding.find(f"{{{version}}}binding")
         whole_style = soap.get("style", "document") if soap is not None else "document"
-        found = []
+        operations = []
         for bound in binding.findall(f"{WSDL}operation"):
             name = bound.get("name", "")
             kinds = (
@@ -209,40 +209,40 @@ class _Reader:
             )
             if not kinds:
                 continue
-            how = bound.find(f"{{{version}}}operation")
-            style = how.get("style", whole_style) if how is not None else whole_style
+            bound_operation = bound.find(f"{{{version}}}operation")
+            style = bound_operation.get("style", whole_style) if bound_operation is not None else whole_style
             uses = {body.get("use", "literal") for body in bound.iter(f"{{{version}}}body")}
             faults = []
             for fault in kinds[0].findall(f"{WSDL}fault"):
                 message = self._message(fault, None)
                 faults.append(tuple(f.name for f in message.fields or ()))
-            ways = {way: bound.find(f"{WSDL}{way}") for way in ("input", "output")}
-            asked = () if ways["input"] is None else ways["input"].iter(f"{{{version}}}header")
-            found.append(
+            directions = {direction: bound.find(f"{WSDL}{direction}") for direction in ("input", "output")}
+            header_elements = () if directions["input"] is None else directions["input"].iter(f"{{{version}}}header")
+            operations.append(
                 Operation(
                     name=name,
-                    input=self._message(kinds[0].find(f"{WSDL}input"), ways["input"]),
-                    output=self._message(kinds[0].find(f"{WSDL}output"), ways["output"]),
+                    input=self._message(kinds[0].find(f"{WSDL}input"), directions["input"]),
+                    output=self._message(kinds[0].find(f"{WSDL}output"), directions["output"]),
                     faults=tuple(faults),
                     style=style,
                     use="encoded" if "encoded" in uses else "literal",
                     unwrapped=not any((e.text or "").strip() == "false" for e in kinds[0].iter(_WRAPPER)),
-                    headers=tuple(dict.fromkeys(header.get("part", "") for header in asked)),
+                    headers=tuple(dict.fromkeys(header.get("part", "") for header in header_elements)),
                 )
             )
-        return found
+        return operations
 
-    def _message(self, way: Any, bound: Any) -> Message:
+    def _message(self, direction: Any, bound: Any) -> Message:
         """A message of an operation.
 
         Args:
             bound: the same way in the binding, which may put some of its parts into SOAP headers.
         """
-        if way is None:
+        if direction is None:
             return Message(None, why="there is none, as in one-way calls")
-        message = self._find("message", way, way.get("message"))
+        message = self._find("message", direction, direction.get("message"))
         if message is None:
-            return Message(None, why=f"its message {way.get('message')} is defined nowhere")
+            return Message(None, why=f"its message {direction.get('message')} is defined nowhere")
         parts = self._of_the_body(message.findall(f"{WSDL}part"), bound)
         names = ", ".join(part.get("name", "") for part in parts)
         if len(parts) != 1:
@@ -257,8 +257,8 @@ class _Reader:
         if fields is not None:
             return Message(fields, element.get("name", ""), names)
         kind = self._type(element)[0]
-        what = f"is xs:{kind} itself, as JAX-WS writes parameterStyle BARE" if kind else "is no plain sequence"
-        return Message(None, element.get("name", ""), names, f"its element {element.get('name', '')} {what}")
+        problem = f"is xs:{kind} itself, as JAX-WS writes parameterStyle BARE" if kind else "is no plain sequence"
+        return Message(None, element.get("name", ""), names, f"its element {element.get('name', '')} {problem}")
 
     def _of_the_body(self, parts: list[Any], bound: Any) -> list[Any]:
         """The parts of a message that go into SOAP's body (WSDL 1.1, sections 3.5 and 3.7)."""
@@ -312,30 +312,30 @@ class _Reader:
             element, named, simple = restriction, restriction.get("base"), None
         return "", choices
 
-    def _name(self, where: Any, name: str) -> tuple[str, str]:
+    def _name(self, element: Any, name: str) -> tuple[str, str]:
         prefix, colon, local = name.rpartition(":")
-        return where.nsmap.get(prefix if colon else None) or "", local
+        return element.nsmap.get(prefix if colon else None) or "", local
 
-    def _find(self, kind: str, where: Any, name: str | None) -> Any:
+    def _find(self, kind: str, context: Any, name: str | None) -> Any:
         if not name:
             return None
-        space, local = self._name(where, name)
+        space, local = self._name(context, name)
         for root in self.roots:
             if root.tag == f"{WSDL}definitions" and root.get("targetNamespace", "") == space:
-                for found in root.findall(f"{WSDL}{kind}"):
-                    if found.get("name") == local:
-                        return found
+                for candidate in root.findall(f"{WSDL}{kind}"):
+                    if candidate.get("name") == local:
+                        return candidate
         return None
 
-    def _schema(self, kind: str, where: Any, name: str | None) -> Any:
+    def _schema(self, kind: str, context: Any, name: str | None) -> Any:
         if not name:
             return None
-        space, local = self._name(where, name)
+        space, local = self._name(context, name)
         for schema in self.schemas:
             if schema.get("targetNamespace", "") == space:
-                for found in schema.findall(f"{XS}{kind}"):
-                    if found.get("name") == local:
-                        return found
+                for candidate in schema.findall(f"{XS}{kind}"):
+                    if candidate.get("name") == local:
+                        return candidate
         return None
 
 

@@ -2,23 +2,24 @@
 
 The hardware's machine holds the truth, in its jobs folder. Redis carries orders to it and shows what is in it.
 
-    address.py         where Redis is: one server, or what sentinels say
-    lab_redis.py       what lies in Redis under which key; what is signed, and how
-    trouble.py         why Redis doesn't do what it is asked
-    route.py           which machine gets an execution
-    redis_store.py     a face's side: the verbs' records, over Redis
-    untaken_orders.py  a face's side: ends of orders that no machine has taken
-    look.py            a face's side: one look; cache.py: what it last knew, for when Redis is away
-    rpc.py             what a face asks of a machine, and its answer
-    files.py           a face's side: files of executions of other machines
-    order.py           a start as an RQ job
-    worker.py          the machine's side: takes orders, hands them to the supervisor; drains
-    publisher.py       the machine's side: the jobs folder, shown in Redis; heartbeat.py: that it lives
-    rpc_server.py      the machine's side: abort, message, remove, read a file
-    machines.py        an operator's side: how the machines are, what lies in Redis, withdrawing orders
-    doctor.py          an operator's side: whether Redis is as this lab needs it
+    fleet_store.py  what faces and machines leave for each other, as values; the store that has them
+    lab_redis.py    that store: here alone Redis is spoken to; address.py: where it is; trouble.py: why it refuses
+    in_memory.py    its twin, for tests
+    signing.py      what is signed, and how
+    order.py        a start on its way; rq_orders.py: as an RQ job, and RQ's worker that takes it
+    calls.py        what a face asks of a machine, and its answer; rpc.py: their way there and back
+    route.py        which machine gets an execution
 
-Nothing of this is imported where REDIS_URL is empty.
+    redis_store.py  a face's side: the verbs' records; look.py: what one look says
+    cache.py        a face's side: what it last knew, for when Redis is away
+    files.py        a face's side: files of executions of other machines
+    worker.py       the machine's side: takes orders, hands them to the supervisor; drains
+    publisher.py    the machine's side: the jobs folder, shown in Redis; heartbeat.py: that it lives
+    rpc_server.py   the machine's side: abort, message, remove, read a file; used.py: each once
+    machines.py     an operator's side: how the machines are, what waits for them, withdrawing orders
+    doctor.py       an operator's side: whether Redis is as this lab needs it
+
+Nothing of this is imported where REDIS_URL is empty, but by the schedule.
 """
 
 from __future__ import annotations

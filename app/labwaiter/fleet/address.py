@@ -58,31 +58,30 @@ def pool_of(url: str, **kwargs: Any) -> redis.BlockingConnectionPool:
 
 
 def _by_sentinels(url: str, kwargs: dict[str, Any]) -> MasterPool:
-    said = _SENTINELS.fullmatch(url)
-    hosts = [_HOST.fullmatch(one.strip()) for one in said["hosts"].split(",")] if said else []
-    if said is None or any(one is None or int(one["port"] or 1) not in range(1, 65536) for one in hosts):
+    parts = _SENTINELS.fullmatch(url)
+    hosts = [_HOST.fullmatch(host.strip()) for host in parts["hosts"].split(",")] if parts else []
+    if parts is None or any(host is None or int(host["port"] or 1) not in range(1, 65536) for host in hosts):
         raise ValueError
     options: dict[str, Any] = parse_url(  # type: ignore[no-untyped-call]
-        f"{said['scheme']}://host/{said['db'] or 0}?{said['options'] or ''}"
+        f"{parts['scheme']}://host/{parts['db'] or 0}?{parts['options'] or ''}"
     )
     options.pop("host"), options.pop("connection_class", None)
-    secure = {"ssl": True} if said["scheme"] == "rediss" else {}
-    for what in ("user", "password"):
-        if said[what]:
-            options["username" if what == "user" else what] = unquote(said[what])
-    asking = {name: value for name, value in options.items() if name.startswith("ssl_")} | secure
+    secure = {"ssl": True} if parts["scheme"] == "rediss" else {}
+    for group, option in (("user", "username"), ("password", "password")):
+        if parts[group]:
+            options[option] = unquote(parts[group])
+    to_sentinels = {name: value for name, value in options.items() if name.startswith("ssl_")} | secure
     sentinel = Sentinels(  # type: ignore[no-untyped-call]
-        [(one["host"].strip("[]"), int(one["port"] or SENTINEL_PORT)) for one in hosts if one],
+        [(host["host"].strip("[]"), int(host["port"] or SENTINEL_PORT)) for host in hosts if host],
         sentinel_kwargs={
             "socket_timeout": SENTINEL_SECONDS,
             "socket_connect_timeout": SENTINEL_SECONDS,
             "retry": Retry(NoBackoff(), 0),
-            **asking,
+            **to_sentinels,
         },
     )
-    secured = MasterTLSConnection if secure else MasterConnection
-    more = options | kwargs | {"connection_class": secured}
-    return MasterPool(unquote(said["name"]), sentinel, **more)  # type: ignore[no-untyped-call]
+    options |= kwargs | {"connection_class": MasterTLSConnection if secure else MasterConnection}
+    return MasterPool(unquote(parts["name"]), sentinel, **options)  # type: ignore[no-untyped-call]
 
 
 class Sentinels(Sentinel):
@@ -90,23 +89,25 @@ class Sentinels(Sentinel):
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
         """Where the master is. Raises redis.RedisError: why the first doesn't tell; MasterNotFoundError: none knows."""
-        why: redis.RedisError | None = None
+        first_error: redis.RedisError | None = None
         answered = False
         for number, sentinel in enumerate(self.sentinels):
             try:
                 masters: Any = sentinel.sentinel_masters()
             except redis.AuthenticationError as error:
-                why = why or SentinelRefuses(str(error))
+                first_error = first_error or SentinelRefuses(str(error))
                 continue
             except redis.RedisError as error:
-                why = why or error
+                first_error = first_error or error
                 continue
             answered, state = True, masters.get(service_name)
             if state and self.check_master_state(state, service_name):  # type: ignore[no-untyped-call]
                 # it is asked first from now on
                 self.sentinels[0], self.sentinels[number] = sentinel, self.sentinels[0]
                 return state["ip"], state["port"]
-        raise MasterNotFoundError(f"no sentinel tells of {service_name}") if answered or why is None else why
+        if first_error is None or answered:
+            raise MasterNotFoundError(f"no sentinel tells of {service_name}")
+        raise first_error
 
 
 class MasterConnection(SentinelManagedConnection):
@@ -127,7 +128,7 @@ class MasterConnection(SentinelManagedConnection):
 
 
 class MasterTLSConnection(MasterConnection, SentinelManagedSSLConnection):
-    """Likewise, with TLS."""
+    """A `MasterConnection` with TLS."""
 
 
 class MasterPool(SentinelConnectionPool, redis.BlockingConnectionPool):

@@ -12,6 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,41 @@ LARGEST = 64_000_000  # bytes
 SWEEP_EVERY = 3600.0  # s
 
 
+@dataclass(frozen=True)
+class CacheEntry:
+    """What is known of one execution."""
+
+    request: str = ""  # request.json
+    machine: str = ""
+    view: str | None = None  # JSON, as its machine published it; None: that had not taken it
+    state: str = ""  # of that view
+    at: float = 0.0  # when this was so, Unix time in s
+    abort: bool = False  # somebody wants it stopped
+    told: float | None = None  # when somebody was first told of its bad end, Unix time in s
+    files: dict[str, str] = field(default_factory=dict)  # that its order brings along: name → where in Redis
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """As JSON, without what says nothing."""
+        return {name: value for name, value in vars(self).items() if name == "view" or value not in (None, {})}
+
+    @classmethod
+    def read(cls, text: bytes) -> CacheEntry | None:
+        """Of such JSON; None of what is damaged."""
+        try:
+            fields = dict(json.loads(text))
+            known = {name: fields[name] for name in cls.__dataclass_fields__ if name in fields}
+            entry = cls(**known)
+            numbers = (entry.at, entry.told or 0.0)
+            texts = (entry.request, entry.machine, entry.view or "", entry.state)
+        except (ValueError, TypeError, RecursionError):
+            return None
+        right = all(isinstance(number, int | float) for number in numbers) and isinstance(entry.files, dict)
+        return entry if right and all(isinstance(text, str) for text in texts) else None
+
+
 class Cache:
-    """`.labwaiter/known/<name>.json`: {"request", "machine", "view" (JSON), "state", "at", "told", "files"}."""
+    """`.labwaiter/known/<name>.json`."""
 
     def __init__(self, jobs_folder: Path, keep_seconds: float) -> None:
         self._folder = Layout(jobs_folder).known
@@ -35,15 +69,12 @@ class Cache:
     def _file(self, name: str) -> Path:
         return self._folder / f"{name}.json"
 
-    def read(self, name: str) -> dict[str, Any] | None:
-        """What is known of it; None without anything."""
+    def read(self, name: str) -> CacheEntry | None:
+        """What is known of an execution; None without anything."""
         text = read_bounded(self._file(name), LARGEST)
-        try:
-            return dict(json.loads(text)) if text else None
-        except (ValueError, TypeError):
-            return None
+        return CacheEntry.read(text) if text else None
 
-    def certain(self, name: str) -> dict[str, Any] | None:
+    def certain(self, name: str) -> CacheEntry | None:
         """As `read`, for whom it matters that nothing is known. Raises Unavailable: that can't be read now."""
         try:
             read_record(self._file(name), LARGEST)
@@ -52,21 +83,21 @@ class Cache:
             raise Unavailable("The record of this execution can't be read now; try again in a moment.") from error
         return self.read(name)
 
-    def write(self, name: str, **known: Any) -> None:
+    def write(self, name: str, entry: CacheEntry) -> None:
         """Note what is known. A full disk costs the note."""
         with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self._file(name), json.dumps(known).encode(), durable=not known.get("view"))
+            write_whole(self._file(name), json.dumps(entry.fields).encode(), durable=not entry.view)
         self._sweep()
 
-    def told(self, name: str) -> float:
+    def seconds_told(self, name: str) -> float:
         """Seconds since somebody was first told of a bad end, as far as this machine knows."""
-        known = self.read(name) or {}
-        first = known.get("told")
-        if not isinstance(first, (int, float)):
-            first = time.time()
-            self.write(name, **known | {"told": first})
-        return max(0.0, time.time() - first)
+        entry = self.read(name) or CacheEntry()
+        told = entry.told
+        if told is None:
+            told = time.time()
+            self.write(name, replace(entry, told=told))
+        return max(0.0, time.time() - told)
 
     def forget(self, name: str) -> None:
         """Nothing is known of it any more."""

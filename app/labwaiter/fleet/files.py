@@ -3,41 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import hmac
 import math
 import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
-import redis
-
-from ..errors import InvalidParameter, Unavailable
+from ..errors import ClientError, InvalidParameter, Unavailable
 from ..settings import Settings
 from ..store.artifacts import SHOWN_MAX, Artifacts, copy_in, within
-from . import rpc
-from .lab_redis import FAULTS, LabRedis
-from .trouble import away
+from . import calls, rpc
+from .fleet_store import FleetStore
+from .signing import Seals
+from .trouble import FAULTS, away
 
 PIECE = 1_000_000  # bytes that go through Redis at a time
 LARGEST = 2_000_000_000  # bytes of a file that is fetched
 HANDED_MAX = 50_000_000  # bytes of a file that is handed to another machine with an order
-HANDED_SECONDS = 7 * 86400
 WAIT = 5.0  # s for a piece
 SWEEP_EVERY = 3600.0  # s
 
 
-def link_key(store: LabRedis) -> bytes:
+def link_key(seals: Seals) -> bytes:
     """What the links of this lab are made with."""
-    return bytes.fromhex(store.sign("links", ""))
+    return bytes.fromhex(seals.sign("links", ""))
 
 
 class FleetFiles(Artifacts):
     """As `Artifacts`, over all machines of the lab."""
 
-    def __init__(self, settings: Settings, store: LabRedis, machine_of: Callable[[str], str | None]) -> None:
+    def __init__(self, settings: Settings, store: FleetStore, machine_of: Callable[[str], str | None]) -> None:
         super().__init__(settings)
         self._store, self._machine_of = store, machine_of
         self._keep = settings.keep_seconds
@@ -45,7 +41,7 @@ class FleetFiles(Artifacts):
 
     def _load(self) -> bytes:
         """The same on all machines, so that a link works at every face."""
-        self._key = self._key or link_key(self._store)
+        self._key = self._key or link_key(self._store.seals)
         return self._key
 
     # -- what executions made -----------------------------------------------------------------
@@ -66,40 +62,40 @@ class FleetFiles(Artifacts):
     def _fetch(self, machine: str, job: str, file: str) -> Path | None:
         place = copy_in(self._layout.fetched, f"{job}/{file}")
         self._sweep()
-        gone = Unavailable(f"The machine {machine}, which has this file, can't be reached; try again later.")
         try:
             about = self._piece(machine, job, file, 0, 0)
-            if about is None:
-                raise gone
-            if about.get("size") is None or about["size"] > LARGEST:
+            if about.size is None or about.size > LARGEST:
                 return None
-            size, stamp = int(about["size"]), int(about["stamp"])
             place.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(OSError):
-                if place.stat().st_size == size and place.stat().st_mtime_ns == stamp:
+                if place.stat().st_size == about.size and place.stat().st_mtime_ns == about.stamp:
                     return place
             beside = place.with_name(f".{os.getpid()}.{os.urandom(4).hex()}")
             try:
                 with open(beside, "wb") as out:
-                    while (at := out.tell()) < size:
-                        said = self._piece(machine, job, file, at, PIECE)
-                        if said is None or not said.get("bytes"):
-                            raise gone
-                        out.write(said["bytes"])
-                os.utime(beside, ns=(stamp, stamp))
+                    while (at := out.tell()) < about.size:
+                        piece = self._piece(machine, job, file, at, PIECE)
+                        if not piece.content:
+                            raise _unreachable(machine, "this file")
+                        out.write(piece.content)
+                os.utime(beside, ns=(about.stamp, about.stamp))
                 os.replace(beside, place)
             finally:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(beside)
             return place
-        except redis.RedisError as error:
-            raise away(error) from error
+        except ClientError:
+            return None
         except OSError as error:
-            raise gone from error
+            raise _unreachable(machine, "this file") from error
+        except FAULTS as error:
+            raise away(error) from error
 
-    def _piece(self, machine: str, job: str, file: str, offset: int, count: int) -> dict[str, Any] | None:
-        call = {"do": "read", "name": job, "file": file, "offset": offset, "count": count}
-        return rpc.ask(self._store, machine, call, WAIT, raw=True)
+    def _piece(self, machine: str, job: str, file: str, offset: int, count: int) -> calls.FilePiece:
+        piece = rpc.ask(self._store, machine, calls.ReadFile(job, file, offset, count), WAIT)
+        if piece is None:
+            raise _unreachable(machine, "this file")
+        return piece
 
     def listing(self, job: str, most: int = SHOWN_MAX) -> tuple[tuple[str, int], ...]:
         """The files right in a job's data/, wherever it runs."""
@@ -107,12 +103,14 @@ class FleetFiles(Artifacts):
         if machine is None or machine == self._store.machine:
             return super().listing(job, most)
         try:
-            said = rpc.ask(self._store, machine, {"do": "files", "name": job, "most": most}, WAIT)
+            answer = rpc.ask(self._store, machine, calls.ListFiles(job, most), WAIT)
+        except ClientError:
+            return ()
         except FAULTS as error:
             raise away(error) from error
-        if said is None:
-            raise Unavailable(f"The machine {machine}, which has these files, can't be reached; try again later.")
-        return tuple((str(name), int(size)) for name, size in said.get("files", []))
+        if answer is None:
+            raise _unreachable(machine, "these files")
+        return answer.files
 
     # -- what executions are given ------------------------------------------------------------
 
@@ -127,7 +125,7 @@ class FleetFiles(Artifacts):
         """
         if machine == self._store.machine:
             return {}
-        found = {}
+        handed = {}
         for name in names:
             path = None if self._is_made_on(machine, name) else self.find(name)
             if path is None:
@@ -139,13 +137,11 @@ class FleetFiles(Artifacts):
                     " the files folder there."
                 )
             content = path.read_bytes()
-            key = self._key_for(job, content)
             try:
-                self._store.redis.set(key, content, ex=HANDED_SECONDS)
+                handed[name] = self._store.put_file(job, content)
             except FAULTS as error:
                 raise away(error) from error
-            found[name] = key
-        return found
+        return handed
 
     def _is_made_on(self, machine: str, name: str) -> bool:
         """Whether that machine has the file itself: what its own look at the name finds is the same."""
@@ -156,16 +152,13 @@ class FleetFiles(Artifacts):
                 return False
         return False
 
-    def _key_for(self, job: str, content: bytes) -> str:
-        return self._store.key("file", job, hashlib.sha256(content).hexdigest())
-
     def take_over(self, job: str, files: dict[str, str]) -> None:
         """Have the files of an order here, and no longer in Redis. Raises Unavailable where one can't be had."""
         for name, key in files.items():
             if self.given(job, name) is not None:
                 continue
-            content = self._store.redis.get(key)
-            if content is None or not hmac.compare_digest(key, self._key_for(job, content)):
+            content = self._store.get_file(key)
+            if content is None or not hmac.compare_digest(key, self._store.file_key(job, content)):
                 raise Unavailable(f"The file “{name[:100]}” that it is given has not arrived.")
             place = copy_in(self._layout.given / job, name)
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -173,7 +166,7 @@ class FleetFiles(Artifacts):
             beside.write_bytes(content)
             os.replace(beside, place)
         if files:
-            self._store.redis.delete(*files.values())
+            self._store.drop_files(files.values())
 
     def _sweep(self) -> None:
         """Forget fetched files that nobody has asked for anew since their retention."""
@@ -185,3 +178,7 @@ class FleetFiles(Artifacts):
                 if time.time() - file.stat().st_ctime > max(self._keep, SWEEP_EVERY):
                     file.unlink()
                     file.parent.rmdir()
+
+
+def _unreachable(machine: str, what: str) -> Unavailable:
+    return Unavailable(f"The machine {machine}, which has {what}, can't be reached; try again later.")

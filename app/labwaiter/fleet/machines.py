@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..lab.lab import Lab
 from ..page.words import clock
-from . import order
-from .lab_redis import SILENT, LabRedis
+from .fleet_store import LEFT, SILENT_SECONDS, FleetStore, MachineEntry
 from .redis_store import RedisStore
 
-BATCH = 500
 BY_OPERATOR = "The execution was withdrawn by an operator before it began."
 
 
@@ -44,7 +41,7 @@ class MachineState:
         return self.state if self.state != "unreachable" else f"unreachable since {clock(self.seen or 0.0)}"
 
 
-def states(store: LabRedis, lab: Lab, digest: str = "") -> list[MachineState]:
+def states(store: FleetStore, lab: Lab, digest: str = "") -> list[MachineState]:
     """All machines that lab.toml names, then those that only Redis knows.
 
     Args:
@@ -53,75 +50,53 @@ def states(store: LabRedis, lab: Lab, digest: str = "") -> list[MachineState]:
     Raises:
         redis.RedisError.
     """
-    found = {name.decode() for name in store.redis.smembers(store.key("machines"))}
-    names = [*lab.machines, *sorted(found - set(lab.machines))]
-    with store.redis.pipeline(transaction=False) as asked:
-        asked.time()
-        for name in names:
-            asked.hgetall(store.key("machine", name))
-            asked.llen(order.queue_of(store, name).key)
-        (seconds, micros), *told = asked.execute()
-    now = seconds + micros / 1e6
+    names = [*lab.machines, *sorted(store.machines() - set(lab.machines))]
+    entries, now = store.machine_entries(names)
+    fingerprint = store.seals.fingerprint
     return [
-        _state(store, name, name in lab.machines, said, orders, now, digest)
-        for name, said, orders in zip(names, told[::2], told[1::2], strict=True)
+        state_of(name, name in lab.machines, entry, now, digest, fingerprint)
+        for name, entry in zip(names, entries, strict=True)
     ]
 
 
-def _state(
-    store: LabRedis, name: str, known: bool, said: dict[bytes, bytes], orders: int, now: float, digest: str
-) -> MachineState:
-    told = {key.decode(): value.decode("utf-8", "replace") for key, value in said.items()}
-    if not told:
-        return MachineState(name, known, "not seen yet", orders=orders)
-    seen = float(told.get("seen", 0.0))
+def state_of(name: str, known: bool, entry: MachineEntry, now: float, digest: str, fingerprint: str) -> MachineState:
+    """How a machine is.
+
+    Args:
+        known: lab.toml names it.
+        now: Redis' clock.
+        digest, fingerprint: of our lab.toml ("": nobody asks) and REDIS_SECRET.
+    """
+    beat = entry.beat
+    if beat is None:
+        return MachineState(name, known, "not seen yet", orders=entry.orders)
+    silent = "unreachable" if now - beat.seen > SILENT_SECONDS else ""
     return MachineState(
         name,
         known,
-        "left" if not seen or told.get("state") == "left" else "unreachable" if now - seen > SILENT else told["state"],
-        seen=seen or None,
-        version=told.get("version", ""),
-        offers=tuple(json.loads(told.get("offers", "[]"))),
-        active=int(told.get("active", 0)),
-        waiting=int(told.get("waiting", 0)),
-        orders=orders,
-        clock=float(told["clock"]) if "clock" in told else None,
-        same_lab=told.get("lab") == digest if digest else None,
-        same_secret=told.get("secret") == store.fingerprint,
+        LEFT if not beat.seen or beat.state == LEFT else silent or beat.state,
+        seen=beat.seen or None,
+        version=beat.version,
+        offers=beat.offers,
+        active=beat.active,
+        waiting=beat.waiting,
+        orders=entry.orders,
+        clock=beat.clock,
+        same_lab=beat.lab == digest if digest else None,
+        same_secret=beat.secret == fingerprint,
     )
 
 
-def waiting(store: LabRedis, machines: Iterable[str]) -> list[str]:
+def waiting(store: FleetStore, machines: Iterable[str]) -> list[str]:
     """The names of the executions that these machines have yet to take. Raises what Redis raises."""
-    found = []
-    for machine in machines:
-        names = sorted(name.decode() for name in store.redis.smembers(store.key("active", machine)))
-        for start in range(0, len(names), BATCH):
-            batch = names[start : start + BATCH]
-            with store.redis.pipeline(transaction=False) as asked:
-                for name in batch:
-                    asked.hexists(store.key("job", name), "view")
-                found += [name for name, taken in zip(batch, asked.execute(), strict=True) if not taken]
-    return found
+    return [name for machine in machines for name in store.untaken(machine)]
 
 
-def withdraw(there: RedisStore, names: Iterable[str]) -> list[str]:
+def withdraw(store: RedisStore, names: Iterable[str]) -> list[str]:
     """Withdraw orders that no machine has taken, each as aborted: the serviceIDs; a machine may be faster."""
-    gone = []
+    service_ids = []
     for name in names:
-        known = there.look(name)
-        if known is not None and known.view is None and there.withdraw(name, known, BY_OPERATOR):
-            gone.append(known.request.service_id)
-    return gone
-
-
-def clear(store: LabRedis) -> int:
-    """Delete every key of this lab, and no other: how many there were. Raises what Redis raises."""
-    count = 0
-    batch: list[bytes] = []
-    for key in store.redis.scan_iter(match=store.key("*"), count=BATCH):
-        batch.append(key)
-        if len(batch) >= BATCH:
-            count += store.redis.unlink(*batch)
-            batch.clear()
-    return count + (store.redis.unlink(*batch) if batch else 0)
+        look = store.find(name)
+        if look is not None and look.published is None and store.withdraw(look, BY_OPERATOR):
+            service_ids.append(look.request.service_id)
+    return service_ids

@@ -1,42 +1,43 @@
-"""A face's records: all machines of the lab, over Redis."""
+"""A face's records: all machines of the lab, over Redis.
+
+Where Redis is away, what this face last knew is told with its age; where a machine is, what it published last.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import math
-import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-import redis
-
-from ..errors import InvalidParameter, Misconfigured, TooManyJobs, Unavailable, UnknownServiceID
-from ..lab import lab
-from ..model.record import Record, Request, View, derive
-from ..model.service import Service
+from ..errors import Misconfigured, TooManyJobs, Unavailable, UnknownServiceID
+from ..lab import labfile
+from ..model.record import Record, Request, State, View
+from ..page.words import clock
 from ..settings import Settings
-from ..store import codec
+from ..store import codec, records
 from ..store.local_store import LocalStore
 from ..store.names import folder_name
-from . import order, rpc, trouble
-from .cache import Cache
+from . import calls, rpc, trouble
+from .cache import Cache, CacheEntry
 from .files import FleetFiles
-from .lab_redis import FAULTS, LabRedis
-from .look import Known, Look
+from .fleet_store import LEFT, SILENT_SECONDS, FleetStore, Removal, Snapshot
+from .lab_redis import LabRedis
+from .look import WITHDRAWN, Look, entry_of, of_cache, of_snapshot, reached, withdrawn
+from .order import Order
 from .route import machine_for
-from .trouble import away
-from .untaken_orders import WITHDRAWN, UntakenOrders
+from .trouble import FAULTS, away
 
 log = logging.getLogger(__name__)
-TOLD = """
-local now = redis.call('TIME')
-now = now[1] + now[2] / 1000000
-if redis.call('HSETNX', KEYS[1], 'told', tostring(now)) == 1 then return '0' end
-return tostring(now - redis.call('HGET', KEYS[1], 'told'))
-"""
+HUNG_SECONDS = 3.0  # after which a Redis that hangs is asked again: until then no poll waits for it
+NOTE_EVERY = 5.0  # s between two notes of one execution's progress in the cache
+MACHINE_EVERY = 1.0  # s between two looks at whether a machine lives
+ENDS = (str(State.COMPLETED), str(State.FAILED))  # that a machine has published: nothing comes after them
+BATCH = 500
 QUEUE_SECONDS = 3.0  # that a message may wait behind those that came to its machine before it
+REMOVE_WAIT = 5.0  # s
 LOST = "Nothing was started under this serviceID."
 UNKEPT = (
     "This is not certain yet: no replica of the Redis between the machines of this lab has it; try it again, under the"
@@ -48,82 +49,145 @@ REMOVED = "What was started under this serviceID has been removed, its results t
 class RedisStore:
     """The records of all machines: `store.records.Records`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, store: FleetStore | None = None) -> None:
+        """
+        Args:
+            store: between the machines; the Redis that the settings name unless given.
+
+        Raises:
+            Misconfigured: REDIS_URL is no URL of a Redis.
+        """
         self.settings = settings
-        self.store = LabRedis(settings)
+        self.store: FleetStore = store or LabRedis(settings)
         self.cache = Cache(settings.jobs_folder, settings.keep_seconds)
-        self._look = Look(self.store, self.cache, self._order)
-        self.look = self._look.look
         self.artifacts = FleetFiles(settings, self.store, self.machine_of)
-        self._here = LocalStore(settings)  # this face may be on the machine that has it
-        self._told = self.store.redis.register_script(TOLD)
-        self._untaken = UntakenOrders(self.store, settings.keep_seconds)
-        self._last = threading.local()  # the last look of this thread: a page needs the same again
+        self._local = LocalStore(settings)  # this face may be on the machine that has it
+        self._beats: dict[str, tuple[float, bool, float]] = {}  # machine → last heard of, left, asked (monotonic s)
+        self._away = False  # that Redis is, was logged already
+        self._hung = -math.inf  # monotonic s: when Redis, which took the call, did not answer it in time
 
     def unserved(self) -> str:
         """Why Redis doesn't answer."""
         try:
-            self.store.redis.ping()
+            self.store.ping()
         except FAULTS as error:
             return f"Redis {trouble.of(error).why}"
         return ""
 
     # -- looking ------------------------------------------------------------------------------
 
+    def find(self, name: str) -> Look | None:
+        """What is known of an execution; None where nothing was started, or a tombstone is left.
+
+        Raises:
+            Unavailable: nothing can be known now.
+        """
+        if time.monotonic() - self._hung < HUNG_SECONDS and (cached := self._cached(name)) is not None:
+            return cached
+        try:
+            snapshot = self.store.snapshot(name)
+            if snapshot.tombstone:
+                self.cache.forget(name)
+                return None
+            if snapshot.request is None:
+                return self._forgotten(name)
+            look = _read(snapshot)
+            before = self.cache.read(name) or CacheEntry()
+            if before.state in ENDS and not look.ended and (ended := of_cache(name, before)) is not None:
+                return ended  # a Redis that was put back to an earlier time is told soon
+            self._remember(snapshot, look, before)
+            look = self._reached(look, snapshot.now)
+            if look.published is None and not look.note:
+                look = replace(look, place=self.store.place(look.machine, name))
+        except FAULTS as error:
+            if trouble.hangs(error):
+                self._hung = time.monotonic()
+            if not self._away:
+                self._away = True
+                log.warning("What was last known is told. %s", trouble.of(error).mend)
+            if (cached := self._cached(name)) is None:
+                raise away(error) from error
+            return cached
+        if self._away:
+            self._away = False
+            log.warning("Redis answers again")
+        return look
+
+    def _cached(self, name: str) -> Look | None:
+        return of_cache(name, self.cache.read(name))
+
+    def _remember(self, snapshot: Snapshot, look: Look, before: CacheEntry) -> None:
+        """In the cache: each state as soon as it is seen, progress every 5 s."""
+        assert snapshot.request is not None
+        entry = entry_of(look, snapshot.request, snapshot.view, before)
+        news = (entry.state, entry.abort) != (before.state, before.abort) or not before.request
+        if news or (entry.view != before.view and entry.at - before.at >= NOTE_EVERY):
+            self.cache.write(snapshot.name, entry)
+
+    def _reached(self, look: Look, now: float) -> Look:
+        """With what is to be said of the way to its machine (`now`: Redis' clock, s)."""
+        if look.ended:
+            return look
+        seen, left, asked = self._beats.get(look.machine, (0.0, False, -math.inf))
+        if time.monotonic() - asked > MACHINE_EVERY or now - seen > SILENT_SECONDS:
+            beat, now = self.store.last_beat(look.machine)
+            seen, left = (beat.seen, beat.state == LEFT) if beat else (0.0, False)
+            self._beats[look.machine] = (seen, left, time.monotonic())
+        return reached(look, now, seen, left)
+
+    def _forgotten(self, name: str) -> Look | None:
+        """Redis knows nothing of it. What was ordered here is ordered again; what was taken, its machine tells anew."""
+        entry = self.cache.certain(name)  # nothing is said of it where that can't be read
+        look = of_cache(name, entry)
+        if entry is None or look is None:
+            return None
+        if look.published is not None:
+            if look.ended:
+                return look
+            return replace(
+                look, note=f"Nothing is in Redis of this execution; this is as of {clock(look.as_of or 0.0)}."
+            )
+        if look.abort:  # it was aborted before Redis forgot it
+            view = withdrawn(name, look.request, look.as_of or 0.0)
+            return replace(look, published=view, settled=True, as_of=None, note="")
+        log.warning("%s is not in Redis any more; it is ordered again", name)
+        text = entry.request.encode()
+        self.store.order(Order.make(self.store.seals, name, look.machine, look.request, text, entry.files))
+        return replace(look, as_of=None, note="")
+
     def machine_of(self, name: str) -> str | None:
         """The machine that has an execution; None where nobody knows of it."""
-        known = self.look(name)
-        return known.machine if known else None
+        look = self.find(name)
+        return look.machine if look else None
 
     def request(self, name: str) -> Request | None:
         """What was asked."""
-        known = self.look(name)
-        return known.request if known else None
+        look = self.find(name)
+        return look.request if look else None
 
     def buried(self, name: str) -> bool:
         """Whether its machine has told of a tombstone."""
         try:
-            return bool(self.store.redis.hexists(self.store.key("job", name), "tombstone"))
+            return self.store.snapshot(name, brief=True).tombstone
         except FAULTS as error:
             raise away(error) from error
 
-    def record(self, name: str) -> Record:
+    def look(self, name: str) -> records.Look:
         """As its machine last told it."""
         try:
-            known = self.look(name)
+            look = self.find(name)
         except Unavailable:
-            if self._here.request(name) is None:
+            if self._local.request(name) is None:
                 raise
-            return replace(self._here.record(name), machine=self.settings.machine)
-        if known is None:
+            local = self._local.look(name)
+            return replace(local, record=replace(local.record, machine=self.settings.machine))
+        if look is None:
             raise UnknownServiceID(REMOVED if self.buried(name) else LOST)
-        self._last.name, self._last.known = name, known
-        return _record_of(name, known)
+        return records.Look(look.record, look.view)
 
-    def view(self, record: Record, service: Service | None) -> View:
-        """All that a page shows of it."""
-        known = self._last.known if getattr(self._last, "name", None) == record.name else self.look(record.name)
-        limit = service.limit if service else None
-        if known is None or known.view is None:
-            note = known.note if known else ""
-            place, ahead = self._place(record) if not note else (None, "")
-            return View(record=record, now=time.time(), limit=limit, place=place, ahead=ahead, note=note)
-        own_page = known.page if record.active and not known.note else None
-        now = known.now if known.as_of is None and known.now else known.view.now
-        picture, note = known.picture, known.note
-        ran = known.view.ran
-        if ran is not None and record.active:
-            ran += max(0.0, now - known.view.now)
-        return replace(
-            known.view, record=record, now=now, ran=ran, limit=limit, own_page=own_page, picture=picture, note=note
-        )
-
-    def _place(self, record: Record) -> tuple[int | None, str]:
-        with contextlib.suppress(*FAULTS):
-            place = order.queue_of(self.store, record.machine).get_job_position(order.id_of(record.name))
-            if place is not None:
-                return int(place) + 1, f"{record.machine} takes it when it has room"
-        return None, ""
+    def record(self, name: str) -> Record:
+        """As its machine last told it."""
+        return self.look(name).record
 
     def stamps(self, view: View, read_from: float) -> None:
         """Nothing tells that here."""
@@ -135,8 +199,7 @@ class RedisStore:
     def times(self) -> list[tuple[float, str]]:
         """By when they were started, as Redis knows it; a face alone doesn't."""
         try:
-            found = self.store.redis.zrange(self.store.key("jobs"), 0, -1, withscores=True)
-            return [(float(created), name.decode()) for name, created in found]
+            return self.store.started()
         except FAULTS:
             return [(math.inf, name) for name in self.cache.names()]
 
@@ -144,35 +207,48 @@ class RedisStore:
         self, left_out: list[str] | None = None, brief: bool = False, names: Iterable[str] | None = None
     ) -> Iterable[Record]:
         """These executions of the lab, many in one round trip."""
-        for name, known in self._look.many(self.names() if names is None else names):
-            yield _record_of(name, known)
+        waiting = list(self.names() if names is None else names)
+        while waiting:
+            batch, waiting = waiting[:BATCH], waiting[BATCH:]
+            try:
+                looks = list(self._listed(batch))
+            except FAULTS:
+                batch, waiting = batch + waiting, []
+                looks = [look for name in batch if (look := self._cached(name)) is not None]
+            yield from (look.record for look in looks)
 
-    def polled(self, name: str) -> None:
+    def _listed(self, names: list[str]) -> Iterator[Look]:
+        for snapshot in self.store.snapshots(names):
+            if snapshot.tombstone:
+                continue
+            if snapshot.request is None:
+                look = self._cached(snapshot.name)
+                if look is not None:
+                    yield look
+                continue
+            with contextlib.suppress(Unavailable):
+                yield self._reached(_read(snapshot), snapshot.now)
+
+    def polled(self, record: Record) -> None:
         """Tell its machine."""
-        known = getattr(self._last, "known", None)
-        if getattr(self._last, "name", None) != name or known is None or known.view is None:
-            return
-        if known.view.record.active and known.as_of is None:
-            with contextlib.suppress(*FAULTS), self.store.redis.pipeline(transaction=False) as tell:
-                tell.sadd(self.store.key("polled", known.machine), name)
-                tell.execute()
+        if record.machine and record.active and record.as_of is None:
+            with contextlib.suppress(*FAULTS):
+                self.store.polled(record.machine, record.name)
 
     def signed(self, anew: bool = False) -> None:
         """Tell the machines that this face is there to be asked."""
-        if self._look.away:
+        if self._away:
             return  # a poll has a time to wait for Redis once
         with contextlib.suppress(*FAULTS):
             self.store.master()
-            now = self.store.now()
-            self.store.redis.zadd(self.store.key("faces"), {self.settings.machine: now})
-            self.store.redis.zremrangebyscore(self.store.key("faces"), 0, now - 86400)
+            self.store.face_seen()
 
     def told(self, name: str) -> float | None:
         """By Redis' clock, whichever face told it first."""
         try:
-            return float(self._told(keys=[self.store.key("job", name)]))
+            return self.store.seconds_told(name)
         except FAULTS:
-            return self.cache.told(name)
+            return self.cache.seconds_told(name)
 
     # -- starting -----------------------------------------------------------------------------
 
@@ -181,7 +257,7 @@ class RedisStore:
         most = self.settings.max_running + self.settings.max_queued
         machine = self._machine(folder_name(request.service_id), request)
         try:
-            if self.store.redis.scard(self.store.key("active", machine)) >= most:
+            if self.store.count_active(machine) >= most:
                 raise TooManyJobs(f"{most} executions are running or waiting on {machine} already; try again later.")
         except FAULTS as error:
             raise away(error) from error
@@ -190,11 +266,11 @@ class RedisStore:
         """Record and order it, in one transaction."""
         machine = self._machine(name, request)
         files = self.artifacts.handed_over(name, request.files, machine)
-        said = codec.dump(request).decode()
-        self.cache.write(name, request=said, machine=machine, view=None, state="", at=time.time(), files=files)
+        text = codec.dump(request)
+        self.cache.write(name, CacheEntry(text.decode(), machine, at=time.time(), files=files))
         try:
-            ordered = self._order(name, request, machine, files)
-            self._keep(name)
+            ordered = self.store.order(Order.make(self.store.seals, name, machine, request, text, files))
+            self._see_replica(name)
             return ordered
         except (Unavailable, *FAULTS) as error:
             self.cache.forget(name)  # its caller is told that it was not started
@@ -206,41 +282,19 @@ class RedisStore:
     def keep(self, name: str) -> None:
         """An order that was given before may be on one server alone."""
         try:
-            known = self.look(name) if self.store.fails_over else None
-            if known is not None and known.view is None:
-                self._keep(name)
+            look = self.find(name) if self.store.fails_over else None
+            if look is not None and look.published is None:
+                self._see_replica(name)
         except FAULTS as error:
             raise away(error) from error
 
-    def _keep(self, name: str) -> None:
-        if not self.store.kept(self.store.key("job", name)):
+    def _see_replica(self, name: str) -> None:
+        if not self.store.has_replica(name):
             raise Unavailable(UNKEPT)
-
-    def _order(self, name: str, request: Request, machine: str, files: dict[str, str] | None = None) -> bool:
-        key, queue = self.store.key("job", name), order.queue_of(self.store, machine)
-        if files is None:
-            files = (self.cache.read(name) or {}).get("files", {})
-        with self.store.redis.pipeline() as claim:
-            while True:
-                try:
-                    # RQ's own unique=True leaves a pipeline aside, and ours must hold the record, too
-                    order_key = order.StartOrder.key_for(order.id_of(name))
-                    claim.watch(key, order_key)
-                    if claim.exists(key, order_key):
-                        return False
-                    claim.multi()
-                    claim.hset(key, mapping={"request": codec.dump(request), "machine": machine})
-                    claim.zadd(self.store.key("jobs"), {name: request.created})
-                    claim.sadd(self.store.key("active", machine), name)
-                    order.enqueue(self.store, queue, machine, name, request, files, claim)
-                    claim.execute()
-                    return True
-                except redis.WatchError:
-                    continue
 
     def _machine(self, name: str, request: Request) -> str:
         try:
-            return machine_for(lab.load(self.settings.lab), name, request)
+            return machine_for(labfile.load(self.settings.lab), name, request)
         except Misconfigured as error:
             log.exception("%s", error)
             raise Unavailable("This deployment's lab.toml has a mistake; tell the administrator.") from error
@@ -249,82 +303,79 @@ class RedisStore:
 
     def abort_unread(self, name: str, wait: float) -> bool | None:
         """Where it is on this machine."""
-        return self._here.abort_unread(name, wait)
+        return self._local.abort_unread(name, wait)
 
     def abort(self, record: Record, wait: float) -> bool:
         """Have its machine stop it; what no machine has taken yet is withdrawn."""
         name, machine, until = record.name, record.machine, time.monotonic() + wait
         try:
-            if not record.active and not self.store.redis.hexists(self.store.key("job", name), "held"):
+            if not record.active and not self.store.snapshot(name, brief=True).held:
                 return True
-            self.store.redis.hset(self.store.key("job", name), "abort", 1)
-            known = self.look(name)  # and this face's cache knows of the abort
-            withdrawn = known is not None and known.view is None and self.withdraw(name, known)
-            if withdrawn and not self.store.fails_over:
+            self.store.wish_abort(name)
+            look = self.find(name)  # and this face's cache knows of the abort
+            is_withdrawn = look is not None and look.published is None and self.withdraw(look)
+            if is_withdrawn and not self.store.fails_over:
                 return True
             # what its machine has taken may lie in the queue of another master again: the machine knows
-            said = rpc.ask(self.store, machine, {"do": "abort", "name": name}, wait, keep=True)
-            unknown = said is not None and bool(said.get("unknown"))
-            if withdrawn and unknown:
+            answer = rpc.ask(self.store, machine, calls.Abort(name), wait, keep=True)
+            if is_withdrawn and answer is not None and answer.unknown:
                 return True
-            if known is not None and known.refused and (unknown or said is None):
-                return self.withdraw(name, known, taken=True)
-            if unknown:  # it is just being taken
+            if look is not None and look.refused and (answer is None or answer.unknown):
+                return self.withdraw(look, taken=True)
+            if answer is not None and answer.unknown:  # it is just being taken
                 gone = self.ended(name, until - time.monotonic()) is not None
             else:
-                gone = bool(said and said.get("gone"))
+                gone = answer is not None and answer.gone
             if not gone:
-                self._keep(name)  # the wish, that goes on by itself
+                self._see_replica(name)  # the wish, that goes on by itself
             return gone
         except FAULTS as error:
-            if self._here.request(name) is not None:
-                return self._here.abort(replace(record, machine=""), max(0.0, until - time.monotonic()))
+            if self._local.request(name) is not None:
+                return self._local.abort(replace(record, machine=""), max(0.0, until - time.monotonic()))
             raise away(error) from error
 
-    def withdraw(self, name: str, known: Known, why: str = WITHDRAWN, taken: bool = False) -> bool:
-        """Take the order back; False where its machine was faster.
+    def withdraw(self, look: Look, why: str = WITHDRAWN, taken: bool = False) -> bool:
+        """Take an order back; False where its machine was faster. Raises redis.RedisError, Unavailable.
 
         Args:
             taken: its machine took it from the queue and refused it.
         """
-        view = self._untaken.withdraw(name, known.request, known.machine, why, taken)
-        if view is None:
+        view = withdrawn(look.name, look.request, time.time(), why)
+        text, keep_seconds = codec.dump(view), max(60, int(self.settings.keep_seconds))
+        if not self.store.withdraw(look.name, look.machine, text, keep_seconds, taken):
             return False
-        self._keep(name)
-        said, text, state = codec.dump(known.request).decode(), codec.dump(view).decode(), str(view.record.state)
-        self.cache.write(name, request=said, machine=known.machine, view=text, state=state, at=view.now)
+        self._see_replica(look.name)
+        request, state = codec.dump(look.request).decode(), str(view.record.state)
+        self.cache.write(look.name, CacheEntry(request, look.machine, text.decode(), state, at=view.now))
         return True
 
     def notify(self, record: Record, message: str, wait: float) -> str:
         """Have its machine hand it over."""
-        waits = Unavailable(
-            f"The machine {record.machine} does not take this message now; it was not delivered: send it again."
-        )
         try:
-            call = {"do": "notify", "name": record.name, "message": message}
-            said = rpc.ask(self.store, record.machine, call, wait + QUEUE_SECONDS)
+            answer = rpc.ask(self.store, record.machine, calls.Notify(record.name, message), wait + QUEUE_SECONDS)
         except FAULTS as error:
             raise away(error) from error
-        if said is None:
-            raise waits
-        if "refused" in said:
-            raise InvalidParameter(said["refused"]) if said.get("side") == "Client" else Unavailable(said["refused"])
-        return str(said["reply"])
+        if answer is None:
+            raise Unavailable(
+                f"The machine {record.machine} does not take this message now; it was not delivered: send it again."
+            )
+        return answer.reply
 
     def ended(self, name: str, wait: float) -> Record | None:
         """Once its machine tells its end."""
         until = time.monotonic() + wait
         try:
-            with self.store.redis.pubsub(ignore_subscribe_messages=True) as heard:
-                heard.subscribe(self.store.key("ended", name))
+            with self.store.endings(name) as wait_for_end:
                 while True:
-                    record = self.record(name)
-                    if not record.active and self._last.known.settled:
-                        return record
+                    look = self.find(name)
+                    if look is None:
+                        raise UnknownServiceID(REMOVED if self.buried(name) else LOST)
+                    if not look.record.active and look.settled:
+                        return look.record
                     left = until - time.monotonic()
                     if left <= 0:
                         return None
-                    heard.get_message(timeout=min(left, 1.0))
+                    wait_for_end(min(left, 1.0))
         except FAULTS:
             record = self.record(name)
             if record.active:
@@ -334,19 +385,22 @@ class RedisStore:
     def bury(self, record: Record) -> None:
         """Have its machine remove it; one that no machine ever took is but a record in Redis."""
         try:
-            said = rpc.ask(self.store, record.machine, {"do": "remove", "name": record.name}, 5.0)
-            if said is not None and said.get("unknown") and self._untaken.bury(record):
-                said = {}
+            try:
+                answer = rpc.ask(self.store, record.machine, calls.Remove(record.name), REMOVE_WAIT)
+            except UnknownServiceID:
+                if not self.store.remove_withdrawn(Removal(record.name, record.request.service, time.time())):
+                    raise
+            else:
+                if answer is None:
+                    raise Unavailable(f"The machine {record.machine} can't be reached.")
         except FAULTS as error:
             raise away(error) from error
-        if said is None or "refused" in said:
-            raise Unavailable((said or {}).get("refused") or f"The machine {record.machine} can't be reached.")
         self.cache.forget(record.name)
 
 
-def _record_of(name: str, known: Known) -> Record:
-    if known.view is None:
-        record = derive(name, known.request, None, None, known.abort)
-    else:
-        record = known.view.record
-    return replace(record, machine=known.machine, as_of=known.as_of)
+def _read(snapshot: Snapshot) -> Look:
+    try:
+        return of_snapshot(snapshot)
+    except (ValueError, TypeError, KeyError) as error:
+        log.exception("a record in Redis is damaged: %s", snapshot.name)
+        raise Unavailable("The record of this execution is damaged; tell the administrator.") from error

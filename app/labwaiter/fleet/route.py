@@ -23,15 +23,15 @@ def machine_for(lab: Lab, name: str, request: Request) -> str:
     """
     if not lab.machines:
         raise Misconfigured("REDIS_URL is set, but lab.toml names no machine: write a table [machines.NAME] for each.")
-    having = {lab.entries[one].machine for one in request.instruments}
-    if len(having) > 1:
+    homes = {lab.entries[instrument].machine for instrument in request.instruments}
+    if len(homes) > 1:
         raise UnknownInstrument(
-            f"The instruments {', '.join(request.instruments)} are on several machines ({', '.join(sorted(having))});"
+            f"The instruments {', '.join(request.instruments)} are on several machines ({', '.join(sorted(homes))});"
             " an execution needs all of its instruments on one."
         )
     offering = [m.name for m in lab.machines.values() if m.services is None or request.service in m.services]
-    fitting = [m for m in offering if not having or m in having]
-    if not fitting:
-        where = f"the machine {having.pop()}, which has its instrument," if having else "any machine of lab.toml"
+    candidates = [machine for machine in offering if not homes or machine in homes]
+    if not candidates:
+        where = f"the machine {homes.pop()}, which has its instrument," if homes else "any machine of lab.toml"
         raise Unavailable(f"The service {request.service} is not offered by {where}; tell the administrator.")
-    return max(fitting, key=lambda machine: hashlib.sha256(f"{name}\0{machine}".encode()).digest())
+    return max(candidates, key=lambda machine: hashlib.sha256(f"{name}\0{machine}".encode()).digest())

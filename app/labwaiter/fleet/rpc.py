@@ -1,4 +1,4 @@
-"""Calls: what a face asks of a machine, and the machine's answer. Signed and numbered: nobody else can ask, or again.
+"""Calls on their way to a machine and back. Signed and numbered: nobody else can ask, or again.
 
 A call that isn't taken in time is taken back, and is not done later, so that what its caller was told stays true;
 only a wish to stop stays.
@@ -11,76 +11,56 @@ import logging
 import secrets
 from typing import Any
 
-import redis
-
-from .lab_redis import LabRedis
+from .calls import A, Answer, Call, FilePiece, NumberedCall, Refusal
+from .fleet_store import FleetStore
 from .used import Used
 
 log = logging.getLogger(__name__)
 GRACE = 1.0  # s after a call's time in which it may just have been taken
 UNDER_WAY = 3.0  # s that are waited for the answer to one that was taken: it is being done
-KEPT_SECONDS = 60  # an answer that nobody fetches
-BOX_MAX = 10_000  # calls that may wait for one machine
+CONTENT_WAIT = 2.0  # s for what comes behind an answer
 
 
-def ask(
-    store: LabRedis, machine: str, call: dict[str, Any], wait: float, keep: bool = False, raw: bool = False
-) -> dict[str, Any] | None:
-    """The machine's answer; None if it has none in `wait` seconds.
+def _purpose(machine: str) -> str:
+    return f"errand {machine}"
+
+
+def ask(store: FleetStore, machine: str, call: Call[A], wait: float, keep: bool = False) -> A | None:
+    """A machine's answer; None if it has none in `wait` seconds.
 
     Args:
         keep: leave the call there for when the machine is back.
-        raw: bytes come behind the answer, as its item "bytes".
 
     Raises:
+        ServiceError: the machine's own, where it refuses.
         redis.RedisError.
     """
-    box, reply = store.key("errands", machine), store.key("reply", secrets.token_hex(16))
-    at = store.now()
-    numbered = call | {"reply": reply, "number": secrets.token_hex(16), "at": at}
-    if not keep:
-        numbered["until"] = at + wait + GRACE
-    sealed = store.seal(f"errand {machine}", numbered)
-    store.redis.rpush(box, sealed)
-    store.redis.ltrim(box, -BOX_MAX, -1)
-    got = _answer(store, reply, wait)
-    if got is None and not keep and not store.redis.lrem(box, 1, sealed):
-        got = _answer(store, reply, UNDER_WAY)  # it has just been taken
-    if got is None:
+    reply_box, at = store.reply_box(), store.now()
+    until = None if keep else at + wait + GRACE
+    sealed = store.seals.seal(
+        _purpose(machine), NumberedCall(call.DO, call, secrets.token_hex(16), at, until, reply_box).text
+    )
+    store.post_call(machine, sealed)
+    text = store.next_part(reply_box, wait)
+    if text is None and not keep and not store.take_back_call(machine, sealed):
+        text = store.next_part(reply_box, UNDER_WAY)  # it has just been taken
+    if text is None:
         return None
-    said = dict(json.loads(got))
-    if raw and said.get("bytes"):
-        said["bytes"] = _answer(store, reply, 2.0)
-    return said
+    fields: dict[str, Any] = json.loads(text)
+    if "refused" in fields:
+        raise Refusal.read(fields).error
+    return call.answer(fields, store.next_part(reply_box, CONTENT_WAIT) if fields.get("bytes") else None)
 
 
-def _answer(store: LabRedis, reply: str, wait: float) -> bytes | None:
-    """One item of a reply. A blocking wait is no longer than Redis' own time-out of a connection allows."""
-    while True:
-        part = min(wait, 1.0)
-        try:
-            got = store.redis.blpop([reply], timeout=max(part, 0.01))
-        except redis.TimeoutError:
-            got = None
-        if got is not None:
-            return bytes(got[1])
-        wait -= part
-        if wait <= 0:
-            return None
+def send_answer(store: FleetStore, reply_box: str, answer: Answer | Refusal) -> None:
+    """Send a machine's answer. Raises redis.RedisError."""
+    parts = [json.dumps(answer.fields).encode()]
+    if isinstance(answer, FilePiece) and answer.content is not None:
+        parts.append(answer.content)
+    store.post_answer(reply_box, parts)
 
 
-def answer(store: LabRedis, reply: str, said: dict[str, Any], content: bytes | None = None) -> None:
-    """A machine's answer, and the bytes behind it. Raises redis.RedisError."""
-    items: list[bytes] = [json.dumps(said | ({"bytes": True} if content is not None else {})).encode()]
-    if content is not None:
-        items.append(content)
-    with store.redis.pipeline() as tell:
-        tell.rpush(reply, *items)
-        tell.expire(reply, KEPT_SECONDS)
-        tell.execute()
-
-
-def take(store: LabRedis, wait: float, used: Used) -> dict[str, Any] | None:
+def take(store: FleetStore, wait: float, used: Used) -> NumberedCall | None:
     """The next call for this machine; None if none came in `wait` s, or it is not to be done.
 
     Args:
@@ -89,18 +69,18 @@ def take(store: LabRedis, wait: float, used: Used) -> dict[str, Any] | None:
     Raises:
         redis.RedisError; OSError: it can't be noted that it was taken, so it isn't done.
     """
-    got = store.redis.blpop([store.key("errands", store.machine)], timeout=wait)
-    if got is None:
+    sealed = store.next_call(store.machine, wait)
+    if sealed is None:
         return None
-    call = store.unseal(f"errand {store.machine}", got[1])
-    if call is None:
-        log.warning("a call of %d bytes was not signed by this lab for this machine: it is refused", len(got[1]))
+    fields = store.seals.unseal(_purpose(store.machine), sealed)
+    if fields is None:
+        log.warning("a call of %d bytes was not signed by this lab for this machine: it is refused", len(sealed))
         return None
-    until = call.get("until")
-    if until is not None and store.now() > until:
-        log.warning("a call (%.20s) comes after its time: it is refused", call.get("do"))
+    call = NumberedCall.read(fields)
+    if call.until is not None and store.now() > call.until:
+        log.warning("a call (%.20s) comes after its time: it is refused", call.do)
         return None
-    if not used.first(call):
-        log.warning("a call (%.20s) was taken before, or has no number: it is refused", call.get("do"))
+    if not used.first(call.number, call.at, call.do):
+        log.warning("a call (%.20s) was taken before, or has no number: it is refused", call.do)
         return None
     return call

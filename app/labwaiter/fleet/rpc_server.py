@@ -8,40 +8,53 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ..errors import ServiceError, Unavailable, UnknownServiceID
+from ..errors import ServiceError, ServiceIDInUse, Unavailable, UnknownServiceID
 from ..store.local_store import LocalStore
 from . import rpc
+from .calls import (
+    Abort,
+    Aborted,
+    Answer,
+    Call,
+    FileList,
+    FilePiece,
+    ListFiles,
+    Notified,
+    Notify,
+    NumberedCall,
+    ReadFile,
+    Refusal,
+    Remove,
+    Removed,
+)
 from .files import PIECE
-from .lab_redis import FAULTS, LabRedis
+from .fleet_store import FleetStore
 from .publisher import Publisher
+from .trouble import FAULTS
 from .used import Used
 
 log = logging.getLogger(__name__)
 AT_ONCE = 100  # most of their time they wait: for a reply, or for a job to be gone
 ABORT_WAIT = 7.5  # s
+REPLY_WAIT = 0.9  # s for the reply to a message
 NOT_YET = "The execution waits for its machine and takes no messages yet; send it again once it runs."
+NOT_KNOWN = "This machine's release does not know how to do that."
+FAILED = "The machine could not do this; its log says why."
 
 
 class RpcServer:
     """Runs the calls of this machine, in threads, until stopped."""
 
-    def __init__(self, store: LabRedis, local: LocalStore, publisher: Publisher) -> None:
+    def __init__(self, store: FleetStore, local: LocalStore, publisher: Publisher) -> None:
         self.store, self.local, self.publisher = store, local, publisher
-        self._ways = {
-            "abort": self._abort,
-            "notify": self._notify,
-            "remove": self._remove,
-            "files": self._files,
-            "read": self._read,
-        }
         self._used = Used(local.folder.layout.used_errands)
         self._stop = threading.Event()
         self._room = threading.Semaphore(AT_ONCE)
-        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="errand")
-        self._thread = threading.Thread(target=self._run, name="errands", daemon=True)
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="call")
+        self._thread = threading.Thread(target=self._run, name="rpc server", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Take calls from now on."""
         self._thread.start()
 
     def close(self) -> None:
@@ -59,7 +72,7 @@ class RpcServer:
             try:
                 call = rpc.take(self.store, 1.0, self._used)
                 if call is not None:
-                    self._pool.submit(self._do, call)
+                    self._pool.submit(self._serve, call)
             except FAULTS:
                 self._stop.wait(1.0)  # the publisher says so already
             except Exception:
@@ -68,75 +81,75 @@ class RpcServer:
                 if call is None:
                     self._room.release()
 
-    def _do(self, call: dict[str, Any]) -> None:
+    def _serve(self, call: NumberedCall) -> None:
         try:
-            self._carry_out(call)
+            rpc.send_answer(self.store, call.reply_box, self._answer(call))
+        except FAULTS:
+            log.warning("the answer to a call could not be sent")
         finally:
             self._room.release()
 
-    def _carry_out(self, call: dict[str, Any]) -> None:
-        content = None
+    def _answer(self, call: NumberedCall) -> Answer | Refusal:
         try:
-            said = self._ways.get(call["do"], self._unknown)(call)
-            content = said.pop("bytes", None)
+            return self.carry_out(call.call)
         except ServiceError as error:
-            said = {"refused": error.message, "side": error.side}
+            return Refusal.of(error)
         except Exception:
-            log.exception("a call failed: %s", call.get("do"))
-            said = {"refused": "The machine could not do this; its log says why.", "side": "Server"}
-        try:
-            rpc.answer(self.store, call["reply"], said, content)
-        except FAULTS:
-            log.warning("the answer to a call could not be sent")
+            log.exception("a call failed: %s", call.do)
+            return Refusal.of(Unavailable(FAILED))
 
-    def _unknown(self, call: dict[str, Any]) -> dict[str, Any]:
-        return {"refused": "This machine's release does not know how to do that.", "side": "Server"}
+    def carry_out(self, call: Call[Any] | None) -> Answer:
+        """Do what is asked. Raises ServiceError."""
+        match call:
+            case Abort(name):
+                return self._abort(name)
+            case Notify(name, message):
+                return self._notify(name, message)
+            case Remove(name):
+                return self._remove(name)
+            case ListFiles(name, most):
+                return FileList(self.local.artifacts.listing(name, most))
+            case ReadFile():
+                return self._read(call)
+        raise Unavailable(NOT_KNOWN)
 
-    def _abort(self, call: dict[str, Any]) -> dict[str, Any]:
+    def _abort(self, name: str) -> Aborted:
         try:
-            record = self.local.record(call["name"])
+            record = self.local.record(name)
         except UnknownServiceID:
             # its order is on its way, and the mark in Redis stops it when it is taken; or it was refused
-            return {"gone": False, "unknown": True}
+            return Aborted(gone=False, unknown=True)
         except Unavailable:  # it can't be read, and may run
-            return {"gone": bool(self.local.abort_unread(call["name"], ABORT_WAIT))}
+            return Aborted(bool(self.local.abort_unread(name, ABORT_WAIT)))
         gone = self.local.abort(record, ABORT_WAIT)
-        self.publisher.tell(record.name)  # before the answer: who is told that it is gone sees it gone
-        return {"gone": gone}
+        self.publisher.tell(name)  # before the answer: who is told that it is gone sees it gone
+        return Aborted(gone)
 
-    def _notify(self, call: dict[str, Any]) -> dict[str, Any]:
+    def _notify(self, name: str, message: str) -> Notified:
         try:
-            record = self.local.record(call["name"])
+            record = self.local.record(name)
         except UnknownServiceID:
-            return {"refused": NOT_YET, "side": "Server"}
+            raise Unavailable(NOT_YET) from None
         if not record.active:
-            return {"reply": f"The execution has ended ({record.state}); the message was not delivered."}
-        return {"reply": self.local.notify(record, call["message"], 0.9)}
+            return Notified(f"The execution has ended ({record.state}); the message was not delivered.")
+        return Notified(self.local.notify(record, message, REPLY_WAIT))
 
-    def _remove(self, call: dict[str, Any]) -> dict[str, Any]:
-        try:
-            record = self.local.record(call["name"])
-        except UnknownServiceID as error:
-            return {"refused": error.message, "side": error.side, "unknown": True}
+    def _remove(self, name: str) -> Removed:
+        record = self.local.record(name)
         if record.active:
-            return {"refused": f"This execution is {record.state}; abort it first.", "side": "Client"}
+            raise ServiceIDInUse(f"This execution is {record.state}; abort it first.")
         self.local.bury(record)
-        self.publisher.tell(record.name)
-        return {}
+        self.publisher.tell(name)
+        return Removed()
 
-    def _files(self, call: dict[str, Any]) -> dict[str, Any]:
-        return {"files": self.local.artifacts.listing(call["name"], int(call["most"]))}
-
-    def _read(self, call: dict[str, Any]) -> dict[str, Any]:
-        path = self.local.artifacts.made(call["name"], call["file"])
+    def _read(self, call: ReadFile) -> FilePiece:
+        path = self.local.artifacts.made(call.name, call.file)
         if path is None:
-            return {"size": None}
+            return FilePiece(None)
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            found = os.fstat(fd)
-            said: dict[str, Any] = {"size": found.st_size, "stamp": found.st_mtime_ns}
-            if call["count"]:
-                said["bytes"] = os.pread(fd, min(int(call["count"]), PIECE), int(call["offset"]))
-            return said
+            stat = os.fstat(fd)
+            content = os.pread(fd, min(call.count, PIECE), call.offset) if call.count else None
+            return FilePiece(stat.st_size, stat.st_mtime_ns, content)
         finally:
             os.close(fd)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import redis
 from redis.sentinel import MasterNotFoundError
 
 from ..errors import Unavailable
+
+FAULTS = (redis.RedisError, OSError)  # what any call of Redis may raise
 
 
 @dataclass(frozen=True)
@@ -152,9 +155,25 @@ def of(error: BaseException) -> Trouble:
         return NO_ADDRESS
     if isinstance(error, redis.TimeoutError | TimeoutError):
         return SILENT
-    away = f"Redis can't be reached ({type(error).__name__})"
-    how = "does it run, and is REDIS_URL right (redis:// without TLS, rediss:// with it)?"
-    return Trouble("answer", "can't be reached", f"{away}: {how}")
+    mend = (
+        f"Redis can't be reached ({type(error).__name__}): does it run, and is REDIS_URL right (redis:// without TLS,"
+        " rediss:// with it)?"
+    )
+    return Trouble("answer", "can't be reached", mend)
+
+
+def hangs(error: BaseException) -> bool:
+    """Whether Redis took a call, and did not answer it in time."""
+    return isinstance(error, redis.TimeoutError)
+
+
+def refusal(attempt: Callable[[], object]) -> Exception | None:
+    """None where Redis does it, else why it refuses."""
+    try:
+        attempt()
+        return None
+    except redis.ResponseError as error:
+        return error
 
 
 def away(error: BaseException) -> Unavailable:

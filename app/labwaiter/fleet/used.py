@@ -12,14 +12,13 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Any
 
 from ..store.files import read_record, write_whole
+from .calls import ONLY_LOOK
 
 log = logging.getLogger(__name__)
 KEPT = 20_000  # calls
 LARGEST = 100_000_000  # bytes of the file
-ONLY_LOOK = ("files", "read")  # these change nothing: done twice after a power cut they do no harm
 
 
 class Used:
@@ -45,18 +44,19 @@ class Used:
                 log.warning("a line of %s is damaged: a power cut may have torn it", file.name)
         self._rewrite()
 
-    def first(self, call: dict[str, Any]) -> bool:
-        """Whether this one is taken for the first time; it is noted then. Raises OSError: it can't be noted.
+    def first(self, number: str | None, at: float | None, do: str = "") -> bool:
+        """Whether a call is taken for the first time; it is noted then. Raises OSError: it can't be noted.
 
-        A call of a release before 0.5 has no number, and can't be told from one that was taken.
+        Args:
+            number, at: None for a call of a release before 0.5, that can't be told from one that was taken.
+            do: what is asked for.
         """
-        number, at = call.get("number"), call.get("at")
-        if not isinstance(number, str) or not isinstance(at, float) or at <= self._floor or number in self._numbers:
+        if number is None or at is None or at <= self._floor or number in self._numbers:
             return False
         line = json.dumps([at, number]).encode() + b"\n"
         if os.write(self._fd, line) != len(line):
             raise OSError("the call could not be noted")
-        if call.get("do") not in ONLY_LOOK:
+        if do not in ONLY_LOOK:
             os.fdatasync(self._fd)
         self._add(at, number)
         self._lines += 1

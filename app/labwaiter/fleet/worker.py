@@ -4,40 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 import threading
 import time
-from typing import Any
-
-import redis
-from rq import Queue
-from rq.exceptions import DequeueTimeout
-from rq.job import Job
-from rq.serializers import JSONSerializer
-from rq.timeouts import TimerDeathPenalty
-from rq.utils import now as rq_now
-from rq.worker import SimpleWorker
 
 from ..catalogue import catalogue
 from ..errors import Misconfigured, ServiceError
-from ..lab.lab import load as load_lab
-from ..model.record import Request
+from ..lab.labfile import load as load_lab
 from ..settings import Settings
 from ..store import codec, supervisor_client
 from ..store.files import open_ours, write_whole
 from ..store.local_store import LocalStore
 from ..system import record_lock
 from ..system.stop_signals import set_by_signals
-from . import order
 from .files import FleetFiles, link_key
-from .lab_redis import FAULTS, LabRedis
+from .lab_redis import LabRedis
+from .order import OpenedOrder, open_order
 from .publisher import Publisher
 from .rpc_server import RpcServer
+from .rq_orders import BLOCK_SECONDS, Taker
+from .trouble import FAULTS
 
 log = logging.getLogger(__name__)
-BLOCK_SECONDS = 1  # for an order: so late is a stop noticed
-_RQ_MARGIN = 15  # RQ waits so much shorter than its workers' time to live
+STOP_SECONDS = 120.0  # for everything to be stopped and made safe
 
 
 class Worker:
@@ -51,9 +40,9 @@ class Worker:
         Raises:
             Misconfigured: lab.toml knows no such machine, or another worker of it runs here.
         """
-        whole = load_lab(settings.lab)
-        if settings.machine not in whole.machines:
-            known = ", ".join(whole.machines) or "none"
+        lab = load_lab(settings.lab)
+        if settings.machine not in lab.machines:
+            known = ", ".join(lab.machines) or "none"
             raise Misconfigured(
                 f"lab.toml has no machine {settings.machine}; there are: {known}. MACHINE says which this one is."
             )
@@ -66,15 +55,15 @@ class Worker:
             os.close(self._lock)
             raise Misconfigured(f"A worker of {settings.machine} runs already.")
         # a runner knows no secret of the lab: the links that it tells are made with this
-        write_whole(self.local.folder.layout.links_key, link_key(self.store), durable=True, mode=0o600)
+        write_whole(self.local.folder.layout.links_key, link_key(self.store.seals), durable=True, mode=0o600)
         self.concurrency = concurrency or settings.max_running + settings.max_queued
-        machine = whole.machines[settings.machine]
-        offered = catalogue.of(settings)
-        offered.now()
+        machine = lab.machines[settings.machine]
+        services_kept = catalogue.of(settings)
+        services_kept.now()
 
         def offers() -> list[str]:
-            found = offered.now(wait=0.0).services  # what is being imported is told at the next beat
-            return [name for name in found if machine.services is None or name in machine.services]
+            services = services_kept.now(wait=0.0).services  # what is being imported is told at the next beat
+            return [name for name in services if machine.services is None or name in machine.services]
 
         self.publisher = Publisher(settings, self.store, self.local, offers)
         self.rpc_server = RpcServer(self.store, self.local, self.publisher)
@@ -110,11 +99,10 @@ class Worker:
     # -- orders -------------------------------------------------------------------------------
 
     def _take_orders(self, burst: bool) -> None:
-        order.StartOrder.taker, order.StartOrder.store = staticmethod(self.take), self.store
         while not self.stopping.is_set():
             try:
-                self.take_up_again()
-                taker = Taker(self)
+                self.put_back_orders()
+                taker = Taker(self.store.connection, self.store.machine, self)
                 taker.work(burst=burst, logging_level="WARNING")
                 if burst and not taker.disturbed:
                     return
@@ -122,30 +110,36 @@ class Worker:
                 pass  # the publisher says so already
             self.stopping.wait(1.0)
 
-    def take_up_again(self) -> None:
+    def put_back_orders(self) -> None:
         """Orders that are given to nobody are orders again, as when a worker died; what was taken is found taken."""
-        queue = order.queue_of(self.store, self.store.machine)
-        while self.store.redis.lmove(queue.intermediate_queue_key, queue.key, "RIGHT", "LEFT"):
-            pass
+        self.store.put_back_orders(self.store.machine)
 
-    def take(self, name: str, request: Request, files: dict[str, str]) -> str:
+    def pass_over_order(self, id_: str) -> None:
+        """Leave out what is no order."""
+        self.store.pass_over_order(self.store.machine, id_)
+
+    def take_order(self, id_: str, sealed: object) -> str:
+        """Take an order: what became of it. Raises ValueError: it is none of this lab's for this machine."""
+        return self.take(open_order(self.store.seals, self.store.machine, id_, sealed))
+
+    def take(self, order: OpenedOrder) -> str:
         """Record an order in the jobs folder and wake the supervisor: once, however often it is delivered."""
-        key = self.store.key("job", name)
-        view = self.store.redis.hget(key, "view")
+        name, request = order.name, order.request
+        view = self.store.snapshot(name, brief=True).view
         if self.local.request(name) is None and not self.local.buried(name):
             if view is not None and not _is_active(view):
                 return "it was withdrawn"
             try:
-                self.files.take_over(name, files)  # without them another file of that name might be used
+                self.files.take_over(name, order.files)  # without them another file of that name might be used
                 self.local.claim(name, request)
             except ServiceError as error:
                 log.exception("%s could not be taken", name)
                 self.publisher.refuse(name, request, error.message)
                 return "refused"
             if request.polls:
-                self.local.polled(name)  # its start was the first poll
+                self.local.folder.polled(name)  # its start was the first poll
         # only now: who wants it stopped marks it first, then asks this machine, which may not have known it yet
-        if self.store.redis.hexists(key, "abort"):
+        if self.store.abort_wished(name):
             record = self.local.record(name)
             if record.active:
                 self.local.abort(record, 0.0)
@@ -170,120 +164,8 @@ class Worker:
         left = bool(self.local.folder.active_names())
         if left:
             log.warning("what still runs is stopped and made safe")
-            return supervisor_client.stop(self.settings, 120.0)
+            return supervisor_client.stop(self.settings, STOP_SECONDS)
         return True
-
-
-class Taker(SimpleWorker):
-    """RQ's worker, with what lies in Redis unable to name code to it, and signals left to ours."""
-
-    job_class = order.StartOrder
-    death_penalty_class = TimerDeathPenalty
-
-    def __init__(self, worker: Worker) -> None:
-        store = worker.store
-        super().__init__(
-            [order.queue_of(store, store.machine)],
-            name=f"{store.machine}-{os.getpid()}-{os.urandom(3).hex()}",
-            connection=store.redis,
-            serializer=JSONSerializer,
-            worker_ttl=BLOCK_SECONDS + _RQ_MARGIN,
-            default_result_ttl=order.KEPT_SECONDS,
-            log_job_description=False,
-        )
-        self._worker = worker
-        self._beat = -math.inf  # when RQ was told last that this one lives (monotonic s)
-        self.disturbed = True
-
-    def _install_signal_handlers(self) -> None:
-        """Ours stay."""
-
-    def subscribe(self) -> None:
-        """RQ's commands (stop-job, shutdown) come unsigned: nobody listens to them."""
-
-    def unsubscribe(self) -> None:
-        """As little."""
-
-    def check_for_suspension(self, burst: bool) -> None:
-        """As `rq suspend` asks, within a second; RQ would ask before each order."""
-        if time.monotonic() - self._beat >= BLOCK_SECONDS:
-            super().check_for_suspension(burst)
-            self._beat = time.monotonic()
-
-    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        """In one round trip."""
-        if pipeline is not None:
-            super().heartbeat(timeout, pipeline)
-            return
-        with self.connection.pipeline(transaction=False) as told:
-            super().heartbeat(timeout, told)
-            told.execute()
-
-    def execute_job(self, job: Job, queue: Queue) -> None:
-        """Take an order and say so in one transaction: RQ's own way has eight, for what takes milliseconds.
-
-        What fails is done once more in RQ's way, with all that `rq info` shows of a failure: an order may be
-        delivered twice.
-        """
-        job.started_at = rq_now()
-        try:
-            job._result = job.perform()
-        except Exception:
-            super().execute_job(job, queue)
-            return
-        job.ended_at = rq_now()
-        with self.connection.pipeline() as done:
-            done.lrem(queue.intermediate_queue_key, 1, job.id)
-            job.worker_name = self.name
-            job._handle_success(order.KEPT_SECONDS, done, self.name)
-            job.cleanup(order.KEPT_SECONDS, done, remove_from_queue=False)
-            self.increment_successful_job_count(done)
-            done.execute()
-
-    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
-        """The next order, once there is room for it; None to end."""
-        burst = timeout is None
-        while not self._worker.stopping.is_set():
-            if time.monotonic() - self._beat >= BLOCK_SECONDS:
-                self.heartbeat()
-                self._worker.take_up_again()  # a connection may break before it tells which order it was given
-                self._beat = time.monotonic()
-            if not self._worker.room:
-                self._worker.stopping.wait(0.1)  # as in Worker._drain
-                continue
-            try:
-                found = self.queue_class.dequeue_any(
-                    self._ordered_queues,
-                    None if burst else BLOCK_SECONDS,
-                    connection=self.connection,
-                    job_class=self.job_class,
-                    serializer=self.serializer,
-                    death_penalty_class=self.death_penalty_class,
-                )
-            except DequeueTimeout:
-                continue
-            except Exception as error:
-                self._pass_over(error)
-                continue
-            if found is not None:
-                found[0].redis_server_version = self.get_redis_server_version()  # type: ignore[no-untyped-call]
-                return found
-            if burst:
-                self.disturbed = False
-                return None
-        return None
-
-    def _pass_over(self, error: Exception) -> None:
-        """Leave out what is no order, so that those behind it are taken. Raises the error if it is Redis that fails."""
-        name = getattr(error, "job_id", None)
-        if name is None or (isinstance(error, FAULTS) and not str(error).startswith("WRONGTYPE")):
-            raise error
-        log.error("what the queue has as %.80r is no order, and was left out: %s", name, type(error).__name__)
-        self.connection.lrem(self.queues[0].intermediate_queue_key, 1, name)
-        with contextlib.suppress(redis.ResponseError):
-            self.connection.hset(
-                order.StartOrder.key_for(name), "status", "failed"
-            )  # its face tells that it is refused
 
 
 def _is_active(view: bytes) -> bool:

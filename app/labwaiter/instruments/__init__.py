@@ -16,8 +16,8 @@ Nothing here knows of jobs: a driver is as good in a notebook.
         oven.setpoint = 80
 """
 
+from .errors import Garbled, InstrumentError, Lost, NotANumber, Overflow, Silent, WrongDevice
 from .instrument import Instrument
-from .line import Garbled, InstrumentError, Lost, NotANumber, Overflow, Silent, WrongDevice
 from .quantity import Reading, control, number, reading, whole
 
 __all__ = [

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from .line import NotOpened
+from .errors import NotOpened
 
 MOVES, ARCS = {"G0", "G1"}, {"G2", "G3"}
 HEATS = {"M104": "hotend", "M109": "hotend", "M140": "bed", "M190": "bed", "M141": "chamber", "M191": "chamber"}
@@ -60,12 +60,14 @@ class Machine:
     commands: tuple[str, ...] = ()  # what its firmware knows besides, and nobody here: sent as they are
 
     @classmethod
-    def of(cls, name: str, said: dict[str, Any]) -> Machine:
+    def of(cls, name: str, options: dict[str, Any]) -> Machine:
         """From lab.toml's options: { machine = { z = [0, 400] } }. Raises NotOpened."""
         known = {field.name for field in fields(cls)}
-        for key, value in said.items():
+        for key, value in options.items():
             if key == "commands":
-                right = isinstance(value, (list, tuple)) and all(isinstance(one, str) and one for one in value)
+                right = isinstance(value, (list, tuple)) and all(
+                    isinstance(command, str) and command for command in value
+                )
             elif key in ("x", "y", "z"):
                 right = isinstance(value, (list, tuple)) and len(value) == 2 and all(map(_is_number, value))
             else:
@@ -75,10 +77,10 @@ class Machine:
                     f"{name}: lab.toml's machine has {', '.join(sorted(known))}, where x, y and z are two numbers, from"
                     f" and to in mm, commands is a list of texts, and the others are one number; not {key} = {value}."
                 )
-        made: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in said.items()}
-        if "commands" in made:
-            made["commands"] = tuple(_listed(name, one) for one in made["commands"])
-        return cls(**made)
+        limits: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in options.items()}
+        if "commands" in limits:
+            limits["commands"] = tuple(_listed(name, command) for command in limits["commands"])
+        return cls(**limits)
 
     def listed(self, text: str) -> bool:
         """Whether lab.toml lists a line's command, the only one of its firmware."""
@@ -173,9 +175,9 @@ class GCode:
     def _judge(self, raw: bytes) -> tuple[str, float, str]:
         """What is sent, the seconds that it takes, what it heats and waits for. Raises ValueError with the reason."""
         text = _unnumbered(raw.partition(b";")[0].decode("ascii", "replace").strip())
-        found = TEXTS.match(text)
-        if self.machine.listed(text) or found:  # as it is, without what would end the line, or a display can't show
-            command = f"{found[1].upper()} {found[2].strip()}" if found else text
+        with_text = TEXTS.match(text)
+        if self.machine.listed(text) or with_text:  # as it is, without what would end the line, or a display can't show
+            command = f"{with_text[1].upper()} {with_text[2].strip()}" if with_text else text
             return re.sub(r"[^ -)+-~]", "?", command.strip())[:COMMAND_MAX], 0.0, ""
         if re.match(r"@|M118(?!\d)", text, re.IGNORECASE):  # to a host: "@" is OctoPrint's
             return "", 0.0, ""
@@ -196,19 +198,19 @@ class GCode:
             raise ValueError("it switches to inches, which many firmwares leave out: slice it in millimetres")
         if not _known(code):
             raise ValueError("its command is not known here; lab.toml's machine can list it among its commands")
-        if any(which in "GM" for which, _ in words) or len(dict(words)) < len(words):
+        if any(letter in "GM" for letter, _ in words) or len(dict(words)) < len(words):
             raise ValueError("it is malformed: it has two commands, or a letter twice")
-        command = " ".join([code, *(which + number for which, number in words)])
+        command = " ".join([code, *(letter + number for letter, number in words)])
         if len(command) > COMMAND_MAX:
             raise ValueError(f"it is longer than the {COMMAND_MAX} characters that a firmware takes")
         if code in LEFT_OUT:
             return "", 0.0, ""
-        values = {which: float(number) if number else None for which, number in words}
+        values = {letter: float(number) if number else None for letter, number in words}
         return (command, *self._obey(code, values))
 
     def _obey(self, code: str, values: dict[str, float | None]) -> tuple[float, str]:
         """Where the machine stands then, the seconds until it does, and what it waits for."""
-        numbers = {which: value for which, value in values.items() if value is not None}
+        numbers = {letter: value for letter, value in values.items() if value is not None}
         if code in MOVES or code in ARCS:
             return self._move(code, values, numbers), ""
         if code in HEATS:
@@ -237,24 +239,25 @@ class GCode:
             raise ValueError("a fan's speed is from 0 to 255")
         return 0.0, ""
 
-    def _heat(self, code: str, which: str, numbers: dict[str, float]) -> tuple[float, str]:
+    def _heat(self, code: str, heater: str, numbers: dict[str, float]) -> tuple[float, str]:
         target = max(numbers.get("S", 0.0), numbers.get("R", 0.0))
-        most: float = getattr(self.machine, f"{which}_max")
+        most: float = getattr(self.machine, f"{heater}_max")
         if target > most or min(numbers.get("S", 0.0), numbers.get("R", 0.0)) < 0:
-            raise ValueError(f"the {which} takes 0 to {most:g} °C")
+            raise ValueError(f"the {heater} takes 0 to {most:g} °C")
         if code not in WAITS or not target:
             return 0.0, ""
-        seconds = abs(target - self._warm[which]) / RATE[which]
-        self._warm[which] = target
-        return seconds, which
+        seconds = abs(target - self._warm[heater]) / RATE[heater]
+        self._warm[heater] = target
+        return seconds, heater
 
     def _move(self, code: str, values: dict[str, float | None], numbers: dict[str, float]) -> float:
         arc = code in ARCS
-        for which, value in values.items():
-            if which not in ("XYZEFIJ" if arc else "XYZEF"):
-                raise ValueError(f"a move here has no {which}" + (": write arcs with I and J" if which == "R" else ""))
+        for letter, value in values.items():
+            if letter not in ("XYZEFIJ" if arc else "XYZEF"):
+                hint = ": write arcs with I and J" if letter == "R" else ""
+                raise ValueError(f"a move here has no {letter}{hint}")
             if value is None:
-                raise ValueError(f"it is malformed: its {which} has no number")
+                raise ValueError(f"it is malformed: its {letter} has no number")
         if "F" in numbers:
             if not 0 < numbers["F"] <= self.machine.feed_max:
                 raise ValueError(f"the machine moves at up to {self.machine.feed_max:g} mm/min")
@@ -288,18 +291,18 @@ class GCode:
 
 def _unnumbered(text: str) -> str:
     """A line without the number and the checksum that a host has given it. Raises ValueError where the sum is wrong."""
-    found = re.match(r"[Nn]\s*\d+\s*", text)
-    if found is None:
+    number = re.match(r"[Nn]\s*\d+\s*", text)
+    if number is None:
         return text
-    body, star, told = text.rpartition("*")
+    body, star, checksum = text.rpartition("*")
     if not star:
-        return text[found.end() :]
+        return text[number.end() :]
     right = 0
     for byte in body.encode("ascii", "replace"):
         right ^= byte
-    if told.strip() != str(right):
+    if checksum.strip() != str(right):
         raise ValueError("its checksum is wrong")
-    return body[found.end() :].strip()
+    return body[number.end() :].strip()
 
 
 def _arc(

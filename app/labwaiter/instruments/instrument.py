@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
-from .line import Garbled, InstrumentError, Line, Lost, Silent, WrongDevice
+from .errors import Garbled, InstrumentError, Lost, Silent, WrongDevice
+from .line import Line
 from .quantity import Quantity, clean
 
 T = TypeVar("T")
@@ -75,7 +76,7 @@ class Instrument:
                 settle=self.settle if settle is None else settle,
                 greeting=self.greeting if greeting is None else greeting,
             )
-        self._told: dict[str, tuple[Any, str]] = {}  # what it was set to, and how that was sent
+        self._set_points: dict[str, tuple[Any, str]] = {}  # its set points: the value, and how that was sent
         self._beginning = True
         self._owed = ""  # what it was asked and did not answer in time, or not so that it is understood
         self._unsure: float | None = None  # it was told something, and may acknowledge that until then (monotonic s)
@@ -116,37 +117,37 @@ class Instrument:
         if self.identity is None:
             return ""
         settle = self.settle if self._beginning else 0.0
-        asked, expected = self.identity
-        said, greeted = "", self.greeting is None
+        question, expected = self.identity
+        answer, greeted = "", self.greeting is None
         until = time.monotonic()  # for the answer to what was asked last
         booted = until + settle
         while (now := time.monotonic()) < until or until <= booted:
             if now >= until:
-                self._write(asked)
+                self._write(question)
                 until = now + self.timeout
-            got = self._line(until)
-            if got and not greeted and re.search(str(self.greeting), got):
+            line = self._line(until)
+            if line and not greeted and re.search(str(self.greeting), line):
                 greeted = True
                 until = booted = min(booted, time.monotonic())  # it listens now, so it is asked again at once
-            elif got is not None and re.search(expected, got):
+            elif line is not None and re.search(expected, line):
                 if settle:
                     self._drop(min(0.3, self.timeout))  # what it was asked before that is answered, too, perhaps
-                return got
-            said = got or said
+                return line
+            answer = line or answer
         boots = "" if settle else " If it boots when its line is opened, give it the time for that: settle in lab.toml."
-        if said:
+        if answer:
             raise WrongDevice(
-                f"{self.name}: expected a device that answers {asked} with {expected}, got “{clean(said)}”."
+                f"{self.name}: expected a device that answers {question} with {expected}, got “{clean(answer)}”."
                 f"{boots if self._beginning else ''}"
             )
-        silent = self._silent(asked)
+        silent = self._silent(question)
         raise Silent(silent.message + boots) if self._beginning else silent
 
     def _boot(self) -> None:
         """Wait for its greeting, or for as long as it may take to boot."""
         until = time.monotonic() + self.settle
-        while (got := self._line(until)) is not None:
-            if self.greeting is not None and re.search(self.greeting, got):
+        while (line := self._line(until)) is not None:
+            if self.greeting is not None and re.search(self.greeting, line):
                 break
         self._drop(0.02)
 
@@ -158,12 +159,12 @@ class Instrument:
 
         All `control`s that were set are asked; a driver that keeps more in its device asks for that, too.
         """
-        for name, (wanted, sent) in self._told.items():
+        for name, (wanted, sent) in self._set_points.items():
             quantity = getattr(type(self), name)
-            said = quantity.__get__(self, type(self))
-            if not quantity.agrees(said, wanted, sent):
+            value = quantity.__get__(self, type(self))
+            if not quantity.agrees(value, wanted, sent):
                 raise Lost(
-                    f"{self.name} is back, but its {name} is {said} instead of {wanted}: was it switched off? The work"
+                    f"{self.name} is back, but its {name} is {value} instead of {wanted}: was it switched off? The work"
                     " can't go on."
                 )
 
@@ -199,11 +200,11 @@ class Instrument:
                     self._unsure = time.monotonic() + self.timeout
                 return
             self._send(text)
-            got = self._answer(text)
-            if not re.fullmatch(expected, got):
+            answer = self._answer(text)
+            if not re.fullmatch(expected, answer):
                 self.doubt(text)
                 instead = expected or "an empty line"
-                raise Garbled(f"{self.name}: told {text}, it answered “{clean(got)}” instead of {instead}.")
+                raise Garbled(f"{self.name}: told {text}, it answered “{clean(answer)}” instead of {instead}.")
 
         self.persist(once)
 
@@ -241,23 +242,23 @@ class Instrument:
             raise
         self._unsure = None
 
-    def doubt(self, asked: str) -> None:
+    def doubt(self, question: str) -> None:
         """What came was no answer to this: before the next question it is seen to that none is late."""
-        self._owed = self._owed or asked
+        self._owed = self._owed or question
 
-    def _answer(self, asked: str) -> str:
-        got = self._line(time.monotonic() + self.timeout)
-        if got is None:
-            raise self._silent(asked)
-        return got
+    def _answer(self, question: str) -> str:
+        answer = self._line(time.monotonic() + self.timeout)
+        if answer is None:
+            raise self._silent(question)
+        return answer
 
     def _line(self, until: float) -> str | None:
         """The next line that is no event; None if none is complete by then."""
         while True:
-            got = self.line.read_line(max(0.0, until - time.monotonic()), self.terminator.encode())
-            if got is None:
+            line = self.line.read_line(max(0.0, until - time.monotonic()), self.terminator.encode())
+            if line is None:
                 return None
-            text = got.decode("utf-8", "replace").strip()
+            text = line.decode("utf-8", "replace").strip()
             if not self._is_event(text):
                 return text
 
@@ -274,11 +275,11 @@ class Instrument:
         self.event(text)
         return True
 
-    def _silent(self, asked: str) -> Silent:
-        self._owed = self._owed or asked
+    def _silent(self, question: str) -> Silent:
+        self._owed = self._owed or question
         part = self._drop(0.02)
-        told = f"; it only sent “{clean(part.decode('utf-8', 'replace'))}”" if part.strip() else ""
-        return Silent(f"{self.name} did not answer {asked} within {self.timeout:g} s{told}.")
+        sent = f"; it only sent “{clean(part.decode('utf-8', 'replace'))}”" if part.strip() else ""
+        return Silent(f"{self.name} did not answer {question} within {self.timeout:g} s{sent}.")
 
     def persist(self, work: Callable[[], T]) -> T:
         """Do this, and again where the line was lost and is back meanwhile: for drivers that use `self.line`.
@@ -303,17 +304,17 @@ class Instrument:
 
     def _come_back(self, lost: Lost) -> None:
         """Reconnect with back-off, identify, and see that it is as it was left. Raises Lost, WrongDevice."""
-        until, turn, why = time.monotonic() + self.reconnect, 0, ""
+        until, tries, why = time.monotonic() + self.reconnect, 0, ""
         self._beginning = True
         try:
             while True:
-                pause = BACK_OFF[min(turn, len(BACK_OFF) - 1)]
+                pause = BACK_OFF[min(tries, len(BACK_OFF) - 1)]
                 if time.monotonic() + pause > until:
                     raise Lost(
                         f"{self.name} was lost and did not come back within {self.reconnect:g} s. {why}".strip()
                     ) from lost
                 self.pause(pause)
-                turn += 1
+                tries += 1
                 try:
                     self.line.open()
                     self._owed, self._unsure = "", None

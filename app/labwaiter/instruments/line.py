@@ -1,16 +1,10 @@
-"""A serial line: every read and write ends in time, one holder per device, and a transcript of what was said.
-
-pyserial 3.5: any of its URLs is a port. Its `exclusive` is a flock on the device's own file, which a plain
-open() passes and socket:// has not; so there is a lock of ours besides, one per real device of
-this machine, whoever opens it and under whatever name. It ends with its process.
-"""
+"""A serial line at any of pyserial's URLs: every read and write ends in time, and a transcript has what was said."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import grp
-import hashlib
 import os
 import termios
 import time
@@ -20,52 +14,14 @@ from typing import Any
 
 import serial
 
-from ..errors import JobFailed
-from ..lab import device
-from ..system import flock
+from .errors import Busy, Garbled, Lost, NotOpened, Silent
+from .holding import hold, release, users
 
 SLICE = 0.05  # s: how often a wait looks whether it is to stop
 LINE_MAX = 65536  # bytes: a longer one is garbage
 TRANSCRIPT_MAX = 1_000_000  # bytes
 if "labwaiter.instruments.simulators" not in serial.protocol_handler_packages:
     serial.protocol_handler_packages.append("labwaiter.instruments.simulators")  # sim://, whoever opens a line
-LOCKS = Path("/var/lock") if os.access("/var/lock", os.W_OK) else Path("/tmp")
-
-
-class InstrumentError(JobFailed):
-    """An instrument didn't do what it should; the message names it and says what was expected."""
-
-
-class Silent(InstrumentError):
-    """Nothing came in time, or not all of it."""
-
-
-class Garbled(InstrumentError):
-    """What came is no answer to what was asked."""
-
-
-class Overflow(Garbled):
-    """It says that the value is out of its range: SCPI's 9.9E37, INF."""
-
-
-class NotANumber(Garbled):
-    """It says that it has no value: SCPI's 9.91E37, NAN."""
-
-
-class WrongDevice(InstrumentError):
-    """Another device answers than the driver is for."""
-
-
-class Lost(InstrumentError):
-    """The line is gone: unplugged, closed by the other side, no such port."""
-
-
-class NotOpened(Lost):
-    """Its line can't be opened, for the reason that is told; so nothing was said to it."""
-
-
-class Busy(NotOpened):
-    """Somebody else has the device."""
 
 
 class Line:
@@ -116,21 +72,21 @@ class Line:
         if number is None and isinstance(error.__context__, (OSError, termios.error)):
             number = error.__context__.args[0]  # termios.error is no OSError, but is made like one
         self._note(f"-- can't be opened: {error}")
-        where = f"{self.name}: its port"
+        port = f"{self.name}: its port"
         if number == errno.ENOENT:
-            return NotOpened(f"{where} is not there: is it plugged in and switched on?")
+            return NotOpened(f"{port} is not there: is it plugged in and switched on?")
         if number in (errno.EACCES, errno.EPERM):
-            return NotOpened(f"{where} may not be opened: add this user to the group {_group(self.url)}.")
+            return NotOpened(f"{port} may not be opened: add this user to the group {_group(self.url)}.")
         if number in (errno.EBUSY, errno.EAGAIN):
-            return Busy(f"{where} is used by another program{_users(self.url)}.")
+            return Busy(f"{port} is used by another program{users(self.url)}.")
         if number == errno.ENOTTY:
-            return NotOpened(f"{where} is no serial line: is it the right one?")
+            return NotOpened(f"{port} is no serial line: is it the right one?")
         if isinstance(error, ValueError):
-            return NotOpened(f"{where} can't be opened with the settings that lab.toml gives it: {error}.")
-        return NotOpened(f"{where} can't be opened: {os.strerror(number) if isinstance(number, int) else error}.")
+            return NotOpened(f"{port} can't be opened with the settings that lab.toml gives it: {error}.")
+        return NotOpened(f"{port} can't be opened: {os.strerror(number) if isinstance(number, int) else error}.")
 
     def close(self) -> None:
-        """Give it up."""
+        """Close the port and release the device; a closed line can be opened again."""
         if self._port is not None:
             self._note("-- closed")
             with contextlib.suppress(Exception):
@@ -164,8 +120,8 @@ class Line:
         until = time.monotonic() + timeout
         while True:
             self._check()
-            line, found, rest = self._buffer.partition(terminator)
-            if found:
+            line, end, rest = self._buffer.partition(terminator)
+            if end:
                 self._buffer = rest
                 self._note("< " + _shown(line))
                 return line
@@ -196,8 +152,8 @@ class Line:
             waiting = port.in_waiting
             if not waiting and seconds <= 0:
                 return b""
-            got: bytes = port.read(max(1, waiting))  # waits SLICE; to set that anew costs rfc2217:// a negotiation
-            return got
+            data: bytes = port.read(max(1, waiting))  # waits SLICE; to set that anew costs rfc2217:// a negotiation
+            return data
         except (OSError, serial.SerialException, TypeError) as error:  # TypeError: closed under a read
             raise self._lost(error) from error
 
@@ -241,79 +197,17 @@ class Line:
 def open_port(url: str, settings: dict[str, Any]) -> Any:
     """A port of pyserial's, open, with its time-outs and the levels of DTR and RTS. Raises what pyserial raises."""
     settings = dict(settings)
-    levels = {which: settings.pop(which, None) for which in ("dtr", "rts")}
+    levels = {signal: settings.pop(signal, None) for signal in ("dtr", "rts")}
     if not url.startswith("rfc2217://"):  # it knows no time-out for writing, but its socket has one of 5 s
         settings.setdefault("write_timeout", 2.0)
     port = serial.serial_for_url(url, do_not_open=True, **settings)
-    for which, level in levels.items():
+    for signal, level in levels.items():
         if level is not None:
-            setattr(port, which, level)
+            setattr(port, signal, level)
     with contextlib.suppress(ValueError, AttributeError, NotImplementedError):
         port.exclusive = True
     port.open()
     return port
-
-
-def hold(url: str, name: str) -> list[int]:
-    """The machine-wide locks of a device: descriptors that hold it until they are closed. Raises Busy."""
-    held: list[int] = []
-    try:
-        for part in sorted(device.parts(_found(url), resolve=True)):
-            held.append(_lock(part))
-    except BlockingIOError as error:
-        release(held)
-        raise Busy(
-            f"{name}: its device is held by another execution, or by another deployment on this machine{_users(url)}."
-        ) from error
-    except BaseException:
-        release(held)
-        raise
-    return held
-
-
-def release(held: list[int]) -> None:
-    """Give up what `hold` gave."""
-    while held:
-        os.close(held.pop())
-
-
-def _lock(part: device.Part) -> int:
-    path = LOCKS / f"labwaiter-{hashlib.sha256(part.name.encode()).hexdigest()[:16]}.lock"
-    flags = os.O_CLOEXEC | os.O_NOFOLLOW  # anybody may make files in that folder
-    with contextlib.suppress(PermissionError):  # of another user's making: reading is enough for a lock
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666))
-    lock = os.open(path, os.O_RDONLY | flags)
-    try:
-        flock.lock(lock, patience=0, shared=part.shared)
-    except BaseException:
-        os.close(lock)
-        raise
-    return lock
-
-
-def _found(url: str) -> str:
-    """The port itself, where pyserial looks for it by what it is."""
-    if not url.startswith("hwgrep://"):
-        return url
-    from serial.tools.list_ports import grep
-
-    ports = [port.device for port in grep(url.removeprefix("hwgrep://").partition("&")[0])]
-    return ports[0] if len(ports) == 1 else url
-
-
-def _users(url: str) -> str:
-    """Who has a device open, as far as this user may know it: ": screen (process 4711)"."""
-    wanted = os.path.realpath(url)
-    if not wanted.startswith("/dev/"):
-        return ""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if any(os.readlink(fd) == wanted for fd in (process / "fd").iterdir()):
-                itself = int(process.name) == os.getpid()
-                comm = "this very program" if itself else (process / "comm").read_text().strip()
-                found.append(f"{comm} (process {process.name})")
-    return ": " + ", ".join(found) if found else ""
 
 
 def _group(path: str) -> str:

@@ -14,8 +14,10 @@ from ..lab import simulation
 from ..lab.lab import ITSELF, NOTHING_TO_DO, Entry, resolve
 from ..layout import Layout
 from ..system.watch import until
+from .errors import InstrumentError, NotOpened, Silent
+from .holding import hold, release
 from .instrument import Instrument
-from .line import InstrumentError, NotOpened, Silent, hold, open_port, release
+from .line import open_port
 
 SERVED_WITHIN = 10.0  # s that the simulated lab may take to serve an instrument
 
@@ -96,12 +98,12 @@ class Opened:
 
     def _boot(self, check: Callable[[], None]) -> None:
         """Wait for its greeting, or for as long as it may take to boot."""
-        ends, said = time.monotonic() + (self.entry.settle or 0.0), ""
-        while time.monotonic() < ends:
+        deadline, text = time.monotonic() + (self.entry.settle or 0.0), ""
+        while time.monotonic() < deadline:
             check()
             if self._port.in_waiting:
-                said = (said + self._port.read(self._port.in_waiting).decode("utf-8", "replace"))[-1000:]
-                if self.entry.greeting is not None and re.search(self.entry.greeting, said):
+                text = (text + self._port.read(self._port.in_waiting).decode("utf-8", "replace"))[-1000:]
+                if self.entry.greeting is not None and re.search(self.entry.greeting, text):
                     return
             time.sleep(0.05)
 
@@ -118,15 +120,15 @@ class Opened:
         """What it answers to a harmless question; None where its driver has none. Raises InstrumentError."""
         try:
             if isinstance(self.device, Instrument):
-                said = self.device.identify()
-                if not said and self.device.identity is None:
-                    said = f"it is {'' if self.device.is_safe() else 'not '}safe"
-                return said
+                answer: str = self.device.identify()
+                if not answer and self.device.identity is None:
+                    answer = f"it is {'' if self.device.is_safe() else 'not '}safe"
+                return answer
             if not _of_pymeasure(type(self.device)):
                 return None
             if self._port is not None:
                 self._port.reset_input_buffer()
-            said = str(self.device.id).strip()  # *IDN?
+            answer = str(self.device.id).strip()  # *IDN?
         except InstrumentError:
             raise
         except NotImplementedError:  # pymeasure's for one that has no *IDN?, and a driver of ours without is_safe
@@ -136,9 +138,9 @@ class Opened:
             raise InstrumentError(
                 f"{self.entry.name} does not answer *IDN?: {words or type(error).__name__}."
             ) from error
-        if not said:
+        if not answer:
             raise Silent(f"{self.entry.name} did not answer *IDN?.")
-        return said
+        return answer
 
     def is_safe(self) -> bool:
         """Whether it says that it is safe; of a foreign driver its function has said so."""
@@ -147,10 +149,10 @@ class Opened:
         return self.device.confirmed_safe() if isinstance(self.device, Instrument) else bool(self.device.is_safe())
 
     def close(self) -> None:
-        """Give it up."""
+        """Close the device, whoever opened its port, and release it."""
         device = getattr(self, "device", None)
-        for one in (device, getattr(device, "adapter", None), self._port):  # pymeasure's have it on their adapter
-            if callable(close := getattr(one, "close", None)):
+        for holder in (device, getattr(device, "adapter", None), self._port):  # pymeasure's have it on their adapter
+            if callable(close := getattr(holder, "close", None)):
                 with contextlib.suppress(Exception):
                     close()
                 break
@@ -158,7 +160,7 @@ class Opened:
 
 
 def _of_pymeasure(driver: Any) -> bool:
-    return any(one.__module__.startswith("pymeasure.") for one in getattr(driver, "__mro__", ()))
+    return any(base.__module__.startswith("pymeasure.") for base in getattr(driver, "__mro__", ()))
 
 
 def served_port(entry: Entry, jobs: Path, check: Callable[[], None] = lambda: None) -> str:

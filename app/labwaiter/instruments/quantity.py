@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from .line import Garbled, InstrumentError, NotANumber, Overflow
+from .errors import Garbled, InstrumentError, NotANumber, Overflow
 
 if TYPE_CHECKING:
     from .instrument import Instrument
@@ -65,10 +65,10 @@ class Reading(float):
     taken: float  # monotonic s
 
     def __new__(cls, value: float, unit: str = "", taken: float | None = None) -> Reading:
-        made = super().__new__(cls, value)
-        made.unit = unit
-        made.taken = time.monotonic() if taken is None else taken
-        return made
+        reading = super().__new__(cls, value)
+        reading.unit = unit
+        reading.taken = time.monotonic() if taken is None else taken
+        return reading
 
     @property
     def age(self) -> float:
@@ -100,33 +100,33 @@ class Quantity(Generic[T]):
         self.name = name
 
     @overload
-    def __get__(self, of: None, owner: type) -> Quantity[T]: ...
+    def __get__(self, instrument: None, owner: type) -> Quantity[T]: ...
     @overload
-    def __get__(self, of: Instrument, owner: type) -> T: ...
-    def __get__(self, of: Instrument | None, owner: type) -> Any:
-        if of is None:
+    def __get__(self, instrument: Instrument, owner: type) -> T: ...
+    def __get__(self, instrument: Instrument | None, owner: type) -> Any:
+        if instrument is None:
             return self
-        text = of.ask(self.get)
+        text = instrument.ask(self.get)
         try:
             value = self.understood(text)
         except (Overflow, NotANumber) as error:
-            what = "is out of its range" if isinstance(error, Overflow) else "has no value"
+            problem = "is out of its range" if isinstance(error, Overflow) else "has no value"
             raise type(error)(
-                f"{of.name}: its {self.name} {what}: asked {self.get}, it answered “{clean(text)}”."
+                f"{instrument.name}: its {self.name} {problem}: asked {self.get}, it answered “{clean(text)}”."
             ) from error
         except (ValueError, TypeError) as error:
-            of.doubt(self.get)
+            instrument.doubt(self.get)
             raise Garbled(
-                f"{of.name}: asked {self.get}, it answered “{clean(text)}”, which is no {self.name}."
+                f"{instrument.name}: asked {self.get}, it answered “{clean(text)}”, which is no {self.name}."
             ) from error
         return Reading(value, self.unit) if isinstance(value, float) else value
 
-    def __set__(self, of: Instrument, value: T) -> None:
+    def __set__(self, instrument: Instrument, value: T) -> None:
         if self.put is None:
-            raise InstrumentError(f"{of.name}: {self.name} can only be read.")
-        value = self.within(of.name, value)
-        of.tell(self.put.format(value), self.acknowledgement)
-        of._told[self.name] = value, self.sent(value)
+            raise InstrumentError(f"{instrument.name}: {self.name} can only be read.")
+        value = self.within(instrument.name, value)
+        instrument.tell(self.put.format(value), self.acknowledgement)
+        instrument._set_points[self.name] = value, self.sent(value)
 
     def understood(self, text: str) -> Any:
         """What an answer means. Raises ValueError, TypeError, Overflow, NotANumber."""
@@ -141,7 +141,7 @@ class Quantity(Generic[T]):
                 )
         return str(value)
 
-    def within(self, who: str, value: Any) -> Any:
+    def within(self, instrument: str, value: Any) -> Any:
         """The value, if it may be set. Raises InstrumentError: nothing was sent then."""
         low, high = self.low, self.high
         if low is None and high is None and self.kind not in (int, float):
@@ -153,22 +153,22 @@ class Quantity(Generic[T]):
         if not math.isfinite(number) or (low is not None and number < low) or (high is not None and number > high):
             limits = [f"{word} {limit:g}" for word, limit in (("from", low), ("to", high)) if limit is not None]
             wanted = " ".join(["a number", *limits, self.unit]).strip()
-            raise InstrumentError(f"{who}: {self.name} must be {wanted}, not {str(value)[:40]}.")
+            raise InstrumentError(f"{instrument}: {self.name} must be {wanted}, not {str(value)[:40]}.")
         return value
 
-    def agrees(self, said: Any, wanted: Any, sent: str) -> bool:
-        """Whether a device that was told `wanted`, written as `sent`, may say `said`.
+    def agrees(self, value: Any, wanted: Any, sent: str) -> bool:
+        """Whether a device that was told `wanted`, written as `sent`, may answer `value`.
 
         Devices round: a number may differ by 1 %, or by half of the last digit that was sent.
         """
-        if said == wanted:
+        if value == wanted:
             return True
         try:
-            told = self.understood(sent)
+            rounded = self.understood(sent)
             digits = len(sent.strip().lower().partition("e")[0].partition(".")[2])
             exponent = int(sent.lower().partition("e")[2] or 0)
-            return bool(said == told) or math.isclose(
-                float(said), float(told), rel_tol=0.01, abs_tol=0.5 * 10.0 ** (exponent - digits)
+            return bool(value == rounded) or math.isclose(
+                float(value), float(rounded), rel_tol=0.01, abs_tol=0.5 * 10.0 ** (exponent - digits)
             )
         except (TypeError, ValueError, InstrumentError):
             return False
@@ -200,5 +200,5 @@ def control(
 
 
 def clean(text: str) -> str:
-    """What a device said, fit for a sentence."""
+    """A device's text on one line of a sentence: printable, at most 80 characters."""
     return "".join(letter if letter.isprintable() else "·" for letter in text.strip())[:80]

@@ -1,8 +1,12 @@
-"""Make instruments safe, from outside of whatever used them: `python -m labwaiter.instruments.safety [--alone] NAME …`.
+"""Ask instruments, and make them safe, from outside of whatever uses them: a process of its own, with a time limit.
 
-The supervisor's guard runs this in a process of its own, with a time limit: an instrument may keep anybody
-waiting. Each one's result is a line of JSON: its name, whether it was read back safe, and the words to it.
-It comes within twice its `safe_seconds` and a little more, whatever a driver does.
+`python -m labwaiter.instruments.safety [--alone] NAME …` makes them safe, all at once: the supervisor's guard runs it,
+since an instrument may keep anybody waiting. Each one's result is a line of JSON: its name, whether it was read back
+safe, and the words to it. It comes within twice its `safe_seconds` and a little more, whatever a driver does.
+
+With `--check` it asks who they are, one after the other: those whose names come as lines of standard input. Each
+one's result is a line with its name, whether all is well, and the words to it.
+
 `--alone` is for where no deployment runs: then there is no simulated lab to wait for.
 """
 
@@ -11,6 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -19,22 +24,22 @@ from pathlib import Path
 
 from .. import settings
 from ..errors import Misconfigured
-from ..lab import lab
+from ..lab import labfile
 from ..lab.lab import Entry, Lab, resolve
 from ..system.process import start_thread
-from .line import InstrumentError, WrongDevice
+from .errors import InstrumentError, WrongDevice
 from .opening import Opened
 
 PAUSE = 0.5  # s between two tries
 LAST_TRY = 4.0  # s that a try which began in time may take
-Told = tuple[bool, str]  # whether it is safe, and the words to it
+Outcome = tuple[bool, str]  # whether all is well with it, and the words to it
 
 
 class OutOfTime(InstrumentError):
     """Its `safe_seconds` are over; this ends a driver's wait."""
 
 
-def make_safe(entry: Entry, whole: Lab, jobs: Path | None) -> Told:
+def make_safe(entry: Entry, lab: Lab, jobs: Path | None) -> Outcome:
     """Make one instrument safe and ask it, within its `safe_seconds`; where that fails, cut it off by its relay."""
     until = time.monotonic() + entry.safe_seconds
 
@@ -42,7 +47,7 @@ def make_safe(entry: Entry, whole: Lab, jobs: Path | None) -> Told:
         if time.monotonic() > until:
             raise OutOfTime(f"{entry.name} was silent or busy for the {entry.safe_seconds:g} s to make it safe.")
 
-    def ask() -> Told:
+    def ask() -> Outcome:
         opened = Opened(entry, jobs, check=check, rescue=True)
         try:
             opened.make_safe()
@@ -57,8 +62,8 @@ def make_safe(entry: Entry, whole: Lab, jobs: Path | None) -> Told:
         return safe, why
     board, number = entry.power
 
-    def cut_off() -> Told:
-        opened = Opened(whole.entries[board], jobs)
+    def cut_off() -> Outcome:
+        opened = Opened(lab.entries[board], jobs)
         try:
             opened.device.switch(number, False)
         finally:
@@ -66,11 +71,33 @@ def make_safe(entry: Entry, whole: Lab, jobs: Path | None) -> Told:
         return True, f"cut off by relay {number} of {board}, because: {why}"
 
     # another job may have the board, and another guard may be at it: that may be over in time
-    cut, word = _within(entry.safe_seconds, f"relay {number} of {board} can't be switched", cut_off)
-    return cut, word if cut else f"{why} And it could not be cut off by relay {number} of {board}: {word}"
+    cut, words = _within(entry.safe_seconds, f"relay {number} of {board} can't be switched", cut_off)
+    return cut, words if cut else f"{why} And it could not be cut off by relay {number} of {board}: {words}"
 
 
-def power_mistake(entry: Entry, whole: Lab) -> str:
+def check(entry: Entry, lab: Lab, jobs: Path | None) -> Outcome:
+    """Open an instrument, ask who it is and close it; and see whether its relay could cut it off."""
+    try:
+        opened = Opened(entry, jobs)
+        try:
+            identity = opened.ask()
+        finally:
+            opened.close()
+        if mistake := power_mistake(entry, lab):
+            return False, f"answers, but could not be cut off: {mistake}"
+    except InstrumentError as error:
+        return False, f"{error.message.removeprefix(f'{entry.name}: ')} ({entry.port})"
+    except Misconfigured as error:  # its driver can't be had
+        return False, str(error)
+    except Exception as error:
+        logging.exception("%s can't be asked", entry.name)
+        return False, _failed("can't be asked", error)
+    if identity is None:
+        return True, "can be opened; its driver knows no question, so nobody knows whether it answers"
+    return True, f"answers{': ' + identity if identity else ''}"
+
+
+def power_mistake(entry: Entry, lab: Lab) -> str:
     """Why the relay that lab.toml gives as `power` could not cut it off, as far as the board's driver tells; or "".
 
     Raises:
@@ -79,7 +106,7 @@ def power_mistake(entry: Entry, whole: Lab) -> str:
     if entry.power is None:
         return ""
     board, number = entry.power
-    driver = resolve(whole.entries[board].driver)
+    driver = resolve(lab.entries[board].driver)
     count = getattr(driver, "count", None)
     if isinstance(driver, type) and not callable(getattr(driver, "switch", None)):
         return f"its power is a relay of {board}, whose driver has no switch(number, on)"
@@ -88,64 +115,80 @@ def power_mistake(entry: Entry, whole: Lab) -> str:
     return ""
 
 
-def _within(seconds: float, failure: str, work: Callable[[], Told]) -> Told:
+def _within(seconds: float, failure: str, work: Callable[[], Outcome]) -> Outcome:
     """Try it again and again for so many seconds. A driver that hangs is left alone with it then."""
     until = time.monotonic() + seconds
-    told: list[Told] = [(False, f"{failure}: that did not end within {seconds:g} s.")]
+    outcomes: list[Outcome] = [(False, f"{failure}: that did not end within {seconds:g} s.")]
 
     def tries() -> None:
         while True:
             try:
-                told.append(work())
+                outcomes.append(work())
             except WrongDevice as wrong:  # nothing more is said to that device
-                told.append((False, wrong.message))
+                outcomes.append((False, wrong.message))
                 return
             except InstrumentError as error:
-                told.append((False, error.message))
+                outcomes.append((False, error.message))
             except Exception as error:
                 logging.exception(failure)
-                told.append((False, f"{failure}: {' '.join(str(error).split())[:200]} ({type(error).__name__})."))
+                outcomes.append((False, _failed(failure, error)))
                 if isinstance(error, Misconfigured):  # what lab.toml names isn't there: no try will find it
                     return
-            if told[-1][0] or time.monotonic() + PAUSE > until:
+            if outcomes[-1][0] or time.monotonic() + PAUSE > until:
                 return
             time.sleep(PAUSE)
 
     start_thread(tries, daemon=True).join(seconds + LAST_TRY)
-    return told[-1]
+    return outcomes[-1]
+
+
+def _failed(failure: str, error: Exception) -> str:
+    return f"{failure}: {' '.join(str(error).split())[:200]} ({type(error).__name__})."
 
 
 def main() -> None:
-    """Make those that are named safe, all at once."""
+    """Make those that are named safe, or check them."""
     logging.basicConfig(format="%(asctime)s safety %(levelname)s %(message)s")
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # a driver that prints is not taken for us
+    options = {word for word in sys.argv[1:] if word.startswith("--")}
     try:
-        found = settings.load()
-    except (
-        Misconfigured
-    ):  # a mistake that somebody is just making leaves nothing on: the supervisor hands on what it knew
+        current = settings.load()
+    except Misconfigured:
+        # a mistake that somebody is just making leaves nothing on: the supervisor hands on what it knew
         logging.getLogger("labwaiter.safety").exception("the file env can't be read")
-        found = settings.load(env_file=Path(os.devnull))
-    sys.path.append(str(found.services))  # drivers of this lab's own lie beside its services
-    alone = sys.argv[1:2] == ["--alone"]
-    jobs = None if alone else found.jobs_folder
-    whole, wrong = Lab({}), ""
+        current = settings.load(env_file=Path(os.devnull))
+    sys.path.append(str(current.services))  # drivers of this lab's own lie beside its services
+    jobs = None if "--alone" in options else current.jobs_folder
+    lab, mistake = Lab({}), ""
     try:
-        whole = lab.load(found.lab)
+        lab = labfile.load(current.lab)
     except Misconfigured as error:
-        wrong = f"nobody knows how it is made safe: {error}"
-    turn = threading.Lock()
+        mistake = str(error)
+    lock = threading.Lock()
 
-    def one(name: str) -> None:
-        entry = whole.entries.get(name)
-        told = (False, wrong or f"{name} is no longer in lab.toml, so nobody knows how it is made safe.")
+    def answer(name: str, **values: object) -> None:
+        with lock:
+            print(json.dumps({"name": name, **values}), file=out, flush=True)
+
+    def be_safe(name: str) -> None:
+        entry = lab.entries.get(name)
         if entry is not None:
-            told = make_safe(entry, whole, jobs)
-        with turn:
-            print(json.dumps({"name": name, "safe": told[0], "why": told[1]}), file=out, flush=True)
+            safe, why = make_safe(entry, lab, jobs)
+        elif mistake:
+            safe, why = False, f"nobody knows how it is made safe: {mistake}"
+        else:
+            safe, why = False, f"{name} is no longer in lab.toml, so nobody knows how it is made safe."
+        answer(name, safe=safe, why=why)
 
-    threads = [start_thread(one, name) for name in sys.argv[2 if alone else 1 :]]
+    if "--check" in options:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is told by whoever has begun this
+        for name in map(str.strip, sys.stdin):
+            gone = mistake or f"{name} is no longer in lab.toml."
+            ok, words = check(lab.entries[name], lab, jobs) if name in lab.entries else (False, gone)
+            answer(name, ok=ok, words=words)
+        return
+    threads = [start_thread(be_safe, word) for word in sys.argv[1:] if word not in options]
     for thread in threads:
         thread.join()
     os._exit(0)  # what hangs in a driver is not waited for

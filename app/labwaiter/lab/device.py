@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from ..system.network import is_own
+
 SYS = Path("/sys")
 WRAPPERS = ("spy://", "alt://", "sim://")  # pyserial's, and ours around a path
 THIS_MACHINE = "this machine"
 
 
 class Part(NamedTuple):
-    """What a holder of a device has of it."""
+    """A piece of hardware that a port stands for: what its holder holds."""
 
     name: str  # one text for one thing, however it is spelt
     shared: bool = False  # others may have parts of it, too: of a USB adapter with several ports, the adapter
@@ -43,18 +45,18 @@ def parts(port: str, resolve: bool = False) -> frozenset[Part]:
         return _visa(visa[1].upper(), visa[2] or "0", visa[3], visa[4].split("::")[1:], resolve)
     if "://" in text:
         try:
-            where = urlsplit(text)
-            if where.hostname and where.port is not None:  # raw or RFC 2217: a terminal server's port is one line
-                return _network(where.hostname, str(where.port), resolve)
+            url = urlsplit(text)
+            if url.hostname and url.port is not None:  # raw or RFC 2217: a terminal server's port is one line
+                return _network(url.hostname, str(url.port), resolve)
         except ValueError:
             pass
         return frozenset({Part(text.lower().rstrip("/"))})
     return _path(text)
 
 
-def conflict(one: frozenset[Part], other: frozenset[Part]) -> bool:
+def conflict(device: frozenset[Part], other: frozenset[Part]) -> bool:
     """Whether two ports can't be held by two at once."""
-    return any(a.name == b.name and not (a.shared and b.shared) for a in one for b in other)
+    return any(a.name == b.name and not (a.shared and b.shared) for a in device for b in other)
 
 
 def _path(path: str) -> frozenset[Part]:
@@ -80,34 +82,29 @@ def _network(host: str, port: str, resolve: bool) -> frozenset[Part]:
     addresses = {host.lower().rstrip(".")}
     if resolve:
         with contextlib.suppress(OSError, UnicodeError):
-            addresses = {str(found[4][0]) for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
-    return frozenset(Part(f"{_host(one)} {port.lower()}") for one in addresses)
+            addresses = {str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    return frozenset(Part(f"{_host(address)} {port.lower()}") for address in addresses)
 
 
 def _host(address: str) -> str:
+    # Of this machine's names fewer are known as such than by desk/proxy.py, which also has some looked up: which ports
+    # are one device must be judged at once, and by every process alike.
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return THIS_MACHINE if address in ("localhost", socket.gethostname().lower()) else address
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
-    if ip.is_loopback or ip.is_unspecified:
+    if is_own(ip):
         return THIS_MACHINE
-    with (
-        contextlib.suppress(OSError),
-        socket.socket(socket.AF_INET6 if ip.version == 6 else socket.AF_INET, socket.SOCK_DGRAM) as probe,
-    ):
-        probe.bind((str(ip), 0))  # possible for an address of ours only; nothing is sent
-        return THIS_MACHINE
-    return str(ip)
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return str(mapped or ip)
 
 
 def _visa(kind: str, board: str, path: str | None, words: list[str], resolve: bool) -> frozenset[Part]:
     if kind == "ASRL" and path:
         return _path(path)
     if kind == "TCPIP" and words:
-        named = [word for word in words[1:] if word.upper() not in ("INSTR", "SOCKET")]
-        port = named[0] if named else "inst0"
+        ports = [word for word in words[1:] if word.upper() not in ("INSTR", "SOCKET")]
+        port = ports[0] if ports else "inst0"
         return _network(words[0], str(int(port)) if port.isdigit() else port, resolve)
     if kind == "USB" and len(words) >= 3:
         wanted = tuple(f"{_number(word):04x}" for word in words[:2]), words[2]

@@ -1,39 +1,67 @@
-"""lab.toml: the instruments of this lab. Read by the supervisor, too, so by the standard library alone.
-
-[instruments.sourcemeter]
-driver = "labwaiter.instruments.drivers:SourceMeter"      # module:callable, ours or any library's
-port = "/dev/serial/by-id/usb-…"                          # or any URL of pyserial's, or sim://KIND (see simulation)
-baudrate = 9600                                           # and bytesize, parity, stopbits, xonxoff, rtscts, dtr, rts
-note = "bench 2; ask Ada"
-unpolled = 120            # abort when its workflow manager is silent for so many seconds; "continue" is the default
-safe_seconds = 20         # to make it safe
-reconnect = 10            # seconds in which a lost line must be back
-settle = 3                # seconds that it may take to boot when its port is opened
-greeting = "Ready"        # a pattern for what it says then
-power = "relays.2"        # a relay that cuts it off when it can't be made safe
-safe = "my_lab:switch_off"   # for another library's driver: how it is made safe, or "nothing to do"
-machine = "bench2"        # on which machine it is, of many
-
-[machines.bench2]         # with REDIS_URL: each machine that runs `labwaiter worker`
-services = ["Sweep"]      # which services it offers; without this line all of them
-"""
+"""The instruments and machines of a lab, as values. Used by the supervisor, too, so by the standard library alone."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import os
 import sys
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
 from ..errors import Misconfigured, MissingParameter, UnknownInstrument
 from ..model.parameter import Parameter, shown
-from ..settings import read_text
+from . import simulation
 from .device import Part, conflict, parts
-from .entry import ITSELF, NOTHING_TO_DO, Entry, Machine
-from .labfile import Reader
+
+NOTHING_TO_DO, ITSELF = "nothing to do", "itself"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One instrument of lab.toml."""
+
+    name: str
+    driver: str  # "module:callable"
+    port: str
+    line: dict[str, Any] = field(default_factory=dict)  # pyserial's settings
+    note: str = ""
+    unpolled: float | None = None  # s of its workflow manager's silence after which its job is aborted
+    safe_seconds: float = 20.0
+    reconnect: float = 10.0  # s
+    settle: float | None = None  # s that it may take to boot when its line is opened; None: as its driver says
+    greeting: str | None = None  # a pattern for what it says then
+    power: tuple[str, int] | None = None  # a relay board and the number of a relay on it
+    safe: str = ITSELF  # "module:function" for a foreign driver, or NOTHING_TO_DO
+    options: dict[str, Any] = field(default_factory=dict)  # more keyword arguments of the driver
+    machine: str = ""  # on which one it is, of many; "": on this one
+
+    @property
+    def simulated(self) -> simulation.Simulated | None:
+        """What it simulates; None for a real one."""
+        return simulation.read(self.port) if self.port.startswith(simulation.SCHEME) else None
+
+    @property
+    def ours(self) -> bool:
+        """Whether the driver comes with labwaiter."""
+        return self.driver.startswith("labwaiter.")
+
+    @property
+    def real(self) -> bool:
+        """Whether something is plugged in that can do harm: simulators can't."""
+        return not self.port.startswith("sim://") and self.safe != NOTHING_TO_DO
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One machine of lab.toml."""
+
+    name: str
+    services: tuple[str, ...] | None = None  # which it offers; None: all
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,14 +74,14 @@ class Lab:
 
     def on(self, machine: str) -> Lab:
         """What is on one machine, of many."""
-        here = {name: entry for name, entry in self.entries.items() if entry.machine in ("", machine)}
-        elsewhere = {name: entry.machine for name, entry in self.entries.items() if name not in here}
-        return Lab(here, self.machines, elsewhere)
+        entries = {name: entry for name, entry in self.entries.items() if entry.machine in ("", machine)}
+        elsewhere = {name: entry.machine for name, entry in self.entries.items() if name not in entries}
+        return Lab(entries, self.machines, elsewhere)
 
     def unpolled(self, instruments: Iterable[str]) -> float | None:
         """How long (s) the workflow manager of a job with these may be silent; None: as long as it likes."""
-        found = (self.entries[name].unpolled for name in instruments if name in self.entries)
-        return min((seconds for seconds in found if seconds is not None), default=None)
+        silences = (self.entries[name].unpolled for name in instruments if name in self.entries)
+        return min((seconds for seconds in silences if seconds is not None), default=None)
 
     def safe_seconds(self, instruments: Iterable[str]) -> float:
         """How long (s) making these safe may take, the slowest of them; 0 for none."""
@@ -68,8 +96,8 @@ class Lab:
         """The names under which the device of an instrument stands here, its own too: it has one holder."""
         if name not in self.entries:
             return {name}
-        mine = self._parts(name)
-        return {name} | {other for other in self.entries if conflict(mine, self._parts(other))}
+        device = self._parts(name)
+        return {name} | {other for other in self.entries if conflict(device, self._parts(other))}
 
     def _parts(self, name: str) -> frozenset[Part]:
         entry = self.entries[name]
@@ -87,21 +115,21 @@ class Lab:
             if parameter.kind != "instrument":
                 continue
             fitting, name = self.fitting(parameter.drivers), inputs.get(parameter.name)
-            known = ", ".join(fitting) or "none"
+            names = ", ".join(fitting) or "none"
             if name is None or not str(name).strip():
                 if len(fitting) != 1:
                     raise MissingParameter(
-                        f"The input {parameter.name} is missing: name an instrument; those that fit: {known}."
+                        f"The input {parameter.name} is missing: name an instrument; those that fit: {names}."
                     )
                 name = fitting[0]
             if name not in self.entries:
                 raise UnknownInstrument(
                     f"The input {parameter.name} names no instrument of this lab: {shown(name)}; those that fit:"
-                    f" {known}."
+                    f" {names}."
                 )
             if name not in fitting:
                 raise UnknownInstrument(
-                    f"The instrument {name} is of another kind than {parameter.name} needs; those that fit: {known}."
+                    f"The instrument {name} is of another kind than {parameter.name} needs; those that fit: {names}."
                 )
             if name in taken:
                 raise UnknownInstrument(
@@ -118,95 +146,31 @@ def _ancestors(entry: Entry) -> set[str]:
     if not entry.ours and module not in sys.modules:
         return set()
     try:
-        found = resolve(entry.driver)
+        driver = resolve(entry.driver)
     except Misconfigured:
         return set()
-    return {f"{c.__module__}:{c.__qualname__}" for c in getattr(found, "__mro__", ())}
+    return {f"{c.__module__}:{c.__qualname__}" for c in getattr(driver, "__mro__", ())}
 
 
 def resolve(name: str) -> Any:
     """What "module:callable" names. Raises Misconfigured."""
     module, _, attribute = name.partition(":")
     try:
-        found: Any = importlib.import_module(module)
+        named: Any = importlib.import_module(module)
         for part in attribute.split("."):
-            found = getattr(found, part)
+            named = getattr(named, part)
     except (ImportError, AttributeError) as error:
         raise Misconfigured(f"“{name}” can't be had: {error}.") from error
-    return found
+    return named
 
 
-def load(file: Path) -> Lab:
-    """The lab that a file describes; an empty one where there is no file.
+def missing(name: str, services: Path) -> str:
+    """Why what "module:callable" names can't be had, as far as that is seen without importing anything; "" otherwise.
 
-    Raises:
-        Misconfigured: a mistake in it, in a sentence with its line.
+    It is seen where a module, or the package that it lies in, is neither installed nor in the services folder.
     """
-    try:
-        text = read_text(file)
-        said = tomllib.loads(text)
-    except FileNotFoundError:
-        return Lab({})
-    except tomllib.TOMLDecodeError as error:
-        raise Misconfigured(f"{file.name} is no TOML: {error}.") from error
-    reader = Reader(file.name, text)
-    for key in said:
-        if key not in ("instruments", "machines"):
-            raise reader.wrong(key, "", f"“{key}” is not known; write [instruments.NAME] or [machines.NAME]")
-    tables = {kind: said.get(kind, {}) for kind in ("instruments", "machines")}
-    for kind, found in tables.items():
-        if not isinstance(found, dict):
-            raise reader.wrong(kind, "", f"write [{kind}.NAME]")
-    machines = {name: reader.machine(name, one) for name, one in tables["machines"].items()}
-    entries = {name: reader.entry(name, one) for name, one in tables["instruments"].items()}
-    for name, entry in entries.items():
-        if machines and entry.machine not in machines:
-            known = ", ".join(machines)
-            raise reader.wrong(name, "machine", f'say on which machine it is, machine = "…"; there are: {known}')
-        if entry.machine and not machines:
-            raise reader.wrong(name, "machine", f"there is no table [machines.{entry.machine}]")
-        if entry.power is not None and (entry.power[0] not in entries or entry.power[0] == name):
-            raise reader.wrong(name, "power", f"there is no relay board {entry.power[0]} among the instruments")
-        if entry.power is not None and entries[entry.power[0]].machine != entry.machine:
-            raise reader.wrong(name, "power", f"the relay board {entry.power[0]} is on another machine")
-        fan = entry.simulated.fan if entry.simulated else None
-        board = entries[fan[0]].simulated if fan and fan[0] in entries else None
-        if fan and (board is None or board.kind != "relays"):
-            raise reader.wrong(name, "port", f"there is no simulated relay board {fan[0]} (sim://relays) for its fan")
-    return Lab(entries, machines)
-
-
-def mistake(file: Path) -> str:
-    """What is wrong with the file, in a sentence for whoever keeps it; "" if nothing is."""
-    try:
-        load(file)
+    package = name.partition(":")[0].partition(".")[0]
+    places = [str(services), os.getcwd()]
+    if package in sys.modules or importlib.util.find_spec(package) or PathFinder.find_spec(package, places):
         return ""
-    except Misconfigured as error:
-        return str(error)
-
-
-class Kept:
-    """The lab as its file says it, read again whenever that has changed."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._stamp: object = ()
-        self._lab: Lab | None = None
-
-    def now(self) -> Lab | None:
-        """The lab; None while the file has a mistake."""
-        try:
-            found = self._file.stat()
-            stamp: object = (found.st_mtime_ns, found.st_size, found.st_ino)
-        except OSError:
-            stamp = None
-        if stamp != self._stamp:
-            try:
-                self._lab = load(self._file)
-            except Misconfigured:
-                self._lab = None
-            self._stamp = stamp
-        return self._lab
-
-
-__all__ = ["ITSELF", "NOTHING_TO_DO", "Entry", "Kept", "Lab", "Machine", "load", "mistake", "resolve"]
+    return f"“{name}” can't be had: No module named '{package}'."

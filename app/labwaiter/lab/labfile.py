@@ -1,13 +1,35 @@
-"""Reading lab.toml's tables: each mistake is one sentence, with its line."""
+"""lab.toml: the instruments of this lab. Read by the supervisor, too, so by the standard library alone.
+Each mistake in it is one sentence, with its line.
+
+[instruments.sourcemeter]
+driver = "labwaiter.instruments.drivers:SourceMeter"      # module:callable, ours or any library's
+port = "/dev/serial/by-id/usb-…"                          # or any URL of pyserial's, or sim://KIND (see simulation)
+baudrate = 9600                                           # and bytesize, parity, stopbits, xonxoff, rtscts, dtr, rts
+note = "bench 2; ask Ada"
+unpolled = 120            # abort when its workflow manager is silent for so many seconds; "continue" is the default
+safe_seconds = 20         # to make it safe
+reconnect = 10            # seconds in which a lost line must be back
+settle = 3                # seconds that it may take to boot when its port is opened
+greeting = "Ready"        # a pattern for what it says then
+power = "relays.2"        # a relay that cuts it off when it can't be made safe
+safe = "my_lab:switch_off"   # for another library's driver: how it is made safe, or "nothing to do"
+machine = "bench2"        # on which machine it is, of many
+
+[machines.bench2]         # with REDIS_URL: each machine that runs `labwaiter worker`
+services = ["Sweep"]      # which services it offers; without this line all of them
+"""
 
 from __future__ import annotations
 
 import re
+import tomllib
+from pathlib import Path
 from typing import Any
 
 from ..errors import Misconfigured
+from ..settings import read_text
 from . import simulation
-from .entry import ITSELF, Entry, Machine
+from .lab import ITSELF, Entry, Lab, Machine
 
 _LINE_KEYS = {"baudrate", "bytesize", "parity", "stopbits", "xonxoff", "rtscts", "dtr", "rts"}
 _KEYS = _LINE_KEYS | {
@@ -26,87 +48,160 @@ _KEYS = _LINE_KEYS | {
 }
 
 
+def load(file: Path) -> Lab:
+    """The lab that a file describes; an empty one where there is no file.
+
+    Raises:
+        Misconfigured: a mistake in it, in a sentence with its line.
+    """
+    try:
+        text = read_text(file)
+        document = tomllib.loads(text)
+    except FileNotFoundError:
+        return Lab({})
+    except tomllib.TOMLDecodeError as error:
+        raise Misconfigured(f"{file.name} is no TOML: {error}.") from error
+    reader = Reader(file.name, text)
+    for key in document:
+        if key not in ("instruments", "machines"):
+            raise reader.wrong(key, "", f"“{key}” is not known; write [instruments.NAME] or [machines.NAME]")
+    tables = {kind: document.get(kind, {}) for kind in ("instruments", "machines")}
+    for kind, table in tables.items():
+        if not isinstance(table, dict):
+            raise reader.wrong(kind, "", f"write [{kind}.NAME]")
+    machines = {name: reader.machine(name, table) for name, table in tables["machines"].items()}
+    entries = {name: reader.entry(name, table) for name, table in tables["instruments"].items()}
+    for name, entry in entries.items():
+        if machines and entry.machine not in machines:
+            known = ", ".join(machines)
+            raise reader.wrong(name, "machine", f'say on which machine it is, machine = "…"; there are: {known}')
+        if entry.machine and not machines:
+            raise reader.wrong(name, "machine", f"there is no table [machines.{entry.machine}]")
+        if entry.power is not None and (entry.power[0] not in entries or entry.power[0] == name):
+            raise reader.wrong(name, "power", f"there is no relay board {entry.power[0]} among the instruments")
+        if entry.power is not None and entries[entry.power[0]].machine != entry.machine:
+            raise reader.wrong(name, "power", f"the relay board {entry.power[0]} is on another machine")
+        fan = entry.simulated.fan if entry.simulated else None
+        board = entries[fan[0]].simulated if fan and fan[0] in entries else None
+        if fan and (board is None or board.kind != "relays"):
+            raise reader.wrong(name, "port", f"there is no simulated relay board {fan[0]} (sim://relays) for its fan")
+    return Lab(entries, machines)
+
+
+def mistake(file: Path) -> str:
+    """What is wrong with the file, in a sentence for whoever keeps it; "" if nothing is."""
+    try:
+        load(file)
+        return ""
+    except Misconfigured as error:
+        return str(error)
+
+
+class Kept:
+    """The lab as its file says it, read again whenever that has changed."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._stamp: object = ()
+        self._lab: Lab | None = None
+
+    def now(self) -> Lab | None:
+        """The lab; None while the file has a mistake."""
+        try:
+            status = self._file.stat()
+            stamp: object = (status.st_mtime_ns, status.st_size, status.st_ino)
+        except OSError:
+            stamp = None
+        if stamp != self._stamp:
+            try:
+                self._lab = load(self._file)
+            except Misconfigured:
+                self._lab = None
+            self._stamp = stamp
+        return self._lab
+
+
 class Reader:
     """Reads one file's tables, and says where a mistake is."""
 
     def __init__(self, file: str, text: str) -> None:
         self.file, self.lines = file, text.split("\n")
 
-    def wrong(self, name: str, key: str, what: str) -> Misconfigured:
-        """The mistake with its line."""
-        at, inside = 0, not key
+    def wrong(self, name: str, key: str, problem: str) -> Misconfigured:
+        """The mistake in a table, at its key where one is named, as a sentence with its line."""
+        at_line, inside = 0, not key
         for number, line in enumerate(self.lines, 1):
             if re.match(rf"\s*\[+\s*((instruments|machines)\.)?[\"']?{re.escape(name)}[\"']?\s*\]", line):
-                at, inside = number, True
+                at_line, inside = number, True
                 if not key:
                     break
             elif inside and key and re.match(rf"\s*{re.escape(key)}\s*=", line):
-                at = number
+                at_line = number
                 break
-        where = f", line {at}" if at else ""
-        return Misconfigured(f"{self.file}{where}: {name}: {what}.")
+        where = f", line {at_line}" if at_line else ""
+        return Misconfigured(f"{self.file}{where}: {name}: {problem}.")
 
-    def machine(self, name: str, said: Any) -> Machine:
-        """One machine's table."""
-        if not isinstance(said, dict):
+    def machine(self, name: str, table: Any) -> Machine:
+        """The machine that a table describes. Raises Misconfigured."""
+        if not isinstance(table, dict):
             raise self.wrong(name, "", f"write [machines.{name}]")
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name):
             raise self.wrong(name, "", "a machine's name is letters, digits, dots, _ and -")
-        for key in said:
+        for key in table:
             if key not in ("services", "note"):
                 raise self.wrong(name, key, f"“{key}” is not known; there are: note, services")
-        services = said.get("services")
+        services = table.get("services")
         if services is not None and not (isinstance(services, list) and all(isinstance(s, str) for s in services)):
             raise self.wrong(name, "services", 'services is a list of names: ["Sweep", "Printer"]')
-        return Machine(name, None if services is None else tuple(services), str(said.get("note", "")))
+        return Machine(name, None if services is None else tuple(services), str(table.get("note", "")))
 
-    def entry(self, name: str, said: Any) -> Entry:
-        """One instrument's table."""
-        if not isinstance(said, dict):
+    def entry(self, name: str, table: Any) -> Entry:
+        """The instrument that a table describes. Raises Misconfigured."""
+        if not isinstance(table, dict):
             raise self.wrong(name, "", f"write [instruments.{name}]")
         if not re.fullmatch(r"[A-Za-z][\w-]{0,63}", name, re.ASCII):
             raise self.wrong(name, "", "a name is letters, digits, _ and -, and begins with a letter")
-        for key in said:
+        for key in table:
             if key not in _KEYS:
                 raise self.wrong(name, key, f"“{key}” is not known; there are: {', '.join(sorted(_KEYS))}")
         for key in ("driver", "port"):
-            if not isinstance(said.get(key), str) or not said[key].strip():
+            if not isinstance(table.get(key), str) or not table[key].strip():
                 raise self.wrong(name, key, f'it needs {key} = "…"')
-        if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", said["driver"]):
+        if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", table["driver"]):
             raise self.wrong(
                 name, "driver", "a driver is module:callable, e.g. labwaiter.instruments.drivers:SourceMeter"
             )
-        if said["port"].startswith(simulation.SCHEME):
+        if table["port"].startswith(simulation.SCHEME):
             try:
-                simulation.read(said["port"])
+                simulation.read(table["port"])
             except ValueError as error:
                 raise self.wrong(name, "port", str(error)) from None
-        unpolled = said.get("unpolled", "continue")
+        unpolled = table.get("unpolled", "continue")
         if unpolled == "continue":
             unpolled = None
         elif not _number(unpolled, 60, 86400 * 7):
             raise self.wrong(name, "unpolled", 'unpolled is "continue", or a number of seconds, 60 at least')
         for key, low, high in (("safe_seconds", 1, 600), ("reconnect", 0, 3600), ("settle", 0, 300)):
-            if key in said and not _number(said[key], low, high):
+            if key in table and not _number(table[key], low, high):
                 raise self.wrong(name, key, f"{key} is a number of seconds from {low} to {high}")
         for key in ("dtr", "rts", "xonxoff", "rtscts"):
-            if key in said and not isinstance(said[key], bool):
+            if key in table and not isinstance(table[key], bool):
                 raise self.wrong(name, key, f"{key} is true or false")
-        greeting = said.get("greeting")
+        greeting = table.get("greeting")
         if greeting is not None and not _pattern(greeting):
             raise self.wrong(name, "greeting", 'greeting is a pattern for the line that it says, e.g. "Ready"')
-        if "baudrate" in said and not _number(said["baudrate"], 50, 10_000_000):
+        if "baudrate" in table and not _number(table["baudrate"], 50, 10_000_000):
             raise self.wrong(name, "baudrate", "the baud rate is a whole number, e.g. 9600")
-        if "options" in said and not isinstance(said["options"], dict):
+        if "options" in table and not isinstance(table["options"], dict):
             raise self.wrong(name, "options", "options is a table: { name = value }")
-        power = said.get("power")
+        power = table.get("power")
         if power is not None:
-            found = re.fullmatch(r"([A-Za-z][\w-]*)\.(\d+)", str(power))
-            if found is None:
+            relay = re.fullmatch(r"([A-Za-z][\w-]*)\.(\d+)", str(power))
+            if relay is None:
                 raise self.wrong(name, "power", "power is a relay board and a relay's number, e.g. relays.2")
-            power = (found[1], int(found[2]))
-        safe = said.get("safe", "")
-        if not safe and not said["driver"].startswith("labwaiter."):
+            power = (relay[1], int(relay[2]))
+        safe = table.get("safe", "")
+        if not safe and not table["driver"].startswith("labwaiter."):
             raise self.wrong(
                 name,
                 "driver",
@@ -115,19 +210,19 @@ class Reader:
             )
         return Entry(
             name=name,
-            driver=said["driver"],
-            port=said["port"],
-            line={key: value for key, value in said.items() if key in _LINE_KEYS},
-            note=str(said.get("note", "")),
+            driver=table["driver"],
+            port=table["port"],
+            line={key: value for key, value in table.items() if key in _LINE_KEYS},
+            note=str(table.get("note", "")),
             unpolled=unpolled,
-            safe_seconds=float(said.get("safe_seconds", 20.0)),
-            reconnect=float(said.get("reconnect", 10.0)),
-            settle=float(said["settle"]) if "settle" in said else None,
+            safe_seconds=float(table.get("safe_seconds", 20.0)),
+            reconnect=float(table.get("reconnect", 10.0)),
+            settle=float(table["settle"]) if "settle" in table else None,
             greeting=greeting,
             power=power,
             safe=safe or ITSELF,
-            options=dict(said.get("options", {})),
-            machine=str(said.get("machine", "")),
+            options=dict(table.get("options", {})),
+            machine=str(table.get("machine", "")),
         )
 
 

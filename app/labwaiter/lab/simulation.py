@@ -49,10 +49,10 @@ def _one_of(values: dict[str, Any]) -> Callable[[str], Any]:
 
 
 def _relay(text: str) -> tuple[str, int]:
-    found = re.fullmatch(r"([A-Za-z][\w-]*)\.(\d)", text)
-    if found is None or not 1 <= int(found[2]) <= RELAYS:
+    relay = re.fullmatch(r"([A-Za-z][\w-]*)\.(\d)", text)
+    if relay is None or not 1 <= int(relay[2]) <= RELAYS:
         raise ValueError(f"a relay board and the number of a relay, 1 to {RELAYS}, e.g. relays.1")
-    return found[1], int(found[2])
+    return relay[1], int(relay[2])
 
 
 ALL: dict[str, Callable[[str], Any]] = {"speed": _number(0.01, 1000), "seed": _whole}  # of every kind
@@ -81,8 +81,8 @@ def read(port: str) -> Simulated:
     """What a sim:// URL says. Raises ValueError with a sentence's end for a mistake in it."""
     parts = urlsplit(port)
     if parts.netloc not in KINDS or parts.path not in ("", "/") or parts.fragment:
-        what = f"{parts.netloc}{parts.path}"
-        raise ValueError(f"there is no simulator “{what[:60]}”; there are: {', '.join(KINDS)}")
+        kind = f"{parts.netloc}{parts.path}"
+        raise ValueError(f"there is no simulator “{kind[:60]}”; there are: {', '.join(KINDS)}")
     known, options = KINDS[parts.netloc] | ALL, {}
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
         if name not in known:

@@ -111,13 +111,13 @@ class Parameter:
         if self.choices:
             return "one of " + ", ".join(self.choices)
         unit = f" {self.unit}" if self.unit and self.kind != "text" else ""
-        what = " characters" if self.kind == "text" else unit
+        unit_shown = " characters" if self.kind == "text" else unit
         low, high = _number(self.low), _number(self.high)
         if low is not None and high is not None:
-            return f"between {low} and {high}{what}"
+            return f"between {low} and {high}{unit_shown}"
         if low is not None:
-            return f"at least {low}{what}"
-        return f"at most {high}{what}" if high is not None else ""
+            return f"at least {low}{unit_shown}"
+        return f"at most {high}{unit_shown}" if high is not None else ""
 
     def accept(self, value: Any) -> Any:
         """`value` as the function will get it: checked against type, choices and limits.
@@ -218,9 +218,9 @@ def _number(value: float | None) -> str | None:
     return str(int(value)) if float(value).is_integer() else text_of(value)
 
 
-def same(one: Any, other: Any) -> bool:
+def same(value: Any, other: Any) -> bool:
     """Whether two values of an input are the same: NaN is the same as NaN, here."""
-    return bool(one == other or (one != one and other != other))
+    return bool(value == other or (value != value and other != other))
 
 
 def shown(value: Any, limit: int = 40) -> str:

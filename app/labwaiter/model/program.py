@@ -72,7 +72,7 @@ class Program:
         if not isinstance(program, (str, PurePath)) or not str(program):
             raise Misconfigured("A program is told by its name or its path, as a text; its arguments come after it.")
         name = PurePath(program).name
-        said = {
+        fields = {
             "program": _given(program, "The path of the program"),
             "arguments": tuple(_given(a, f"The argument {n} of {name}") for n, a in enumerate(arguments, 1)),
             "progress": _texts(progress, f"progress of {name} must be a pattern, or several"),
@@ -84,7 +84,7 @@ class Program:
             "tty": bool(tty),
             "python": None if python is None else _python(python, name),
         }
-        for field, value in said.items():
+        for field, value in fields.items():
             object.__setattr__(self, field, value)
         for pattern in self.progress:
             _judge(pattern)
@@ -140,12 +140,12 @@ def command_file(program: str, beside: Path, search: str | None) -> str:
         raise Misconfigured(f"The program {program} is not installed on this machine.") from None
 
 
-def _file(path: str, beside: Path, what: str) -> str:
+def _file(path: str, beside: Path, kind: str) -> str:
     for folder in (beside, beside.parent):
         place = os.path.join(folder, path)
         if os.path.isfile(place):
             return os.path.realpath(place)
-    raise Misconfigured(f"The {what} {PurePath(path).name} is not there: it is looked for beside its service file.")
+    raise Misconfigured(f"The {kind} {PurePath(path).name} is not there: it is looked for beside its service file.")
 
 
 def interpreter(python: str, beside: Path) -> str:
@@ -178,31 +178,31 @@ def interpreter(python: str, beside: Path) -> str:
     raise Misconfigured(f"The Python {name} is not there: it is looked for beside its service file.")
 
 
-def _given(value: Any, what: str) -> str:
+def _given(value: Any, label: str) -> str:
     """A text that a process can be given."""
     try:
-        text = text_of(plain(value, what))
+        text = text_of(plain(value, label))
     except TypeError as error:
         raise Misconfigured(str(error)) from None
     if "\0" in text:
-        raise Misconfigured(f"{what} holds a NUL byte, which no program can be given.")
+        raise Misconfigured(f"{label} holds a NUL byte, which no program can be given.")
     try:
         os.fsencode(text)
     except UnicodeEncodeError:
-        raise Misconfigured(f"{what} is no text that a program can be given on this machine.") from None
+        raise Misconfigured(f"{label} is no text that a program can be given on this machine.") from None
     return text
 
 
-def _texts(given: Any, rule: str) -> tuple[str, ...]:
-    texts = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, (list, tuple)) else (None,)
+def _texts(value: Any, rule: str) -> tuple[str, ...]:
+    texts = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, (list, tuple)) else (None,)
     if not all(isinstance(text, str) for text in texts):
         raise Misconfigured(f"{rule}.")
     return texts
 
 
-def _statuses(given: Any, name: str) -> frozenset[int]:
+def _statuses(value: Any, name: str) -> frozenset[int]:
     try:
-        statuses = frozenset(plain(status) for status in given)
+        statuses = frozenset(plain(status) for status in value)
     except TypeError:
         statuses = frozenset({""})
     whole = frozenset(status for status in statuses if isinstance(status, int))
@@ -211,19 +211,21 @@ def _statuses(given: Any, name: str) -> frozenset[int]:
     return whole
 
 
-def _variables(given: Any, name: str) -> tuple[tuple[str, str], ...]:
-    if not isinstance(given, Mapping):
+def _variables(variables: Any, name: str) -> tuple[tuple[str, str], ...]:
+    if not isinstance(variables, Mapping):
         raise Misconfigured(f'The environment of {name} must be a dict of variables, e.g. {{"OMP_NUM_THREADS": 4}}.')
-    for variable in given:
+    for variable in variables:
         if not isinstance(variable, str) or not variable or "=" in variable or "\0" in variable:
             raise Misconfigured(f"In the environment of {name}, {variable!r} is no name of a variable.")
-    return tuple((variable, _given(value, f"The variable {variable} of {name}")) for variable, value in given.items())
+    return tuple(
+        (variable, _given(value, f"The variable {variable} of {name}")) for variable, value in variables.items()
+    )
 
 
-def _python(given: Any, name: str) -> str:
-    if not isinstance(given, (str, PurePath)) or not str(given):
+def _python(python: Any, name: str) -> str:
+    if not isinstance(python, (str, PurePath)) or not str(python):
         raise Misconfigured(f"python= of {name} must be the path of an interpreter or of an environment's folder.")
-    return _given(given, f"python= of {name}")
+    return _given(python, f"python= of {name}")
 
 
 def _judge(pattern: str) -> None:

@@ -114,7 +114,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Record:
-    """One execution as everybody sees it: request and condition, with the end already applied."""
+    """One execution as everybody sees it: request and stored state, with the end already applied."""
 
     name: str  # the folder's name
     request: Request
@@ -178,7 +178,7 @@ class View:
 
 
 def move(now: StoredState, to: State, **changes: Any) -> StoredState:
-    """The condition after a move: the one place where a job changes its state.
+    """The stored state after a move: the one place where a job changes its state.
 
     Raises:
         ValueError: the move isn't in the drawing of a job's life.
@@ -191,17 +191,17 @@ def move(now: StoredState, to: State, **changes: Any) -> StoredState:
 
 
 def unbegun() -> StoredState:
-    """The condition of a job whose process ended before its work began: it waits again, as if none had been."""
+    """The stored state of a job whose process ended before its work began: it waits again, as if none had been."""
     return StoredState()
 
 
-def settle(condition: StoredState, end: End | None) -> tuple[State, str]:
+def settle(stored: StoredState, end: End | None) -> tuple[State, str]:
     """How a job whose runner is gone (or has written its end) ended, and the sentence for its user.
 
     end.json decides. One thing it can't know: whether the SIGTERM that the runner reports as
     "aborted" was a caller's wish, a limit or a shutdown; the supervisor wrote that down first.
     """
-    stopping = condition.stopping
+    stopping = stored.stopping
     if end is not None and end.outcome is not State.ABORTED:
         return end.outcome, end.why
     if stopping is not None:
@@ -215,7 +215,7 @@ def settle(condition: StoredState, end: End | None) -> tuple[State, str]:
 def derive(
     name: str,
     request: Request,
-    condition: StoredState | None,
+    stored: StoredState | None,
     end: End | None,
     abort_asked: bool = False,
     nobody_runs_it: bool = False,
@@ -223,27 +223,27 @@ def derive(
     """What everybody is told about a job, from what lies in its folder.
 
     Args:
-        condition: state.json; None while the supervisor hasn't seen the job.
+        stored: state.json; None while the supervisor hasn't seen the job.
         end: end.json; it wins over a state that still says running.
         nobody_runs_it: the looker knows that the runner is dead and no supervisor is there to
             say so: without an end that is "interrupted".
     """
-    condition = condition or StoredState()
-    state, why = condition.state, condition.why
+    stored = stored or StoredState()
+    state, why = stored.state, stored.why
     # an end of one that was never seen to run: the state was lost, and what has ended waits for nothing
     if (state is State.RUNNING and nobody_runs_it) or (state in ACTIVE and end is not None):
-        state, why = settle(condition, end)
+        state, why = settle(stored, end)
     return Record(
         name=name,
         request=request,
         state=state,
         why=why,
-        started=condition.started,
-        started_boot=condition.started_boot,
-        ended=condition.ended or (end.ended if end else None),
-        ran=condition.ran,
+        started=stored.started,
+        started_boot=stored.started_boot,
+        ended=stored.ended or (end.ended if end else None),
+        ran=stored.ran,
         outputs=end.outputs if end is not None and state is State.COMPLETED else None,
-        runner=condition.runner,
-        stopping=condition.stopping if state in ACTIVE else None,
+        runner=stored.runner,
+        stopping=stored.stopping if state in ACTIVE else None,
         abort_asked=abort_asked,
     )

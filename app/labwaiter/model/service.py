@@ -67,18 +67,18 @@ class Service:
     unchanged: bool = False  # may answer UNCHANGED
     checks: bool = False  # whether it has a `check` of its own for a start's inputs
 
-    def accept(self, given: dict[str, Any]) -> dict[str, Any]:
+    def accept(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The inputs as the function will get them: defaults filled in, in the signature's order.
 
         Raises:
             MissingParameter, InvalidParameter: see `Parameter.accept`; also for an input that
                 this service doesn't have.
         """
-        strange = [name for name in given if name not in {p.name for p in self.inputs}]
+        strange = [name for name in inputs if name not in {p.name for p in self.inputs}]
         if strange:
-            known = ", ".join(p.name for p in self.inputs) or "none"
-            raise InvalidParameter(f"{self.operation} has no input {shown(strange[0])}; its inputs are: {known}.")
-        return {p.name: p.accept(given.get(p.name)) for p in self.inputs}
+            names = ", ".join(p.name for p in self.inputs) or "none"
+            raise InvalidParameter(f"{self.operation} has no input {shown(strange[0])}; its inputs are: {names}.")
+        return {p.name: p.accept(inputs.get(p.name)) for p in self.inputs}
 
     @cached_property
     def operations(self) -> dict[str, contract.Operation]:
@@ -122,14 +122,14 @@ def service_of(data: dict[str, Any]) -> Service:
     Raises:
         KeyError, TypeError: it is none.
     """
-    known = {f.name: data[f.name] for f in dataclasses.fields(Service) if f.name in data}
-    known |= {k: tuple(_parameter_of(p) for p in known[k]) for k in _PARAMETERS}
-    return Service(**{**known, "file": Path(known["file"])})
+    values = {f.name: data[f.name] for f in dataclasses.fields(Service) if f.name in data}
+    values |= {k: tuple(_parameter_of(p) for p in values[k]) for k in _PARAMETERS}
+    return Service(**{**values, "file": Path(values["file"])})
 
 
 def _parameter_of(data: dict[str, Any]) -> Parameter:
-    known = {f.name: data[f.name] for f in dataclasses.fields(Parameter) if f.name in data}
-    return Parameter(**known | {k: tuple(known[k]) for k in _LISTS if k in known})
+    values = {f.name: data[f.name] for f in dataclasses.fields(Parameter) if f.name in data}
+    return Parameter(**values | {k: tuple(values[k]) for k in _LISTS if k in values})
 
 
 @dataclass(frozen=True)
@@ -230,8 +230,8 @@ def read_signature(function: Callable[..., Any], *, name: str, namespace: str, *
     if not names or names[0].name != "job":
         raise Misconfigured(f"{where} needs `job: Job` as its first parameter.")
     inputs = tuple(_input(where, p, hints) for p in names[1:])
-    asked = [p.mandatory for p in inputs if p.kind != "instrument"]  # these are optional where one fits
-    if asked != sorted(asked, reverse=True):
+    mandatory = [p.mandatory for p in inputs if p.kind != "instrument"]  # these are optional where one fits
+    if mandatory != sorted(mandatory, reverse=True):
         raise Misconfigured(f"{where}: inputs with a default come after those without.")
     no_outputs: tuple[Parameter, ...] = ()
     result = hints.get("return")

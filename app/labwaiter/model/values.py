@@ -23,7 +23,7 @@ SI = frozenset({"A", "F", "Hz", "J", "N", "Pa", "V", "W", "Ω"})  # units that a
 _BITS_MAX = int(DIGITS_MAX * math.log2(10))
 
 
-def plain(value: Any, what: str = "The value") -> Plain:
+def plain(value: Any, label: str = "The value") -> Plain:
     """`value` as exactly a str, int, float or bool.
 
     Numbers of any library are numbers, also arrays without a dimension; so are a Decimal and a Fraction (whole where
@@ -31,14 +31,14 @@ def plain(value: Any, what: str = "The value") -> Plain:
     paths texts. A text may hold surrogates: names of files are bytes.
 
     Args:
-        what: how the value is called in the error: "The recorded value temperature".
+        label: how the value is called in the error: "The recorded value temperature".
 
     Raises:
         TypeError: it is something else, or a number that is too large; the message names it and its type.
     """
     if isinstance(value, Enum):
         try:
-            return plain(value.value, what)
+            return plain(value.value, label)
         except TypeError:
             return value.name
     if isinstance(value, bool):
@@ -53,15 +53,15 @@ def plain(value: Any, what: str = "The value") -> Plain:
         path = os.fspath(value)
         if isinstance(path, str):
             return path
-        raise _refusal(value, what)
+        raise _refusal(value, label)
     try:
         number = _number(value)
     except OverflowError:
-        raise TypeError(f"{what} is too large a number to be handed on.") from None
+        raise TypeError(f"{label} is too large a number to be handed on.") from None
     except Exception as error:  # whatever a library's own number raises when it is none
-        raise _refusal(value, what) from error
+        raise _refusal(value, label) from error
     if isinstance(number, int) and number.bit_length() > _BITS_MAX:
-        raise TypeError(f"{what} is too large a number to be handed on: it has more than {DIGITS_MAX} digits.")
+        raise TypeError(f"{label} is too large a number to be handed on: it has more than {DIGITS_MAX} digits.")
     return number
 
 
@@ -102,9 +102,9 @@ def _finite_if(finite: bool, number: float) -> float:
     return number
 
 
-def _refusal(value: Any, what: str) -> TypeError:
+def _refusal(value: Any, label: str) -> TypeError:
     kind = type(value).__name__
-    return TypeError(f"{what} is of the type {kind}: give a number, a text, a time, a path, true or false.")
+    return TypeError(f"{label} is of the type {kind}: give a number, a text, a time, a path, true or false.")
 
 
 def text_of(value: Any) -> str:

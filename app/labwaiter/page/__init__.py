@@ -72,8 +72,8 @@ def render(view: View, service: Service, files_at: str = "") -> str:
         if len(view.own_page.encode("utf-8", "replace")) <= OWN_LARGEST:
             return _whole(view.own_page, service)
         note = f"The program's own page is larger than {OWN_LARGEST} bytes and is not shown."
-    said = view.progress
-    percent = None if said.fraction is None else int(100 * said.fraction)
+    progress = view.progress
+    percent = None if progress.fraction is None else int(100 * progress.fraction)
     picture, left_out = _picture(view)
     page: str = _template().render(
         title=f"{service.name}: {record.state}",
@@ -86,10 +86,10 @@ def render(view: View, service: Service, files_at: str = "") -> str:
         running=record.state is State.RUNNING,
         stopping=_STAGES.get(record.stopping.stage, "") if record.stopping else "",
         silence=_silence(view),
-        hardware=[cut(one, 500) for one in view.hardware],
+        hardware=[cut(sentence, 500) for sentence in view.hardware],
         abort_asked=record.abort_asked and record.active and not record.stopping,
         percent=percent,
-        stage=cut(said.stage, CUT["stage"]),
+        stage=cut(progress.stage, CUT["stage"]),
         elapsed=_elapsed(view),
         remaining=estimate(view),
         limit=span(view.limit) if view.limit and record.state is State.RUNNING else "",
@@ -97,13 +97,13 @@ def render(view: View, service: Service, files_at: str = "") -> str:
         ahead=cut(waits_for(view), 500),
         values=[
             (cut(name, 40), cut(words, 60), cut(unit, 20))
-            for name, value in list(said.values.items())[: CUT["values"]]
-            for words, unit in [quantity(value, said.units.get(name, ""))]
+            for name, value in list(progress.values.items())[: CUT["values"]]
+            for words, unit in [quantity(value, progress.units.get(name, ""))]
         ],
         inputs=inputs_of(view, service),
         picture=picture,
-        plot=said.picture is not None and said.picture.file == PLOT,
-        caption=cut(said.picture.caption, 200) if said.picture else "",
+        plot=progress.picture is not None and progress.picture.file == PLOT,
+        caption=cut(progress.picture.caption, 200) if progress.picture else "",
         left_out=left_out,
         note=note,
         distance=cut(view.note, 300),
@@ -128,8 +128,8 @@ def render(view: View, service: Service, files_at: str = "") -> str:
 
 def _outputs(view: View, service: Service) -> list[tuple[str, str, str]]:
     units = {parameter.name: parameter.unit for parameter in service.outputs}
-    found = [(name, *quantity(v, units.get(name, ""))) for name, v in list((view.record.outputs or {}).items())[:40]]
-    return [(cut(name, 80), cut(words, 500), cut(unit, 20)) for name, words, unit in found]
+    rows = [(name, *quantity(v, units.get(name, ""))) for name, v in list((view.record.outputs or {}).items())[:40]]
+    return [(cut(name, 80), cut(words, 500), cut(unit, 20)) for name, words, unit in rows]
 
 
 def _advice(state: State) -> str:
@@ -164,10 +164,10 @@ def _messages(view: View) -> list[tuple[int, str, str]]:
 
 def _picture(view: View) -> tuple[str, str]:
     """The picture as a data URI, or the word that stands in its place."""
-    wanted = view.progress.picture
-    if wanted is None or view.picture is None:
+    picture = view.progress.picture
+    if picture is None or view.picture is None:
         return "", ""
-    kind = next((kind for ending, kind in _KINDS.items() if wanted.file.lower().endswith(ending)), None)
+    kind = next((kind for ending, kind in _KINDS.items() if picture.file.lower().endswith(ending)), None)
     if kind is None:
         return "", "The picture is of a kind that is not shown here: use .svg, .png or .jpg."
     if len(view.picture) > PICTURE_LARGEST:

@@ -94,25 +94,25 @@ def quantity(value: Any, unit: str) -> tuple[str, str]:
 def inputs_of(view: View, service: Service) -> list[tuple[str, str, str]]:
     """What it was started with: name, value and unit; not what was left empty."""
     units = {parameter.name: parameter.unit for parameter in service.inputs}
-    shown = []
+    rows = []
     for name, value in view.record.request.inputs.items():
         words, unit = quantity(value, units.get(name, ""))
         if value is not None and (line := " ".join(printable(words).split())):
-            shown.append((cut(name, 80), shortened(line, CUT["input"]), cut(unit, 20)))
-    return shown[: CUT["inputs"]]
+            rows.append((cut(name, 80), shortened(line, CUT["input"]), cut(unit, 20)))
+    return rows[: CUT["inputs"]]
 
 
 def waits_for(view: View) -> str:
     """What keeps a queued execution from beginning: who has what it needs, and for how long."""
-    told = []
+    sentences = []
     for holder in view.holders:
         words = holder.words
         if holder.until is not None:
             words += f" for {span(holder.until - view.now)} more"
         elif holder.since is not None:
             words += f", for {span(view.now - holder.since)} now"
-        told.append(words)
-    return "; ".join([*told, *([view.ahead] if view.ahead else [])])
+        sentences.append(words)
+    return "; ".join([*sentences, *([view.ahead] if view.ahead else [])])
 
 
 def estimate(view: View) -> str:

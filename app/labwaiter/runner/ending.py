@@ -72,29 +72,31 @@ def refusal(status: int, success: Collection[int] = (0,), program: str = "", pri
         program: its name or path. "": it is just "the program".
         printed: the last of what it printed: its own last line is told, too.
     """
-    same = 128 - status if status < 0 or status > 128 else status
-    if status in success or same in success:
+    as_shell = 128 - status if status < 0 or status > 128 else status
+    if status in success or as_shell in success:
         return None
-    who = _who(program)
-    how = f"was ended by the signal {signal_name(-status)}" if status < 0 else f"ended with the exit status {status}"
+    subject = _subject(program)
+    outcome = (
+        f"was ended by the signal {signal_name(-status)}" if status < 0 else f"ended with the exit status {status}"
+    )
     own = _last_line(printed)
-    return f"{who} {how}: {own}" if own else f"{who} {how}."
+    return f"{subject} {outcome}: {own}" if own else f"{subject} {outcome}."
 
 
 def stamp(file: Path) -> Stamp | None:
     """A file as it is before a program begins, so that `of_program` knows what that wrote; None if it isn't there."""
-    found = _stamp(file)
-    if found is not None and 0 <= time.time_ns() - found[0] < _TICK:
+    status = _stamp(file)
+    if status is not None and 0 <= time.time_ns() - status[0] < _TICK:
         time.sleep(_TICK / 1e9)  # a change within the same step of the clock would look like none
-    return found
+    return status
 
 
 def _stamp(file: Path) -> Stamp | None:
     try:
-        found = os.stat(file)
+        status = os.stat(file)
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def of_run(ran: Ran, outputs: Iterable[Parameter], hand_on: HandOn) -> End:
@@ -141,9 +143,9 @@ def of_program(
     outputs = tuple(outputs)
     if not outputs:
         return completed({})
-    who = _who(program)
+    subject = _subject(program)
     if before is not None and _stamp(result_file) == before:
-        return failed(f"{who} ended without a result: {result_file.name} is of an earlier step.")
+        return failed(f"{subject} ended without a result: {result_file.name} is of an earlier step.")
     try:
         content = _content(result_file)
     except FileNotFoundError:
@@ -153,9 +155,9 @@ def of_program(
     except ValueError as error:
         return failed(f"The program's result {error}")
     if not content and (why := _no_room(result_file.parent)):
-        return failed(f"{who} ended without a result: its disk can't be written ({why}).")
+        return failed(f"{subject} ended without a result: its disk can't be written ({why}).")
     if content is None:
-        return failed(f"{who} ended without a result.")
+        return failed(f"{subject} ended without a result.")
     try:
         text = _decoded(content, is_name=len(outputs) == 1 and outputs[0].kind == "file")
     except ValueError as error:
@@ -171,10 +173,10 @@ def _content(file: Path) -> bytes:
     """Raises OSError, FileNotFoundError; ValueError with the rest of a sentence for what is no result."""
     fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe in its place holds nobody up
     try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
             raise ValueError("is no file.")
-        content = os.pread(fd, min(found.st_size, RESULT_MAX + 1), 0)
+        content = os.pread(fd, min(status.st_size, RESULT_MAX + 1), 0)
     finally:
         os.close(fd)
     if len(content) > RESULT_MAX:
@@ -242,7 +244,7 @@ def _read_result(text: str, outputs: tuple[Parameter, ...]) -> Any:
 
 def of_values(values: Any, outputs: Iterable[Parameter], hand_on: HandOn) -> End:
     """The end of work that gave `values`: completed, if each output is there and of its type."""
-    found = {}
+    outputs_given = {}
     if not isinstance(values, dict):
         return failed("The program's result is no JSON object with its outputs.")
     for output in outputs:
@@ -253,7 +255,7 @@ def of_values(values: Any, outputs: Iterable[Parameter], hand_on: HandOn) -> End
             output, mandatory=output.kind != "text", low=None, high=None, endings=(), default=""
         )
         try:
-            found[output.name] = value = lenient.accept(values[output.name])
+            outputs_given[output.name] = value = lenient.accept(values[output.name])
         except ServiceError as error:
             return failed("The result is refused. " + error.message.replace("The input", "Its output"))
         if output.kind == "file":
@@ -269,8 +271,8 @@ def of_values(values: Any, outputs: Iterable[Parameter], hand_on: HandOn) -> End
                     f"The file that the output {output.name} names is not in the folder data/ of the job, or hidden"
                     " there by a dot."
                 )
-            found[output.name] = name
-    return completed(found)
+            outputs_given[output.name] = name
+    return completed(outputs_given)
 
 
 def hand_on(jobs: Path, job: str, file: str | Path) -> str | None:
@@ -287,10 +289,10 @@ def hand_on(jobs: Path, job: str, file: str | Path) -> str | None:
 
 def of_exception(error: BaseException) -> End:
     """The end of work that raised: its own words, without the places of this machine."""
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    said = _without_places(" ".join(said.split()))[:500]
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = _without_places(" ".join(text.split()))[:500]
     kind = type(error).__name__
-    return failed(f"The work failed: {said} ({kind})." if said else f"The work failed ({kind}).")
+    return failed(f"The work failed: {text} ({kind})." if text else f"The work failed ({kind}).")
 
 
 def signal_name(number: int) -> str:
@@ -301,7 +303,7 @@ def signal_name(number: int) -> str:
         return str(number)
 
 
-def _who(program: str) -> str:
+def _subject(program: str) -> str:
     return PurePath(program).name or "The program"
 
 

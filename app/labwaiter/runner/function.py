@@ -17,7 +17,7 @@ import traceback
 import types
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..catalogue import catalogue
 from ..errors import InvalidParameter, JobFailed, Misconfigured
@@ -36,19 +36,16 @@ from .listening import Say
 from .open_instruments import OpenInstruments
 from .program import NotThere, Prepared, Programs, prepare
 from .script import Limits
+from .spec import RunnerSpec
 from .stop import Aborted, Stop
-
-if TYPE_CHECKING:
-    from .main import Spec
-
 
 NOT_TOLD = 79  # the exit status of a function's process that could not tell its end: it has closed what it tells it by
 
 
-def run_function(spec: Spec, channel: Channel) -> None:
+def run_function(spec: RunnerSpec, channel: Channel) -> None:
     """Call the function of a job's service, and tell the runner what came of it."""
-    begun = channel.receive()
-    if begun is None or begun[0]["do"] != "begin":
+    message = channel.receive()
+    if message is None or message[0]["do"] != "begin":
         os._exit(0)
     os.chdir(f"{spec.folder}/data")
     # matplotlib's list of fonts takes a second to make: all jobs of a deployment share one, and need no home for it
@@ -65,17 +62,17 @@ def run_function(spec: Spec, channel: Channel) -> None:
     if end is None:
         return
     # it says how it ended before it makes safe: whoever asks it to stop from now on comes after that
-    told = True
+    was_told = True
     try:
         channel.send({"end": {**vars(end), "outcome": str(end.outcome)}})
     except OSError:
-        told = False
+        was_told = False
     work.put_away()
     del work
-    leave(0 if told else NOT_TOLD)
+    leave(0 if was_told else NOT_TOLD)
 
 
-def _file_of(spec: Spec) -> Path:
+def _file_of(spec: RunnerSpec) -> Path:
     """Where the service's file is here: another machine's services folder, which the start saw, may be another."""
     folder = spec.settings.services
     if named := spec.request.signature.get("file"):
@@ -101,7 +98,7 @@ class _HandOver(BaseException):
 class Work:
     """One call of a service's function."""
 
-    def __init__(self, spec: Spec, channel: Channel) -> None:
+    def __init__(self, spec: RunnerSpec, channel: Channel) -> None:
         self._spec = spec
         self._process = os.getpid()
         self._stop = Stop(channel)
@@ -141,12 +138,12 @@ class Work:
         declaration, service = self._declared()
         inputs = self._artifacts.resolve(service.inputs, self._spec.request.inputs, self._spec.name)
         inputs = self._instruments.set_up(service.instruments, inputs)
-        came = declaration.function(self.job, **inputs)
+        result = declaration.function(self.job, **inputs)
         if os.getpid() != self._process:
             return ending.completed({})
-        if isinstance(came, Program):
+        if isinstance(result, Program):
             self._stop.armed = False
-            program = self._prepare(came)
+            program = self._prepare(result)
             if self._untouched():
                 raise _HandOver(program)
             self._stop.armed = True
@@ -154,7 +151,7 @@ class Work:
             return ending.of_run(
                 self._programs.run(program, self._engine.show_progress), service.outputs, self._hand_on
             )
-        return self._outputs(service, came)
+        return self._outputs(service, result)
 
     def _prepare(self, program: Program) -> Prepared:
         return prepare(program, self.job.data, self.job.result_file, self._file)
@@ -214,15 +211,15 @@ class Work:
     def _hand_on(self) -> ending.HandOn:
         return partial(ending.hand_on, self._spec.store.root, self._spec.name)
 
-    def _outputs(self, service: Service, came: Any) -> End:
+    def _outputs(self, service: Service, result: Any) -> End:
         if not service.outputs:
             return ending.completed({})
         names = [p.name for p in service.outputs]
-        if not isinstance(came, Outputs) or not all(hasattr(came, name) for name in names):
+        if not isinstance(result, Outputs) or not all(hasattr(result, name) for name in names):
             return ending.failed(
                 f"The work ended without its outputs: it must return its Outputs with {', '.join(names)}."
             )
-        return ending.of_values({name: getattr(came, name) for name in names}, service.outputs, self._hand_on)
+        return ending.of_values({name: getattr(result, name) for name in names}, service.outputs, self._hand_on)
 
     def _end_of(self, error: BaseException) -> End:
         if isinstance(error, Aborted):

@@ -43,7 +43,7 @@ class Listener:
         self._stages = program.stages
         self._say = say
         self._part = b""  # of the line that isn't finished: its last
-        self._part_told: tuple[float | None, str] | None = None  # what that has told so far
+        self._part_news: tuple[float | None, str] | None = None  # what that has told so far
         self._at = 0  # the stage, from 0
         self._fraction: float | None = None  # of the whole, or of the stage where there are stages
         self._stage = ""
@@ -62,18 +62,18 @@ class Listener:
         if not self._patterns and not self._stages:
             return
         *lines, part = _lines(self._part + printed)
-        said = None  # the last of several: who looks sees only that
+        news = None  # the last of several: who looks sees only that
         for line in lines:
-            if line and self._read(_end_of(line, _LINE_MAX), finished=True) and self._now() != self._part_told:
-                said = self._now()
-            self._part_told = None
+            if line and self._read(_end_of(line, _LINE_MAX), finished=True) and self._position() != self._part_news:
+                news = self._position()
+            self._part_news = None
         self._part = _end_of(part, _LINE_MAX)
-        if self._read(_end_of(part, _UNFINISHED_MAX), finished=False) and self._now() != self._part_told:
-            said = self._part_told = self._now()
-        if said is not None:
-            self._say(*said)
+        if self._read(_end_of(part, _UNFINISHED_MAX), finished=False) and self._position() != self._part_news:
+            news = self._part_news = self._position()
+        if news is not None:
+            self._say(*news)
 
-    def _now(self) -> tuple[float | None, str]:
+    def _position(self) -> tuple[float | None, str]:
         if not self._stages:
             return self._fraction, self._stage
         return (self._at + min(1.0, self._fraction or 0.0)) / len(self._stages), self._stage
@@ -81,10 +81,10 @@ class Listener:
     def _read(self, printed: bytes, finished: bool) -> bool:
         """Whether a line tells something; if so it is kept."""
         line = (_COLOUR.sub(b"", printed) if b"\x1b" in printed else printed).decode("utf-8", "replace")
-        told = False
+        has_news = False
         for number, text in enumerate(self._stages):
             if text in line:
-                self._at, self._fraction, self._stage, told = number, None, text, True
+                self._at, self._fraction, self._stage, has_news = number, None, text, True
         for pattern in self._patterns:
             last = None
             for match in pattern.finditer(line):
@@ -96,8 +96,8 @@ class Listener:
                 self._fraction = self._fraction if fraction is None else fraction
                 if stage := last.groupdict().get("stage"):
                     self._stage = stage.strip()
-                told = True
-        return told
+                has_news = True
+        return has_news
 
 
 def _lines(printed: bytes) -> list[bytes]:
@@ -107,9 +107,9 @@ def _lines(printed: bytes) -> list[bytes]:
     return printed.replace(b"\r", b"\n").replace(b"\b", b"\n").split(b"\n")
 
 
-def _end_of(line: bytes, most: int) -> bytes:
+def _end_of(line: bytes, size: int) -> bytes:
     """The last bytes of a line; where its beginning is missing, a NUL stands for that, and no word is half."""
-    return line if len(line) <= most else b"\0" + _CUT.sub(b"", line[-most:], count=1)
+    return line if len(line) <= size else b"\0" + _CUT.sub(b"", line[-size:], count=1)
 
 
 def _fraction(match: re.Match[str]) -> float | None:
@@ -123,10 +123,10 @@ def _fraction(match: re.Match[str]) -> float | None:
         return _number(_numeral(match, "fraction"))
     if "n" not in groups:
         return None
-    both = [_numeral(match, "i"), _numeral(match, "n")]
-    if all(_THOUSANDS.fullmatch(text) for text in both if "," in text):
-        both = [text.replace(",", "") for text in both]  # 900 of 1,200
-    i, n = (_number(text) for text in both)
+    counts = [_numeral(match, "i"), _numeral(match, "n")]
+    if all(_THOUSANDS.fullmatch(text) for text in counts if "," in text):
+        counts = [text.replace(",", "") for text in counts]  # 900 of 1,200
+    i, n = (_number(text) for text in counts)
     return i / n if i is not None and n else None
 
 

@@ -11,85 +11,43 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import io
-import logging
 import os
 import select
 import signal
 import socket
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..model.record import End, Progress, Request
-from ..model.service import Service, service_of
-from ..settings import Settings
+from ..model.record import End
 from ..store import codec
-from ..store.codec import dump
-from ..store.files import open_ours
-from ..store.folder import Folder
 from ..system.channel import Channel, pair
-from ..system.process import (
-    become_subreaper,
-    children,
-    ended_children,
-    for_jobs,
-    is_none_now,
-    make_ready_for_marks,
-    mark_of,
-    put_mark,
-    tell_group,
-)
+from ..system.process import children, ended_children, is_shortage, make_ready_for_marks, tell_group
 from . import ending, function, leaving, script
-from .job_engine import limited
+from .forking import fork, leave_the_nursery, leave_the_runner, set_group, try_fork
 from .listening import Listener
 from .log import Log
 from .program import NoProcess, NotThere, Prepared, Ran, out_of_the_way, start, waits_for_one
+from .records import EndFile, ProgressFile
+from .spec import RunnerSpec
 
 NOT_BEGUN = 75  # our exit status when something was wanting (processes, memory) before the work began: it waits again
 LEFT_CHILDREN = 77  # our exit status when the end is written but processes of the job still live
 TRY_EVERY = 0.5  # s between two tries to start a program while there is no process for it
-WRITE_EVERY = 0.1  # s between two writes of progress.json: pages are looked at every 6 s
+KILL_EVERY = 0.1  # s between two kills of a function's process that doesn't go
 # of its grace, which may be taken by what is stopped after it had given its end, to make safe and leave: what it
 # gave is written before the supervisor ends us, too
 LAST_SHARE = 0.8
-_RESERVE = 4096  # bytes kept on the disk for end.json: a full disk must not hide how a job ended
 
 Step = Callable[[], Any]  # what a process does next, once it has left the frames of the one that it was forked from
 # in a fork of a runner: that one. Its sockets were closed by their numbers, which name other files by now: it is never
 # let go of, or these would be closed in their stead
 _left: list[object] = []
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What a runner is to do, made before it is forked: what it needn't make itself stays shared."""
-
-    settings: Settings
-    store: Folder
-    name: str
-    folder: str
-    mark: str
-    request: Request
-    service: Service | None  # as the execution was started with it; None: by a release before 0.5
-
-
-def spec_of(settings: Settings, name: str) -> Spec:
-    """The runner's spec for a job. Raises what `Folder.request` raises."""
-    store = Folder(settings.jobs_folder)
-    request = store.request(name)
-    if request is None:
-        raise ValueError(f"{name} has no request")
-    mark = mark_of(settings.jobs_folder, name)
-    service = service_of(request.signature) if request.signature else None
-    return Spec(settings, store, name, os.fspath(store.path(name)), mark, request, service)
 
 
 def make_ready() -> None:
@@ -103,7 +61,7 @@ def make_ready() -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
-def run(spec: Spec, release: int) -> Step | None:
+def run(spec: RunnerSpec, release: int) -> Step | None:
     """Be the runner of one job. It leaves by itself; only in a fork of it this returns: what that is to do.
 
     Args:
@@ -122,7 +80,7 @@ def run(spec: Spec, release: int) -> Step | None:
             return step
         status = runner.status
     except BaseException as error:
-        if not begun and _is_want(error):
+        if not begun and _is_wanting(error):
             status = NOT_BEGUN  # the supervisor says what it waits for
         else:
             with contextlib.suppress(OSError):
@@ -130,26 +88,25 @@ def run(spec: Spec, release: int) -> Step | None:
     os._exit(status)
 
 
-def _is_want(error: BaseException) -> bool:
+def _is_wanting(error: BaseException) -> bool:
     """Whether it tells of too few processes, descriptors or too little memory just now."""
     descriptors = isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
-    return descriptors or isinstance(error, MemoryError) or is_none_now(error)
+    return descriptors or isinstance(error, MemoryError) or is_shortage(error)
 
 
 class Runner:
     """One job, seen from its own process."""
 
-    def __init__(self, spec: Spec, release: int) -> None:
+    def __init__(self, spec: RunnerSpec, release: int) -> None:
         self.spec = spec
         self.status = 0  # our exit status
-        _settle_in(spec, release)
+        leave_the_nursery(spec.mark, release)
         self._release = release
-        self._reserve = _reserve(f"{spec.folder}/.end")
+        self._end_file = EndFile(spec.store, spec.name)
         self._log = Log(f"{spec.folder}/log.txt", spec.settings.log_limit)
         os.dup2(self._log.file, 1)  # what this process itself has to say
         os.dup2(self._log.file, 2)
-        self._progress = Progress()
-        self._changed, self._written = False, 0.0  # monotonic s
+        self._progress = ProgressFile(spec.store, spec.name)
         self._end: End | None = None  # as the function gave it
         self._function = 0  # pid
         self._function_status: int | None = None
@@ -161,7 +118,6 @@ class Runner:
         self._program_pid = self._program_pipe = -1
         self._due: Prepared | None = None  # that one, while there is no process for it
         self._due_at = 0.0  # monotonic s
-        self._waits: tuple[str, str] | None = None  # what the page says while a program waits so; its stage before
         self._listener: Listener | None = None
         self._before: ending.Stamp | None = None
         self._ran: Ran | None = None
@@ -175,18 +131,18 @@ class Runner:
         signal.signal(signal.SIGTERM, lambda *_: None)  # they arrive as bytes: `_wake_up`
         signal.signal(signal.SIGCHLD, lambda *_: None)
         pipe, into = os.pipe()
-        ours, its = pair()
-        pid = _fork()
+        ours, theirs = pair()
+        pid = fork()
         if pid == 0:
-            return partial(_be_function, self.spec, into, its)
+            return partial(_be_function, self.spec, into, theirs)
         os.close(into)
-        its.close()
+        theirs.close()
         os.set_blocking(pipe, False)
         self._pipes.add(pipe)
         self._channel = Channel(ours)
         self._function = pid
         self._groups.add(pid)
-        _set_group(pid)
+        set_group(pid)
         return None
 
     def serve(self) -> Step | None:
@@ -213,8 +169,8 @@ class Runner:
                 self._run(self._due)
             if self._step is not None:
                 return self._step
-            if self._changed and time.monotonic() - self._written >= WRITE_EVERY:
-                self._write_progress()
+            if self._progress.due_in() == 0.0:
+                self._progress.write()
             if self._function_status is None and self._wait_to_leave() == 0.0:
                 tell_group(self._function, signal.SIGKILL)
         self._hear_all()
@@ -226,12 +182,14 @@ class Runner:
 
     def _wait(self) -> float | None:
         """How long nothing is due, ms; None: until something comes."""
-        due = [max(0.0, self._written + WRITE_EVERY - time.monotonic())] if self._changed else []
+        waits = []
+        if (write := self._progress.due_in()) is not None:
+            waits.append(write)
         if self._due is not None:
-            due.append(max(0.0, self._due_at - time.monotonic()))
+            waits.append(max(0.0, self._due_at - time.monotonic()))
         if (leave := self._wait_to_leave()) is not None:
-            due.append(leave or WRITE_EVERY)
-        return min(due) * 1000 if due else None
+            waits.append(leave or KILL_EVERY)
+        return min(waits) * 1000 if waits else None
 
     def _wait_to_leave(self) -> float | None:
         """How long the function's process, which has given its end and is told to stop, may still take, s."""
@@ -241,10 +199,10 @@ class Runner:
         return max(0.0, self._stopped_at + LAST_SHARE * max(1.0, grace) - time.monotonic())
 
     def _wake_up(self) -> None:
-        told = b""
+        numbers = b""
         with contextlib.suppress(BlockingIOError):
-            told = os.read(self._awake, 4096)
-        if signal.SIGTERM in told:
+            numbers = os.read(self._awake, 4096)
+        if signal.SIGTERM in numbers:
             self._hear_all()  # what came before it counts
             self._stop()
         self._reap()
@@ -267,9 +225,9 @@ class Runner:
             elif self._program is not None and pid == self._program_pid:
                 self._groups.discard(pid)
                 self._program_ended(status)
-            elif (asked := self._scripts.pop(pid, None)) is not None:
+            elif (client := self._scripts.pop(pid, None)) is not None:
                 self._groups.discard(pid)
-                _answer(asked, {"status": status})
+                _answer(client, {"status": status})
 
     def _hear_all(self) -> None:
         """Take what the function's process has sent so far."""
@@ -290,12 +248,9 @@ class Runner:
             return False
         message, descriptors = received
         if "say" in message:
-            self._say(message["say"])
+            self._progress.change(message["say"])
         elif "reply" in message:
-            number, text = message["reply"]
-            kept = dict(list(self._progress.replies.items())[-49:])
-            self._progress = replace(self._progress, replies={**kept, number: text})
-            self._write_progress()
+            self._progress.reply(*message["reply"])
         elif "end" in message:
             # what was asked first counts: after a stop it is no longer the function's to say how it ended
             if self._stopped_at is None and self._end is None:
@@ -328,21 +283,26 @@ class Runner:
         self._pipes.discard(pipe)
         os.close(pipe)
 
-    def _fork_script(self, wanted: dict[str, Any], into: int, answer: int) -> None:
-        asked = Channel(socket.socket(fileno=answer))
+    def _tell_waiting(self, text: str) -> None:
+        """On the page and in the log, that a program waits for a process; "": it waits no longer."""
+        if self._progress.show_waiting(text):
+            self._log.append(f"{text}\n".encode())
+
+    def _fork_script(self, spec: dict[str, Any], into: int, answer: int) -> None:
+        client = Channel(socket.socket(fileno=answer))
         try:
-            pid = _fork_or_wait()
+            pid = try_fork()
         except NoProcess as want:
-            _answer(asked, {"refused": str(want)})
+            _answer(client, {"refused": str(want)})
             os.close(into)
             return
         if pid == 0:
-            self._step = partial(_be_script, script.Wanted(**wanted), into)
+            self._step = partial(_be_script, script.ScriptSpec(**spec), into)
             return
         os.close(into)
-        _set_group(pid)
+        set_group(pid)
         self._tell_waiting("")
-        self._scripts[pid] = asked
+        self._scripts[pid] = client
         self._groups.add(pid)
         if self._stopped_at is not None:
             tell_group(pid, signal.SIGTERM)
@@ -355,21 +315,21 @@ class Runner:
         if self._stopped_at is not None:
             return
         self._before = ending.stamp(Path(program.result))
-        self._listener = Listener(program, self._heard)
+        self._listener = Listener(program, self._progress.show_progress)
         try:
-            ours, its = program.terminal_or_pipe()
+            ours, theirs = program.terminal_or_pipe()
         except OSError as error:
             self._end = ending.failed(f"The program {program.name} could not be started: {error.strerror}.")
             return
         try:
             if program.warm:
-                pid = _fork_or_wait()
+                pid = try_fork()
                 if pid == 0:
-                    self._step = partial(_be_script, program.wanted(), its)
+                    self._step = partial(_be_script, program.spec(), theirs)
                     return
-                _set_group(pid)
+                set_group(pid)
             else:
-                self._popen = start(program, its)
+                self._popen = start(program, theirs)
                 pid = self._popen.pid
         except NoProcess as want:
             self._tell_waiting(waits_for_one(program.name, want))
@@ -385,7 +345,7 @@ class Runner:
             return
         finally:
             if self._step is None:
-                os.close(its)
+                os.close(theirs)
         self._tell_waiting("")
         self._program, self._program_pid, self._program_pipe = program, pid, ours
         self._groups.add(pid)
@@ -396,10 +356,6 @@ class Runner:
     def _listener_of(self, pipe: int) -> Callable[[bytes], None] | None:
         return self._listener.hear if pipe == self._program_pipe and self._listener is not None else None
 
-    def _heard(self, fraction: float | None, stage: str) -> None:
-        self._progress = replace(self._progress, fraction=limited(fraction), stage=stage)
-        self._changed = True
-
     def _program_ended(self, status: int) -> None:
         assert self._program is not None and self._listener is not None
         if not self._program.warm:
@@ -408,44 +364,19 @@ class Runner:
             self._log.drain(self._program_pipe, self._listener.hear, at_most=64)
         self._ran = Ran(self._program, status, self._listener.printed, self._before)
 
-    # -- progress.json --------------------------------------------------------------------------
-
-    def _say(self, changes: dict[str, Any]) -> None:
-        with contextlib.suppress(ValueError, TypeError, KeyError):  # a fork of the job's said something odd
-            self._progress = replace(self._progress, **codec.progress_changes(changes))
-            self._changed = True
-
-    def _tell_waiting(self, words: str) -> None:
-        """On the page and in the log, that a program waits for a process; "": it waits no longer."""
-        if words and self._waits is None:
-            self._waits = words, self._progress.stage
-            self._log.append(f"{words}\n".encode())
-            self._say({"stage": words})
-        elif not words and self._waits is not None:
-            (told, before), self._waits = self._waits, None
-            if self._progress.stage == told:
-                self._say({"stage": before})
-
-    def _write_progress(self) -> None:
-        self._changed, self._written = False, time.monotonic()
-        with contextlib.suppress(OSError):  # a full disk costs the page, not the work
-            self.spec.store.write_progress(self.spec.name, self._progress)
-
     # -- the end --------------------------------------------------------------------------------
 
     def _finish(self) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from here on the end is what it is
-        if self._changed:
-            self._write_progress()
+        if self._progress.due_in() is not None:
+            self._progress.write()
         for pipe in self._pipes:
             self._log.drain(pipe, self._listener_of(pipe), at_most=64)
         end = self._what_came()
         self._reap()
-        left = bool(children())
-        _write_end(self.spec, end, self._reserve)
-        with contextlib.suppress(OSError):
-            os.unlink(f"{self.spec.folder}/.end")
-        self.status = LEFT_CHILDREN if left else 0
+        has_children = bool(children())
+        self._end_file.write(end)
+        self.status = LEFT_CHILDREN if has_children else 0
 
     def _what_came(self) -> End:
         """How the job ended. What was asked first counts: a stop, or the end that the function gave."""
@@ -468,81 +399,14 @@ class Runner:
         return ending.of_program(self._function_status, result, outputs, hand_on)
 
 
-def _fork() -> int:
-    """fork(2), with the new process' SIGTERM held back until it has none of our handlers any more."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    pid = -1
-    try:
-        pid = os.fork()
-        return pid
-    finally:
-        if pid:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-
-
-def _fork_or_wait() -> int:
-    """As `_fork`. Raises NoProcess: it is to be tried again."""
-    try:
-        return _fork()
-    except OSError as error:
-        raise NoProcess(error.strerror) from error
-
-
-def _set_group(pid: int) -> None:
-    """Give a child a process group of its own; on both sides, so that it has it whoever is first."""
-    with contextlib.suppress(OSError):
-        os.setpgid(pid, pid)
-
-
-def _answer(asked: Channel, message: dict[str, Any]) -> None:
+def _answer(client: Channel, message: dict[str, Any]) -> None:
     with contextlib.suppress(OSError):  # whoever asked is gone
-        asked.send(message)
-    asked.close()
+        client.send(message)
+    client.close()
 
 
-def _settle_in(spec: Spec, release: int) -> None:
-    """Have nothing of the nursery's but its imports: own session, clean signals and descriptors."""
-    os.setsid()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the only one that a nursery deals with
-    signal.set_wakeup_fd(-1)
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.closerange(3, release)
-    os.closerange(release + 1, os.sysconf("SC_OPEN_MAX"))
-    put_mark(spec.mark)
-    for_jobs()
-    become_subreaper()
-    ours = logging.getLogger("labwaiter")
-    ours.handlers.clear()
-    ours.setLevel(logging.NOTSET)
-
-
-def _leave_the_runner(into: int) -> None:
-    """Have nothing of the runner's: its signals, and stdout and stderr for the log's pipe."""
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    _set_group(0)
-    threading.main_thread()._set_native_id()  # type: ignore[attr-defined]  # a fork does it for its threads alone
-    os.dup2(into, 1)
-    os.dup2(into, 2)
-    sys.stdout = sys.__stdout__ = _stream(1, "<stdout>")  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = _stream(2, "<stderr>")  # type: ignore[misc]
-    gc.enable()
-
-
-def _stream(descriptor: int, name: str) -> io.TextIOWrapper:
-    """A stream as an interpreter makes it for a descriptor; lines are seen at once."""
-    raw = io.FileIO(descriptor, "w", closefd=False)
-    raw.name = name
-    stream = io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", "backslashreplace", line_buffering=True)
-    stream.mode = "w"  # type: ignore[misc]
-    return stream
-
-
-def _be_function(spec: Spec, into: int, end: socket.socket) -> None:
-    _leave_the_runner(into)
+def _be_function(spec: RunnerSpec, into: int, end: socket.socket) -> None:
+    leave_the_runner(into)
     channel = Channel(socket.socket(fileno=out_of_the_way(end.fileno())))
     os.closerange(3, channel.fileno())
     os.closerange(channel.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
@@ -550,35 +414,7 @@ def _be_function(spec: Spec, into: int, end: socket.socket) -> None:
     function.run_function(spec, channel)
 
 
-def _be_script(wanted: script.Wanted, into: int) -> None:
-    _leave_the_runner(into)
+def _be_script(spec: script.ScriptSpec, into: int) -> None:
+    leave_the_runner(into)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-    script.run_script(wanted)
-
-
-def _reserve(path: str) -> int | None:
-    try:
-        fd = open_ours(path, os.O_RDWR)
-        os.posix_fallocate(fd, 0, _RESERVE)
-        return fd
-    except OSError:
-        return None
-
-
-def _write_end(spec: Spec, end: End, reserve: int | None) -> None:
-    """end.json; on a full disk into the room that was kept for it."""
-    try:
-        spec.store.write_end(spec.name, end)
-        return
-    except OSError:
-        if reserve is None:
-            raise
-    content = dump(end)
-    if len(content) > _RESERVE:
-        content = dump(ending.failed("The disk was full when the result was to be written."))
-    os.pwrite(reserve, content, 0)
-    os.ftruncate(reserve, len(content))
-    os.fsync(reserve)
-    folder = spec.store.path(spec.name)
-    with contextlib.suppress(FileExistsError):
-        os.link(folder / ".end", folder / "end.json")
+    script.run_script(spec)

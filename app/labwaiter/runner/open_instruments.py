@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import JobFailed, Misconfigured
-from ..lab import lab
+from ..lab import labfile
 from ..model.parameter import Parameter
 from ..settings import Settings
 from ..store.leases import Leases
@@ -34,16 +34,16 @@ class OpenInstruments:
         """
         if not parameters:
             return inputs
-        from ..instruments.line import NotOpened
+        from ..instruments.errors import NotOpened
         from ..instruments.opening import Opened  # pyserial is imported where it is needed
 
-        whole = lab.load(self._settings.lab)
-        found = dict(inputs)
+        lab_file = labfile.load(self._settings.lab)
+        values = dict(inputs)
         for parameter in parameters:
             name = inputs[parameter.name]
-            if name not in whole.entries:
+            if name not in lab_file.entries:
                 raise JobFailed(f"The instrument {name} is no longer in lab.toml.")
-            entry = whole.entries[name]
+            entry = lab_file.entries[name]
             transcript: Path = self._engine.data / f"{entry.name}.line.txt"
             self._note(name)  # it may not be forgotten who had an instrument, whatever happens from here on
             try:
@@ -52,15 +52,15 @@ class OpenInstruments:
                 self._note(name, opened=False)  # it is as it was: that is nothing to clear up after
                 raise
             self._opened.append(opened)
-            found[parameter.name] = opened.device
-        return found
+            values[parameter.name] = opened.device
+        return values
 
     def _note(self, name: str, opened: bool = True) -> None:
         try:
-            ours = self._leases.note_opened(name, self._engine.name, opened)
+            is_ours = self._leases.note_opened(name, self._engine.name, opened)
         except OSError as error:
             raise JobFailed(f"{name} can't be used: its lease can't be written ({error.strerror}).") from error
-        if not ours:
+        if not is_ours:
             raise JobFailed(f"{name} can't be used: it is somebody else's by now.")
 
     def put_away(self) -> None:

@@ -52,11 +52,11 @@ def _extremes(group: list[Point]) -> list[Point]:
     """The lowest, the highest and one gap of a group, in their order."""
     if len(group) < 3:
         return list(group)
-    known = [n for n, point in enumerate(group) if not math.isnan(point[1])]
-    kept = {next((n for n, point in enumerate(group) if math.isnan(point[1])), -1)} - {-1}
-    if known:
-        kept |= {min(known, key=lambda n: group[n][1]), max(known, key=lambda n: group[n][1])}
-    return [group[n] for n in sorted(kept)]
+    numbers = [n for n, point in enumerate(group) if not math.isnan(point[1])]
+    chosen = {next((n for n, point in enumerate(group) if math.isnan(point[1])), -1)} - {-1}
+    if numbers:
+        chosen |= {min(numbers, key=lambda n: group[n][1]), max(numbers, key=lambda n: group[n][1])}
+    return [group[n] for n in sorted(chosen)]
 
 
 def picture(curves: dict[str, list[Point]], units: dict[str, str], against: str) -> bytes:

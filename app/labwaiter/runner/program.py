@@ -26,7 +26,7 @@ from ..errors import JobFailed, Misconfigured
 from ..model.program import Program, Script, command_file, interpreter, script_file
 from ..system.backoff import Backoff
 from ..system.channel import Channel, pair
-from ..system.process import LONGEST_PAUSE, is_none_now, reap
+from ..system.process import LONGEST_PAUSE, is_shortage, reap
 from . import script
 from .ending import Stamp, stamp
 from .listening import Listener, Say
@@ -64,14 +64,14 @@ class Prepared:
         """Where it prints to: our end and its. Raises OSError where the machine has no more of them."""
         return _terminal() if self.tty else os.pipe()
 
-    def wanted(self, asked_by: int | None = None) -> script.Wanted:
+    def spec(self, asked_by: int | None = None) -> script.ScriptSpec:
         """What a warm one's process gets.
 
         Args:
             asked_by: the process whose limits, priority and CPUs it has; None: those of the one that it is forked from.
         """
         path, *arguments = self.arguments
-        return script.Wanted(path, arguments, self.environment, self.folder, self.umask, asked_by)
+        return script.ScriptSpec(path, arguments, self.environment, self.folder, self.umask, asked_by)
 
 
 def prepare(program: Program, data: Path, result_file: Path, service_file: Path) -> Prepared:
@@ -177,18 +177,18 @@ class Programs:
         before = stamp(Path(program.result))
         armed, self._stop.armed = self._stop.armed, False  # between its start and the name for it nothing may come
         try:
-            ours, its = program.terminal_or_pipe()
+            ours, theirs = program.terminal_or_pipe()
             try:
                 child: Child
                 if program.warm:
-                    child = WarmScript(program.wanted(os.getpid()), its, self._channel)
+                    child = WarmScript(program.spec(os.getpid()), theirs, self._channel)
                 else:
-                    child = Command(program, its, self._channel)
+                    child = Command(program, theirs, self._channel)
             except BaseException:
                 os.close(ours)
                 raise
             finally:
-                os.close(its)
+                os.close(theirs)
         finally:
             self._stop.armed = armed
         try:
@@ -204,19 +204,19 @@ class Programs:
         poll = select.poll()
         poll.register(out, select.POLLIN)
         poll.register(child.fileno(), select.POLLIN)
-        held = True  # whether somebody holds the other end
+        open_end = True  # whether somebody holds the other end
         while True:
             try:
-                if held and not self._hand_on(out, listener):
-                    held = False
+                if open_end and not self._hand_on(out, listener):
+                    open_end = False
                     poll.unregister(out)
                 if (status := child.status()) is not None:
                     break
                 poll.poll()
             except Aborted:
                 pass  # the runner tells the program, too, and the supervisor kills it if it doesn't listen
-        while held and (more := self._hand_on(out, listener)):
-            if more == _NOTHING_YET:
+        while open_end and (size := self._hand_on(out, listener)):
+            if size == _NOTHING_YET:
                 # descendants of it hold the pipe: what they print is the runner's to keep from now on
                 with contextlib.suppress(OSError):
                     self._channel.send({"drain": None}, [out])
@@ -261,7 +261,7 @@ def start(program: Prepared, out: int) -> subprocess.Popen[bytes]:
             umask=program.umask,
         )
     except OSError as error:
-        if is_none_now(error):
+        if is_shortage(error):
             raise NoProcess(error.strerror) from error
         why = {
             errno.EACCES: f"The program {program.name} may not be executed: it lacks the permission.",
@@ -278,9 +278,9 @@ def waits_for_one(name: str, want: NoProcess) -> str:
 
 def out_of_the_way(descriptor: int) -> int:
     """A copy of a descriptor with a high number: who closes all that follow 2 up to some hundreds doesn't close it."""
-    for least in (_HIGH, 3):
+    for lowest in (_HIGH, 3):
         with contextlib.suppress(OSError):
-            return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, least)
+            return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
     return os.dup(descriptor)
 
 
@@ -334,16 +334,16 @@ class Command:
 class WarmScript:
     """A Python file, forked from the runner."""
 
-    def __init__(self, wanted: script.Wanted, out: int, channel: Channel) -> None:
+    def __init__(self, spec: script.ScriptSpec, out: int, channel: Channel) -> None:
         """Ask for it. Raises NotThere."""
-        ours, its = pair()
+        ours, theirs = pair()
         try:
-            channel.send({"script": vars(wanted)}, [out, its.fileno()])
+            channel.send({"script": vars(spec)}, [out, theirs.fileno()])
         except OSError as error:
             ours.close()
-            raise NotThere(f"The script {Path(wanted.path).name} could not be started: {error.strerror}.") from error
+            raise NotThere(f"The script {Path(spec.path).name} could not be started: {error.strerror}.") from error
         finally:
-            its.close()
+            theirs.close()
         self._answers = Channel(ours)
 
     def fileno(self) -> int:
@@ -377,8 +377,8 @@ def _terminal() -> tuple[int, int]:
     Raises OSError where the machine has no more of them.
     """
     outside, inside = pty.openpty()
-    how = termios.tcgetattr(inside)
-    how[1] &= ~termios.OPOST  # a log's lines end as they were printed, without carriage returns
-    termios.tcsetattr(inside, termios.TCSANOW, how)
+    attributes = termios.tcgetattr(inside)
+    attributes[1] &= ~termios.OPOST  # a log's lines end as they were printed, without carriage returns
+    termios.tcsetattr(inside, termios.TCSANOW, attributes)
     termios.tcsetwinsize(inside, (24, COLUMNS))
     return outside, inside

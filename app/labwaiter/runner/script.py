@@ -64,19 +64,19 @@ class Limits:
 
     def put_on(self) -> None:
         """Give them to this process, as far as it may."""
-        now = Limits.of(0)
-        if now is None or now == self:
+        limits_now = Limits.of(0)
+        if limits_now is None or limits_now == self:
             return
         with contextlib.suppress(OSError, ValueError):
             os.sched_setaffinity(0, self.cpus)
-            if now.nice != self.nice:
+            if limits_now.nice != self.nice:
                 os.setpriority(os.PRIO_PROCESS, 0, self.nice)
             for number, limits in zip(_LIMITS, self.resources, strict=True):
                 resource.setrlimit(number, limits)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ScriptSpec:
     """What a script's process gets."""
 
     path: str
@@ -102,11 +102,11 @@ def needs_an_interpreter(path: str, environment: Mapping[str, str]) -> bool:
     return False
 
 
-def run_script(wanted: Wanted) -> NoReturn:
+def run_script(spec: ScriptSpec) -> NoReturn:
     """Be the script, and end as it does. No frames of ours above are in its way."""
-    _inherit(wanted)
-    path = wanted.path
-    sys.argv = [path, *wanted.arguments]
+    _inherit(spec)
+    path = spec.path
+    sys.argv = [path, *spec.arguments]
     sys.orig_argv = [sys.executable, *sys.argv]
     sys.path[:] = [os.path.dirname(path), *_path]
     sys.stdout.reconfigure(errors=_errors[0])  # type: ignore[union-attr]
@@ -151,31 +151,31 @@ def _show(error: BaseException, trace: TracebackType | None) -> int:
         return status_of(leaving.code)
     except BaseException as worse:
         print("Error in sys.excepthook:", file=sys.stderr)
-        its = _without_ours(worse.__traceback__)
-        sys.__excepthook__(type(worse), worse.with_traceback(its), its)
+        own_trace = _without_ours(worse.__traceback__)
+        sys.__excepthook__(type(worse), worse.with_traceback(own_trace), own_trace)
         print("\nOriginal exception was:", file=sys.stderr)
         sys.__excepthook__(type(error), error, trace)
     return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
 
 
 def _without_ours(trace: TracebackType | None) -> TracebackType | None:
-    here = __file__
-    while trace is not None and trace.tb_frame.f_code.co_filename == here:
+    own_file = __file__
+    while trace is not None and trace.tb_frame.f_code.co_filename == own_file:
         trace = trace.tb_next
     return trace
 
 
-def _inherit(wanted: Wanted) -> None:
+def _inherit(spec: ScriptSpec) -> None:
     """Be in the environment and the folder that were asked for, and under the limits of whoever asked."""
     before = os.environ.get("TZ")
-    for name in [n for n in os.environ if n not in wanted.environment]:
+    for name in [n for n in os.environ if n not in spec.environment]:
         del os.environ[name]
-    os.environ.update(wanted.environment)
+    os.environ.update(spec.environment)
     service_files.look_around()
     if os.environ.get("TZ") != before:
         time.tzset()
-    os.umask(wanted.umask)
-    os.chdir(wanted.folder)
+    os.umask(spec.umask)
+    os.chdir(spec.folder)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if wanted.asked_by is not None and (limits := Limits.of(wanted.asked_by)) is not None:
+    if spec.asked_by is not None and (limits := Limits.of(spec.asked_by)) is not None:
         limits.put_on()

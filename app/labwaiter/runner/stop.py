@@ -26,9 +26,9 @@ class Stop:
     def listen(self) -> None:
         """From now on the runner's SIGTERM raises Aborted in the main thread."""
         signal.signal(signal.SIGTERM, self._on_signal)
-        self.asked = self._told()
+        self.asked = self._is_told()
 
-    def _told(self) -> bool:
+    def _is_told(self) -> bool:
         """Whether the runner has said so. The message stays where it is: forks of this process look there, too."""
         try:
             return bool(self._channel.end.recv(100, socket.MSG_PEEK | socket.MSG_DONTWAIT))
@@ -40,7 +40,7 @@ class Stop:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
             return
-        if os.getpid() != self._process or not self._told():
+        if os.getpid() != self._process or not self._is_told():
             # nobody of ours sent it, or not to us: as in any Python
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)

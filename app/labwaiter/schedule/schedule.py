@@ -63,8 +63,8 @@ class Schedule:
 
     def last(self, jobs: Jobs) -> Record | None:
         """Its last run that there is. Raises Unavailable."""
-        ours = re.compile(rf"schedule-{re.escape(self.name)}-\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-        for run in sorted((r for name in jobs.records.names() if ours.fullmatch(r := unquote(name))), reverse=True):
+        run_id = re.compile(rf"schedule-{re.escape(self.name)}-\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+        for run in sorted((r for name in jobs.records.names() if run_id.fullmatch(r := unquote(name))), reverse=True):
             with contextlib.suppress(UnknownServiceID):  # only its tombstone is left
                 return jobs.record(run)
         return None
@@ -78,35 +78,35 @@ def load(file: Path, catalogue: Catalogue) -> list[Schedule]:
     """
     try:
         text = read_text(file)
-        said = tomllib.loads(text)
+        tables = tomllib.loads(text)
     except FileNotFoundError:
         raise Misconfigured(f"There is no {file.name}: SCHEDULE names the file that says what starts when.") from None
     except tomllib.TOMLDecodeError as error:
         raise Misconfigured(f"{file.name} is no TOML: {error}.") from error
-    strange = [key for key in said if key != "schedules"]
-    if strange or not isinstance(said.get("schedules", {}), dict):
+    strange = [key for key in tables if key != "schedules"]
+    if strange or not isinstance(tables.get("schedules", {}), dict):
         raise Misconfigured(f"{file.name}: write [schedules.NAME], not “{(strange or ['schedules'])[0]}”.")
-    found = []
-    for name, one in said.get("schedules", {}).items():
+    schedules = []
+    for name, table in tables.get("schedules", {}).items():
         try:
-            found.append(_schedule(name, one, catalogue))
+            schedules.append(_schedule(name, table, catalogue))
         except (ValueError, ServiceError) as error:
-            table = re.compile(rf"\s*\[\s*schedules\.[\"']?{re.escape(name)}[\"']?\s*\]")
-            lines = [number for number, line in enumerate(text.split("\n"), 1) if table.match(line)]
+            head = re.compile(rf"\s*\[\s*schedules\.[\"']?{re.escape(name)}[\"']?\s*\]")
+            lines = [number for number, line in enumerate(text.split("\n"), 1) if head.match(line)]
             where = f", line {lines[0]}" if lines else ""
-            what = error.message if isinstance(error, ServiceError) else str(error)
-            raise Misconfigured(f"{file.name}{where}: {name}: {what}") from error
-    return found
+            mistake = error.message if isinstance(error, ServiceError) else str(error)
+            raise Misconfigured(f"{file.name}{where}: {name}: {mistake}") from error
+    return schedules
 
 
-def _schedule(name: str, said: Any, catalogue: Catalogue) -> Schedule:
+def _schedule(name: str, table: Any, catalogue: Catalogue) -> Schedule:
     """One table; a ValueError's text says what is wrong."""
-    if not isinstance(said, dict) or not re.fullmatch(r"[A-Za-z0-9][\w-]{0,40}", name):
+    if not isinstance(table, dict) or not re.fullmatch(r"[A-Za-z0-9][\w-]{0,40}", name):
         raise ValueError("write [schedules.NAME]; a name is letters, digits, _ and -.")
-    for key in said:
+    for key in table:
         if key not in _KEYS:
             raise ValueError(f"“{key}” is not known; there are: {', '.join(_KEYS)}.")
-    every, cron, zone, inputs = said.get("every"), said.get("cron"), said.get("zone"), said.get("inputs", {})
+    every, cron, zone, inputs = table.get("every"), table.get("cron"), table.get("zone"), table.get("inputs", {})
     if (every is None) == (cron is None):
         raise ValueError('say either every = "60 min" or cron = "0 * * * *".')
     if zone is not None and not isinstance(zone, str):
@@ -136,6 +136,6 @@ def _schedule(name: str, said: Any, catalogue: Catalogue) -> Schedule:
             ) from error
     if not isinstance(inputs, dict):
         raise ValueError("inputs is a table: { name = value }.")
-    service = catalogue.get(str(said.get("service", "")))
+    service = catalogue.get(str(table.get("service", "")))
     service.accept(inputs)
-    return Schedule(name, service.name, seconds, cron, zone or "", inputs, str(said.get("note", "")))
+    return Schedule(name, service.name, seconds, cron, zone or "", inputs, str(table.get("note", "")))

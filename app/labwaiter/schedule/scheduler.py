@@ -9,7 +9,6 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from rq.cron import CronJob, CronScheduler
 from rq.exceptions import SchedulerNotFound
@@ -18,8 +17,9 @@ from rq.utils import now
 from ..catalogue.catalogue import Kept
 from ..errors import ClientError, ServiceError, UnknownServiceID
 from ..fleet import trouble
-from ..fleet.lab_redis import FAULTS, LabRedis
-from ..layout import Layout
+from ..fleet.fleet_store import ScheduleNote
+from ..fleet.lab_redis import LabRedis
+from ..fleet.trouble import FAULTS
 from ..model.caller import Caller
 from ..model.record import Record
 from ..settings import Settings
@@ -30,6 +30,7 @@ from .schedule import Schedule
 
 log = logging.getLogger(__name__)
 USER = "schedule"
+NOTES_MAX = 1_000_000  # bytes
 AGAIN_SECONDS = 5.0  # until what could not be started is tried again, within its time
 
 
@@ -76,25 +77,26 @@ class Notes:
 
     def __init__(self, settings: Settings) -> None:
         self.store = LabRedis(settings) if settings.redis_url else None
-        self._file = Layout(settings.jobs_folder).schedules
+        self._file = settings.layout.schedules
 
-    def read(self, name: str) -> dict[str, Any]:
-        """{"skipped": n since its last run, "why", "at" (Unix time, s)}; {} without any. Raises what Redis raises."""
-        with contextlib.suppress(ValueError, TypeError):
-            if self.store is not None:
-                return dict(json.loads(self.store.redis.hget(self.store.key("schedule"), name) or "{}"))
-            return dict(json.loads(read_bounded(self._file, 1_000_000) or b"{}").get(name, {}))
-        return {}
+    def read(self, name: str) -> ScheduleNote:
+        """Of one schedule. Raises what Redis raises."""
+        if self.store is not None:
+            return self.store.schedule_note(name)
+        try:
+            return ScheduleNote.of(json.loads(read_bounded(self._file, NOTES_MAX) or b"{}").get(name))
+        except (ValueError, TypeError, AttributeError):
+            return ScheduleNote()
 
-    def write(self, name: str, said: dict[str, Any]) -> None:
+    def write(self, name: str, note: ScheduleNote) -> None:
         """Raises what Redis raises."""
         if self.store is not None:
-            self.store.redis.hset(self.store.key("schedule"), name, json.dumps(said))
+            self.store.note_schedule(name, note)
             return
-        text = read_record(self._file, 1_000_000)  # one that can't be read now is not written anew
-        all_of_them = dict(json.loads(text)) if text else {}
+        text = read_record(self._file, NOTES_MAX)  # one that can't be read now is not written anew
+        notes = dict(json.loads(text)) if text else {}
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(self._file, json.dumps(all_of_them | {name: said}).encode())
+        write_whole(self._file, json.dumps(notes | {name: note.fields}).encode())
 
 
 class Scheduler:
@@ -102,27 +104,29 @@ class Scheduler:
 
     def __init__(self, settings: Settings, jobs: Jobs, offered: Kept, schedules: list[Schedule]) -> None:
         self.settings, self.jobs, self.offered = settings, jobs, offered
-        self.scheduled = [Scheduled(one) for one in schedules]
+        self.scheduled = [Scheduled(schedule) for schedule in schedules]
         self.notes = Notes(settings)
         self.stopping = threading.Event()
         self._started: dict[str, str] = {}  # the last serviceID of each
-        self._said: dict[str, str] = {}  # what was logged last of each
+        self._logged: dict[str, str] = {}  # what was logged last of each
         self._shown: CronScheduler | None = None
         if self.notes.store is not None:  # RQ's own tools see it there
-            self._shown = CronScheduler(self.notes.store.redis, "WARNING", f"{settings.machine}-{time.time_ns():x}")
+            self._shown = CronScheduler(
+                self.notes.store.connection, "WARNING", f"{settings.machine}-{time.time_ns():x}"
+            )
             self._shown.get_jobs().extend(self.scheduled)
             self._shown.config_file = settings.schedule.name
 
     def run(self) -> None:
         """Start what is due, at its time, until `stopping` is set."""
-        born = False
+        is_registered = False
         while not self.stopping.is_set():
-            left = [self._look(one) for one in self.scheduled]
+            left = [self._look(scheduled) for scheduled in self.scheduled]
             if self._shown is not None:
                 try:
-                    if not born:
+                    if not is_registered:
                         self._shown.register_birth()
-                    born = True
+                    is_registered = True
                     self._shown.heartbeat()
                     self._shown.save()
                 except FAULTS as error:
@@ -132,21 +136,21 @@ class Scheduler:
             with contextlib.suppress(SchedulerNotFound, *FAULTS):  # a Redis that was emptied knows nothing of it
                 self._shown.register_death()
 
-    def _look(self, one: Scheduled) -> float:
+    def _look(self, scheduled: Scheduled) -> float:
         """Start it if it is due: seconds until it wants to be looked at again."""
-        if one.should_run():
-            tick = one.due()
+        if scheduled.should_run():
+            tick = scheduled.due()
             try:
-                self._start(one.schedule, tick)
+                self._start(scheduled.schedule, tick)
             except (ServiceError, *FAULTS) as error:
                 why = error.message if isinstance(error, ServiceError) else trouble.of(error).mend
-                self._say(one.schedule, f"{one.schedule.service_id(tick)} was not started: {why}")
+                self._log(scheduled.schedule, f"{scheduled.schedule.service_id(tick)} was not started: {why}")
                 if not isinstance(error, ClientError):
                     return AGAIN_SECONDS
             except Exception:
-                log.exception("%s: %s could not be started", one.name, one.schedule.service_id(tick))
-            one.set_enqueue_time(tick)
-        return max(0.0, (one.next - now()).total_seconds())
+                log.exception("%s: %s could not be started", scheduled.name, scheduled.schedule.service_id(tick))
+            scheduled.set_enqueue_time(tick)
+        return max(0.0, (scheduled.next - now()).total_seconds())
 
     def _start(self, schedule: Schedule, tick: datetime) -> None:
         service_id = schedule.service_id(tick)
@@ -157,24 +161,23 @@ class Scheduler:
         if last is not None and last.request.service_id >= service_id:
             return  # another scheduler was faster
         if last is not None and last.active:
-            said = self.notes.read(schedule.name)
-            why = f"{last.request.service_id} had not ended"
-            if said.get("at") != tick.timestamp():  # else another scheduler has noted it already
-                skipped = int(said.get("skipped", 0)) + 1
-                self.notes.write(schedule.name, {"skipped": skipped, "why": why, "at": tick.timestamp()})
-            self._say(schedule, f"{service_id} is skipped: {why}")
+            note, why = self.notes.read(schedule.name), f"{last.request.service_id} had not ended"
+            if note.at != tick.timestamp():  # else another scheduler has noted it already
+                self.notes.write(schedule.name, ScheduleNote(note.skipped + 1, why, tick.timestamp()))
+            self._log(schedule, f"{service_id} is skipped: {why}")
             return
         address = self.settings.public_url + self.settings.context_root if self.settings.public_url else ""
         service = self.offered.now(schedule.service).get(schedule.service)
         self.jobs.start(service, service_id, schedule.inputs, caller=Caller(USER, public_url=address))
         self._started[schedule.name] = service_id
-        self.notes.write(schedule.name, {})
-        self._say(schedule, f"{service_id} is started")
+        self.notes.write(schedule.name, ScheduleNote())
+        self._log(schedule, f"{service_id} is started")
 
-    def _say(self, schedule: Schedule, what: str) -> None:
-        if self._said.get(schedule.name) != what:
-            self._said[schedule.name] = what
-            log.info("%s", what)
+    def _log(self, schedule: Schedule, message: str) -> None:
+        """Once, until there is something else to say of it."""
+        if self._logged.get(schedule.name) != message:
+            self._logged[schedule.name] = message
+            log.info("%s", message)
 
 
 @dataclass(frozen=True)
@@ -190,9 +193,9 @@ class Row:
 
 def standing(settings: Settings, jobs: Jobs, schedules: list[Schedule]) -> list[Row]:
     """How each schedule stands. Raises what Redis raises, Unavailable."""
-    notes, found = Notes(settings), []
-    for one in schedules:
-        said = notes.read(one.name)
-        at = Scheduled(one).next.timestamp()
-        found.append(Row(one, at, one.last(jobs), int(said.get("skipped", 0)), str(said.get("why", ""))))
-    return found
+    notes, rows = Notes(settings), []
+    for schedule in schedules:
+        note = notes.read(schedule.name)
+        next_at = Scheduled(schedule).next.timestamp()
+        rows.append(Row(schedule, next_at, schedule.last(jobs), note.skipped, note.why))
+    return rows

@@ -27,19 +27,21 @@ def zone_of(name: str) -> tzinfo:
     """
     if name:
         return named_zone(name)
-    said = os.environ.get("TZ", "").removeprefix(":")
+    of_environment = os.environ.get("TZ", "").removeprefix(":")
     try:
-        if said and not said.startswith("/"):
-            return named_zone(said)
-        with open(said or LOCALTIME, "rb") as file:
+        if of_environment and not of_environment.startswith("/"):
+            return named_zone(of_environment)
+        with open(of_environment or LOCALTIME, "rb") as file:
             return ZoneInfo.from_file(file)
     except FileNotFoundError:
-        if not said:
+        if not of_environment:
             return UTC  # as the C library has it
     except (OSError, ValueError):
         pass
-    wrong = f"TZ={said} names no time zone" if said else f"{LOCALTIME} can't be read as a time zone"
-    raise Misconfigured(f'{wrong}: write one into the schedule, like zone = "Europe/Berlin".')
+    mistake = f"{LOCALTIME} can't be read as a time zone"
+    if of_environment:
+        mistake = f"TZ={of_environment} names no time zone"
+    raise Misconfigured(f'{mistake}: write one into the schedule, like zone = "Europe/Berlin".')
 
 
 def named_zone(name: str) -> ZoneInfo:
@@ -85,7 +87,7 @@ def _repeated(cron: str, place: tzinfo, after: datetime) -> datetime:
             break
     # what begins anew another day is no pause of this one's
     pause = by_old.astimezone(UTC) - croniter(cron, by_old.astimezone(before)).get_prev(datetime).astimezone(UTC)
-    return by_new if pause >= timedelta(days=1) else min(by_old, by_new, key=lambda one: one.astimezone(UTC))
+    return by_new if pause >= timedelta(days=1) else min(by_old, by_new, key=lambda time: time.astimezone(UTC))
 
 
 def _clock(moment: datetime) -> timezone:

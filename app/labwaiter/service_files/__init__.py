@@ -77,15 +77,15 @@ def import_file(file: Path) -> dict[str, Declaration]:
 
 def _drop_old_bytecode(file: Path) -> None:
     """Bytecode that Python would take for this file's though it isn't: it compares whole seconds and sizes alone."""
-    kept = Path(importlib.util.cache_from_source(os.fspath(file)))
+    bytecode = Path(importlib.util.cache_from_source(os.fspath(file)))
     with contextlib.suppress(OSError):
-        if kept.stat().st_mtime_ns <= file.stat().st_mtime_ns + _TICK:
-            kept.unlink()
+        if bytecode.stat().st_mtime_ns <= file.stat().st_mtime_ns + _TICK:
+            bytecode.unlink()
 
 
 def _does_not_import(file: Path, error: BaseException) -> Misconfigured:
-    words = " ".join(str(error).split())[:200]
-    return Misconfigured(f"{file.name} does not import: {type(error).__name__}: {words}")
+    text = " ".join(str(error).split())[:200]
+    return Misconfigured(f"{file.name} does not import: {type(error).__name__}: {text}")
 
 
 def put_ours_last() -> None:
@@ -94,8 +94,8 @@ def put_ours_last() -> None:
     It also holds main.py and other names that a user's modules may have, and another Python has no use for it.
     """
     sys.path[:] = [*(entry for entry in sys.path if entry != APP), APP]
-    if given := paths_of_others(os.environ):
-        os.environ["PYTHONPATH"] = os.pathsep.join(given)
+    if others := paths_of_others(os.environ):
+        os.environ["PYTHONPATH"] = os.pathsep.join(others)
     else:
         os.environ.pop("PYTHONPATH", None)
 

@@ -11,11 +11,11 @@ import subprocess
 import sys
 
 from ..errors import Misconfigured
-from ..lab import lab, simulation
+from ..lab import labfile, simulation
 from ..settings import Settings
 from ..store import supervisor_client
 from ..system.backoff import Backoff
-from ..system.process import MARKER, NO_MARK, Identity, gone, identify, kill, lives
+from ..system.process import MARKER, NO_MARK, Identity, identify, kill, lives, wait_until_ended
 from ..system.watch import stamp
 
 log = logging.getLogger("labwaiter.supervisor")
@@ -29,24 +29,24 @@ class Simulated:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stamp: list[int] = []
-        self._wanted = False
-        self._begun: Identity | None = None  # the one that we have begun
+        self._has_simulated = False
+        self._process: Identity | None = None  # the one that we have begun
         self._backoff = Backoff(0.5, LONGEST_PAUSE)
-        self._there = False
+        self._was_alive = False
 
     def look(self, now: float) -> None:
         """Begin one if lab.toml lists simulated instruments and none lives (`now`: boot clock, s)."""
         if not self._is_wanted():
             return
         if simulation.alive(self._settings.jobs_folder) is not None:
-            self._there = True
+            self._was_alive = True
             self._backoff.lives(now)
             return
-        if not self._backoff.is_due(now) or (self._begun is not None and lives(self._begun)):
+        if not self._backoff.is_due(now) or (self._process is not None and lives(self._process)):
             return
-        if self._there:
+        if self._was_alive:
             log.warning("the simulated lab is gone; it is begun again, and its devices are as when switched on")
-        self._there = False
+        self._was_alive = False
         self._backoff.started(now)
         self._begin()
 
@@ -56,13 +56,13 @@ class Simulated:
             self._stamp = now
             self._backoff.succeeded()
             try:
-                self._wanted = any(
+                self._has_simulated = any(
                     entry.simulated
-                    for entry in lab.load(self._settings.lab).on(self._settings.machine).entries.values()
+                    for entry in labfile.load(self._settings.lab).on(self._settings.machine).entries.values()
                 )
             except Misconfigured as error:
                 log.warning("%s", error)
-        return self._wanted
+        return self._has_simulated
 
     def _begin(self) -> None:
         try:
@@ -76,12 +76,12 @@ class Simulated:
         except OSError:
             log.exception("the simulated lab can't be begun")
             return
-        self._begun = identify(process.pid)
+        self._process = identify(process.pid)
         process.returncode = 0  # for Popen it is over: whoever reaps children here buries it, too
 
     def end(self) -> None:
         """End it, whoever has begun it: the deployment stops on purpose."""
         pid = simulation.alive(self._settings.jobs_folder)
-        for process in {identify(pid) if pid else None, self._begun}:
-            if process is not None and kill(process, signal.SIGTERM) and not gone([process], END_SECONDS):
+        for process in {identify(pid) if pid else None, self._process}:
+            if process is not None and kill(process, signal.SIGTERM) and not wait_until_ended([process], END_SECONDS):
                 kill(process)

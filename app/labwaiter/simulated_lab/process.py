@@ -19,8 +19,7 @@ from ..instruments.simulators import KINDS
 from ..instruments.simulators.host import Host
 from ..instruments.simulators.relays import Relays
 from ..instruments.simulators.sba5 import Sba5
-from ..lab import lab, simulation
-from ..layout import Layout
+from ..lab import labfile, simulation
 from ..settings import Settings, load
 from ..store.files import make_folder, open_ours, rights_in
 from ..store.leases import Held, Leases
@@ -29,7 +28,7 @@ from ..system.watch import stamp
 
 log = logging.getLogger("labwaiter.simlab")
 LOOK_EVERY = 1.0  # s between two looks at lab.toml and the jobs folder
-_TOLD = (signal.SIGTERM, signal.SIGINT)
+_ENDINGS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Taken(Exception):
@@ -47,7 +46,7 @@ class SimulatedLab:
             Misconfigured: lab.toml has a mistake.
         """
         self.settings = settings
-        layout = Layout(settings.jobs_folder)
+        layout = settings.layout
         self.folder = layout.simulated
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
@@ -64,7 +63,7 @@ class SimulatedLab:
         self._leases = Leases(settings.jobs_folder)
         self._simulators: dict[str, object] = {}
         self._read: list[int] = []  # lab.toml's stamp, when it was read
-        self._seen: list[int] = []
+        self._seen: list[int] = []  # and when it was last looked at
         self._host = Host()
         try:
             self.follow()
@@ -75,9 +74,8 @@ class SimulatedLab:
     def follow(self) -> None:
         """Serve what lab.toml lists now. Who stays keeps its state; who is in use stays, whatever is listed."""
         self._read = self._seen = stamp(self.settings.lab)
-        listed = {
-            n: e.port for n, e in lab.load(self.settings.lab).on(self.settings.machine).entries.items() if e.simulated
-        }
+        entries = labfile.load(self.settings.lab).on(self.settings.machine).entries
+        listed = {name: entry.port for name, entry in entries.items() if entry.simulated}
         for name in [n for n, port in self.ports.items() if listed.get(n) != port]:
             lease = self._leases.of(name)
             if lease is not None and lease.how is not Held.UNSAFE:  # an unsafe one may be replaced
@@ -91,10 +89,10 @@ class SimulatedLab:
                 self._plug(name, port)
 
     def _plug(self, name: str, port: str) -> None:
-        what = simulation.read(port)
-        simulator = KINDS[what.kind](self.folder / f"{name}.record", **what.options)
-        if what.fan is not None and isinstance(simulator, Sba5):
-            board, number = what.fan
+        simulated = simulation.read(port)
+        simulator = KINDS[simulated.kind](self.folder / f"{name}.record", **simulated.options)
+        if simulated.fan is not None and isinstance(simulator, Sba5):
+            board, number = simulated.fan
             simulator.ventilated = lambda: self._is_on(board, number)
         self._simulators[name], self.ports[name] = simulator, port
         simulator.note("switched on")
@@ -102,12 +100,12 @@ class SimulatedLab:
         log.info("%s is served on %s", name, os.readlink(self.folder / name))
 
     def _is_on(self, board: str, number: int) -> bool:
-        found = self._simulators.get(board)
-        return isinstance(found, Relays) and found.closed[number - 1]
+        relays = self._simulators.get(board)
+        return isinstance(relays, Relays) and relays.closed[number - 1]
 
     def run(self) -> None:
         """Serve until told to end, or the jobs folder is gone, or nothing is left to serve."""
-        while self.ports and self._stands() and not signal.sigtimedwait(_TOLD, LOOK_EVERY):
+        while self.ports and self._stands() and not signal.sigtimedwait(_ENDINGS, LOOK_EVERY):
             now = stamp(self.settings.lab)
             if now == self._seen != self._read:  # seen twice: nobody is writing it any more
                 try:
@@ -119,20 +117,20 @@ class SimulatedLab:
 
     def _stands(self) -> bool:
         try:
-            return os.path.samestat(os.stat(Layout(self.settings.jobs_folder).simulated_lock), os.fstat(self._lock))
+            return os.path.samestat(os.stat(self.settings.layout.simulated_lock), os.fstat(self._lock))
         except OSError:
             return False
 
     def close(self) -> None:
-        """Pull out all, and be it no longer."""
+        """Unplug all and give up the lock, so that another can be it."""
         self._host.close()
         os.close(self._lock)
 
 
 @contextlib.contextmanager
-def told_by_signals() -> Iterator[None]:
+def ended_by_signals() -> Iterator[None]:
     """SIGTERM and SIGINT wait for `SimulatedLab.run`, also in the threads that begin within."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TOLD)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
     try:
         yield
     finally:
@@ -148,13 +146,13 @@ def serve(settings: Settings, begun: Callable[[dict[str, Path]], None] = lambda 
     Raises:
         Taken, Misconfigured: as `SimulatedLab`.
     """
-    with told_by_signals():
-        one = SimulatedLab(settings)
+    with ended_by_signals():
+        lab = SimulatedLab(settings)
         try:
-            begun({name: one.folder / name for name in one.ports})
-            one.run()
+            begun({name: lab.folder / name for name in lab.ports})
+            lab.run()
         finally:
-            one.close()
+            lab.close()
 
 
 def main() -> None:

@@ -144,8 +144,8 @@ class Seen:
         revision = hashlib.sha256(repr(replace(view, now=0.0, ran=None)).encode("utf-8", "replace")).digest()
         now = time.monotonic()
         with self._turn:
-            known = self._sent.get(caller)
-            if known is not None and known[0] == revision and now - known[1] < UNCHANGED_SECONDS:
+            sent = self._sent.get(caller)
+            if sent is not None and sent[0] == revision and now - sent[1] < UNCHANGED_SECONDS:
                 return True
             self._sent[caller] = (revision, now)
             self._sent.move_to_end(caller)

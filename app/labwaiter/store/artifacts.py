@@ -22,7 +22,6 @@ from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from ..errors import ClientError, InvalidParameter, Unavailable
-from ..layout import Layout
 from ..model.parameter import Parameter, shown
 from ..settings import Settings
 from ..system import flock
@@ -43,7 +42,7 @@ class Artifacts:
     def __init__(self, settings: Settings) -> None:
         self._files = os.fspath(settings.files_folder)
         self._jobs = os.fspath(settings.jobs_folder)
-        self._layout = Layout(settings.jobs_folder)
+        self._layout = settings.layout
         self._secret = self._layout.links_key
         self._key = b""
         self._stamp: tuple[int, int, int] | None = None  # of the file that it was read from
@@ -59,7 +58,7 @@ class Artifacts:
         Raises:
             InvalidParameter: there is no such file; the message names the input.
         """
-        found = dict(inputs)
+        resolved = dict(inputs)
         for parameter in parameters:
             name = inputs.get(parameter.name)
             if parameter.kind == "file" and name is not None:
@@ -70,8 +69,8 @@ class Artifacts:
                         f"The input {parameter.name} names no file: {shown(name, 100)} is neither in the files folder"
                         " nor what an execution made (<serviceID>/<file>)."
                     )
-                found[parameter.name] = path
-        return found
+                resolved[parameter.name] = path
+        return resolved
 
     def find(self, name: str) -> Path | None:
         """The file of that name; None where there is none, or the name leads out of where files are.
@@ -121,15 +120,15 @@ class Artifacts:
 
     def listing(self, job: str, most: int = SHOWN_MAX) -> tuple[tuple[str, int], ...]:
         """The files right in a job's data/ by name, with their sizes in bytes; at most `most`."""
-        found = []
+        files = []
         with contextlib.suppress(OSError), os.scandir(f"{self._jobs}/{job}/data") as entries:
             for number, entry in enumerate(entries):
                 if number >= LOOKED_AT_MAX:
                     break
                 with contextlib.suppress(OSError):  # it may vanish under the look
                     if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
-                        found.append((text_of_name(entry.name), entry.stat().st_size))
-        return tuple(sorted(found)[:most])
+                        files.append((text_of_name(entry.name), entry.stat().st_size))
+        return tuple(sorted(files)[:most])
 
     # -- by link ------------------------------------------------------------------------------
 

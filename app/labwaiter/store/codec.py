@@ -36,7 +36,7 @@ def dump(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), default=vars).encode() + b"\n"  # asdict() takes five times as long
 
 
-MOST = 1e11  # of a number in a record, most of which are times in s: dates end there
+MOST = 1e11  # of a number in a record, most of which are times in s: dates end there. NaN is none
 _NUMBERS = (int, float)
 _TYPES: dict[str, tuple[type[Any], ...]] = {
     "str": (str,),
@@ -68,16 +68,16 @@ def _fields(kind: type[T], data: Any) -> dict[str, Any]:
     """What is known of the fields, each of its type: one damaged record may hold up none of the others."""
     if not isinstance(data, dict):
         raise ValueError(f"a {kind.__name__} is a JSON object, not {type(data).__name__}")
-    known = _known(kind)  # type: ignore[arg-type]
-    found = {}
+    types = _known(kind)  # type: ignore[arg-type]
+    fields = {}
     for name, value in data.items():
-        if name not in known:
+        if name not in types:
             continue
-        wanted, its = known[name], type(value)
-        if wanted is not None and (its not in wanted or (its in _NUMBERS and not -MOST < value < MOST)):  # NaN isn't
+        expected, actual = types[name], type(value)
+        if expected is not None and (actual not in expected or (actual in _NUMBERS and not -MOST < value < MOST)):
             raise ValueError(f"a {kind.__name__}'s {name} is no {value!r:.50}")
-        found[name] = value
-    return found
+        fields[name] = value
+    return fields
 
 
 def request(text: bytes) -> Request:
@@ -85,18 +85,18 @@ def request(text: bytes) -> Request:
     return request_of(_read(text))
 
 
-def request_of(said: Any) -> Request:
+def request_of(content: Any) -> Request:
     """A request, of its JSON object."""
-    data = _fields(Request, said)
+    data = _fields(Request, content)
     for name in ("instruments", "files"):
         data[name] = tuple(data.get(name, ()))
-    found = Request(**data)
-    if not all(isinstance(name, str) for name in (*found.instruments, *found.files)):
+    request = Request(**data)
+    if not all(isinstance(name, str) for name in (*request.instruments, *request.files)):
         raise ValueError("a request's instruments and files are names")
-    return found
+    return request
 
 
-def condition(text: bytes) -> StoredState:
+def stored_state(text: bytes) -> StoredState:
     """state.json."""
     return StoredState(**_with_process(_fields(StoredState, _read(text))))
 
@@ -107,7 +107,7 @@ def identity(text: bytes) -> Identity:
 
 
 def _with_process(data: dict[str, Any]) -> dict[str, Any]:
-    """What a condition and a record share."""
+    """What a stored state and a record share."""
     data["state"] = State(data["state"])
     for name, kind in (("runner", Identity), ("stopping", Stopping)):
         if data.get(name) is not None:
@@ -134,16 +134,16 @@ def progress(text: bytes) -> Progress:
     return _progress(_read(text))
 
 
-def progress_changes(said: Any) -> dict[str, Any]:
+def progress_changes(content: Any) -> dict[str, Any]:
     """Some fields of a progress, of their JSON object."""
-    data = _fields(Progress, said)
+    data = _fields(Progress, content)
     if data.get("picture") is not None:
         data["picture"] = Picture(**_fields(Picture, data["picture"]))
     return data
 
 
-def _progress(said: Any) -> Progress:
-    data = progress_changes(said)
+def _progress(content: Any) -> Progress:
+    data = progress_changes(content)
     for name in ("values", "units"):
         data[name] = dict(data.get(name, {}))
     data["replies"] = {int(number): reply for number, reply in dict(data.get("replies", {})).items()}
@@ -158,7 +158,7 @@ def view(text: bytes) -> View:
     data["progress"] = _progress(data["progress"])
     for name in ("messages", "hardware"):
         data[name] = tuple(data.get(name, ()))
-    data["holders"] = tuple(Holder(**_fields(Holder, one)) for one in data.get("holders", ()))
+    data["holders"] = tuple(Holder(**_fields(Holder, holder)) for holder in data.get("holders", ()))
     if data.get("silence") is not None:
         data["silence"] = Silence(**_fields(Silence, data["silence"]))
     data["files"] = tuple((name, size) for name, size in data["files"])

@@ -84,10 +84,10 @@ class Folder:
         """Have the supervisor find it all again, as after the folder was restored from a backup without ours."""
         for name in self.names():
             try:
-                condition = self.condition(name)
+                stored = self.stored_state(name)
             except (OSError, ValueError, TypeError, KeyError):  # the supervisor sees to it
-                condition = None
-            if condition is None or condition.state not in ENDED:
+                stored = None
+            if stored is None or stored.state not in ENDED:
                 self.mark_active(name)
 
     def path(self, name: str) -> Path:
@@ -164,14 +164,14 @@ class Folder:
 
     def trace(self, name: str) -> object:
         """Differs when the program, or who speaks to it, has written since: times and sizes, without reading."""
-        found = []
+        stamps = []
         for file in ("log.txt", "status.txt", "status.html", "notifications.txt", "data"):
             try:
                 stat = os.stat(f"{self._at}/{name}/{file}")
-                found.append((stat.st_mtime_ns, stat.st_size))
+                stamps.append((stat.st_mtime_ns, stat.st_size))
             except OSError:
-                found.append((0, 0))
-        return tuple(found)
+                stamps.append((0, 0))
+        return tuple(stamps)
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -193,16 +193,16 @@ class Folder:
 
         return read() if self._remembered is None else self._remembered.of(path, read)
 
-    def condition(self, name: str) -> StoredState | None:
+    def stored_state(self, name: str) -> StoredState | None:
         """state.json; None while the supervisor hasn't written any.
 
         Where it was lost of a job that has begun, what the runner itself wrote of that.
         """
-        condition = self._read(f"{self._at}/{name}/state.json", codec.condition)
-        return self.begun(name) if condition is None else condition
+        stored = self._read(f"{self._at}/{name}/state.json", codec.stored_state)
+        return self.begun(name) if stored is None else stored
 
     def begun(self, name: str) -> StoredState | None:
-        """Its condition as far as `begun` tells it, which its runner wrote; None where its work never began."""
+        """Its state as far as `begun` tells it, which its runner wrote; None where its work never began."""
         text = read_record(f"{self._at}/{name}/begun", 10_000)
         if text is None:
             return None
@@ -221,12 +221,12 @@ class Folder:
 
     def progress(self, name: str) -> Progress:
         """progress.json; where that says nothing of a fraction, status.txt does."""
-        said = Progress()
+        progress = Progress()
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            said = self._read(f"{self._at}/{name}/progress.json", codec.progress) or said
-        if said.fraction is None and not said.stage:
-            said = replace(said, fraction=self.status_fraction(name))
-        return said
+            progress = self._read(f"{self._at}/{name}/progress.json", codec.progress) or progress
+        if progress.fraction is None and not progress.stage:
+            progress = replace(progress, fraction=self.status_fraction(name))
+        return progress
 
     def status_fraction(self, name: str) -> float | None:
         """status.txt as 0…1; None where it says no number from 0 to 100.
@@ -238,8 +238,8 @@ class Folder:
             if text is None:
                 return None
             if text.strip():
-                found = _STATUS.fullmatch(text)
-                percent = float(found[1]) if found else 101
+                match = _STATUS.fullmatch(text)
+                percent = float(match[1]) if match else 101
                 return percent / 100 if percent <= 100 else None
             if wait is not None:
                 time.sleep(wait)  # between its truncate and its write: microseconds
@@ -285,15 +285,15 @@ class Folder:
 
         Where that can't be seen it may be any time: inf.
         """
-        found = []
+        times = []
         for name in self.names():
             try:
-                found.append((os.stat(f"{self._at}/{name}/request.json").st_mtime, name))
+                times.append((os.stat(f"{self._at}/{name}/request.json").st_mtime, name))
             except FileNotFoundError:
                 continue  # only a tombstone is left
             except OSError:
-                found.append((math.inf, name))
-        return found
+                times.append((math.inf, name))
+        return times
 
     def active_names(self) -> list[str]:
         """Every job that may not have ended."""
@@ -322,9 +322,9 @@ class Folder:
 
     # -- the supervisor's, and the runner's ---------------------------------------------------
 
-    def write_condition(self, name: str, condition: StoredState) -> None:
+    def write_state(self, name: str, stored: StoredState) -> None:
         """state.json. Raises OSError when the disk refuses."""
-        write_whole(f"{self._at}/{name}/state.json", codec.dump(condition))
+        write_whole(f"{self._at}/{name}/state.json", codec.dump(stored))
 
     def write_end(self, name: str, end: End) -> bool:
         """end.json, durably; False if there is one already, which then stands."""
@@ -340,17 +340,17 @@ class Folder:
         Raises:
             FileExistsError: it was begun before.
         """
-        who = identify(os.getpid())
+        process = identify(os.getpid())
         fd = open_ours(f"{self._at}/{name}/begun", os.O_WRONLY | os.O_EXCL)
         try:
-            os.write(fd, codec.dump(who))
+            os.write(fd, codec.dump(process))
         finally:
             os.close(fd)
 
-    def never_began(self, name: str, condition: StoredState) -> bool:
+    def never_began(self, name: str, stored: StoredState) -> bool:
         """Whether a running job's process, if it is gone, had not come to begin its work. Raises OSError."""
-        runner = condition.runner
-        if not condition.marks_begin or runner is None or runner.boot_id != boot_id():  # a power cut may take a mark
+        runner = stored.runner
+        if not stored.marks_begin or runner is None or runner.boot_id != boot_id():  # a power cut may take a mark
             return False
         try:
             os.lstat(f"{self._at}/{name}/begun")

@@ -36,7 +36,7 @@ class Held(StrEnum):
 
 @dataclass(frozen=True)
 class Lease:
-    """One lease."""
+    """Who has an instrument, and why it is not free."""
 
     instrument: str
     how: Held
@@ -57,12 +57,12 @@ class Leases:
 
     def all(self) -> dict[str, Lease]:
         """Every instrument that isn't free; a reservation that has run out is none."""
-        found = {}
+        leases = {}
         with contextlib.suppress(FileNotFoundError):
             for name in os.listdir(self.folder):
                 if name.endswith(".json") and not name.startswith(".") and (lease := self.of(name[:-5])):
-                    found[lease.instrument] = lease
-        return found
+                    leases[lease.instrument] = lease
+        return leases
 
     def of(self, instrument: str) -> Lease | None:
         """The lease of one instrument; None where it is free. One that is damaged or can't be read counts as unsafe."""
@@ -77,8 +77,8 @@ class Leases:
         if text is None:
             return None
         try:
-            said = json.loads(text)
-            lease = Lease(**{**said, "instrument": instrument, "how": Held(said["how"])})
+            content = json.loads(text)
+            lease = Lease(**{**content, "instrument": instrument, "how": Held(content["how"])})
             if not all(0 <= when < 1e11 for when in (lease.since, lease.until or 0.0)):
                 raise ValueError("a lease's times are none")
             over = lease.until is not None and lease.until < time.time()
@@ -123,36 +123,36 @@ class Leases:
         Raises:
             OSError: the disk refuses; none is held then.
         """
-        wanted = tuple(instruments)
-        if not wanted:
+        names = tuple(instruments)
+        if not names:
             return True
         try:
             with self.turn(wait=0):
-                if any(self.of(name) for name in wanted):
+                if any(self.of(name) for name in names):
                     return False
                 try:
-                    for name in wanted:
+                    for name in names:
                         self.write(Lease(name, Held.BY_JOB, job, since=time.time(), opened=False))
                 except OSError:
-                    for name in wanted:
+                    for name in names:
                         self.free(name)
                     raise
         except BlockingIOError:
             return False
         return True
 
-    def reserve(self, instrument: str, who: str, seconds: float) -> Lease | None:
+    def reserve(self, instrument: str, person: str, seconds: float) -> Lease | None:
         """Reserve an instrument for a person, or prolong that: the lease in the way, None where there was none.
 
         Raises:
             OSError: the disk refuses.
         """
         with self.turn():
-            there = self.of(instrument)
-            if there is not None and (there.how is not Held.RESERVED or there.why != who):
-                return there
+            lease = self.of(instrument)
+            if lease is not None and (lease.how is not Held.RESERVED or lease.why != person):
+                return lease
             now = time.time()
-            self.write(Lease(instrument, Held.RESERVED, why=who, since=now, until=now + seconds), durable=True)
+            self.write(Lease(instrument, Held.RESERVED, why=person, since=now, until=now + seconds), durable=True)
             return None
 
     def hand_on(self, lease: Lease, durable: bool = False) -> bool:
@@ -185,8 +185,8 @@ class Leases:
 
     def _still(self, instrument: str, job: str) -> bool:
         """Whether it is with this job, or with nobody; what a damaged lease says counts for nothing. Raises OSError."""
-        there = self._read(instrument)
-        return there is None or there.job == job or (there.how is Held.UNSAFE and not there.job)
+        lease = self._read(instrument)
+        return lease is None or lease.job == job or (lease.how is Held.UNSAFE and not lease.job)
 
     def free(self, instrument: str) -> None:
         """Nobody has it any more, and it is safe."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import logging
 import os
 import time
@@ -20,7 +21,7 @@ from ..model.service import Service
 from ..settings import Settings
 from ..system.process import Identity, boot_clock, lives
 from ..system.watch import until
-from . import messages, supervisor_client, web_side
+from . import messages, records, supervisor_client, web_side
 from .artifacts import Artifacts
 from .folder import Folder
 from .leases import Leases
@@ -125,50 +126,50 @@ class LocalStore:
                 if self.buried(name)
                 else "Nothing was started under this serviceID."
             )
-        condition = self._read(self.folder.condition, name)
-        if brief and condition is not None and condition.state in ENDED:
-            return derive(name, request, condition, None)
-        if condition is not None and condition.state in (State.FAILED, State.ABORTED):
+        stored = self._read(self.folder.stored_state, name)
+        if brief and stored is not None and stored.state in ENDED:
+            return derive(name, request, stored, None)
+        if stored is not None and stored.state in (State.FAILED, State.ABORTED):
             # the supervisor has told it all, also where the end itself is damaged
-            return derive(name, request, condition, None, self._is_to_stop(name))
+            return derive(name, request, stored, None, self._is_to_stop(name))
         end = self._read(self.folder.end, name)
         nobody = False
-        if condition is None or condition.state in ACTIVE:
+        if stored is None or stored.state in ACTIVE:
             if not self.folder.is_active(name):
                 self.folder.mark_active(name)  # a face may have died between claim and mark, or the mark was lost
             self.have_supervisor()
-            if end is None and condition is not None and condition.runner and _is_gone(condition.runner):
+            if end is None and stored is not None and stored.runner and _is_gone(stored.runner):
                 # its process is gone and the supervisor is about to say how it ended
-                runner = condition.runner
+                runner = stored.runner
                 settled = until(self.folder.path(name), lambda: self._moved_on(name, runner), SETTLE_SECONDS)
-                condition, end = settled or condition, self._read(self.folder.end, name)
-                nobody = settled is None and self._nobody_will_settle(name, condition)
-        return derive(name, request, condition, end, self._is_to_stop(name), nobody)
+                stored, end = settled or stored, self._read(self.folder.end, name)
+                nobody = settled is None and self._nobody_will_settle(name, stored)
+        return derive(name, request, stored, end, self._is_to_stop(name), nobody)
 
     def _is_to_stop(self, name: str) -> bool:
         return self._read(lambda name: self.folder.marked(name, "abort"), name)
 
     def _moved_on(self, name: str, runner: Identity) -> StoredState | None:
         """The job's stored state, once it has ended, or is no longer with that runner and waits again."""
-        condition = self._read(self.folder.condition, name)
-        if condition is None or (condition.state in ACTIVE and condition.runner == runner):
+        stored = self._read(self.folder.stored_state, name)
+        if stored is None or (stored.state in ACTIVE and stored.runner == runner):
             return None
-        return condition
+        return stored
 
-    def _nobody_will_settle(self, name: str, condition: StoredState) -> bool:
+    def _nobody_will_settle(self, name: str, stored: StoredState) -> bool:
         """Whether nobody is there who will say how a job ended whose process is gone."""
         try:
             if supervisor_client.alive(self.settings) is not None or supervisor_client.is_being_started(self.settings):
                 return False
-            return not self.folder.never_began(name, condition)
+            return not self.folder.never_began(name, stored)
         except OSError:
             return False
 
     def settled(self, name: str) -> bool:
         """Whether it has ended and nothing is left behind."""
         # end.json alone is not the end: the supervisor's state says that nothing is left behind
-        condition = self._read(self.folder.condition, name)
-        return condition is not None and condition.state in ENDED
+        stored = self._read(self.folder.stored_state, name)
+        return stored is not None and stored.state in ENDED
 
     def ended(self, name: str, wait: float) -> Record | None:
         """Once state.json says so."""
@@ -184,6 +185,11 @@ class LocalStore:
         except (ValueError, TypeError, KeyError) as error:
             log.exception("a record is damaged: %s", name)
             raise Unavailable("The record of this execution is damaged; tell the administrator.") from error
+
+    def look(self, name: str) -> records.Look:
+        """What lies in its folder."""
+        record = self.record(name)
+        return records.Look(record, functools.partial(self.view, record))
 
     def view(self, record: Record, service: Service | None) -> View:
         """Its record, and what lies beside it in its folder."""
@@ -231,9 +237,9 @@ class LocalStore:
 
     # -- noting that somebody asked -------------------------------------------------------------
 
-    def polled(self, name: str) -> None:
+    def polled(self, record: Record) -> None:
         """The mark `polled` in its folder, touched once a second at most."""
-        now = boot_clock()
+        name, now = record.name, boot_clock()
         if not 0 <= now - self._polled.get(name, -POLLED_EVERY) < POLLED_EVERY:
             self.folder.polled(name)
             if len(self._polled) >= POLLED_MAX:
@@ -272,8 +278,8 @@ class LocalStore:
 
         def over() -> bool:
             with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-                condition = self.folder.condition(name)
-                return condition is not None and condition.state in ENDED
+                stored = self.folder.stored_state(name)
+                return stored is not None and stored.state in ENDED
             return False
 
         return bool(until(self.folder.path(name), over, wait)) and not self._leases.of_job(name)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 from ..model.record import Record, Request, View
 from ..model.service import Service
 from .artifacts import Artifacts
 from .stamps import Stamps
+
+
+@dataclass(frozen=True)
+class Look:
+    """One execution as one look at it has found it."""
+
+    record: Record
+    view: Callable[[Service | None], View]  # all that a page of this service shows of it
 
 
 class Records(Protocol):
@@ -39,8 +48,8 @@ class Records(Protocol):
     def record(self, name: str) -> Record:
         """One execution as everybody sees it. Raises UnknownServiceID, Unavailable."""
 
-    def view(self, record: Record, service: Service | None) -> View:
-        """All that a page shows of it."""
+    def look(self, name: str) -> Look:
+        """Its record, and all that a page shows of it. Raises as `record`."""
 
     def stamps(self, view: View, read_from: float) -> Stamps | None:
         """What tells that a view is still right, but for its clock; None where nothing can, or it may not be.
@@ -71,7 +80,7 @@ class Records(Protocol):
             names: only these.
         """
 
-    def polled(self, name: str) -> None:
+    def polled(self, record: Record) -> None:
         """A caller has asked for it."""
 
     def signed(self, anew: bool = False) -> None:

@@ -22,7 +22,7 @@ from ..lab import simulation
 from ..layout import Layout
 from ..settings import HANDED_ON, SECRETS, Settings
 from ..system import flock, record_lock
-from ..system.process import MARKER, NO_MARK, Identity, for_ours, gone, identify, kill, lives, open_pidfd
+from ..system.process import MARKER, NO_MARK, Identity, for_ours, identify, kill, lives, open_pidfd, wait_until_ended
 from .files import open_log, open_ours, read_bounded, touch, write_whole
 from .folder import Folder
 
@@ -33,7 +33,7 @@ LOG_MAX = 5_000_000  # bytes of supervisor.log, before a new one is begun
 
 def alive(settings: Settings) -> int | None:
     """The pid of the supervisor of this jobs folder (0: in another container); None without one."""
-    return record_lock.holder(Layout(settings.jobs_folder).supervisor_lock)
+    return record_lock.holder(settings.layout.supervisor_lock)
 
 
 def address(layout: Layout, folder_fd: int) -> str:
@@ -51,7 +51,7 @@ def wake(settings: Settings, name: str) -> bool:
 
     A lost call costs a second, no more: the supervisor looks by itself.
     """
-    layout = Layout(settings.jobs_folder)
+    layout = settings.layout
     try:
         folder_fd = os.open(layout.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
@@ -71,11 +71,11 @@ def may_be_written(settings: Settings) -> None:
     """Have the jobs and the files folder there. Raises Misconfigured where that of the jobs can't be written."""
     try:
         Folder(settings.jobs_folder).make(settings.jobs_mode)
-        touch(Layout(settings.jobs_folder).start_lock)
+        touch(settings.layout.start_lock)
     except OSError as error:
-        who = f"user {os.geteuid()}"
+        user = f"user {os.geteuid()}"
         raise Misconfigured(
-            f"WAITER_LOG_FOLDER {settings.jobs_folder} can't be written by {who} ({error.strerror}):"
+            f"WAITER_LOG_FOLDER {settings.jobs_folder} can't be written by {user} ({error.strerror}):"
             f" give it to that user (chown {os.geteuid()}), or name another folder."
         ) from error
     with contextlib.suppress(OSError):  # it may be another's, and only read
@@ -84,7 +84,7 @@ def may_be_written(settings: Settings) -> None:
 
 def stopped(settings: Settings) -> bool:
     """Whether the supervisor was stopped on purpose."""
-    return os.path.exists(Layout(settings.jobs_folder).stopped)
+    return os.path.exists(settings.layout.stopped)
 
 
 def ensure(
@@ -124,7 +124,7 @@ def ensure(
 def is_being_started(settings: Settings) -> bool:
     """Whether somebody is just at `ensure`. Raises OSError: that can't be seen now."""
     try:
-        fd = os.open(Layout(settings.jobs_folder).ensure_lock, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(settings.layout.ensure_lock, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
@@ -141,12 +141,12 @@ def environment(settings: Settings) -> dict[str, str]:
     # without a job's mark: what a job starts of ours must not end with it; and without what the supervisor and its
     # jobs have no business with
     left_out = (MARKER, *SECRETS)
-    given = {name: value for name, value in for_ours(os.environ).items() if name not in left_out}
-    given["WAITER_LOG_FOLDER"] = str(settings.jobs_folder)
-    given["SERVICES"] = str(settings.services)
-    given["FILES_FOLDER"] = str(settings.files_folder)
-    given["LAB"] = str(settings.lab)
-    return given
+    variables = {name: value for name, value in for_ours(os.environ).items() if name not in left_out}
+    variables["WAITER_LOG_FOLDER"] = str(settings.jobs_folder)
+    variables["SERVICES"] = str(settings.services)
+    variables["FILES_FOLDER"] = str(settings.files_folder)
+    variables["LAB"] = str(settings.lab)
+    return variables
 
 
 def _spawn(settings: Settings, log: Path, words: list[str]) -> None:
@@ -175,11 +175,11 @@ def _spawn(settings: Settings, log: Path, words: list[str]) -> None:
 def replace(settings: Settings) -> None:
     """Have the supervisor begin anew with the code and the settings that are there now; running jobs go on."""
     pid = alive(settings)
-    if pid and (who := identify(pid)):
+    if pid and (supervisor := identify(pid)):
         names = HANDED_ON - {"SUPERVISOR"}  # who starts one is each one's own
-        given = {name: value for name, value in environment(settings).items() if name in names}
-        text = json.dumps({"for": asdict(who), "settings": given}).encode()
-        write_whole(Layout(settings.jobs_folder).handed_settings, text, mode=0o600)
+        values = {name: value for name, value in environment(settings).items() if name in names}
+        text = json.dumps({"for": asdict(supervisor), "settings": values}).encode()
+        write_whole(settings.layout.handed_settings, text, mode=0o600)
         os.kill(pid, signal.SIGHUP)
     else:
         ensure(settings, even_if_stopped=True)
@@ -188,14 +188,14 @@ def replace(settings: Settings) -> None:
 def handed_on(layout: Layout) -> dict[str, str]:
     """This process' environment, with the settings that `replace` was called with for it."""
     try:
-        said = json.loads(read_bounded(layout.handed_settings, 1_000_000) or b"")
-        if Identity(**said["for"]) != identify(os.getpid()):  # one before us was meant
+        handed = json.loads(read_bounded(layout.handed_settings, 1_000_000) or b"")
+        if Identity(**handed["for"]) != identify(os.getpid()):  # one before us was meant
             return dict(os.environ)
-        given: dict[str, str] = said["settings"]
+        values: dict[str, str] = handed["settings"]
     except (ValueError, TypeError, KeyError):
         return dict(os.environ)
     names = HANDED_ON - {"SUPERVISOR"}  # who starts one is each one's own
-    return {name: value for name, value in os.environ.items() if name not in names} | given
+    return {name: value for name, value in os.environ.items() if name not in names} | values
 
 
 def stop(settings: Settings, wait: float = 60.0) -> bool:
@@ -227,8 +227,8 @@ def stop(settings: Settings, wait: float = 60.0) -> bool:
                 _stop_without(settings, folder, until)
                 return True
             pid = alive(settings)
-        who = identify(pid) if pid else None
-        fd = open_pidfd(who) if who else None
+        supervisor = identify(pid) if pid else None
+        fd = open_pidfd(supervisor) if supervisor else None
         if fd is not None:
             try:
                 with contextlib.suppress(ProcessLookupError):
@@ -248,16 +248,16 @@ def _stop_without(settings: Settings, folder: Folder, until: float) -> None:
         told.append(who)
     for who in told:
         kill(who, signal.SIGTERM)
-    gone(told, until - time.monotonic())
+    wait_until_ended(told, until - time.monotonic())
 
 
 def runners(folder: Folder) -> dict[str, Identity]:
     """The runners that live, by their jobs, as far as the records tell them."""
     living = {}
     for name in folder.active_names():
-        for read in (folder.condition, folder.begun):
+        for read in (folder.stored_state, folder.begun):
             with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-                condition = read(name)
-                if condition is not None and condition.runner is not None and lives(condition.runner):
-                    living[name] = condition.runner
+                stored = read(name)
+                if stored is not None and stored.runner is not None and lives(stored.runner):
+                    living[name] = stored.runner
     return living

@@ -9,7 +9,7 @@ import contextlib
 import time
 from pathlib import Path
 
-from ..lab import lab
+from ..lab import labfile
 from ..model.record import Holder, Record, Silence, State, View
 from ..model.service import Service
 from . import messages
@@ -26,7 +26,7 @@ class Views:
 
     def __init__(self, folder: Folder, artifacts: Artifacts, leases: Leases, lab_file: Path) -> None:
         self._folder, self._artifacts, self._leases = folder, artifacts, leases
-        self._lab = lab.Kept(lab_file)
+        self._lab = labfile.Kept(lab_file)
 
     def of(self, record: Record, service: Service | None) -> View:
         """The view of one execution; `service` says its limit."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ..lab.lab import Kept
+from ..lab.labfile import Kept
 from ..model.record import State, StoredState, move, unbegun
 from ..runner.main import NOT_BEGUN
 from ..store.folder import Folder

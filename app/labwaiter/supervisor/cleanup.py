@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
-from ..lab.lab import Kept
+from ..lab.labfile import Kept
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
 from . import guard

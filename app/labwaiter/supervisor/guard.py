@@ -19,7 +19,7 @@ from functools import partial
 from ..runner import ending
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
-from ..system.process import MARKER, for_ours, identify, kill, kill_marked, lives, mark_of, once_there_is, tell_group
+from ..system.process import MARKER, for_ours, identify, kill, kill_marked, lives, mark_of, tell_group, when_possible
 from .faults import DAMAGED
 from .running_job import RunningJob
 
@@ -87,7 +87,7 @@ def make_safe(store: Folder, job: str, instruments: tuple[str, ...]) -> None:
     command = [sys.executable, "-m", "labwaiter.instruments.safety", *to_make_safe]
     environment = {**for_ours(os.environ), MARKER: mark_of(store.root, job)}
     # want of processes leaves nothing on: our own time ends the waiting
-    process = once_there_is(
+    process = when_possible(
         lambda: subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, cwd="/", env=environment
         )

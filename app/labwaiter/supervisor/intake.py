@@ -71,7 +71,7 @@ class Intake:
     def take_up(self, name: str) -> None:
         """Learn of a job from its folder."""
         try:
-            request, stored = self._store.request(name), self._store.condition(name)
+            request, stored = self._store.request(name), self._store.stored_state(name)
             rules = rules_of(request, self._jobs_folder) if request else Rules()
             waits = request is not None and (stored is None or stored.state is State.QUEUED)
             end = self._store.end(name) if waits else None

@@ -9,7 +9,7 @@ import selectors
 import signal
 from collections.abc import Callable
 
-from ..lab.lab import Kept
+from ..lab.labfile import Kept
 from ..model.record import End, State
 from ..store.folder import Folder
 from ..store.silence_watch import silence

@@ -9,7 +9,7 @@ import selectors
 import signal
 from typing import Any
 
-from ..lab.lab import Kept
+from ..lab.labfile import Kept
 from ..model.record import State, StoredState
 from ..settings import Settings
 from ..simulated_lab.keeping import Simulated
@@ -59,7 +59,7 @@ class Supervisor:
             leases,
             lab,
             self._faults,
-            lambda: [*single_instance.mine, *self._nurseries.descriptors],
+            lambda: [*single_instance.descriptors, *self._nurseries.descriptors],
         )
         self._keeper = Keeper(
             store, self._selector, lab, self._states, self._wishes, self._cleanup, self._faults, self._on_unbegun
@@ -118,8 +118,10 @@ class Supervisor:
                 with self._faults.of_shortage("an admission"):
                     self._admission.admit()
             self._snapshot.write(boot_clock(), self._admission.services, self._queue)
-        if left := [*self._keeper.unsettled, *self._states.unwritten, *self._intake.unread]:
-            log.warning("it leaves executions unsettled, whose records can't be read or written: %s", ", ".join(left))
+        if unsettled := [*self._keeper.unsettled, *self._states.unwritten, *self._intake.unread]:
+            log.warning(
+                "it leaves executions unsettled, whose records can't be read or written: %s", ", ".join(unsettled)
+            )
         self._nurseries.retire()
         with self._faults.of_shortage("the end of the simulated lab"):
             self._simulated.end()

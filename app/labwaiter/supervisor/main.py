@@ -25,8 +25,8 @@ def main(settings: Settings | None = None) -> None:
     lock = int(sys.argv[2]) if sys.argv[1:2] == ["--lock"] else None
     try:
         serve(settings or load(), lock, leaving=sys.argv[1:] == ["--leaving"])
-    except Taken as taken:
-        print(taken, file=sys.stderr)
+    except Taken as error:
+        print(error, file=sys.stderr)
 
 
 def serve(settings: Settings, lock: int | None = None, leaving: bool = False) -> None:

@@ -17,6 +17,7 @@ import sys
 from functools import partial
 
 from ..runner import main as runner
+from ..runner.spec import spec_of
 from ..service_files import put_ours_last
 from ..settings import Settings, load
 from ..store import supervisor_client
@@ -97,7 +98,7 @@ class Nursery:
 
     def _fork(self, name: str) -> runner.Step | None:
         try:
-            work = runner.spec_of(self.settings, name)
+            spec = spec_of(self.settings, name)
         except (OSError, ValueError, TypeError, KeyError):
             log.exception("%s: its request can't be read", name)
             self._tell({"event": "refused", "name": name, "why": "record"})
@@ -113,13 +114,13 @@ class Nursery:
             return None
         if pid == 0:
             os.close(let_go)
-            return partial(runner.run, work, hold)
+            return partial(runner.run, spec, hold)
         os.close(hold)
         self.runners[pid] = name
-        who = None
+        identity = None
         with contextlib.suppress(OSError):  # the supervisor looks, too
-            who = identify(pid)
-        message = {"event": "forked", "name": name, "pid": pid, "start_ticks": who.start_ticks if who else 0}
+            identity = identify(pid)
+        message = {"event": "forked", "name": name, "pid": pid, "start_ticks": identity.start_ticks if identity else 0}
         try:
             # where nobody hears it, the release's end is closed below: the runner leaves undone
             self._tell(message, [let_go])
@@ -166,9 +167,9 @@ def main() -> None:
     """Entry: `python -m labwaiter.supervisor.nursery FD`."""
     lines = logging.StreamHandler()
     lines.setFormatter(logging.Formatter("%(asctime)s nursery[%(process)d] %(levelname)s %(message)s"))
-    ours = logging.getLogger("labwaiter")  # not the root: that is for the jobs' own code to set up
-    ours.addHandler(lines)
-    ours.setLevel(logging.INFO)
+    logger = logging.getLogger("labwaiter")  # not the root: that is for the jobs' own code to set up
+    logger.addHandler(lines)
+    logger.setLevel(logging.INFO)
     descriptor = int(sys.argv[1])
     os.set_inheritable(descriptor, False)
     if sys.path[0] in ("", os.getcwd()):

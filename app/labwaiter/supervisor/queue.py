@@ -68,7 +68,7 @@ def full_services(waiting: Iterable[Waiting], running: Iterable[str]) -> dict[st
     """
     counts = Counter(running)
     limits = {job.service: job.rules.at_once for job in waiting}
-    return {name: most for name, most in limits.items() if most is not None and counts[name] >= most}
+    return {name: at_once for name, at_once in limits.items() if at_once is not None and counts[name] >= at_once}
 
 
 class Queue:

@@ -32,11 +32,11 @@ def bury_old(store: Folder, keep_seconds: float, now: float) -> int:
             if now - os.stat(folder / "state.json").st_mtime < keep_seconds:
                 continue
             # of one that was half buried the request is gone, and the tombstone knows the service
-            condition, known = store.condition(name), store.request(name) or store.tombstone(name)
+            condition, request = store.stored_state(name), store.request(name) or store.tombstone(name)
         except (OSError, ValueError, TypeError, KeyError):
             continue
-        if condition is not None and condition.state in ENDED and known is not None:
-            store.bury(name, known.service, now)
+        if condition is not None and condition.state in ENDED and request is not None:
+            store.bury(name, request.service, now)
             count += 1
     _forget_unfinished_claims(store, now)
     return count
@@ -62,9 +62,9 @@ def is_steady(store: Folder, now: float, clock: float, boot: str) -> bool:
     file = store.layout.clock
     try:
         before = json.loads(read_record(file, 1000) or b"{}")
-        went = now - float(before.get("now", now))
+        elapsed = now - float(before.get("now", now))
         most = clock - float(before["clock"]) + JUMP if before.get("boot") == boot else AWAY
-        jumped = now if went > most or went < -JUMP else float(before.get("jumped", -STEADY))
+        jumped = now if elapsed > most or elapsed < -JUMP else float(before.get("jumped", -STEADY))
     except (ValueError, TypeError, KeyError, AttributeError):
         jumped = now  # nobody knows
     write_whole(file, json.dumps({"now": now, "clock": clock, "boot": boot, "jumped": jumped}).encode())

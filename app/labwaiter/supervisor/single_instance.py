@@ -144,7 +144,7 @@ class SingleInstance:
         return names
 
     @property
-    def mine(self) -> list[int]:
+    def descriptors(self) -> list[int]:
         """Descriptors that no child may keep."""
         return [self.lock, self.folder, self.wake.fileno(), self.signals, self._asleep]
 

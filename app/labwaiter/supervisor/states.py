@@ -28,12 +28,12 @@ class StateWriter:
     def write(self, name: str, stored: StoredState) -> None:
         """Write a state, on a full disk into the room that is kept for it. Raises OSError."""
         try:
-            self._store.write_condition(name, stored)
+            self._store.write_state(name, stored)
         except FileNotFoundError:
             raise
         except OSError:
             self._single_instance.use_reserve()
-            self._store.write_condition(name, stored)
+            self._store.write_state(name, stored)
 
     def write_or_log(self, name: str, stored: StoredState) -> None:
         """As `write`, where the job goes on whether or not the disk takes it."""

@@ -1,6 +1,6 @@
 """Having the web side there again that `labwaiter start` has begun: granian gives up after two deaths of a worker.
 
-The standard library only, and nothing that waits: a process of its own starts it (`cli/revive.py`).
+The standard library only, and nothing that waits: a process of its own starts it (`labwaiter revive`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import logging
 import subprocess
 import sys
 
-from ..layout import Layout
 from ..settings import Settings
 from ..store import supervisor_client, web_side
 from ..store.files import open_log
@@ -30,7 +29,7 @@ class WebSideKeeper:
 
     def look(self, now: float) -> None:
         """Have it started again if it should be there and is not (`now`: boot clock, s). Raises OSError."""
-        web = web_side.expected(Layout(self._settings.jobs_folder))
+        web = web_side.expected(self._settings.layout)
         if web is None or not web.gone:
             self._backoff.lives(now)
             return
@@ -44,7 +43,7 @@ class WebSideKeeper:
 def revive(settings: Settings) -> subprocess.Popen[bytes]:
     """Begin a process that starts the web side again, and tells web.log why if it can't. Raises OSError."""
     environment = {**supervisor_client.environment(settings), MARKER: NO_MARK}  # no job's, and no stray
-    with open_log(Layout(settings.jobs_folder).web_log) as out:
+    with open_log(settings.layout.web_log) as out:
         return subprocess.Popen(
             [sys.executable, "-m", "labwaiter", "revive"],
             stdin=subprocess.DEVNULL,

@@ -8,6 +8,7 @@ nursery → supervisor   {"event": "ready"}
 runner → function      {"do": "begin"}     {"do": "stop"}
 function → runner      {"say": {…}}   changes of progress.json      {"end": {…}}   what end.json will hold
                        {"failed": …}   why a part of ours can't go on: the job ends
+                       {"waits": text}   a program waits for a process
                        {"began": pgid}, {"ended": pgid}   a program's process group
                        {"reply": [number, text]}   to a message
                        {"run": {…}}   the program that the function gave: it has nothing more to do

@@ -68,21 +68,21 @@ def boot_clock() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def is_none_now(error: BaseException) -> bool:
+def is_shortage(error: BaseException) -> bool:
     """Whether it tells that there are no processes, no threads or no memory for one just now: fork(2)."""
     if isinstance(error, OSError):
         return error.errno in (errno.EAGAIN, errno.ENOMEM)
     return isinstance(error, RuntimeError) and "new thread" in str(error)
 
 
-def once_there_is(begin: Callable[[], T]) -> T:
+def when_possible(begin: Callable[[], T]) -> T:
     """What `begin` gives, which starts a process or a thread, as soon as there is one for it."""
     backoff = Backoff(0.01, LONGEST_PAUSE)
     while True:
         try:
             return begin()
         except (OSError, RuntimeError) as error:
-            if not is_none_now(error):
+            if not is_shortage(error):
                 raise
         time.sleep(backoff.failed())
 
@@ -96,7 +96,7 @@ def start_thread(target: Callable[..., Any], *args: Any, name: str | None = None
         thread.start()
         return thread
 
-    return once_there_is(begin)
+    return when_possible(begin)
 
 
 def _stat(pid: int) -> list[str]:
@@ -123,35 +123,35 @@ def identify(pid: int) -> Identity | None:
     return Identity(pid, int(fields[19]), boot_id(), _pid_namespace())
 
 
-def lives(who: Identity) -> bool | None:
+def lives(process: Identity) -> bool | None:
     """Whether that very process lives; None where it can't be judged from here (another container).
 
     Raises:
         OSError: that can't be seen now.
     """
-    if who.boot_id != boot_id():
+    if process.boot_id != boot_id():
         return False
-    if who.pid_namespace and who.pid_namespace != _pid_namespace():
+    if process.pid_namespace and process.pid_namespace != _pid_namespace():
         return None
-    return identify(who.pid) == who
+    return identify(process.pid) == process
 
 
-def open_pidfd(who: Identity) -> int | None:
+def open_pidfd(process: Identity) -> int | None:
     """A pidfd of that very process; None when it is gone.
 
     Raises:
         OSError: there may be such a process, but none can be had, e.g. for want of descriptors.
     """
     try:
-        fd = os.pidfd_open(who.pid)
+        fd = os.pidfd_open(process.pid)
     except ProcessLookupError:
         return None
     try:
-        same = identify(who.pid) == who  # the pid may have been taken by another between the two looks
+        is_it = identify(process.pid) == process  # the pid may have been taken by another between the two looks
     except OSError:
         os.close(fd)
         raise
-    if not same:
+    if not is_it:
         os.close(fd)
         return None
     return fd
@@ -169,8 +169,8 @@ _LIBC = ctypes.CDLL(None)
 def _place_of_mark() -> int | None:
     """Where the kernel keeps this process's NO_MARK; None where it has none."""
     _LIBC.getenv.restype = ctypes.c_void_p
-    found: int | None = _LIBC.getenv(MARKER.encode())
-    return found if os.environ.get(MARKER) == NO_MARK else None
+    address: int | None = _LIBC.getenv(MARKER.encode())
+    return address if os.environ.get(MARKER) == NO_MARK else None
 
 
 def make_ready_for_marks() -> None:
@@ -196,9 +196,9 @@ def for_ours(environ: Mapping[str, str]) -> dict[str, str]:
     in it, for the jobs."""
     aside = _aside(environ)
     aside |= {name: value for name, value in environ.items() if _NOT_FOR_OURS.fullmatch(f"{name}={value}")}
-    kept = {name: value for name, value in environ.items() if name != SET_ASIDE and name not in aside}
-    kept["PYTHONPATH"] = os.pathsep.join([APP, *paths_of_others(environ)])
-    return kept | ({SET_ASIDE: json.dumps(aside)} if aside else {})
+    environment = {name: value for name, value in environ.items() if name != SET_ASIDE and name not in aside}
+    environment["PYTHONPATH"] = os.pathsep.join([APP, *paths_of_others(environ)])
+    return environment | ({SET_ASIDE: json.dumps(aside)} if aside else {})
 
 
 def paths_of_others(environ: Mapping[str, str]) -> list[str]:
@@ -213,8 +213,8 @@ def for_jobs() -> None:
 
 
 def _aside(environ: Mapping[str, str]) -> dict[str, str]:
-    found: dict[str, str] = json.loads(environ.get(SET_ASIDE, "{}"))
-    return found
+    variables: dict[str, str] = json.loads(environ.get(SET_ASIDE, "{}"))
+    return variables
 
 
 def become_subreaper() -> None:
@@ -224,13 +224,13 @@ def become_subreaper() -> None:
 
 def children(pid: int | None = None) -> list[int]:
     """The pids of the children of `pid`, or of this process."""
-    found: list[int] = []
+    pids: list[int] = []
     for task in Path(f"/proc/{pid or os.getpid()}/task").iterdir():
         try:
-            found += [int(p) for p in (task / "children").read_text().split()]
+            pids += [int(p) for p in (task / "children").read_text().split()]
         except OSError:
             continue
-    return found
+    return pids
 
 
 def strays(known: set[int]) -> list[int]:
@@ -238,7 +238,7 @@ def strays(known: set[int]) -> list[int]:
 
     A nursery carries NO_MARK and is none of them, whoever started it.
     """
-    found = []
+    pids: list[int] = []
     for pid in children():
         if pid in known:
             continue
@@ -246,8 +246,8 @@ def strays(known: set[int]) -> list[int]:
         with contextlib.suppress(OSError):  # it is just ending; nobody but us takes its number away
             environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         if f"{MARKER}={NO_MARK}".encode() not in environ:
-            found.append(pid)
-    return found
+            pids.append(pid)
+    return pids
 
 
 def marked(mark: str, name: str = MARKER) -> list[Identity]:
@@ -256,24 +256,24 @@ def marked(mark: str, name: str = MARKER) -> list[Identity]:
     Raises:
         OSError: not all could be looked at, e.g. for want of descriptors.
     """
-    wanted = os.fsencode(f"{name}={mark}")
-    found = []
+    variable = os.fsencode(f"{name}={mark}")
+    processes = []
     for entry in os.listdir("/proc"):
         if not entry.isdigit() or int(entry) == os.getpid():
             continue
         try:
-            who = identify(int(entry))
+            process = identify(int(entry))
             environ = Path(f"/proc/{entry}/environ").read_bytes()
         except (FileNotFoundError, ProcessLookupError, PermissionError):  # it has ended, or is another user's
             continue
-        if who is not None and wanted in environ.split(b"\0"):
-            found.append(who)
-    return found
+        if process is not None and variable in environ.split(b"\0"):
+            processes.append(process)
+    return processes
 
 
-def kill(who: Identity, with_signal: int = signal.SIGKILL) -> bool:
+def kill(process: Identity, with_signal: int = signal.SIGKILL) -> bool:
     """Send a signal to that very process and no other; False when it is gone."""
-    fd = open_pidfd(who)
+    fd = open_pidfd(process)
     if fd is None:
         return False
     try:
@@ -285,13 +285,13 @@ def kill(who: Identity, with_signal: int = signal.SIGKILL) -> bool:
         os.close(fd)
 
 
-def gone(who: Iterable[Identity], seconds: float) -> bool:
+def wait_until_ended(processes: Iterable[Identity], seconds: float) -> bool:
     """Wait until all of these have ended; False where one has not within so many seconds."""
-    fds = [fd for one in who if (fd := open_pidfd(one)) is not None]
+    fds = [fd for process in processes if (fd := open_pidfd(process)) is not None]
     try:
         waiting, until = set(fds), time.monotonic() + seconds
-        while waiting and (left := until - time.monotonic()) > 0:
-            waiting -= set(select.select(list(waiting), [], [], left)[0])
+        while waiting and (seconds_left := until - time.monotonic()) > 0:
+            waiting -= set(select.select(list(waiting), [], [], seconds_left)[0])
         return not waiting
     finally:
         for fd in fds:
@@ -335,17 +335,17 @@ def kill_marked(mark: str, seconds: float = 5.0) -> int:
     until = time.monotonic() + seconds
     while True:
         try:
-            left = marked(mark)
-            for who in left:
-                kill(who)
-            if not left:
+            survivors = marked(mark)
+            for process in survivors:
+                kill(process)
+            if not survivors:
                 return 0
         except OSError:  # who can't look has seen nothing
             if time.monotonic() > until:
                 raise
-            left = []
+            survivors = []
         if time.monotonic() > until:
-            return len(left)
+            return len(survivors)
         time.sleep(0.005)  # they need a moment to die; then look whether one had forked meanwhile
 
 

@@ -40,8 +40,8 @@ def holder(file: str | Path, byte: int | None = None) -> int | None:
     except FileNotFoundError:
         return None
     try:
-        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, byte or 0, 0 if byte is None else 1, 0)
-        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_GETLK, asked))
+        question = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, byte or 0, 0 if byte is None else 1, 0)
+        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_GETLK, question))
         return None if kind == fcntl.F_UNLCK else max(pid, 0)
     finally:
         os.close(fd)

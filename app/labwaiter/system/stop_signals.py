@@ -16,17 +16,17 @@ def set_by_signals(*events: threading.Event) -> None:
     Raises:
         ValueError: this is not the main thread.
     """
-    told, tell = os.pipe2(os.O_CLOEXEC)
-    os.set_blocking(tell, False)
+    readable, writable = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(writable, False)
     numbers = (signal.SIGTERM, signal.SIGINT)
     for number in numbers:
         signal.signal(number, lambda *_: None)
-    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
 
     def listen() -> None:
-        left = list(events)
-        while left:
-            if os.read(told, 1)[0] in numbers:
-                left.pop(0).set()
+        unset = list(events)
+        while unset:
+            if os.read(readable, 1)[0] in numbers:
+                unset.pop(0).set()
 
     threading.Thread(target=listen, name="signals", daemon=True).start()

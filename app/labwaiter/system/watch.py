@@ -50,21 +50,21 @@ class Watch:
     def wait(self, seconds: float) -> set[Path]:
         """Until something was written or renamed into a folder, or `seconds` have gone: which folders."""
         seconds = min(seconds, _LOOK_ANYWAY)
-        found: set[Path] = set()
+        changed: set[Path] = set()
         if self._fd < 0:  # the user's inotify instances are used up (fs.inotify.max_user_instances)
             time.sleep(min(seconds, 0.1))
         elif select.select([self._fd], [], [], seconds)[0]:
             try:
                 text = os.read(self._fd, 65536)
             except BlockingIOError:
-                return found
+                return changed
             at = 0
             while at < len(text):
                 number, _, _, length = _EVENT.unpack_from(text, at)
                 at += _EVENT.size + length
                 if number in self._folders:
-                    found.add(self._folders[number])
-        return found
+                    changed.add(self._folders[number])
+        return changed
 
 
 def until(folder: Path, look: Callable[[], T | None], seconds: float) -> T | None:
@@ -72,18 +72,18 @@ def until(folder: Path, look: Callable[[], T | None], seconds: float) -> T | Non
     stop = time.monotonic() + seconds
     with Watch(folder) as watch:
         while True:
-            if found := look():
-                return found
-            left = stop - time.monotonic()
-            if left <= 0:
+            if result := look():
+                return result
+            seconds_left = stop - time.monotonic()
+            if seconds_left <= 0:
                 return None
-            watch.wait(left)
+            watch.wait(seconds_left)
 
 
 def stamp(path: Path) -> list[int]:
     """What changes when a file or a folder is changed: its time in ns and its size in bytes."""
     try:
-        now = path.stat()
+        status = path.stat()
     except OSError:
         return [0, 0]
-    return [now.st_mtime_ns, now.st_size]
+    return [status.st_mtime_ns, status.st_size]

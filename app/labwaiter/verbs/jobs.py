@@ -9,14 +9,14 @@ import heapq
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from ..catalogue import importing
+from ..catalogue import catalogue, importing
 from ..errors import JobAborted, JobFailed, Misconfigured, ServiceIDInUse, Unavailable, UnknownServiceID
-from ..lab import lab
+from ..lab import labfile
 from ..lab.lab import Lab
 from ..model.caller import SHELL, Caller
 from ..model.parameter import same
@@ -25,9 +25,10 @@ from ..model.service import Service, service_of
 from ..settings import Settings
 from ..store import messages, supervisor_client
 from ..store.artifacts import LOOKED_AT_MAX
+from ..store.folder import Folder
 from ..store.local_store import LocalStore
 from ..store.names import folder_name
-from ..store.records import Records
+from ..store.records import Look, Records
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -57,6 +58,16 @@ def began_with(request: Request, service: Service | None = None) -> Service | No
     except (KeyError, TypeError, AttributeError):
         log.warning("the signature of an execution of %s is damaged", request.service)
         return service
+
+
+def signatures(settings: Settings, service: Service) -> Iterator[Service]:
+    """The service as it was when this machine's recorded executions of it were started, in no order."""
+    folder = Folder(settings.jobs_folder)
+    for name in folder.names():
+        with contextlib.suppress(ValueError, TypeError, KeyError, OSError):  # a damaged one tells nothing
+            request = folder.request(name)
+            if request is not None and request.service == service.name and (began := began_with(request, service)):
+                yield began
 
 
 def answered(verb: Callable[P, T]) -> Callable[P, T]:
@@ -91,7 +102,7 @@ class Jobs:
         self,
         service: Service,
         service_id: str,
-        given: dict[str, Any],
+        values: dict[str, Any],
         extra_parameters: str | None = None,
         caller: Caller = SHELL,
         unavailable: str = "",
@@ -99,7 +110,7 @@ class Jobs:
         """Record and queue an execution, or find the same one again.
 
         Args:
-            given: input name → value or text as the caller wrote it; None or absent: its default.
+            values: input name → value or text as the caller wrote it; None or absent: its default.
             unavailable: why nothing new of this service can be started now; "" where it can.
 
         Raises:
@@ -110,7 +121,7 @@ class Jobs:
             JobFailed, JobAborted: as `status`, for a repeated start.
         """
         name = folder_name(service_id)
-        inputs = service.accept(given)
+        inputs = service.accept(values)
         if service.instruments:
             inputs = self._lab(service).choose(service.inputs, inputs)
         if self._same(name, service, inputs):
@@ -142,14 +153,15 @@ class Jobs:
             if not self._same(name, service, inputs):
                 raise Unavailable("The jobs folder changes under this start; try again.")
             return self.status(service, service_id, caller)
+        record = derive(name, request, None, None)
         if caller.polls:
-            self.records.polled(name)  # from now on somebody is expected to ask for it
-        view = View(record=derive(name, request, None, None), now=time.time(), limit=service.limit)
+            self.records.polled(record)  # from now on somebody is expected to ask for it
+        view = View(record=record, now=time.time(), limit=service.limit)
         return Status(view, False, service.placeholders, service)
 
     def _lab(self, service: Service) -> Lab:
         try:
-            return lab.load(self.settings.lab)
+            return labfile.load(self.settings.lab)
         except Misconfigured as error:
             log.exception("%s", error)
             raise Unavailable(f"The service {service.name} is not available: lab.toml has a mistake.") from error
@@ -178,10 +190,11 @@ class Jobs:
             UnknownServiceID: nothing of this service was started under it.
             JobFailed, JobAborted: it came to a bad end, and its page has been shown for 20 s.
         """
-        record = self._record(service, service_id)
+        look = self._look(service, service_id)
+        record = look.record
         service = began_with(record.request, service) or service
         if caller.polls:
-            self.records.polled(record.name)
+            self.records.polled(record)
         if record.state is State.COMPLETED:
             return Status(View(record=record, now=time.time()), True, self._outputs(service, record), service)
         if record.state in (State.FAILED, State.ABORTED):
@@ -190,14 +203,14 @@ class Jobs:
                 return Status(View(record=record, now=time.time()), True, outputs, service)
             if self._told(record.name):
                 raise (JobFailed if record.state is State.FAILED else JobAborted)(record.why)
-        return Status(self.records.view(record, service), False, service.placeholders, service)
+        return Status(look.view(service), False, service.placeholders, service)
 
     def _outputs(self, service: Service, record: Record) -> dict[str, Any]:
         if record.outputs is None:
             raise Unavailable("This execution has completed, but its outputs are lost; tell the administrator.")
         # a record of an older release may lack an output that was appended since
-        found = record.outputs
-        return {p.name: found.get(p.name, p.placeholder) for p in service.outputs}
+        outputs = record.outputs
+        return {p.name: outputs.get(p.name, p.placeholder) for p in service.outputs}
 
     def _told(self, name: str) -> bool:
         """Whether the page of a bad end has been shown long enough."""
@@ -227,6 +240,19 @@ class Jobs:
                 raise
             return gone
         return self.records.abort(record, wait)
+
+    def queued(self) -> builtins.list[str]:
+        """The serviceIDs of the executions that wait to begin, oldest first."""
+        return [record.request.service_id for record in self.list() if record.state is State.QUEUED]
+
+    def abort_queued(self, service_ids: Iterable[str]) -> builtins.list[str]:
+        """Abort those of these executions that still wait to begin: the serviceIDs of those that never began."""
+        service_ids = [*service_ids]
+        # from the end: what is freed at the front would begin meanwhile
+        for service_id in reversed(service_ids):
+            if self.record(service_id).state is State.QUEUED:
+                self.abort(None, service_id)
+        return [service_id for service_id in service_ids if self.record(service_id).started is None]
 
     def wait(self, service_id: str, timeout: float) -> Record:
         """The record once the execution has ended, or as it is after `timeout` seconds.
@@ -285,19 +311,19 @@ class Jobs:
             waiting = [(math.inf, name) for name in self.records.names(active)]
         else:
             waiting = sorted(self.records.times(), reverse=True)
-        found: builtins.list[tuple[float, str, Record]] = []  # a heap, the oldest first
+        newest: builtins.list[tuple[float, str, Record]] = []  # a heap, the oldest first
         passed, at = 0, 0
         # what could have been started after the oldest of those is read, and nothing else
-        while at < len(waiting) and (most is None or len(found) < most or waiting[at][0] >= found[0][0]):
+        while at < len(waiting) and (most is None or len(newest) < most or waiting[at][0] >= newest[0][0]):
             batch, at = [name for _, name in waiting[at : at + BATCH]], min(at + BATCH, len(waiting))
             for record in self.records.every(left_out, brief, batch):
                 if not fits(record):
                     continue
-                heapq.heappush(found, (record.request.created, record.name, record))
-                if most is not None and len(found) > most:
-                    heapq.heappop(found)
+                heapq.heappush(newest, (record.request.created, record.name, record))
+                if most is not None and len(newest) > most:
+                    heapq.heappop(newest)
                     passed += 1
-        return [record for *_, record in sorted(found, key=lambda one: one[:2])], passed + len(waiting) - at
+        return [record for *_, record in sorted(newest, key=lambda entry: entry[:2])], passed + len(waiting) - at
 
     def began_with(self, service_name: str, service_id: str) -> Service | None:
         """The service as it was when an execution of it was started; None where there is none, or that isn't known.
@@ -334,10 +360,15 @@ class Jobs:
         """One execution. Raises UnknownServiceID."""
         return self._record(None, service_id)
 
+    def service_of(self, record: Record) -> Service | None:
+        """The service of an execution, as it was when that began or was offered last; None where nobody knows it."""
+        name = record.request.service
+        return began_with(record.request) or catalogue.of(self.settings).now(name).known(name)
+
     def view(self, service_id: str, service: Service | None = None) -> View:
         """All that a page shows of one execution. Raises UnknownServiceID."""
-        record = self._record(None, service_id)
-        return self.records.view(record, began_with(record.request, service))
+        look = self._look(None, service_id)
+        return look.view(began_with(look.record.request, service))
 
     @answered
     def remove(self, service_id: str) -> None:
@@ -353,7 +384,10 @@ class Jobs:
         self.records.bury(record)
 
     def _record(self, service: Service | None, service_id: str) -> Record:
-        record = self.records.record(folder_name(service_id))
-        if service is not None and record.request.service != service.name:
+        return self._look(service, service_id).record
+
+    def _look(self, service: Service | None, service_id: str) -> Look:
+        look = self.records.look(folder_name(service_id))
+        if service is not None and look.record.request.service != service.name:
             raise UnknownServiceID(OF_ANOTHER.format(service.name))
-        return record
+        return look

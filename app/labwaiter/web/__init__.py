@@ -18,7 +18,7 @@ from werkzeug.routing import PathConverter
 from .. import __version__, public
 from ..catalogue.catalogue import Kept
 from ..errors import internal
-from ..lab import lab
+from ..lab import labfile
 from ..page.words import in_url, printable, size
 from ..settings import Settings
 from ..store import web_side
@@ -46,19 +46,19 @@ def make(settings: Settings, offered: Kept, jobs: Jobs) -> Flask:
     app = Flask("labwaiter.web", static_folder=None, template_folder="")
     app.jinja_env.filters["size"] = size
     app.url_map.converters["file"] = FileName
-    instruments = lab.Kept(settings.lab)
+    instruments = labfile.Kept(settings.lab)
 
     @app.get("/")
     def index() -> str:
         catalogue = offered.now()
         names = sorted({*catalogue.services, *catalogue.broken})
-        shown = [
+        listed = [
             (name, catalogue.services[name].doc.partition("\n")[0] if name in catalogue.services else "")
             for name in names
         ]
-        broken = {name: one.reason for name, one in catalogue.broken.items()}
-        here = public.root(request.environ, settings) or settings.context_root
-        return render_template("index.html.j2", version=__version__, offered=shown, broken=broken, here=here)
+        broken = {name: service.reason for name, service in catalogue.broken.items()}
+        root = public.root(request.environ, settings) or settings.context_root
+        return render_template("index.html.j2", version=__version__, offered=listed, broken=broken, here=root)
 
     @app.get("/health")
     def health() -> tuple[Response, int]:
@@ -68,7 +68,7 @@ def make(settings: Settings, offered: Kept, jobs: Jobs) -> Flask:
         except OSError:  # no descriptors, a broken disk: who can't look has seen nothing
             log.exception("whether a supervisor lives can't be seen")
             why = "it can't be seen whether a supervisor lives"
-        told: dict[str, Any] = {
+        report: dict[str, Any] = {
             "status": why or "ok",
             "version": __version__,
             "deployment": web_side.deployment(settings.jobs_folder),
@@ -77,7 +77,7 @@ def make(settings: Settings, offered: Kept, jobs: Jobs) -> Flask:
             # which one is for who keeps it to know: `labwaiter health` says it
             "lab": "ok" if instruments.now() is not None else "lab.toml has a mistake",
         }
-        return jsonify(told), 503 if why else 200
+        return jsonify(report), 503 if why else 200
 
     @app.get("/files/<job>/<key>")
     def files(job: str, key: str) -> str:
@@ -97,13 +97,13 @@ def make(settings: Settings, offered: Kept, jobs: Jobs) -> Flask:
             abort(404)
         kind = _TEXTS.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         try:
-            there = path.stat()
+            status = path.stat()
             return send_file(
                 path,
                 mimetype=kind,
                 as_attachment=not kind.startswith(_SHOWN),
                 download_name=" ".join(printable(text_of_name(path.name)).split()),  # no header carries a line break
-                etag=f"{there.st_mtime_ns:x}-{there.st_size:x}",  # its own is made of the path, as UTF-8
+                etag=f"{status.st_mtime_ns:x}-{status.st_size:x}",  # its own is made of the path, as UTF-8
             )
         except OSError:  # it has gone under the look
             abort(404)

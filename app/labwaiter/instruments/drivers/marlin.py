@@ -25,9 +25,9 @@ from functools import reduce
 from operator import xor
 from typing import Any
 
+from ..errors import InstrumentError, Lost, NotOpened, Silent, WrongDevice
 from ..gcode import Machine
 from ..instrument import Instrument
-from ..line import InstrumentError, Lost, NotOpened, Silent, WrongDevice
 from ..quantity import Reading, clean
 
 _TEMPERATURES = re.compile(r"(?<![A-Z@])(T\d*|B|C):\s*(-?\d+(?:\.\d+)?)\s*/\s*(-?\d+(?:\.\d+)?)")
@@ -68,7 +68,7 @@ class MarlinPrinter(Instrument):
     on_runout = "hold"
 
     actions: deque[str]  # what it has asked its host for: "pause", "cancel", "out_of_filament T0"; oldest first
-    notes: deque[str]  # what else it has told, the last ones: "Unknown command: …"
+    notes: deque[str]  # its other notices, the last ones: "Unknown command: …"
 
     _number = 0
     _probes = 0  # so many M105 are asked and not answered
@@ -133,10 +133,10 @@ class MarlinPrinter(Instrument):
     def identify(self) -> str:
         """Its answer to M115. Raises WrongDevice."""
         self.line.write(b"M115\n")
-        said = " ".join(self._until_ok("M115", None)[0])
-        if "FIRMWARE_NAME" not in said or "Marlin" not in said:
-            raise WrongDevice(f"{self.name}: expected a device that answers M115 with Marlin, got “{clean(said)}”.")
-        return said
+        answer = " ".join(self._until_ok("M115", None)[0])
+        if "FIRMWARE_NAME" not in answer or "Marlin" not in answer:
+            raise WrongDevice(f"{self.name}: expected a device that answers M115 with Marlin, got “{clean(answer)}”.")
+        return answer
 
     def _count_anew(self) -> None:
         self._sent, self._wanted = {}, {}
@@ -166,21 +166,21 @@ class MarlinPrinter(Instrument):
         of one that says nothing nobody knows how many places are taken.
         """
         now = time.monotonic()
-        until, said, dropped = now + self.boot_seconds, "", False
+        until, last, dropped = now + self.boot_seconds, "", False
         # of one that boots when its line is opened M108 was lost; its queue is empty then
-        again = [now + self.settle] if self.settle else []
+        retry_at = [now + self.settle] if self.settle else []
         while True:
-            text = self._line(min([until, *again]))
+            text = self._line(min([until, *retry_at]))
             if text is None:
-                if not again:
+                if not retry_at:
                     break
-                again = []
+                retry_at = []
                 until = max(until, time.monotonic() + self.timeout)
                 if not dropped:
                     self.line.write(b"\nM108\n", urgent=True)
                 continue
             self._hear(text)
-            said = text or said
+            last = text or last
             if _BANNER.search(text) or (self.greeting is not None and re.search(self.greeting, text)):
                 return  # it has just booted: nothing is on
             ok = _OK.match(text) is not None
@@ -189,15 +189,15 @@ class MarlinPrinter(Instrument):
             if not dropped and (ok or "busy:" in text or "W:" in text):
                 self.line.write(b"M410\n", urgent=True)
                 dropped = True
-        if said and not _MARLIN.search(said):
+        if last and not _MARLIN.search(last):
             raise WrongDevice(
-                f"{self.name}: expected a printer with Marlin, got “{clean(said)}”."
+                f"{self.name}: expected a printer with Marlin, got “{clean(last)}”."
                 " If it says that when it boots, it is its greeting: say so in lab.toml."
             )
-        told = f"it said “{clean(said)}”" if said else "is it switched on?"
+        state = f"it said “{clean(last)}”" if last else "is it switched on?"
         raise Silent(
-            f"{self.name} did not listen for {self.boot_seconds:g} s ({told}), so it was sent the emergency stop, M112:"
-            " it must be reset now."
+            f"{self.name} did not listen for {self.boot_seconds:g} s ({state}), so it was sent the emergency stop,"
+            " M112: it must be reset now."
         )
 
     def _settle(self, seconds: float) -> None:
@@ -206,12 +206,8 @@ class MarlinPrinter(Instrument):
         It is asked twice at most, and again after it has booted, so that there is room in its queue.
         """
         now = time.monotonic()
-        until, said, heard, asks = (
-            now + seconds,
-            "",
-            False,
-            [now, max(now + self.timeout, now + seconds - self.timeout)],
-        )
+        until, last, answered = now + seconds, "", False
+        asks = [now, max(now + self.timeout, now + seconds - self.timeout)]
         while (now := time.monotonic()) < until:
             if asks and now >= asks[0]:
                 del asks[0]
@@ -220,24 +216,24 @@ class MarlinPrinter(Instrument):
             if text is None:
                 continue
             self._hear(text)
-            said = text or said
+            last = text or last
             if _BANNER.search(text) and self._restarts:
                 self._probes, asks = 0, [time.monotonic(), *asks[-1:]]
-            found = _OK.match(text)
-            if found and "T:" in found[2]:
-                heard = True
+            ok = _OK.match(text)
+            if ok and "T:" in ok[2]:
+                answered = True
                 if self._answered():
                     return
                 until, asks = time.monotonic() + 2 * self.timeout, []  # for the answers that are still owed
-        if heard:
+        if answered:
             self._probes = 0  # one of them, or its answer, was lost
             return
         silent = f"{self.name} did not answer M105 within {seconds:g} s"
-        if not said:
+        if not last:
             raise Silent(f"{silent}: is it switched on? After an emergency stop it must be reset.")
-        if _MARLIN.search(said):
-            raise Silent(f"{silent}; it said “{clean(said)}”.")
-        raise WrongDevice(f"{self.name}: expected a printer with Marlin that answers M105 by ok, got “{clean(said)}”.")
+        if _MARLIN.search(last):
+            raise Silent(f"{silent}; it said “{clean(last)}”.")
+        raise WrongDevice(f"{self.name}: expected a printer with Marlin that answers M105 by ok, got “{clean(last)}”.")
 
     def _probe(self) -> None:
         self.line.write(b"\nM105\n")
@@ -259,13 +255,13 @@ class MarlinPrinter(Instrument):
             seconds: that it takes, where that is known: so long it may be quiet.
 
         Returns:
-            What it said in between.
+            What else it sent in between, line by line.
 
         Raises:
             Silent, Lost, InstrumentError: it halted, restarted, reports an error, or wants a line again and again.
         """
         self._number += 1
-        number, said, resends = self._number, list[str](), 0
+        number, replies, resends = self._number, list[str](), 0
         self._sent[number] = command
         self._sent.pop(number - KEPT, None)
         code = _code(command)
@@ -279,14 +275,14 @@ class MarlinPrinter(Instrument):
         while at <= number:
             self._send_again(at)
             self._probes += self._sent[at].startswith("M105")
-            answers, again = self._until_ok(self._sent[at], at)
-            said += answers
-            if again is None:
+            lines, resend_from = self._until_ok(self._sent[at], at)
+            replies += lines
+            if resend_from is None:
                 at += 1
                 continue
             resends += 1
             self._settle(3 * self.timeout)  # whether or not an ok follows a Resend
-            at = again if number else 0  # M110 itself is sent again, whatever it counted before
+            at = resend_from if number else 0  # M110 itself is sent again, whatever it counted before
             if at not in self._sent or (at == 1 and number > 1):
                 raise Lost(f"{self.name} asks for line {at}, which it had long acknowledged: was it reset?")
             if resends >= RESENDS_MAX:
@@ -300,14 +296,14 @@ class MarlinPrinter(Instrument):
         elif code in _HEATS:  # it is hot, however long that was expected to take
             self._busy_until -= self._lasting[-1]
             self._lasting[-1] = 0.0
-        return said
+        return replies
 
     def _send_again(self, number: int) -> None:
         body = f"N{number} {self._sent[number]}"
         self.line.write(f"{body}*{reduce(xor, body.encode())}\n".encode())
 
     def _until_ok(self, command: str, number: int | None) -> tuple[list[str], int | None]:
-        """What it said before its ok, and the line that it wants again instead.
+        """What it sent before its ok, and the number of the line that it wants again instead.
 
         A quiet one is asked: by the same line again, which a board that has it refuses, and by M105, after whose answer
         all is settled. That it was asked ends nothing as long as it lives.
@@ -318,7 +314,7 @@ class MarlinPrinter(Instrument):
         slow = code in _SLOW or code in _PANEL or self.machine.listed(command)
         quiet = math.inf if code in _PANEL else self.busy_timeout + known + SLOW_SECONDS * slow  # s without a word
         ask_at = began + self.timeout + known + self.busy_timeout * slow
-        said, asks, settled = list[str](), 0, 0
+        replies, asks, settled = list[str](), 0, 0
         own = received = answered = refused = False
         while True:
             now = time.monotonic()
@@ -330,7 +326,7 @@ class MarlinPrinter(Instrument):
                 if answered:
                     self._probes, answered = 0, False  # one of them, or its answer, was lost
                     if own or received or is_m105:
-                        return said, None
+                        return replies, None
                 if number is not None and not own:
                     self._send_again(number)
                 most = 2 if own or (asks >= 4 and not slow) else 1  # M105, so that there is room for M112
@@ -344,34 +340,34 @@ class MarlinPrinter(Instrument):
             heard_at = time.monotonic()
             self._hear(text)
             refused, after = False, refused
-            if found := _OK.match(text):
-                if "T:" in found[2]:
+            if ok := _OK.match(text):
+                if "T:" in ok[2]:
                     answered = True
                     if self._answered() and (asks or is_m105):
                         if own or received or number is None or (is_m105 and asks == 0):
-                            return said, None
+                            return replies, None
                         # neither its ok nor a word that it was there: M105's own line is answered by this, another
                         # one is sent again at once
                         settled, ask_at = settled + 1, heard_at
                         if is_m105:
-                            return said, None
+                            return replies, None
                         answered = False
                     elif asks or is_m105:
                         ask_at = heard_at + 2 * self.timeout  # for the answers that are still owed
-                elif not after and not (found[1] and number is not None and int(found[1]) != number):
+                elif not after and not (ok[1] and number is not None and int(ok[1]) != number):
                     own = True
                     if not (asks or is_m105):
-                        return said, None
+                        return replies, None
                     # once it was asked M105's answer is what counts, so that nothing is left over for the next line
                     if not self._probes:
                         self._probe()
                     ask_at = heard_at + self.timeout
-            elif found := _RESEND.match(text):
+            elif resend := _RESEND.match(text):
                 if number is None:
                     continue
-                if int(found[1]) != number + 1:
+                if int(resend[1]) != number + 1:
                     self._probes = max(0, self._probes - is_m105)
-                    return said, int(found[1])
+                    return replies, int(resend[1])
                 received, refused, asks = True, True, max(asks, 1)  # it has it: its ok is lost, or it is busy with it
                 if not self._probes:
                     self._probe()
@@ -382,21 +378,21 @@ class MarlinPrinter(Instrument):
                 if "busy:" in text and "processing" not in text:
                     self._note(text)  # it waits for somebody
             elif text:
-                said.append(text)
+                replies.append(text)
 
     def _hear(self, text: str) -> None:
         """Note what it tells by itself. Raises InstrumentError where it can't go on."""
-        for which, value, target in _TEMPERATURES.findall(text):
+        for sensor, value, target in _TEMPERATURES.findall(text):
             measured = Reading(float(value), "°C")
-            self._targets = {**self._targets, which: float(target)}
-            if which == "T":
+            self._targets = {**self._targets, sensor: float(target)}
+            if sensor == "T":
                 self._hotend = measured
-            elif which == "B":
+            elif sensor == "B":
                 self._bed = measured
-            if self._wanted.get(which) and not float(target) and not self._restarts:
-                heater = "hotend" if which == "T" else "bed"
+            if self._wanted.get(sensor) and not float(target) and not self._restarts:
+                heater = "hotend" if sensor == "T" else "bed"
                 raise Lost(
-                    f"{self.name}: the target of its {heater} fell from {self._wanted[which]:g} °C to 0: was it reset,"
+                    f"{self.name}: the target of its {heater} fell from {self._wanted[sensor]:g} °C to 0: was it reset,"
                     " or switched off at its panel?"
                 )
         if self._restarts:
@@ -431,7 +427,7 @@ class MarlinPrinter(Instrument):
     # -- asking -------------------------------------------------------------------------------
 
     def ask_temperatures(self) -> None:
-        """Have fresh temperatures."""
+        """Ask for all temperatures and targets, and wait for the answer. Raises Silent, WrongDevice."""
         self._targets = {}
         self._settle(3 * self.timeout)
 
@@ -448,8 +444,8 @@ class MarlinPrinter(Instrument):
     def _temperature(self, which: str) -> Reading:
         if getattr(self, which) is None:
             self.ask_temperatures()
-        found: Reading | None = getattr(self, which)
-        return Reading(math.nan, "°C") if found is None else found
+        temperature: Reading | None = getattr(self, which)
+        return Reading(math.nan, "°C") if temperature is None else temperature
 
     @property
     def targets(self) -> tuple[float, float]:
@@ -470,9 +466,9 @@ class MarlinPrinter(Instrument):
             self.interrupt()
             self._wake(3 * self.timeout)
             self._count_anew()
-            hotends = sorted(which for which in self._targets if re.fullmatch(r"T\d+", which))
+            hotends = sorted(sensor for sensor in self._targets if re.fullmatch(r"T\d+", sensor))
             chamber = ["M141 S0"] if "C" in self._targets else []
-            self.stream([*(f"M104 {which} S0" for which in hotends), "M104 S0", "M140 S0", *chamber, "M107", "M84"])
+            self.stream([*(f"M104 {hotend} S0" for hotend in hotends), "M104 S0", "M140 S0", *chamber, "M107", "M84"])
         finally:
             self._restarts = False
 
@@ -483,13 +479,13 @@ class MarlinPrinter(Instrument):
 
 
 def _code(command: str) -> str:
-    found = _CODE.match(command)
-    return found[0] if found else ""
+    code = _CODE.match(command)
+    return code[0] if code else ""
 
 
 def _number_of(letter: str, command: str) -> float | None:
-    found = re.search(rf"{letter} ?([+-]?(?:\d+\.?\d*|\.\d+))", command)
-    return float(found[1]) if found else None
+    number = re.search(rf"{letter} ?([+-]?(?:\d+\.?\d*|\.\d+))", command)
+    return float(number[1]) if number else None
 
 
 def _target(command: str) -> float | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..errors import Garbled, InstrumentError, Lost
 from ..instrument import Instrument
-from ..line import Garbled, InstrumentError, Lost
 
 
 class RelayBoard(Instrument):
@@ -26,11 +26,11 @@ class RelayBoard(Instrument):
 
     def states(self) -> tuple[bool, ...]:
         """Which relays are on, the first one first."""
-        said = self.ask("STATE")
-        if len(said) != self.count or set(said) - {"0", "1"}:
+        answer = self.ask("STATE")
+        if len(answer) != self.count or set(answer) - {"0", "1"}:
             self.doubt("STATE")
-            raise Garbled(f"{self.name}: asked STATE, it answered “{said[:80]}” instead of {self.count} digits.")
-        self._switched = tuple(digit == "1" for digit in said)
+            raise Garbled(f"{self.name}: asked STATE, it answered “{answer[:80]}” instead of {self.count} digits.")
+        self._switched = tuple(digit == "1" for digit in answer)
         return self._switched
 
     def resume(self) -> None:

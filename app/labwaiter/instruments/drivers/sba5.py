@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 
+from ..errors import Garbled, InstrumentError, Silent, WrongDevice
 from ..instrument import Instrument
-from ..line import Garbled, InstrumentError, Silent, WrongDevice
 from ..quantity import Reading, clean
 
 FRESH = 1.5  # s: what came since the last look, if that was no longer ago, is new enough
@@ -45,12 +45,12 @@ class CO2Analyser(Instrument):
     def identify(self) -> str:
         """Its answer to ?, its configuration. Raises WrongDevice, Silent."""
         self.command("?")
-        until, said = time.monotonic() + self.timeout, ""
-        while (got := self._line(until)) is not None:
-            if "SBA-5" in got or "Zpup=" in got:
-                return got
-            said = got or said
-        raise WrongDevice(f"{self.name}: expected a device that answers ? with SBA-5, got “{clean(said)}”.")
+        until, last = time.monotonic() + self.timeout, ""
+        while (line := self._line(until)) is not None:
+            if "SBA-5" in line or "Zpup=" in line:
+                return line
+            last = line or last
+        raise WrongDevice(f"{self.name}: expected a device that answers ? with SBA-5, got “{clean(last)}”.")
 
     def command(self, text: str) -> None:
         """Send a command; one of several characters gets its carriage return. Raises Silent without its echo and OK."""
@@ -58,15 +58,15 @@ class CO2Analyser(Instrument):
 
     def _command(self, text: str) -> None:
         self.line.write(text.encode() if len(text) == 1 else (text + "\r").encode())
-        until, echoed, said = time.monotonic() + self.timeout, False, ""
-        while (got := self._line(until)) is not None:
-            if got == text:
+        until, echoed, last = time.monotonic() + self.timeout, False, ""
+        while (line := self._line(until)) is not None:
+            if line == text:
                 echoed = True
-            elif got == "OK" and echoed:
+            elif line == "OK" and echoed:
                 return
-            said = got or said
-        told = f"; it said “{clean(said)}”" if said else ""
-        raise Silent(f"{self.name} did not acknowledge {text} within {self.timeout:g} s{told}.")
+            last = line or last
+        instead = f"; it said “{clean(last)}”" if last else ""
+        raise Silent(f"{self.name} did not acknowledge {text} within {self.timeout:g} s{instead}.")
 
     def _line(self, until: float) -> str | None:
         """The next line; what it tells by itself is noted."""

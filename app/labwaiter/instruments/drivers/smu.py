@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..errors import InstrumentError, Lost
 from ..instrument import Instrument
-from ..line import InstrumentError, Lost
 from ..quantity import control, number, reading
 
 
@@ -52,9 +52,9 @@ class SourceMeter(Instrument):
 
     def raise_errors(self) -> None:
         """Ask for its error queue. Raises InstrumentError with what stands there."""
-        said = self.ask("SYST:ERR?")
-        if not said.startswith(("0,", "+0,")):
-            raise InstrumentError(f"{self.name} reports the error {said[:100]}.")
+        answer = self.ask("SYST:ERR?")
+        if not answer.startswith(("0,", "+0,")):
+            raise InstrumentError(f"{self.name} reports the error {answer[:100]}.")
 
     def resume(self) -> None:
         """An output that was on must still be on, at the same voltage and compliance. Raises Lost."""

@@ -45,11 +45,11 @@ class Simulator:
     # -- for a host ---------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
-        """Bytes come in."""
+        """Bytes come in; each whole line is obeyed."""
         self._in += data
         while True:
-            line, found, rest = self._in.partition(self.terminator)
-            if not found:
+            line, end, rest = self._in.partition(self.terminator)
+            if not end:
                 return
             self._in = rest
             self.line(line.decode("utf-8", "replace").strip())
@@ -83,18 +83,18 @@ class Simulator:
     # -- for a kind ---------------------------------------------------------------------------
 
     def line(self, text: str) -> None:
-        """A line came in."""
+        """Obey a line, without its terminator."""
         raise NotImplementedError
 
     def tick(self, seconds: float) -> None:
-        """Time passed."""
+        """So many seconds of its time have passed."""
 
     def due(self) -> float:
         """Seconds of its time until it does something by itself; infinite for one that only answers."""
         return math.inf
 
     def say(self, text: str) -> None:
-        """Send a line."""
+        """Send a line to whoever has it open, as its moods let it."""
         if "silent" in self.moods:
             return
         data = (text + "\r\n").encode()
@@ -102,15 +102,15 @@ class Simulator:
             data = bytes(self.random.randrange(33, 127) for _ in range(12)) + b"\r\n"
         self._out.append((self.clock + (self.lateness if "late" in self.moods else 0.0), data))
 
-    def note(self, what: str) -> None:
+    def note(self, event: str) -> None:
         """Write down what happened to it."""
-        self.happened.append((time.time(), what))
+        self.happened.append((time.time(), event))
         del self.happened[:-REMEMBERED]
         if self._file is None:
             return
         with contextlib.suppress(OSError):  # a full disk is nothing to a device
             with open(self._file, "a", encoding="utf-8") as out:
-                out.write(json.dumps([time.time(), what], ensure_ascii=False) + "\n")
+                out.write(json.dumps([time.time(), event], ensure_ascii=False) + "\n")
                 size = out.tell()
             if size > RECORD_MAX:
                 os.replace(self._file, f"{self._file}.1")

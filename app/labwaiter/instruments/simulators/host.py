@@ -25,7 +25,7 @@ class Host:
     """Serves simulators on ptys, in a thread."""
 
     def __init__(self) -> None:
-        self._plugged: dict[Path, tuple[Simulator, int, int]] = {}  # link → simulator, our end, its end
+        self._plugged: dict[Path, tuple[Simulator, int, int]] = {}  # link → simulator, our end, the other end
         self._turn = threading.Condition()
         self._turns = 0  # of the serving thread; each looks anew at what is plugged in
         self._over = threading.Event()
@@ -35,33 +35,33 @@ class Host:
 
     def plug(self, link: Path, simulator: Simulator) -> Path:
         """Have it there under this name. Returns the name."""
-        ours, its = pty.openpty()
-        tty.setraw(its, termios.TCSANOW)  # a serial line echoes nothing and changes nothing
+        ours, theirs = pty.openpty()
+        tty.setraw(theirs, termios.TCSANOW)  # a serial line echoes nothing and changes nothing
         os.set_blocking(ours, False)
         beside = link.with_name(f".{link.name}.new")
         with contextlib.suppress(FileNotFoundError):
             beside.unlink()
-        os.symlink(os.ttyname(its), beside)
+        os.symlink(os.ttyname(theirs), beside)
         with self._turn:
             os.replace(beside, link)
-            self._plugged[link] = (simulator, ours, its)
+            self._plugged[link] = (simulator, ours, theirs)
         os.write(self._wake, b"+")
         return link
 
     def unplug(self, link: Path) -> Simulator:
         """Pull it out: whoever has it open sees a hang-up. It stays switched on."""
         with self._turn:
-            simulator, ours, its = self._plugged.pop(link)
+            simulator, ours, theirs = self._plugged.pop(link)
             link.unlink(missing_ok=True)
             os.write(self._wake, b"-")
-            seen = self._turns  # a select() of the turn before would keep the line up, though it is closed
-            self._turn.wait_for(lambda: self._turns != seen or not self._thread.is_alive())
+            turn = self._turns  # a select() of the turn before would keep the line up, though it is closed
+            self._turn.wait_for(lambda: self._turns != turn or not self._thread.is_alive())
             os.close(ours)
-            os.close(its)
+            os.close(theirs)
         return simulator
 
     def close(self) -> None:
-        """Pull out all."""
+        """Unplug all and end the thread."""
         self._over.set()
         os.write(self._wake, b"x")
         self._thread.join()

@@ -161,7 +161,7 @@ class Marlin(Simulator):
             text = text.replace(" ", "!", 1)
         if self.emergency_parser and text in EARLY:
             self._early(text)
-        if sum(len(one) + 1 for one in self._unread) + len(text) < UNREAD:
+        if sum(len(line) + 1 for line in self._unread) + len(text) < UNREAD:
             self._unread.append(text)
         else:
             self.note(f"its port's buffer ran over: {text}")

@@ -52,15 +52,15 @@ class Serial(SerialBase):  # type: ignore[misc]
         from . import KINDS
 
         try:
-            what = simulation.read(self.portstr)
+            simulated = simulation.read(self.portstr)
         except ValueError as error:
             raise SerialException(str(error)) from None
-        self.simulator = KINDS[what.kind](**what.options)  # alone it has no relay board: no fan turns
+        self.simulator = KINDS[simulated.kind](**simulated.options)  # alone it has no relay board: no fan turns
         self._then, self._ready = time.monotonic(), b""
         self.is_open = True
 
     def close(self) -> None:
-        """Leave it."""
+        """Close the port; the simulator is gone."""
         self.is_open = False
 
     def _advance(self) -> None:
@@ -88,17 +88,17 @@ class Serial(SerialBase):  # type: ignore[misc]
         return data
 
     def write(self, data: bytes) -> int:
-        """It hears this now."""
+        """Have the simulator receive this at once: how many bytes that were."""
         self._advance()
         self.simulator.receive(bytes(data))
         return len(data)
 
     def reset_input_buffer(self) -> None:
-        """Forget what came."""
+        """Drop what can be read."""
         self._ready = b""
 
     def reset_output_buffer(self) -> None:
-        """Nothing waits."""
+        """What is written has left already."""
 
     def _reconfigure_port(self, *_: Any, **__: Any) -> None:
         """Baud rates mean nothing here."""

@@ -26,7 +26,7 @@ class Relays(Simulator):
                 self._switch(number, False)
             self.say("OK")
         elif words == ["STATE"]:
-            self.say("".join("1" if one else "0" for one in self.closed))
+            self.say("".join("1" if closed else "0" for closed in self.closed))
         elif (
             len(words) == 2
             and words[1].isdigit()

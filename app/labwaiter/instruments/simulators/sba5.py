@@ -68,7 +68,7 @@ class Sba5(Simulator):
             self.say("OK")
 
     def due(self) -> float:
-        """Until its next line."""
+        """Seconds of its time until its next line."""
         return self._due
 
     def tick(self, seconds: float) -> None:

@@ -34,8 +34,8 @@ class Smu(Simulator):
 
     def line(self, text: str) -> None:
         """One command, or several with ; between."""
-        for one in text.split(";"):
-            command, _, value = one.strip().partition(" ")
+        for part in text.split(";"):
+            command, _, value = part.strip().partition(" ")
             self._obey(command.upper().lstrip(":"), value.strip())
 
     def _obey(self, command: str, value: str) -> None:
@@ -45,11 +45,11 @@ class Smu(Simulator):
             amps = self.current()
             limited = self.on and abs(amps) >= self.compliance
             volts = 0.0 if not self.on else (amps * RESISTANCE if limited and self.part == "resistor" else self.volts)
-            said = {
+            measured = {
                 "VOLT": f"{self.random.gauss(volts, 5e-5):.8E}",
                 "CURR": f"{self.random.gauss(amps, 2e-8 + 1e-4 * abs(amps)):.8E}",
             }
-            self.say(",".join(said.values()) if command == "READ?" else said[command[5:9]])
+            self.say(",".join(measured.values()) if command == "READ?" else measured[command[5:9]])
         elif command == "SOUR:VOLT?":
             self.say(f"{self.volts:.6E}")
         elif command == "SENS:CURR:PROT?":

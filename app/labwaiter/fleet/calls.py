@@ -1,0 +1,231 @@
+"""What a face asks of a machine, and what that answers: values, and the JSON that they travel as.
+
+Machines of several releases understand each other: what is not known is passed over, what is missing has its default.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+from .. import errors
+from ..errors import ClientError, InvalidParameter, ServiceError, Unavailable, UnknownServiceID
+
+Fields = dict[str, Any]  # a JSON object
+
+
+@dataclass(frozen=True)
+class Aborted:
+    """Whether an execution that was to be stopped is gone."""
+
+    gone: bool
+    unknown: bool = False  # the machine knows nothing of it: its order is on its way, or was refused
+
+    @property
+    def fields(self) -> Fields:
+        """As JSON."""
+        return {"gone": self.gone, **({"unknown": True} if self.unknown else {})}
+
+
+@dataclass(frozen=True)
+class Notified:
+    """What became of a message: the reply, or its number."""
+
+    reply: str
+
+    @property
+    def fields(self) -> Fields:
+        """As JSON."""
+        return {"reply": self.reply}
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What an execution made is gone."""
+
+    @property
+    def fields(self) -> Fields:
+        """As JSON."""
+        return {}
+
+
+@dataclass(frozen=True)
+class FileList:
+    """The files that an execution made."""
+
+    files: tuple[tuple[str, int], ...]  # name, bytes
+
+    @property
+    def fields(self) -> Fields:
+        """As JSON."""
+        return {"files": self.files}
+
+
+@dataclass(frozen=True)
+class FilePiece:
+    """A piece of one of these."""
+
+    size: int | None  # bytes of the file; None: there is none
+    stamp: int = 0  # its modification time, ns
+    content: bytes | None = None  # travels behind the JSON
+
+    @property
+    def fields(self) -> Fields:
+        """As JSON."""
+        if self.size is None:
+            return {"size": None}
+        return {"size": self.size, "stamp": self.stamp, **({} if self.content is None else {"bytes": True})}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a call was not done: of a machine's `ServiceError`, the same one at the face."""
+
+    message: str
+    code: str
+    side: str = ServiceError.side
+    unknown: bool = False  # the machine knows nothing of the execution
+
+    @classmethod
+    def of(cls, error: ServiceError) -> Refusal:
+        """What a machine answers instead of raising that."""
+        return cls(error.message, error.code, error.side, isinstance(error, UnknownServiceID))
+
+    @property
+    def error(self) -> ServiceError:
+        """What the face raises."""
+        return _ERRORS.get(self.code, InvalidParameter if self.side == ClientError.side else Unavailable)(self.message)
+
+    @property
+    def fields(self) -> Fields:
+        """As JSON; releases before 0.5 read no code."""
+        fields: Fields = {"refused": self.message, "side": self.side, "code": self.code}
+        return fields | ({"unknown": True} if self.unknown else {})
+
+    @classmethod
+    def read(cls, fields: Fields) -> Refusal:
+        """Of such JSON; releases before 0.5 tell no code."""
+        unknown = bool(fields.get("unknown"))
+        code = str(fields.get("code", UnknownServiceID.code if unknown else ""))
+        return cls(str(fields["refused"]), code, str(fields.get("side", "")), unknown)
+
+
+_ERRORS: dict[str, type[ServiceError]] = {
+    kind.code: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, ServiceError) and kind not in (ServiceError, ClientError)
+}
+Answer = Aborted | Notified | Removed | FileList | FilePiece
+A = TypeVar("A", Aborted, Notified, Removed, FileList, FilePiece)
+
+
+@dataclass(frozen=True)
+class Call(Generic[A]):
+    """What a face asks of the machine that has an execution; `A` is the answer."""
+
+    DO: ClassVar[str] = ""  # its name in the JSON
+    name: str  # of the execution
+
+    def answer(self, fields: Fields, content: bytes | None) -> A:
+        """The answer, of its JSON and what came behind it. Raises what `json` and a wrong type raise."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Abort(Call[Aborted]):
+    """Stop it, and wait for its end."""
+
+    DO = "abort"
+
+    def answer(self, fields: Fields, content: bytes | None) -> Aborted:
+        return Aborted(bool(fields.get("gone")), bool(fields.get("unknown")))
+
+
+@dataclass(frozen=True)
+class Notify(Call[Notified]):
+    """Hand a message to it."""
+
+    DO = "notify"
+    message: str
+
+    def answer(self, fields: Fields, content: bytes | None) -> Notified:
+        return Notified(str(fields["reply"]))
+
+
+@dataclass(frozen=True)
+class Remove(Call[Removed]):
+    """Remove what it made, now that it has ended."""
+
+    DO = "remove"
+
+    def answer(self, fields: Fields, content: bytes | None) -> Removed:
+        return Removed()
+
+
+@dataclass(frozen=True)
+class ListFiles(Call[FileList]):
+    """Name the files that it made."""
+
+    DO = "files"
+    most: int
+
+    def answer(self, fields: Fields, content: bytes | None) -> FileList:
+        return FileList(tuple((str(name), int(size)) for name, size in fields.get("files", ())))
+
+
+@dataclass(frozen=True)
+class ReadFile(Call[FilePiece]):
+    """Read a piece of one of them."""
+
+    DO = "read"
+    file: str
+    offset: int
+    count: int  # bytes; 0: only what file it is
+
+    def answer(self, fields: Fields, content: bytes | None) -> FilePiece:
+        size = fields.get("size")
+        return FilePiece(None if size is None else int(size), int(fields.get("stamp", 0)), content)
+
+
+KINDS: dict[str, Any] = {kind.DO: kind for kind in (Abort, Notify, Remove, ListFiles, ReadFile)}
+ONLY_LOOK = (ListFiles.DO, ReadFile.DO)  # these change nothing: done twice after a power cut they do no harm
+
+
+@dataclass(frozen=True)
+class NumberedCall:
+    """A call on its way, asked for once."""
+
+    do: str
+    call: Call[Any] | None  # None: this release does not know it
+    number: str | None  # random
+    at: float | None  # when it was asked for, by the store's clock; None as the number: of a release before 0.5
+    until: float | None  # after which it may not be done; None: it stays
+    reply_box: str
+
+    @property
+    def text(self) -> str:
+        """As JSON."""
+        fields: Fields = {"do": self.do} | (vars(self.call) if self.call else {})
+        fields |= {"reply": self.reply_box, "number": self.number, "at": self.at}
+        return json.dumps(fields | ({} if self.until is None else {"until": self.until}), separators=(",", ":"))
+
+    @classmethod
+    def read(cls, fields: Fields) -> NumberedCall:
+        """Of such JSON. Raises KeyError, TypeError or ValueError for what is none."""
+        do, number, at, until = str(fields.get("do")), fields.get("number"), fields.get("at"), fields.get("until")
+        kind, call = KINDS.get(do), None
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # another release's, which means another thing by it
+            if kind is not None:
+                types = {field.name: int if field.type == "int" else str for field in dataclasses.fields(kind)}
+                call = kind(**{name: as_type(fields[name]) for name, as_type in types.items()})
+        return cls(
+            do,
+            call,
+            number if isinstance(number, str) else None,
+            at if isinstance(at, float) else None,
+            None if until is None else float(until),
+            str(fields["reply"]),
+        )
