@@ -1,4 +1,4 @@
-"""The poll's lane: it answers what the door's way answers, to the byte, and never what is older than what was written."""
+"""The poll's lane answers what the door's way does, to the byte, and shows nothing older than what was written."""
 
 import base64
 import itertools
@@ -217,6 +217,8 @@ def test_no_poll_shows_what_is_older_than_what_was_written_before_it_was_sent(
             page = base64.b64decode(polled(caller, "Unruly", "one")["status_base64"]).decode()
             after = latest.value + 1  # it may be on the disk already
             shown = re.search(r'aria-valuenow="(\d+)"', page)
+            if shown is None and how == "truncated":
+                continue  # the writer was kept from going on between its truncate and its write
             assert shown is not None, page[-2000:]
             assert int(shown[1]) in {number % 100 for number in range(before, after + 1)}
             polls += 1
