@@ -17,6 +17,18 @@ from .settings import HOST, Settings, address_in, is_everywhere
 
 # RFC 9110, section 7.2, as names and addresses are written in the field: no user, no zone, no percent-encoding
 _HOST = re.compile(rf"(?P<host>{HOST})(:(?P<port>[0-9]{{0,5}}))?")
+# what `root` and `bad_host` look at, of a request
+ASKED = (
+    "HTTP_HOST",
+    "SERVER_PROTOCOL",
+    "wsgi.url_scheme",
+    "REMOTE_ADDR",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_FORWARDED_PREFIX",
+    "SERVER_NAME",
+    "SERVER_PORT",
+)
 _SLASHES = re.compile("//+")
 _PREFIX = re.compile(r"(/(?!\.\.?(?:/|$))[A-Za-z0-9._~-]+)+/?")
 

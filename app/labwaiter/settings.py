@@ -115,6 +115,12 @@ def _elsewhere(name: str, text: str, base: Path) -> bool:
     return text == "elsewhere"
 
 
+def _on(name: str, text: str, base: Path) -> bool:
+    if text not in ("on", "off"):
+        raise Misconfigured(f"{name} must be on or off, not “{text}”.")
+    return text == "on"
+
+
 def _redis_url(name: str, text: str, base: Path) -> str:
     if text and not text.startswith(_REDIS):  # it may hold a password
         raise Misconfigured(f"{name} must begin with {', '.join(_REDIS[:-1])} or {_REDIS[-1]}.")
@@ -290,6 +296,9 @@ class Settings:
         may_be_empty=True,
     )
     web_concurrency: int = setting("WEB_CONCURRENCY", "2", _whole(1, 64), "web worker processes")
+    poll_lane: bool = setting(
+        "POLL_LANE", "on", _on, "on: polls of a known form are answered by their bytes; off: every poll is read anew"
+    )
     max_running: int = setting(
         "MAX_RUNNING", "100", _whole(1, 10_000), "jobs that run at a time; more wait in the queue"
     )

@@ -50,6 +50,9 @@ class Application:
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         environ["wsgi.input"] = Body(environ["wsgi.input"], self._awaited)
+        if (polled := self._soap.lane(environ)) is not None:
+            start_response(polled.status, [("Content-Type", polled.kind), ("Content-Length", str(len(polled.body)))])
+            return [polled.body]
         path = public.path_of(environ, self.settings)
         if path == ALIVE:
             with contextlib.suppress(OSError):

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from ..errors import Misconfigured, TooManyJobs, Unavailable, UnknownServiceID
 from ..lab import labfile
-from ..model.record import Record, Request, State
+from ..model.record import Record, Request, State, View
 from ..page.words import clock
 from ..settings import Settings
 from ..store import codec, records
@@ -188,6 +188,9 @@ class RedisStore:
     def record(self, name: str) -> Record:
         """As its machine last told it."""
         return self.look(name).record
+
+    def stamps(self, view: View, read_from: float) -> None:
+        """Nothing tells that here."""
 
     def names(self, active: bool = False) -> Iterable[str]:
         """All that Redis knows, or where it is away, this face."""

@@ -28,6 +28,7 @@ from .words import (
     ran,
     size,
     waits_for,
+    whole_percent,
 )
 
 OWN_LARGEST = 1_400_000  # characters of a program's own page: in base64 still below 2 MB
@@ -73,7 +74,7 @@ def render(view: View, service: Service, files_at: str = "") -> str:
             return _whole(view.own_page, service)
         note = f"The program's own page is larger than {OWN_LARGEST} bytes and is not shown."
     progress = view.progress
-    percent = None if progress.fraction is None else int(100 * progress.fraction)
+    percent = None if progress.fraction is None else whole_percent(progress.fraction)
     picture, left_out = _picture(view)
     page: str = _template().render(
         title=f"{service.name}: {record.state}",

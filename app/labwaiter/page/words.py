@@ -134,6 +134,11 @@ def ran(view: View) -> float:
     return 0.0 if record.started is None else max(0.0, (record.ended or view.now) - record.started)
 
 
+def whole_percent(fraction: float) -> int:
+    """How much is done, in whole percent: 100 only at the end. 0.58 are 58, though 100 * 0.58 is a little less."""
+    return math.floor(100 * fraction + 1e-9)
+
+
 def headline(view: View, percent: int | None) -> str:
     """The state in plain words."""
     record = view.record

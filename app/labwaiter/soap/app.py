@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -16,14 +17,15 @@ from .. import public
 from ..catalogue.catalogue import Catalogue, Kept
 from ..errors import ServiceError, Unavailable
 from ..model.caller import Caller
-from ..model.contract import SESSION_TOKEN, STATUS
+from ..model.contract import SERVICE_ID, SESSION_TOKEN, STATUS
 from ..model.service import Service
 from ..settings import Settings
 from ..verbs import Jobs
 from . import faults, wsdl
 from .binding import Answers
-from .door import parse, read_body, service_id_in, spoken_namespace
+from .door import Call, envelope_in, parse, read_body, service_id_in, spoken_namespace
 from .faults import Answer, Refused, fault
+from .lane import ANSWER_MAX, COMPARED_EVERY, FORM_MAX, Forms, KeptAnswer, KeptAnswers, Unread, is_plain, right_until
 from .operations import BeganOtherwise, Operations
 
 log = logging.getLogger("labwaiter.soap")
@@ -35,6 +37,7 @@ NO_ADDRESS = (
 _ALLOW = (("Allow", "GET, HEAD, OPTIONS, POST"),)
 _ADDRESS = re.compile(r"/(?:([A-Za-z][A-Za-z0-9_]*)/)?([A-Za-z][A-Za-z0-9_]*)(?:\.wsdl)?", re.IGNORECASE)
 _PAGES = ("health",)  # not worth a look whether a file has come that offers it
+PLACES_MAX = 5000  # paths and public addresses of polls
 OTHERS_MAX = 100  # endpoints of signatures that are no longer offered, as their executions began with them
 
 
@@ -49,6 +52,8 @@ class Endpoint:
         self.service, self._soap = service, soap
         self.operations = Operations(service, soap.jobs, refusal)
         self.inputs = {name: operation.names()[0] for name, operation in service.operations.items()}
+        self.forms = Forms(service.namespace, self.inputs)
+        self._kept = KeptAnswers()
         self._turn = threading.Lock()
         self._made: tuple[Answers, bytes] | None = None
 
@@ -68,26 +73,51 @@ class Endpoint:
     def post(self, environ: dict[str, Any], here: str) -> Answer:
         """One call. `here`: the deployment's public address with its context root, as this caller reaches it."""
         try:
-            return self.reply(read_body(environ), here)
+            body, content_type = read_body(environ), environ.get("CONTENT_TYPE", "")
+            answer = self.reply(envelope_in(body, content_type), here)
         except Refused as refusal:
             return fault(refusal.error, self.service.namespace, refusal.faultcode)
+        if self._soap.lane_is_open and answer.status == "200 OK" and is_plain(environ):
+            self.forms.learn(body, content_type)
+        return answer
 
-    def reply(self, body: bytes, here: str, final: bool = False) -> Answer:
+    def poll(self, service_id: str, token: str, body: bytes, here: str) -> Answer:
+        """As `post`, for a poll that was recognised by its form."""
+        with self._soap.polls_in_turn:
+            kept = self._kept.of(service_id, here)
+        if kept is None:
+            return self.reply(body, here, call=Call(STATUS, {SERVICE_ID.name: service_id, SESSION_TOKEN.name: token}))
+        if self._soap.is_to_compare() and self.reply(body, here).body != kept.body and kept.is_right():
+            self._soap.close_lane()
+        return Answer("200 OK", kept.body)
+
+    def _status(self, call: Call, caller: Caller) -> Answer:
+        began = time.time()
+        status, outputs = self.operations.status_and_answer(call.texts, caller)
+        body, service_id = self.made[0].envelope(STATUS, outputs), status.view.record.request.service_id
+        until = right_until(status) if self._soap.lane_is_open and len(body) <= ANSWER_MAX else 0.0
+        if until and self._kept.are_worth_it(service_id):
+            stamps = self._soap.jobs.records.stamps(status.view, began)
+            if stamps is not None:
+                self._kept.keep(service_id, caller.public_url, KeptAnswer(body, until, stamps))
+        return Answer("200 OK", body)
+
+    def reply(self, body: bytes, here: str, final: bool = False, call: Call | None = None) -> Answer:
         """The answer to one call.
 
         Args:
             final: it is answered by this signature, whatever it is.
+            call: what the body says, where that is known already.
         """
         tns = self.service.namespace
         try:
             answers, _ = self.made
             try:
                 with self._soap.polls_in_turn:
-                    call = parse(body, tns, self.inputs)
+                    call = call or parse(body, tns, self.inputs)
                     caller = Caller(token=call.texts.get(SESSION_TOKEN.name) or "", public_url=here, polls=True)
                     if call.operation == STATUS:
-                        outputs = self.operations.call(STATUS, call.texts, caller)
-                        return Answer("200 OK", answers.envelope(STATUS, outputs))
+                        return self._status(call, caller)
             except Refused:
                 other = None if final else self._soap.other_for(self, body)
                 if other is None:
@@ -123,6 +153,11 @@ class Soap:
         # A worker has many threads, for aborts and messages wait. But polls only read small files, and threads that
         # each want Python's own lock again after each read take twice the time. Those that ask Redis wait for it.
         self.polls_in_turn: AbstractContextManager[Any] = nullcontext() if settings.redis_url else threading.Lock()
+        self.lane_is_open = settings.poll_lane
+        self._answered = 0
+        self._lane: dict[tuple[str, str], Endpoint] = {}  # by the path of a request, as the web server tells it
+        self._lane_of: Catalogue | None = None
+        self._public_urls: dict[tuple[str | None, ...], str] = {}  # what a request says of its address → here
         self._turn = threading.Lock()
         self._endpoints: dict[str, Endpoint] = {}  # by the service's name
         self._others: OrderedDict[str, Endpoint] = OrderedDict()  # by their signatures
@@ -190,6 +225,39 @@ class Soap:
             return None
         return self.other(service) if service is not None else None
 
+    # -- the lane -------------------------------------------------------------------------------
+
+    def lane(self, environ: dict[str, Any]) -> Answer | None:
+        """The answer to a poll of a form that is known; None for all else: its body can still be read then."""
+        path = environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")
+        endpoint = self._lane.get(path)
+        if endpoint is None or environ["REQUEST_METHOD"] != "POST" or not is_plain(environ):
+            return None
+        if self._lane_of is not self.offered.last():  # a service's file has changed
+            self._lane.clear()
+            return None
+        here = self._public_urls.get(_says(environ))
+        length = int(environ["CONTENT_LENGTH"])
+        if here is None or length > FORM_MAX:
+            return None
+        body = environ["wsgi.input"].read(length)
+        values = endpoint.forms.read(body) if len(body) == length else None
+        if values is None:
+            environ["wsgi.input"] = Unread(body, environ["wsgi.input"])
+            return None
+        return endpoint.poll(*values, body, here)
+
+    def is_to_compare(self) -> bool:
+        """Whether it is the turn of an answer of the lane to be made anew at the door, and compared."""
+        self._answered += 1
+        return self._answered % COMPARED_EVERY == 0
+
+    def close_lane(self) -> None:
+        """An answer of the lane was not what the door's way gives: answer all polls that way from now on."""
+        self.lane_is_open = False
+        self._lane.clear()
+        log.error("polls are answered the long way from now on: the lane gave an answer that differs")
+
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """WSGI (PEP 3333)."""
         try:
@@ -220,7 +288,10 @@ class Soap:
         if endpoint is None:
             return self._unavailable(name, environ, here)
         if method == "POST":
-            return endpoint.post(environ, here)
+            answer = endpoint.post(environ, here)
+            if self.lane_is_open and endpoint.forms.are_known:
+                self._remember(environ, endpoint, here)
+            return answer
         if asks_wsdl:
             return endpoint.wsdl(here + path)
         return _plain(
@@ -229,6 +300,20 @@ class Soap:
             _ALLOW,
         )
 
+    def _remember(self, environ: dict[str, Any], endpoint: Endpoint, here: str) -> None:
+        """Have polls of this address recognised."""
+        catalogue = self.offered.last()
+        if self._lane_of is not catalogue:
+            self._lane.clear()
+            self._lane_of = catalogue
+        if endpoint is self._endpoints.get(endpoint.service.name):
+            self._lane[environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")] = endpoint
+        if len(self._lane) + len(self._public_urls) > PLACES_MAX:
+            self._lane.clear()
+            self._public_urls.clear()
+        if not public.bad_host(environ):
+            self._public_urls[_says(environ)] = here
+
     def _unavailable(self, name: str, environ: dict[str, Any], here: str) -> Answer:
         """Of a service that can't be offered, and of which nobody knows what it was like."""
         error = Unavailable(self.offered.now(name).refusal(name))
@@ -236,13 +321,21 @@ class Soap:
             if (endpoint := self.endpoint(name)) is not None:  # it is right again
                 return endpoint.post(environ, here)
             try:
-                body = read_body(environ)
+                body = envelope_in(read_body(environ), environ.get("CONTENT_TYPE", ""))
             except Refused as refusal:
                 return fault(refusal.error, "urn:labwaiter", refusal.faultcode)
             if (endpoint := self.of_execution(name, body)) is not None:
                 return endpoint.reply(body, here, final=True)
             return fault(error, spoken_namespace(body) or "urn:labwaiter")  # the caller knows it, we don't
         return _plain("503 Service Unavailable", error.message)
+
+
+_SAYS = (*public.ASKED, "SCRIPT_NAME", "PATH_INFO")
+
+
+def _says(environ: dict[str, Any]) -> tuple[str | None, ...]:
+    """All of a request that its public address depends on."""
+    return tuple(map(environ.get, _SAYS))
 
 
 def _has(catalogue: Catalogue, name: str) -> bool:

@@ -70,15 +70,14 @@ class Call:
 
 
 def read_body(environ: dict[str, Any]) -> bytes:
-    """The request's envelope in UTF-8, within the limit.
+    """The request's body, unpacked, within the limit.
 
     Raises:
-        Refused: it is too large, or written in a way that isn't read here.
+        Refused: it is too large, cut short, or packed in a way that isn't read here.
     """
-    too_large = refused(f"The request is larger than {LARGEST} bytes: hand large data on as files.")
     length = environ.get("CONTENT_LENGTH") or ""
     if length.isdigit() and int(length) > LARGEST:
-        raise too_large
+        raise _too_large()
     body: bytes = environ["wsgi.input"].read(int(length) if length.isdigit() else LARGEST + 1)
     if length.isdigit() and len(body) < int(length):
         raise refused(f"The request is cut short: {len(body)} bytes of {length} have come.")
@@ -95,8 +94,21 @@ def read_body(environ: dict[str, Any]) -> bytes:
         elif coding.strip() not in ("identity", ""):
             raise refused(f"The encoding {shown(coding.strip())} is not read here: use gzip or none.")
     if len(body) > LARGEST:
-        raise too_large
-    kind, parameters = _media_type(environ.get("CONTENT_TYPE", ""))
+        raise _too_large()
+    return body
+
+
+def _too_large() -> Refused:
+    return refused(f"The request is larger than {LARGEST} bytes: hand large data on as files.")
+
+
+def envelope_in(body: bytes, content_type: str) -> bytes:
+    """The envelope that a body holds, in UTF-8.
+
+    Raises:
+        Refused: it is written in a way that isn't read here.
+    """
+    kind, parameters = media_type(content_type)
     if kind.startswith("multipart/"):
         body, parameters = _root_part(body, kind, parameters)
     return _in_utf_8(body, parameters.get("charset", ""))
@@ -124,10 +136,10 @@ def _unpacked(body: bytes) -> bytes:
 
 
 @lru_cache(256)
-def _media_type(header: str) -> tuple[str, dict[str, str]]:
+def media_type(header: str) -> tuple[str, dict[str, str]]:
     """A Content-Type in lower case and its parameters (RFC 9110, section 8.3.1): names lower, values as written.
 
-    >>> _media_type('Text/XML; CharSet="utf-8"')
+    >>> media_type('Text/XML; CharSet="utf-8"')
     ('text/xml', {'charset': 'utf-8'})
     """
     kind, _, rest = header.partition(";")
@@ -168,7 +180,7 @@ def _root_part(body: bytes, kind: str, parameters: dict[str, str]) -> tuple[byte
                 content = [decodestring(content[0])]
         except ValueError:
             raise refused("The root part of the multipart request is damaged.") from None
-        return content[0], _media_type(headers.get("Content-Type", ""))[1]
+        return content[0], media_type(headers.get("Content-Type", ""))[1]
     raise refused("The multipart request has no root part: send the envelope alone, as text/xml.")
 
 
@@ -308,4 +320,4 @@ def _texts(element: Any, operation: str, namespace: str, inputs: tuple[str, ...]
     return texts
 
 
-__all__ = ["Call", "Refused", "parse", "read_body", "spoken_namespace"]
+__all__ = ["Call", "Refused", "envelope_in", "media_type", "parse", "read_body", "spoken_namespace"]

@@ -68,8 +68,13 @@ class Operations:
 
     def status(self, texts: Texts, caller: Caller) -> list[str]:
         """getServiceStatus."""
+        return self.status_and_answer(texts, caller)[1]
+
+    def status_and_answer(self, texts: Texts, caller: Caller) -> tuple[Status, list[str]]:
+        """As `status`, and what that was made of."""
         service_id = mandatory(texts, SERVICE_ID.name)
-        return self._outputs(self.jobs.status(self.service, service_id, caller), service_id, caller)
+        status = self.jobs.status(self.service, service_id, caller)
+        return status, self._outputs(status, service_id, caller)
 
     def abort(self, texts: Texts, caller: Caller) -> list[str]:
         """abortService."""

@@ -16,16 +16,19 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from ..layout import Layout
 from ..model.record import ENDED, End, Progress, Record, Request, State, StoredState
 from ..system.process import boot_clock, boot_id, identify
 from . import codec
 from .files import make_folder, open_ours, read_bounded, read_record, rights_in, sync_folder, touch, write_whole
+from .stamps import Remembered
 
+T = TypeVar("T")
 RECORD_MAX = 64_000_000  # bytes of one of our own files: outputs may be large texts
 OWN_PAGE_MAX = 2_000_000  # bytes read of a program's status.html: over the page's bound, so that it can say so
 PICTURE_MAX = 1_000_001
@@ -44,8 +47,13 @@ class Tombstone:
 class Folder:
     """The jobs folder of this deployment."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, remembered: Remembered | None = None) -> None:
+        """
+        Args:
+            remembered: where to remember what was read of it, for who looks at the same files again and again.
+        """
         self.root = root
+        self._remembered = remembered
         self._at = os.fspath(root)  # a poll reads a dozen files: joining texts costs less than joining paths
         self.layout = Layout(root)
         self.active = self.layout.active  # looked at by every poll
@@ -174,18 +182,24 @@ class Folder:
             ValueError, TypeError, KeyError: it was damaged.
             OSError: it can't be read now; so do the others here.
         """
-        text = read_record(f"{self._at}/{name}/request.json", RECORD_MAX)
-        return None if text is None else codec.request(text)
+        return self._read(f"{self._at}/{name}/request.json", codec.request)
+
+    def _read(self, path: str, decode: Callable[[bytes], T]) -> T | None:
+        """One of our own files; None where there is none."""
+
+        def read() -> T | None:
+            text = read_record(path, RECORD_MAX)
+            return None if text is None else decode(text)
+
+        return read() if self._remembered is None else self._remembered.of(path, read)
 
     def stored_state(self, name: str) -> StoredState | None:
         """state.json; None while the supervisor hasn't written any.
 
         Where it was lost of a job that has begun, what the runner itself wrote of that.
         """
-        text = read_record(f"{self._at}/{name}/state.json", RECORD_MAX)
-        if text is None:
-            return self.begun(name)
-        return codec.stored_state(text)
+        stored = self._read(f"{self._at}/{name}/state.json", codec.stored_state)
+        return self.begun(name) if stored is None else stored
 
     def begun(self, name: str) -> StoredState | None:
         """Its state as far as `begun` tells it, which its runner wrote; None where its work never began."""
@@ -203,16 +217,13 @@ class Folder:
 
     def end(self, name: str) -> End | None:
         """end.json; None before the end."""
-        text = read_record(f"{self._at}/{name}/end.json", RECORD_MAX)
-        return None if text is None else codec.end(text)
+        return self._read(f"{self._at}/{name}/end.json", codec.end)
 
     def progress(self, name: str) -> Progress:
         """progress.json; where that says nothing of a fraction, status.txt does."""
-        text = read_bounded(f"{self._at}/{name}/progress.json", RECORD_MAX)
         progress = Progress()
-        if text is not None:
-            with contextlib.suppress(ValueError, TypeError, KeyError):
-                progress = codec.progress(text)
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            progress = self._read(f"{self._at}/{name}/progress.json", codec.progress) or progress
         if progress.fraction is None and not progress.stage:
             progress = replace(progress, fraction=self.status_fraction(name))
         return progress
@@ -247,10 +258,17 @@ class Folder:
 
     def log_tail(self, name: str, size: int = LOG_TAIL) -> str:
         """The last of log.txt, from the beginning of a line."""
-        text = read_bounded(f"{self._at}/{name}/log.txt", size, tail=True) or b""
-        if len(text) == size:
-            text = text.partition(b"\n")[2] or text
-        return text.decode("utf-8", "replace")
+        path = f"{self._at}/{name}/log.txt"
+
+        def read() -> str:
+            text = read_bounded(path, size, tail=True) or b""
+            if len(text) == size:
+                text = text.partition(b"\n")[2] or text
+            return text.decode("utf-8", "replace")
+
+        with contextlib.suppress(OSError):
+            return (read() if self._remembered is None else self._remembered.of(path, read)) or ""
+        return ""
 
     def names(self) -> Iterator[str]:
         """Every job's folder, in no order."""

@@ -51,7 +51,7 @@ class Leases:
     """The leases of one deployment. The names of instruments are those of lab.toml, or of a folder made from it."""
 
     def __init__(self, jobs: Path) -> None:
-        self._folder = Layout(jobs).leases
+        self.folder = Layout(jobs).leases
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -59,7 +59,7 @@ class Leases:
         """Every instrument that isn't free; a reservation that has run out is none."""
         leases = {}
         with contextlib.suppress(FileNotFoundError):
-            for name in os.listdir(self._folder):
+            for name in os.listdir(self.folder):
                 if name.endswith(".json") and not name.startswith(".") and (lease := self.of(name[:-5])):
                     leases[lease.instrument] = lease
         return leases
@@ -73,7 +73,7 @@ class Leases:
 
     def _read(self, instrument: str) -> Lease | None:
         """As `of`. Raises OSError where it can't be read."""
-        text = read_record(self._folder / f"{instrument}.json", 100_000)
+        text = read_record(self.folder / f"{instrument}.json", 100_000)
         if text is None:
             return None
         try:
@@ -96,7 +96,7 @@ class Leases:
     def turn(self, wait: float = PATIENCE) -> Iterator[None]:
         """The turn to change leases. Raises BlockingIOError where it is another's for longer than `wait` s."""
         self._make()
-        path = self._folder / ".turn"
+        path = self.folder / ".turn"
         with contextlib.suppress(FileExistsError):
             os.close(open_ours(path, os.O_WRONLY | os.O_EXCL))
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # enough for a lock, and root's file is no obstacle
@@ -107,15 +107,15 @@ class Leases:
             os.close(fd)
 
     def _make(self) -> None:
-        if not self._folder.is_dir():
-            self._folder.parent.mkdir(parents=True, exist_ok=True)
+        if not self.folder.is_dir():
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError):
-                make_folder(self._folder, rights_in(self._folder.parent))
+                make_folder(self.folder, rights_in(self.folder.parent))
 
     def write(self, lease: Lease, durable: bool = False) -> None:
         """Write a lease, whatever there was. Raises OSError."""
         self._make()
-        write_whole(self._folder / f"{lease.instrument}.json", json.dumps(asdict(lease)).encode(), durable=durable)
+        write_whole(self.folder / f"{lease.instrument}.json", json.dumps(asdict(lease)).encode(), durable=durable)
 
     def take(self, job: str, instruments: Iterable[str]) -> bool:
         """Have a job hold all of these, or none: False where one isn't free (any more). Doesn't wait.
@@ -191,4 +191,4 @@ class Leases:
     def free(self, instrument: str) -> None:
         """Nobody has it any more, and it is safe."""
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._folder / f"{instrument}.json")
+            os.unlink(self.folder / f"{instrument}.json")

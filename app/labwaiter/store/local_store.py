@@ -10,6 +10,7 @@ import contextlib
 import errno
 import functools
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -18,12 +19,13 @@ from ..errors import TooManyJobs, Unavailable, UnknownServiceID
 from ..model.record import ACTIVE, ENDED, Record, Request, State, StoredState, View, derive
 from ..model.service import Service
 from ..settings import Settings
-from ..system.process import Identity, lives
+from ..system.process import Identity, boot_clock, lives
 from ..system.watch import until
 from . import messages, records, supervisor_client, web_side
 from .artifacts import Artifacts
 from .folder import Folder
 from .leases import Leases
+from .stamps import Remembered, Stamps
 from .views import Views
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,9 @@ T = TypeVar("T")
 CLOCKS_DIFFER = 60.0  # s: a file system's, which counts in steps, or a face's on another machine, from this one's
 OTHERS_SECONDS = 2.0  # that a look waits for somebody else who starts a supervisor
 TRY_AGAIN = 60.0  # s after a supervisor could not be started
+POLLED_EVERY = 1.0  # s between two touches of the mark of one execution
+POLLED_MAX = 20_000
+FILES_STAMPED = 16  # in data/: of more, each poll looks at all
 SETTLE_SECONDS = 1.5  # a supervisor settles in milliseconds; one that has yet to start, in a tenth of a second
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
@@ -40,10 +45,11 @@ class LocalStore:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.folder = Folder(settings.jobs_folder)
+        self.folder = Folder(settings.jobs_folder, Remembered())
         self.artifacts = Artifacts(settings)
         self._leases = Leases(settings.jobs_folder)
         self._views = Views(self.folder, self.artifacts, self._leases, settings.lab)
+        self._polled: dict[str, float] = {}  # when its mark was touched here last, boot clock, s
         self._no_supervisor_before = 0.0  # monotonic s: until then none is started
 
     # -- the supervisor -----------------------------------------------------------------------
@@ -189,6 +195,25 @@ class LocalStore:
         """Its record, and what lies beside it in its folder."""
         return self._views.of(record, service)
 
+    def stamps(self, view: View, read_from: float) -> Stamps | None:
+        """Of all the files that it was made of."""
+        at, record = os.fspath(self.folder.path(view.record.name)), view.record
+        if len(view.files) > FILES_STAMPED:
+            return None
+        # all else of ours is renamed into place, which the folder's own stamp tells
+        paths = [
+            at,
+            *(f"{at}/{file}" for file in ("data", "status.txt", "status.html", "log.txt", "notifications.txt")),
+        ]
+        paths += [f"{at}/data/{file}" for file, _ in view.files]
+        if record.request.instruments:
+            paths.append(os.fspath(self._leases.folder))
+        stamps = Stamps.of(paths, read_from)
+        listed = {f"{at}/data/{file}": size for file, size in view.files}
+        if stamps is None or {path: size for path, _, size in stamps.files if path in listed} != listed:
+            return None
+        return stamps
+
     def names(self, active: bool = False) -> Iterable[str]:
         """Every folder, or what the queue's index has."""
         return self.folder.active_names() if active else self.folder.names()
@@ -213,8 +238,13 @@ class LocalStore:
     # -- noting that somebody asked -------------------------------------------------------------
 
     def polled(self, record: Record) -> None:
-        """The mark `polled` in its folder."""
-        self.folder.polled(record.name)
+        """The mark `polled` in its folder, touched once a second at most."""
+        name, now = record.name, boot_clock()
+        if not 0 <= now - self._polled.get(name, -POLLED_EVERY) < POLLED_EVERY:
+            self.folder.polled(name)
+            if len(self._polled) >= POLLED_MAX:
+                self._polled.clear()
+            self._polled[name] = now
 
     def signed(self, anew: bool = False) -> None:
         """The file `web` of this deployment."""

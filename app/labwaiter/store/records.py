@@ -9,6 +9,7 @@ from typing import Protocol
 from ..model.record import Record, Request, View
 from ..model.service import Service
 from .artifacts import Artifacts
+from .stamps import Stamps
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,14 @@ class Records(Protocol):
 
     def look(self, name: str) -> Look:
         """Its record, and all that a page shows of it. Raises as `record`."""
+
+    def stamps(self, view: View, read_from: float) -> Stamps | None:
+        """What tells that a view is still right, but for its clock; None where nothing can, or it may not be.
+
+        Args:
+            view: of one that runs or has completed.
+            read_from: Unix time (s) before which nothing of it was read.
+        """
 
     def names(self, active: bool = False) -> Iterable[str]:
         """Every execution, in no order.

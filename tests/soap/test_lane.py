@@ -1,0 +1,293 @@
+"""The poll's lane answers what the door's way does, to the byte, and shows nothing older than what was written."""
+
+import base64
+import itertools
+import logging
+import multiprocessing
+import os
+import random
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from callers import NS, SOAP_11, Caller, Reply, envelope
+from lab import Lab, eventually
+from labwaiter.soap import app as soap_app
+from labwaiter.soap.door import Refused, parse
+from labwaiter.soap.lane import Forms
+
+OPERATIONS = {"getServiceStatus": ("serviceID", "sessionToken"), "abortService": ("serviceID", "sessionToken")}
+DECLARED = b'<?xml version="1.0" encoding="utf-8"?>'
+# as toolkits write a poll of theirs: the form of each, with {0} and {1} for the serviceID and the token
+TOOLKITS = {
+    "suds": (
+        '<?xml version="1.0" encoding="UTF-8"?>'
+        f'<SOAP-ENV:Envelope xmlns:ns0="{NS}" xmlns:ns1="{SOAP_11}" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
+        f' xmlns:SOAP-ENV="{SOAP_11}"><SOAP-ENV:Header/><ns1:Body><ns0:getServiceStatus><ns0:serviceID>{{0}}'
+        "</ns0:serviceID><ns0:sessionToken>{1}</ns0:sessionToken></ns0:getServiceStatus></ns1:Body></SOAP-ENV:Envelope>"
+    ),
+    "zeep": (
+        "<?xml version='1.0' encoding='utf-8'?>\n"
+        f'<soap-env:Envelope xmlns:soap-env="{SOAP_11}"><soap-env:Body><ns0:getServiceStatus xmlns:ns0="{NS}">'
+        "<ns0:serviceID>{0}</ns0:serviceID><ns0:sessionToken>{1}</ns0:sessionToken></ns0:getServiceStatus>"
+        "</soap-env:Body></soap-env:Envelope>"
+    ),
+    "a default namespace, the token first": (
+        f'<Envelope xmlns="{SOAP_11}">\n  <Body>\n    <getServiceStatus xmlns="{NS}">\n      <sessionToken>{{1}}'
+        "</sessionToken>\n      <serviceID >{0}</serviceID >\n    </getServiceStatus>\n  </Body>\n</Envelope>\n"
+    ),
+    "types on its values": (
+        f'<s:Envelope xmlns:s="{SOAP_11}" xmlns:i="http://www.w3.org/2001/XMLSchema-instance"'
+        f' xmlns:x="http://www.w3.org/2001/XMLSchema" s:encodingStyle=""><s:Body><t:getServiceStatus xmlns:t="{NS}">'
+        '<t:serviceID i:type="x:string">{0}</t:serviceID><t:sessionToken i:type="x:string">{1}</t:sessionToken>'
+        "</t:getServiceStatus></s:Body></s:Envelope>"
+    ),
+}
+
+
+@pytest.mark.parametrize("toolkit", TOOLKITS)
+def test_a_poll_written_as_one_before_is_recognised_with_its_own_values(toolkit: str) -> None:
+    forms = Forms(NS, OPERATIONS)
+    forms.learn(TOOLKITS[toolkit].format("one", "a token").encode(), "text/xml; charset=utf-8")
+    for values in (("two", "another"), ("a b", "x" * 300), ('"quoted"', "it's = 1/2;"), ("two", "another")):
+        assert forms.read(TOOLKITS[toolkit].format(*values).encode()) == values
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        TOOLKITS["suds"].format("one", "t<!-- a comment -->"),
+        TOOLKITS["suds"].format("one", "<![CDATA[t]]>"),
+        TOOLKITS["suds"].format("one", "t").replace("UTF-8", "utf-7"),
+        TOOLKITS["suds"].format("one", "t").replace("UTF-8", "utf-16"),
+        TOOLKITS["suds"].format("one", "t").replace("?><", "?><?a pi?><"),
+        TOOLKITS["suds"].format("one", "t").replace("getServiceStatus", "abortService"),
+        TOOLKITS["suds"].format("one", "t").replace("Header/>", "Header><serviceID>a</serviceID></SOAP-ENV:Header>"),
+        TOOLKITS["suds"].format("one", "t").replace(NS, "urn:another"),
+        TOOLKITS["types on its values"].format("one", "t").replace('i:type="x:string">t', 'i:nil="true">t'),
+        TOOLKITS["zeep"].format("ü", "t"),
+        TOOLKITS["zeep"].format("one", "t").replace("</soap-env:Body>", "</soap-env:Body>" + " " * 5000),
+    ],
+)  # fmt: skip
+def test_what_is_no_plain_poll_is_never_learnt(body: str) -> None:
+    forms = Forms(NS, OPERATIONS)
+    forms.learn(body.encode(), "text/xml; charset=utf-8")
+    assert not forms.are_known
+
+
+PIECES = [
+    "&amp;",
+    "<",
+    ">",
+    "&",
+    "]]>",
+    "\x00",
+    "\n",
+    "\t",
+    " ",
+    "ü",
+    "</t>",
+    "<!--",
+    "'",
+    '"',
+    "a",
+    "1",
+    "漢",
+    "\x7f",
+    "\x1b",
+    "",
+]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_is_recognised_is_what_the_door_reads(seed: int) -> None:
+    """A poll with bytes put in, taken out or changed anywhere: the lane gives it up, or reads what the door reads."""
+    chance = random.Random(seed)
+    forms = Forms(NS, OPERATIONS)
+    for form in TOOLKITS.values():
+        forms.learn(form.format("one", "t").encode(), "text/xml; charset=utf-8")
+    recognised = 0
+    for _ in range(1500):
+        values = ["".join(chance.choices(PIECES, k=chance.randrange(4))) for _ in range(2)]
+        body = chance.choice(list(TOOLKITS.values())).format(*values).encode()
+        for _ in range(chance.choice((0, 0, 1, 2))):
+            at = chance.randrange(len(body))
+            body = body[:at] + chance.choice(PIECES).encode() + body[at + chance.randrange(3) :]
+        read = forms.read(body)
+        if read is None:
+            continue
+        recognised += 1
+        call = parse(body, NS, OPERATIONS)  # raises Refused where the lane took what is none
+        assert (call.operation, call.texts) == ("getServiceStatus", {"serviceID": read[0], "sessionToken": read[1]})
+    assert recognised > 2
+
+
+# -- both ways --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_ways(lab: Lab) -> tuple[Caller, Caller]:
+    """The same deployment, with the lane and without it."""
+    without = Caller(lab)
+    without.application._soap.lane_is_open = False
+    return Caller(lab), without
+
+
+def polled(caller: Caller, service: str, service_id: str, token: str = "a token", **environ: Any) -> Reply:
+    return caller(f"/{service}", envelope("getServiceStatus", serviceID=service_id, sessionToken=token), **environ)
+
+
+def page_of(reply: Reply) -> str:
+    """The page that an answer brings; "" where it brings none."""
+    if not reply.status.startswith("200") or len(reply["status_base64"]) < 20:
+        return ""
+    return base64.b64decode(reply["status_base64"]).decode()
+
+
+def at_one_second(ask: Callable[[], list[Reply]]) -> list[Reply]:
+    """Answers that were given within one second, of the clock and of the execution's own: pages show both."""
+    for _ in range(300):
+        replies = ask()
+        if len({tuple(re.findall("elapsed</dt><dd>([^<]*)|as of ([^<]*)<", page_of(reply))) for reply in replies}) == 1:
+            return replies
+    raise AssertionError("no three answers came within one second")
+
+
+@pytest.mark.folder_way
+def test_polls_of_whatever_state_are_answered_alike_both_ways(lab: Lab, two_ways: tuple[Caller, Caller]) -> None:
+    with_lane, without = two_ways
+    lab.start("Unruly", "runs", word="hundred-but-running")
+    lab.file("runs", "status.txt")
+    lab.start("Echo", "done", text="<&\r\n>")
+    lab.ended("done")
+    lab.start("Unruly", "failed", word="exit")
+    lab.ended("failed")
+    names = ["runs", "done", "failed", "nobody", "a b", "runs "]
+    cases = itertools.product(
+        3 * names, ("Unruly", "Echo", "Quiet"), ("a token", " ", "ü"), ("lab:8080", "other.example")
+    )
+    for name, service, token, host in cases:
+
+        def ask(name: str = name, service: str = service, token: str = token, host: str = host) -> list[Reply]:
+            ways = (with_lane, without, with_lane)
+            return [polled(way, service, name, token, HTTP_HOST=host) for way in ways]
+
+        assert len({(r.status, tuple(r.headers.items()), r.body) for r in at_one_second(ask)}) == 1
+    assert with_lane.application._soap._answered > 5 and not without.application._soap._answered
+
+
+def writer(file: str, latest: Any, until: float, how: str) -> None:
+    """Writes 0 to 100 over and over: `latest` is what is certainly on the disk, in all that was ever written."""
+    number = 0
+    while time.monotonic() < until:
+        number += 1
+        text = str(number % 100)
+        if how == "renamed":
+            Path(f"{file}.new").write_text(text)
+            os.replace(f"{file}.new", file)
+        else:
+            with open(file, "r+" if how == "over" else "w") as opened:
+                opened.write(f"{text:<3}" if how == "over" else text)
+        latest.value = number
+        time.sleep(random.choice((0, 0.0005, 0.003, 0.03)))
+
+
+@pytest.mark.folder_way
+@pytest.mark.parametrize("how", ["truncated", "renamed", "over"])
+def test_no_poll_shows_what_is_older_than_what_was_written_before_it_was_sent(
+    lab: Lab, caller: Caller, how: str
+) -> None:
+    lab.start("Unruly", "one", word="hundred-but-running")
+    lab.file("one", "status.txt")
+    latest = multiprocessing.get_context("fork").Value("q", 0)
+    seconds = time.monotonic() + 4
+    process = multiprocessing.get_context("fork").Process(
+        target=writer, args=(str(lab.folder("one") / "status.txt"), latest, seconds, how)
+    )
+    process.start()
+    try:
+        eventually(lambda: latest.value > 2)
+        polls = 0
+        while process.is_alive():
+            before = latest.value
+            page = base64.b64decode(polled(caller, "Unruly", "one")["status_base64"]).decode()
+            after = latest.value + 1  # it may be on the disk already
+            shown = re.search(r'aria-valuenow="(\d+)"', page)
+            if shown is None and how == "truncated":
+                continue  # the writer was kept from going on between its truncate and its write
+            assert shown is not None, page[-2000:]
+            assert int(shown[1]) in {number % 100 for number in range(before, after + 1)}
+            polls += 1
+        assert polls > 10
+    finally:
+        process.join()
+    assert caller.application._soap._answered > 3
+
+
+@pytest.mark.folder_way
+def test_a_file_of_the_job_that_grows_is_shown_as_it_is(lab: Lab, caller: Caller) -> None:
+    lab.start("Unruly", "one", word="hundred-but-running")
+    lab.file("one", "status.txt")
+    made = lab.folder("one") / "data" / "curve.csv"
+    for size in (1, 5, 50, 500):
+        made.write_bytes(b"x" * size)
+        for _ in range(3):
+            assert f"{size} B" in base64.b64decode(polled(caller, "Unruly", "one")["status_base64"]).decode()
+            time.sleep(0.03)  # so that its stamp is old enough to be trusted
+    made.unlink()
+    assert "curve.csv" not in base64.b64decode(polled(caller, "Unruly", "one")["status_base64"]).decode()
+
+
+@pytest.mark.folder_way
+def test_an_answer_that_differs_closes_the_lane_and_is_in_the_log(
+    lab: Lab, caller: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lab.start("Echo", "one", text="x")
+    lab.ended("one")
+    for _ in range(3):
+        right = polled(caller, "Echo", "one")
+        time.sleep(0.03)
+    soap = caller.application._soap
+    kept = soap.endpoint("Echo")._kept
+    assert kept._answers and soap.lane_is_open
+    monkeypatch.setattr(soap_app, "COMPARED_EVERY", 1)
+    polled(caller, "Echo", "one")
+    assert soap.lane_is_open
+    for key, answer in kept._answers.items():
+        object.__setattr__(answer, "body", answer.body.replace(b"COMPLETED", b"UNCHANGED"))
+        assert key[0] == "one"
+    with caplog.at_level(logging.ERROR):
+        polled(caller, "Echo", "one")
+    assert not soap.lane_is_open and "answered the long way" in caplog.text
+    assert polled(caller, "Echo", "one").body == right.body
+
+
+@pytest.mark.folder_way
+def test_switched_off_no_poll_is_recognised(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(POLL_LANE="off")
+    lab.supervise()
+    lab.start("Echo", "one", text="x")
+    lab.ended("one")
+    caller = Caller(lab)
+    for _ in range(5):
+        assert polled(caller, "Echo", "one")["status_base64"] == "COMPLETED"
+    assert caller.application._soap._answered == 0 and not caller.application._soap.endpoint("Echo").forms.are_known
+
+
+@pytest.mark.folder_way
+def test_a_body_that_the_lane_has_read_in_vain_is_read_at_the_door(lab: Lab, caller: Caller) -> None:
+    lab.start("Echo", "one", text="x")
+    lab.ended("one")
+    for _ in range(3):
+        polled(caller, "Echo", "one")
+    assert caller("/Echo", envelope("abortService", serviceID="one", sessionToken="t"))["success"] == "true"
+    assert (
+        "cut short"
+        in caller("/Echo", envelope("getServiceStatus", serviceID="one"), CONTENT_LENGTH="2000")["faultstring"]
+    )
+    with pytest.raises(Refused):
+        parse(b"", NS, OPERATIONS)
