@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fleetlab import FleetLab
-from lab import Lab, eventually
+from lab import PATIENCE, Lab, eventually
 from labwaiter import __version__
 from labwaiter.errors import JobAborted
 from labwaiter.model.record import State
@@ -39,7 +39,7 @@ def test_a_machine_is_told_from_before_it_was_seen_until_it_has_left(fleet: Flee
     fleet.machine.process.send_signal(signal.SIGTERM)
     eventually(lambda: operator.json("workers")[0]["state"] == "drains")
     assert fleet.jobs.notify(None, "a talk", "bye")
-    fleet.machine.process.wait(60)
+    fleet.machine.process.wait(PATIENCE)
     assert operator.json("workers")[0]["state"] == "left"
 
 
@@ -123,7 +123,7 @@ def test_stop_tells_of_a_worker_that_goes_on_and_ends_what_it_left(fleet: FleetL
     assert fleet.record("talk").state is State.RUNNING
     assert fleet.machine.process is not None
     fleet.machine.process.kill()
-    fleet.machine.process.wait(20)
+    fleet.machine.process.wait(PATIENCE)
     said = there("stop")
     assert (said.returncode, said.stdout) == (0, "labwaiter has stopped; every job is settled.\n")
     assert fleet.local.record("talk").state is State.ABORTED

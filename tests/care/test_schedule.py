@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fleetlab import FleetLab
-from lab import Lab, eventually
+from lab import PATIENCE, Lab, eventually
 from labwaiter.catalogue import catalogue
 from labwaiter.errors import Misconfigured
 from labwaiter.model.record import State
@@ -57,7 +57,7 @@ def test_two_schedulers_start_each_time_s_execution_once(lab: Lab, schedule: STA
     eventually(lambda: len(runs(lab)) >= 3, 60)
     for one in both:
         one.send_signal(signal.SIGTERM)
-    logs = [one.communicate(timeout=30)[1] for one in both]
+    logs = [one.communicate(timeout=PATIENCE)[1] for one in both]
     assert [one.returncode for one in both] == [0, 0] and not any("Traceback" in log for log in logs)
     found = runs(lab)
     assert len(set(found)) == len(found) and all(name.startswith("schedule-echo-20") for name in found)
@@ -82,7 +82,7 @@ def test_a_run_that_would_overlap_its_predecessor_is_skipped_and_said_so(
     assert eventually(lambda: lab.jobs.abort(None, first))
     eventually(lambda: len(runs(lab)) == 2, 60)
     one.terminate()
-    log = one.communicate(timeout=30)[1]
+    log = one.communicate(timeout=PATIENCE)[1]
     assert f"is skipped: {first} had not ended" in log
     for name in runs(lab):
         assert eventually(lambda name=name: lab.jobs.abort(None, name))  # type: ignore[misc]
@@ -103,7 +103,7 @@ def test_a_redis_that_was_away_is_waited_for(fleet: FleetLab, tmp_path: Path) ->
         fleet.redis.start()
         eventually(lambda: "is started" in log.read_text().partition("was not started: ")[2], 60)
         one.terminate()
-        assert one.wait(30) == 0 and "Traceback" not in log.read_text()
+        assert one.wait(PATIENCE) == 0 and "Traceback" not in log.read_text()
     finally:
         one.kill()
         one.wait()

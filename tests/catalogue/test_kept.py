@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import eventually
+from lab import PATIENCE, eventually
 from labwaiter.catalogue import catalogue
 from labwaiter.errors import Unavailable
 from labwaiter.settings import ROOT
@@ -28,7 +28,7 @@ def test_of_many_processes_one_imports_a_file(shelf: Shelf, tmp_path: Path) -> N
     }
     words = [sys.executable, "-m", "labwaiter", "services", "--json"]
     asking = [subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    assert all('"Word"' in one.communicate(timeout=60)[0] for one in asking)
+    assert all('"Word"' in one.communicate(timeout=PATIENCE)[0] for one in asking)
     assert list(shelf.kept().whole().services) == ["Word"]
     assert shelf.imports("Word") == 1
     assert oct(shelf.cache.stat().st_mode & 0o777) == "0o700"

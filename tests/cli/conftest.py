@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from lab import PATIENCE
 from labwaiter.cli import main
 from labwaiter.settings import ROOT
 from ports import free_port
@@ -79,7 +80,7 @@ class Shell:
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Call them in a process of their own and wait for its end."""
         with self.process(*words) as called:
-            out, err = called.communicate(timeout=100)
+            out, err = called.communicate(timeout=PATIENCE)
         return subprocess.CompletedProcess(words, called.returncode, out, err)
 
     def write(self, file: str, text: str) -> Path:

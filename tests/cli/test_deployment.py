@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from callers import envelope
-from lab import eventually
+from lab import PATIENCE, eventually
 from labwaiter.deployment import web_processes
 from labwaiter.deployment.address import resolved
 from labwaiter.errors import Misconfigured
@@ -36,7 +36,7 @@ def settings_of(shell) -> Settings:
 
 
 def wsdl(port: int) -> bytes:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/lab/count/Count?wsdl", timeout=20) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/lab/count/Count?wsdl", timeout=PATIENCE) as answer:
         return answer.read()
 
 
@@ -84,7 +84,7 @@ def test_a_second_start_replaces_the_web_side_and_leaves_running_jobs_alone(shel
     assert wsdl(port)
     assert lives(runner) and Jobs(settings_of(shell)).record("long").state is State.RUNNING
     assert shell("jobs", "abort", "long").exit_code == 0
-    run.communicate(timeout=30)
+    run.communicate(timeout=PATIENCE)
     assert run.returncode == 1
 
 
@@ -114,7 +114,7 @@ def test_a_second_start_s_settings_are_the_supervisor_s_too(shell, port):
     assert shell.jobs.stat().st_mode & 0o777 == 0o755
     assert lives(runner) and Jobs(settings_of(shell)).record("long").state is State.RUNNING
     assert shell("jobs", "abort", "long").exit_code == 0
-    run.communicate(timeout=30)
+    run.communicate(timeout=PATIENCE)
     first = supervisor_client.alive(settings_of(shell))
     os.kill(first, signal.SIGKILL)  # the next one begins as this one went on
     eventually(lambda: (now := supervisor_client.alive(settings_of(shell))) and now != first)
@@ -157,7 +157,7 @@ def test_a_service_file_that_ends_whoever_imports_it_keeps_nothing_from_starting
     assert done.returncode == 0, done.stderr
     assert "Grow is not offered: grow.py ended the process that imported it (SIGABRT)" in done.stdout
     assert b"startCount" in wsdl(port) and "no display\n" not in done.stdout
-    health = json.loads(urllib.request.urlopen(f"http://127.0.0.1:{port}/lab/health", timeout=20).read())
+    health = json.loads(urllib.request.urlopen(f"http://127.0.0.1:{port}/lab/health", timeout=PATIENCE).read())
     assert (health["services"], health["unavailable"]) == (["Count"], ["Grow"])
     assert "SIGABRT" in shell.json("services")["Grow"]["broken"]
     checked = shell.call("check", str(shell.folder / "services" / "grow.py"))
@@ -188,7 +188,7 @@ def test_a_mistake_in_lab_toml_is_said_by_all_who_say_how_it_is(shell, port):
         assert told.exit_code == 0 and sentence in told.stderr and "works" not in told.output, words
     assert sentence in shell("run", "Use", "meter=smu").stderr
     assert "lab.toml" not in shell("check", str(shell.folder / "services" / "count.py")).output  # it uses none
-    page = json.loads(urllib.request.urlopen(f"http://127.0.0.1:{port}/lab/health", timeout=20).read())
+    page = json.loads(urllib.request.urlopen(f"http://127.0.0.1:{port}/lab/health", timeout=PATIENCE).read())
     assert (page["status"], page["lab"]) == ("ok", "lab.toml has a mistake")
     call = urllib.request.Request(
         f"http://127.0.0.1:{port}/lab/Use",
@@ -196,7 +196,7 @@ def test_a_mistake_in_lab_toml_is_said_by_all_who_say_how_it_is(shell, port):
         {"Content-Type": "text/xml"},
     )
     with pytest.raises(urllib.error.HTTPError) as fault:
-        urllib.request.urlopen(call, timeout=20)
+        urllib.request.urlopen(call, timeout=PATIENCE)
     assert (
         b"lab.toml has a mistake" in fault.value.read()
         and sentence in web_processes.log_file(settings_of(shell)).read_text()
@@ -300,7 +300,7 @@ def test_a_name_is_listened_on_and_told_as_its_address(shell, port, host):
     told = started(shell, "--port", str(port))
     at = told["wsdl"]["Count"]
     assert "localhost" not in at
-    with urllib.request.urlopen(at, timeout=20) as answer:
+    with urllib.request.urlopen(at, timeout=PATIENCE) as answer:
         assert b"startCount" in answer.read()
     assert at.partition("/count/")[0] in shell("health").stdout
 
@@ -391,7 +391,7 @@ def test_stop_settles_running_jobs_and_leaves_nothing_behind(shell, port):
     done = shell.call("stop")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "labwaiter has stopped; every job is settled.\n"
-    out, _ = run.communicate(timeout=30)
+    out, _ = run.communicate(timeout=PATIENCE)
     assert run.returncode == 1 and "deployment was stopped" in out
     assert refused(port) and not lives(runner)
     assert web_processes.find(settings_of(shell)) == [] and supervisor_client.alive(settings_of(shell)) is None
@@ -418,7 +418,7 @@ def test_serve_runs_in_the_foreground_and_brings_a_supervisor(shell, port):
         assert wsdl(port)
         assert supervisor_client.alive(settings_of(shell))
         serving.send_signal(signal.SIGTERM)
-        serving.communicate(timeout=30)
+        serving.communicate(timeout=PATIENCE)
     assert refused(port)
     assert supervisor_client.alive(settings_of(shell)), "jobs do not depend on the web side"
 
@@ -428,7 +428,7 @@ def test_supervise_runs_in_the_foreground(shell):
         assert f"pid {supervising.pid}" in supervising.stderr.readline()
         assert shell("run", "Count", "seconds=0").exit_code == 0
         supervising.send_signal(signal.SIGTERM)
-        supervising.communicate(timeout=30)
+        supervising.communicate(timeout=PATIENCE)
     assert identify(supervising.pid) is None
 
 

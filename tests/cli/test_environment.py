@@ -12,7 +12,7 @@ import urllib.request
 import pytest
 
 from callers import envelope
-from lab import eventually, wait_gone
+from lab import PATIENCE, eventually, wait_gone
 from labwaiter.settings import load
 from labwaiter.store import supervisor_client
 from labwaiter.verbs import Jobs
@@ -71,16 +71,16 @@ def result(settings, port: int, service: str, service_id: str) -> str:
     name = service.lower()
     body = envelope(f"start{service}", ns=f"http://lab.example/{name}/", serviceID=service_id, sessionToken="t")
     call = urllib.request.Request(f"http://127.0.0.1:{port}/lab/{service}", body, {"Content-Type": "text/xml"})
-    urllib.request.urlopen(call, timeout=20).close()
+    urllib.request.urlopen(call, timeout=PATIENCE).close()
     record = Jobs(settings).wait(service_id, 60)
     assert record.outputs is not None, record.why
     return str(record.outputs["result"])
 
 
 def test_it_runs_as_from_any_other_and_jobs_programs_have_all_of_it(started, port):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/lab/health", timeout=20) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/lab/health", timeout=PATIENCE) as answer:
         assert json.load(answer)["status"] == "ok"
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/lab/Docs?wsdl", timeout=20) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/lab/Docs?wsdl", timeout=PATIENCE) as answer:
         assert b"What it is for." in answer.read()
     given = result(started, port, "Env", "one").splitlines()
     assert {f"{name}={value}" for name, value in ELSEWHERE.items()} <= set(given)
@@ -113,5 +113,5 @@ def test_ours_start_where_another_python_is_meant_and_jobs_programs_are_told_so(
     assert done.returncode == 0, done.stderr
     given = result(load(shell.environ), port, "Env", "one").splitlines()
     assert {f"{name}={value}" for name, value in elsewhere.items()} <= set(given)
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/lab/Docs?wsdl", timeout=20) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/lab/Docs?wsdl", timeout=PATIENCE) as answer:
         assert b"What it is for." in answer.read()

@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from lab import PATIENCE
 from labwaiter import Client
 from labwaiter.settings import load
 from labwaiter.store.files import touch
@@ -63,7 +64,7 @@ def test_ctrl_c_aborts_the_run(shell):
     with shell.process("run", "Count", "seconds=60", "--id", "long", preexec_fn=hears) as running:
         assert "Started Count as long" in running.stderr.readline()
         running.send_signal(signal.SIGINT)
-        out, _ = running.communicate(timeout=30)
+        out, _ = running.communicate(timeout=PATIENCE)
     assert running.returncode == 1
     assert "long is aborted" in out
     assert shell.json("jobs", "list")[0]["state"] == "aborted"
@@ -116,9 +117,9 @@ def test_the_log_is_printed_and_followed_until_the_end(shell):
             assert following.stdout.readline() == "é 漢字\n"
             assert shell("jobs", "log", "one").stdout.splitlines() == ["first   line \\x1b[31mred", "é 漢字"]
             lab.get("one").notify("the last")
-            assert following.communicate(timeout=30) == ("the last\n", "")
+            assert following.communicate(timeout=PATIENCE) == ("the last\n", "")
         assert following.returncode == 0
-        running.communicate(timeout=30)
+        running.communicate(timeout=PATIENCE)
     assert shell("jobs", "log", "one").stdout.endswith("the last\n")
     assert shell("jobs", "log", "two").exit_code == 2
 
@@ -134,8 +135,8 @@ def test_a_log_that_floods_is_followed_to_its_end(shell):
         with shell.process("jobs", "log", "one", "-f") as following:
             following.stdout.readline()
             Client(load(shell.environ)).get("one").notify("the last")
-            out, _ = following.communicate(timeout=60)
-        running.communicate(timeout=30)
+            out, _ = following.communicate(timeout=PATIENCE)
+        running.communicate(timeout=PATIENCE)
     assert following.returncode == 0 and out.endswith("89999\nthe last\n")
 
 
@@ -185,7 +186,7 @@ def test_wait_says_how_it_ended_or_that_time_is_up(shell):
         assert removed.exit_code == 2 and "abort it first" in removed.stderr
         aborted = shell("jobs", "abort", "long")
         assert aborted.exit_code == 0, aborted.output
-        running.communicate(timeout=30)
+        running.communicate(timeout=PATIENCE)
     assert shell("jobs", "wait", "long").exit_code == 1
     assert json.loads(shell("jobs", "wait", "long", "--json").stdout)["state"] == "aborted"
 

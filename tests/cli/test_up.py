@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from callers import Up
-from lab import Lab, eventually, wait_gone
+from lab import PATIENCE, Lab, eventually, wait_gone
 from labwaiter.errors import Misconfigured
 from labwaiter.model.record import State
 from labwaiter.settings import ROOT, load
@@ -32,7 +32,7 @@ def test_told_to_stop_it_settles_the_jobs_and_leaves_nothing(up: Up) -> None:
     up.lab.start("Talk", "long")
     runner, supervisor = up.lab.running("long"), up.lab.supervisor
     up.process.send_signal(signal.SIGTERM)
-    assert up.process.wait(20) == 0
+    assert up.process.wait(PATIENCE) == 0
     assert up.lab.record("long").state is State.ABORTED
     for pid in (runner, supervisor):
         wait_gone(pid)
@@ -96,7 +96,7 @@ def test_health_tells_how_it_is(up: Up) -> None:
     assert health().returncode == 0 and "Echo" in health().stdout
     assert health("--only", "supervisor").returncode == 0
     up.process.terminate()
-    up.process.wait(20)
+    up.process.wait(PATIENCE)
     assert health().returncode == 3 and "does not answer" in health().stderr
     assert health("--only", "supervisor").stderr == "Error: No supervisor runs.\n"
 

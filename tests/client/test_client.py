@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from callers import Web
+from lab import PATIENCE
 from labwaiter.settings import ROOT
 from labwaiter.store.web_side import deployment
 
@@ -29,7 +30,7 @@ def typed(web: Web, tmp_path: Path) -> Typed:
             "TEST_CLIENT_LAST": str(tmp_path / "last.json"),
         }
         command = [sys.executable, str(ROOT / "test_client" / "client.py"), str(port), *words]
-        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
 
     return type_in
 
@@ -61,14 +62,16 @@ def test_a_call_that_names_no_port_reaches_this_deployment_and_no_other(web: Web
     }
     command = [sys.executable, str(ROOT / "test_client" / "client.py")]
     words = ["--service", "Echo", "start", "text=hello"]
-    done = subprocess.run([*command, *words], env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*command, *words], env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == (0 if ours else 3), done.stderr
     if not ours:
         assert f"Nothing of this clone runs: another deployment answers at {web.url}." in done.stderr
         assert f"./run.sh {web.port} …" in done.stderr
         assert not list(web.lab.jobs.list())
         command.append(str(web.port))  # who names it means it
-        assert subprocess.run([*command, *words], env=environment, capture_output=True, timeout=60).returncode == 0
+        assert (
+            subprocess.run([*command, *words], env=environment, capture_output=True, timeout=PATIENCE).returncode == 0
+        )
     assert len(list(web.lab.jobs.list())) == 1
 
 
@@ -165,7 +168,7 @@ def test_the_wsdl_can_be_read(typed: Typed) -> None:
 def test_an_argument_that_is_no_text_is_a_sentence(tmp_path: Path) -> None:
     for words in ((b"notify", b"m\xfcsli"), (b"start", b"name=m\xfcsli"), (b"--id", b"m\xfcsli", b"status")):
         command = [sys.executable.encode(), bytes(ROOT / "test_client" / "client.py"), *words]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
         assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
         assert "m\\udcfcsli” is no text in UTF-8: write it so." in done.stderr
 
@@ -193,6 +196,6 @@ def test_a_proxy_that_answers_is_named(tmp_path: Path) -> None:
             "--url",
             "http://far.example/x?wsdl",
         ]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 3 and "secret" not in done.stderr
     assert f"http://far.example/x?wsdl answers through the proxy 127.0.0.1:{port} with HTTP 502: nope" in done.stderr

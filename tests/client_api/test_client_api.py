@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import Lab, eventually
+from lab import PATIENCE, Lab, eventually
 from labwaiter import Client
 from labwaiter.errors import InvalidParameter, JobAborted, JobFailed, ServiceIDInUse, UnknownServiceID
 
@@ -137,6 +137,6 @@ def test_a_script_hears_nothing_of_services_that_it_did_not_ask_for(make_lab: Ca
     assert (lab.settings.services / "broken.py").exists()
     lab.supervise()
     command = [sys.executable, "-c", SCRIPT, logs]
-    ran = subprocess.run(command, env=lab.environment, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(command, env=lab.environment, capture_output=True, text=True, timeout=PATIENCE)
     assert ran.stdout.splitlines()[0] == "a" and "can't be run: broken.py needs the module" in ran.stdout
     assert ran.stderr == ""

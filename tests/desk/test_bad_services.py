@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from lab import eventually
+from lab import PATIENCE, eventually
 from labwaiter.catalogue import catalogue
 from labwaiter.desk import fetch as fetching
 from labwaiter.desk.lint import _place as place
@@ -135,7 +135,7 @@ PASSING: list[tuple[str, Reply, str]] = [
 def test_what_may_pass_is_told_and_tried_again(bad: Bad, flow: Any, reply: Reply, words: str) -> None:
     bad.polls = [polled(PAGE), reply, reply, polled("UNCHANGED"), polled("COMPLETED")]
     process = flow()
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (0, "result = done\n") and "Traceback" not in err, err
     assert err.count("trying again") == 1 and words in err
 
@@ -146,7 +146,7 @@ def test_a_status_that_no_portal_could_show_fails_the_step_and_stops_what_runs(
 ) -> None:
     bad.polls = [polled(status)]
     process = flow("--json")
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE)
     step = json.loads(out)["steps"][0]
     assert process.returncode == 1 and step["state"] == "failed" and "Traceback" not in err
     assert f"status_base64 is {shown}" in step["why"] and "It was aborted." in step["why"]
@@ -156,7 +156,7 @@ def test_a_status_that_no_portal_could_show_fails_the_step_and_stops_what_runs(
 def test_a_page_that_is_unchanged_keeps_the_last_one(bad: Bad, flow: Any, tmp_path: Path) -> None:
     bad.polls = [polled("UNCHANGED"), polled("UNCHANGED"), polled("COMPLETED")]
     process = flow("--page", "--no-open")
-    err = process.communicate(timeout=30)[1]
+    err = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 0, err
     assert "hi" in (tmp_path / "flow.page.html").read_text().partition('"pages": ["')[2][:30]
 
@@ -171,7 +171,7 @@ def test_an_abort_that_is_refused_is_told_as_it_is(bad: Bad, flow: Any) -> None:
     process = flow()
     eventually(lambda: "getServiceStatus" in bad.called)
     process.send_signal(signal.SIGINT)
-    err = process.communicate(timeout=30)[1]
+    err = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 1 and "could not be aborted: Client: no way" in err
     assert bad.called.count("abortService") == 1  # the same question gets the same answer
 
@@ -193,7 +193,7 @@ def test_a_synchronous_service_is_not_asked_twice(bad: Bad, flow: Any) -> None:
     bad.wsdl = bad.wsdl.replace(b"getServiceStatus", b"lookAtWaiter")
     bad.starts = (502, b"", 0)
     process = flow()
-    err = process.communicate(timeout=30)[1]
+    err = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 3 and "HTTP 502" in err and "Traceback" not in err
     assert bad.called == ["startWaiter"]
 
@@ -201,13 +201,13 @@ def test_a_synchronous_service_is_not_asked_twice(bad: Bad, flow: Any) -> None:
 def test_a_synchronous_service_is_done_with_its_answer(bad: Bad, flow: Any) -> None:
     bad.wsdl = bad.wsdl.replace(b"getServiceStatus", b"lookAtWaiter")
     process = flow()
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0 and "result = done" in out, err
 
 
 def linted(folder: Path, *words: str) -> tuple[int, str, str]:
     process = labwaiter(folder, "lint", *words)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE)
     return process.returncode, out, err
 
 

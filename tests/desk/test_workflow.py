@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from callers import Web
-from lab import eventually
+from lab import PATIENCE, eventually
 from labwaiter.model.record import State
 from labwaiter.settings import ROOT
 
@@ -50,7 +50,7 @@ class Desk:
 
     def run(self, toml: str, *words: str) -> tuple[int, str, str]:
         process = self.start(toml, *words)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
         return process.returncode, out, err
 
 
@@ -78,7 +78,7 @@ def test_a_ctrl_c_aborts_the_running_step(desk: Desk, how: signal.Signals) -> No
     lab = desk.web.lab
     found = eventually(lambda: [r for r in lab.jobs.list() if r.state is State.RUNNING])
     process.send_signal(how)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1 and "It was aborted." in err and "Traceback" not in err
     assert lab.record(found[0].request.service_id).state is State.ABORTED
 
@@ -92,7 +92,7 @@ def test_a_step_that_fails_ends_the_workflow_with_its_words(desk: Desk) -> None:
     told = desk.web.lab.folder(record.request.service_id) / "told"
     eventually(told.exists)
     os.utime(told, (0, 0))
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE)
     steps = json.loads(out)["steps"]
     assert process.returncode == 1 and "JobFailed" in err and "not installed" in err
     assert [s["state"] for s in steps] == ["failed", "waits"]
@@ -134,7 +134,7 @@ def test_the_page_shows_the_steps_and_the_status_page(desk: Desk) -> None:
     address = process.stderr.readline().split()[-1]
 
     def get(path: str) -> str:
-        with urllib.request.urlopen(address + path, timeout=10) as answer:
+        with urllib.request.urlopen(address + path, timeout=PATIENCE) as answer:
             return str(answer.read().decode())
 
     state = eventually(lambda: (s := json.loads(get("state")))["steps"][0]["pages"] and s)
@@ -146,7 +146,7 @@ def test_the_page_shows_the_steps_and_the_status_page(desk: Desk) -> None:
     over = eventually(lambda: (s := json.loads(get("state")))["over"] and s)
     assert over["outputs"] == {"result": "bye"} and over["steps"][0]["state"] == "completed"
     get("seen")  # as a browser says that it has everything
-    err = process.communicate(timeout=30)[1]
+    err = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 0
     kept = desk.file.with_name("flow.page.html")
     assert f"The last page was saved: {kept.resolve()}" in err

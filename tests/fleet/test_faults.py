@@ -285,4 +285,4 @@ def test_polls_do_not_queue_behind_a_redis_that_hangs(fleet: Fleet) -> None:
     assert max(seconds for seconds, _ in took) < 10  # callers give up then; one after another they took 24
     began = time.monotonic()
     assert call("/Talk", body).status == "200 OK"
-    assert time.monotonic() - began < 1  # who has just seen it hang does not wait for it again
+    assert time.monotonic() - began < 2.5  # of 3 s: who has just seen it hang does not wait for it again

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from fleetlab import SECRET, RedisServer
-from lab import eventually
+from lab import PATIENCE, eventually
 from labwaiter.errors import ServiceIDInUse, Unavailable, UnknownServiceID
 from labwaiter.fleet import calls, rpc
 from labwaiter.fleet.fleet_store import Beat, FleetStore, Publication, Removal, ScheduleNote
@@ -282,9 +282,9 @@ def test_an_end_wakes_who_waits_for_it(between: InMemory | InRedis) -> None:
         )
         timer.start()
         began = time.monotonic()
-        while not store.snapshot("one").settled and time.monotonic() - began < 20:
-            wait(20)
-        assert time.monotonic() - began < 15
+        while not store.snapshot("one").settled and time.monotonic() - began < PATIENCE:
+            wait(PATIENCE)
+        assert time.monotonic() - began < PATIENCE / 2
         timer.join()
 
 

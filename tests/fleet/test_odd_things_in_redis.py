@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fleetlab import Fleet, Machine
-from lab import Lab, eventually
+from lab import PATIENCE, Lab, eventually
 from labwaiter.errors import Unavailable
 from labwaiter.model.record import State
 
@@ -67,13 +67,13 @@ def test_a_message_that_was_told_to_be_undelivered_is_not_delivered(fleet: Fleet
 def test_a_second_machine_of_the_same_name_takes_no_orders(fleet: Fleet, tmp_path: Path) -> None:
     twin = Machine(Lab(tmp_path / "twin" / "jobs", fleet.services_folder), "north", fleet.redis.url, fleet.toml)
     twin.log = tmp_path / "twin.log"
-    assert twin.start().wait(30) != 0
+    assert twin.start().wait(PATIENCE) != 0
     said = twin.log.read_text()
     assert "Another worker calls itself north: it was seen" in said and "Traceback" not in said
     north = fleet.machines["north"]
     assert north.process is not None
     north.process.kill()
-    north.process.wait(20)
+    north.process.wait(PATIENCE)
     north.start()  # the machine itself goes on at once
     name = fleet.id_for("north")
     fleet.jobs.start(fleet.services["Echo"], name, {"text": "x"})

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fleetlab import Fleet
-from lab import eventually
+from lab import PATIENCE, eventually
 from labwaiter.errors import Unavailable
 from labwaiter.fleet import rpc
 from labwaiter.fleet.signing import Seals
@@ -60,7 +60,7 @@ def test_a_message_that_was_captured_reaches_the_job_once(fleet: Fleet) -> None:
     north = fleet.machines["north"]
     assert north.process is not None
     north.process.kill()  # and not by one that has begun anew either
-    north.process.wait(20)
+    north.process.wait(PATIENCE)
     fleet.redis.client.rpush(BOX, call)
     north.start()
     eventually(lambda: refused(fleet) == 4)
@@ -87,7 +87,7 @@ def test_what_was_taken_back_is_not_done_when_somebody_puts_it_there_later(fleet
     north = fleet.machines["north"]
     assert north.process is not None
     north.process.kill()
-    north.process.wait(20)
+    north.process.wait(PATIENCE)
 
     def send() -> None:
         with pytest.raises(Unavailable, match="not delivered"):
@@ -128,7 +128,7 @@ def test_what_a_face_knows_and_cannot_read_is_not_unknown(fleet: Fleet) -> None:
     for machine in fleet.machines.values():
         assert machine.process is not None
         machine.process.kill()
-        machine.process.wait(20)
+        machine.process.wait(PATIENCE)
     fleet.redis.client.flushall()
     known.unlink()
     known.mkdir()  # or a broken disk, or no descriptors

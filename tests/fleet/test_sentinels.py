@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from fleetlab import Fleet
-from lab import eventually
+from lab import PATIENCE, eventually
 from labwaiter.errors import Misconfigured, Unavailable
 from labwaiter.fleet.address import WRONG_SENTINELS, WRONG_URL, pool_of
 from labwaiter.model.record import State
@@ -149,7 +149,7 @@ def test_init_db_tells_how_the_sentinels_and_the_replicas_are(fleet: Fleet, sent
     assert said["replicas"] == ("ok", "2 replicas follow the master, and 3 of 3 sentinels answer.")
     for process in sentinels.processes[:2]:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE)
     grade, sentence = operator.said()["replicas"]
     assert grade == "mind" and "1 of 3 sentinels answer" in sentence
     done = operator("init-db", REDIS_URL=sentinels.url.replace(f"/{NAME}/", "/another/"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from lab import PATIENCE
 from labwaiter.settings import ROOT
 
 ABOUT_TO_WAIT = """
@@ -17,15 +18,15 @@ with stopping._cond:  # as wait() does first and last
     os.kill(os.getpid(), signal.SIGTERM)
     for _ in range(1000):
         pass  # the handler runs here
-assert stopping.wait(20) and not at_once.is_set()
+assert stopping.wait(PATIENCE) and not at_once.is_set()
 with at_once._cond:
     os.kill(os.getpid(), signal.SIGINT)
     for _ in range(1000):
         pass
-assert at_once.wait(20)
+assert at_once.wait(PATIENCE)
 """
 
 
 def test_a_signal_that_comes_just_as_its_event_is_waited_for_is_heard() -> None:
     command = [sys.executable, "-c", ABOUT_TO_WAIT]
-    assert subprocess.run(command, env={"PYTHONPATH": str(ROOT / "app")}, timeout=60).returncode == 0
+    assert subprocess.run(command, env={"PYTHONPATH": str(ROOT / "app")}, timeout=PATIENCE).returncode == 0

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fleetlab import Fleet
-from lab import eventually
+from lab import PATIENCE, eventually
 from labwaiter.errors import ServiceIDInUse, Unavailable, UnknownInstrument, UnknownServiceID
 from labwaiter.model.record import State
 
@@ -144,7 +144,7 @@ def test_a_worker_takes_no_more_than_it_may_and_burst_ends_with_the_last(make_fl
         fleet.jobs.start(fleet.services["Echo"], str(number), {"text": "x"})
     fleet.jobs.start(fleet.services["Steps"], "slow", {})
     worker = fleet.machines["north"].start("--burst", "--concurrency", "1")
-    assert worker.wait(60) == 0
+    assert worker.wait(PATIENCE) == 0
     assert {record.state for record in fleet.jobs.list()} == {State.COMPLETED}
     told = fleet.redis.client.hgetall("lab:machine:north")
     assert told[b"state"] == b"left"
@@ -162,7 +162,7 @@ def test_a_worker_told_to_stop_takes_no_new_order_and_leaves_with_its_last_job(f
     fleet.jobs.start(talk, later, {})
     fleet.jobs.notify(talk, first, "bye", wait=5)
     assert fleet.jobs.wait(first, 20).state is State.COMPLETED
-    assert worker.wait(20) == 0
+    assert worker.wait(PATIENCE) == 0
     assert later not in set(fleet.labs["north"].store.names())
     fleet.machines["north"].start()
     eventually(lambda: fleet.state(later) == "running")
@@ -177,7 +177,7 @@ def test_a_worker_told_twice_stops_everything_and_leaves(fleet: Fleet) -> None:
     worker.terminate()
     eventually(lambda: fleet.redis.client.hget("lab:machine:north", "state") == b"drains")
     worker.terminate()
-    assert worker.wait(30) == 0
+    assert worker.wait(PATIENCE) == 0
     assert fleet.state(name) == "aborted"
 
 

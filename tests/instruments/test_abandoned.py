@@ -15,7 +15,7 @@ import pytest
 
 from benchlab import DRIVERS, Plugged, bench_lab, energised, leases, let_go, plugged, silent
 from callers import Up, Web, envelope
-from lab import Lab, eventually
+from lab import PATIENCE, Lab, eventually
 from labwaiter.deployment import web_processes
 from labwaiter.model.caller import Caller
 from labwaiter.model.record import State
@@ -191,7 +191,7 @@ def test_a_container_s_stop_leaves_every_instrument_safe(tmp_path: Path, bench: 
         for name in DRIVERS:
             energised(lab, name)
         up.process.send_signal(signal.SIGTERM)
-        assert up.process.wait(20) == 0
+        assert up.process.wait(PATIENCE) == 0
         for name in DRIVERS:
             assert lab.record(name).state is State.ABORTED
             bench.assert_made_safe(name)
@@ -210,7 +210,7 @@ def test_a_container_s_stop_ends_in_time_and_says_what_is_not_safe(tmp_path: Pat
         energised(lab, "one")
         bench.simulators["smu"].moods.add("silent")
         up.process.send_signal(signal.SIGTERM)
-        up.process.wait(30)
+        up.process.wait(PATIENCE)
         lease = leases(lab).of("smu")
         assert lease is not None and lease.how in (Held.UNSAFE, Held.MAKING_SAFE)
         bench.simulators["smu"].moods.clear()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchlab import Plugged
-from lab import Lab, eventually
+from lab import PATIENCE, Lab, eventually
 from labwaiter.store.leases import Held, Lease, Leases
 
 
@@ -23,7 +23,7 @@ def shell(make_lab: Callable[..., Lab], bench: Plugged) -> Callable[..., subproc
 
     def call(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "labwaiter", *words]
-        return subprocess.run(command, env=lab.environment, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, env=lab.environment, capture_output=True, text=True, timeout=PATIENCE)
 
     call.lab = lab  # type: ignore[attr-defined]
     return call
@@ -90,7 +90,7 @@ def test_an_instrument_that_is_asked_by_hand_is_given_to_no_job_meanwhile(shell:
         leases = Leases(lab.settings.jobs_folder)
         assert eventually(lambda: leases.of("smu")).how is Held.RESERVED  # type: ignore[union-attr]
         bench.simulators["smu"].moods.clear()
-        assert asking.wait(30) == 0
+        assert asking.wait(PATIENCE) == 0
     assert leases.of("smu") is None
 
 

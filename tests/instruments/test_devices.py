@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchlab import Plugged
-from lab import Lab, eventually
+from lab import PATIENCE, Lab, eventually
 from labwaiter.errors import UnknownInstrument
 from labwaiter.instruments.errors import Busy
 from labwaiter.instruments.holding import hold, release
@@ -111,7 +111,7 @@ def test_a_job_waits_while_another_has_its_device_under_another_name(using: Lab,
     eventually(lambda: "1 waits for smu before it" in using.jobs.view("three").ahead)
     shown = subprocess.run(
         [sys.executable, "-m", "labwaiter", "instruments", "list"],
-        env=using.environment, capture_output=True, text=True, timeout=60, check=True,
+        env=using.environment, capture_output=True, text=True, timeout=PATIENCE, check=True,
     ).stdout  # fmt: skip
     assert "as smu, the same device, held by the execution one" in shown
     for name in ("one", "two", "three"):

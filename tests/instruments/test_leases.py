@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchlab import DRIVERS, Plugged, bench_lab, energised, leases, let_go
-from lab import Lab, eventually
+from lab import PATIENCE, Lab, eventually
 from labwaiter.model.record import State
 from labwaiter.page import render
 from labwaiter.store import supervisor_client
@@ -45,7 +45,7 @@ print(won)
 
 def shell(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "labwaiter", "instruments", *words]
-    return subprocess.run(command, env=lab.environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=lab.environment, capture_output=True, text=True, timeout=PATIENCE)
 
 
 def page(lab: Lab, service_id: str) -> str:
@@ -70,7 +70,7 @@ def test_of_jobs_and_people_who_race_for_an_instrument_one_has_it(tmp_path: Path
         assert racer.stdin is not None
         racer.stdin.write("\n")
         racer.stdin.flush()
-    won = [int(racer.communicate(timeout=60)[0]) for racer in racers]
+    won = [int(racer.communicate(timeout=PATIENCE)[0]) for racer in racers]
     assert all(racer.returncode == 0 for racer in racers) and sum(won) > 0
 
 
@@ -258,7 +258,7 @@ def test_a_stop_waits_until_what_a_dead_one_left_is_safe(using: Lab, bench: Plug
     bench.simulators["smu"].moods.add("late")
     started = using.supervise()
     started.terminate()
-    started.wait(30)
+    started.wait(PATIENCE)
     assert bench.simulators["smu"].is_safe() or leases(using).of("smu")
     assert (lease := leases(using).of("smu")) is None or lease.how is Held.UNSAFE
 

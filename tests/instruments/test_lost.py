@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchlab import Plugged, bench_lab, energised, leases, let_go
-from lab import Lab, eventually
+from lab import PATIENCE, Lab, eventually
 from labwaiter.instruments.simulators import Relays
 from labwaiter.model.record import State
 from labwaiter.store.leases import Held
@@ -20,7 +20,7 @@ from labwaiter.store.leases import Held
 def shell(lab: Lab, word: str, name: str) -> subprocess.CompletedProcess[str]:
     """As an operator does."""
     command = [sys.executable, "-m", "labwaiter", "instruments", word, name]
-    return subprocess.run(command, env=lab.environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=lab.environment, capture_output=True, text=True, timeout=PATIENCE)
 
 
 def test_work_goes_on_when_its_instrument_is_plugged_in_again(using: Lab, bench: Plugged) -> None:

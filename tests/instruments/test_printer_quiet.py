@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import eventually
+from lab import PATIENCE, eventually
 from labwaiter.instruments import InstrumentError, Silent
 from labwaiter.instruments.drivers import MarlinPrinter
 from labwaiter.instruments.simulators import Marlin
@@ -62,7 +62,7 @@ class Printing:
 
     def stop(self) -> None:
         self.stopping.set()
-        assert self.ended.wait(20)
+        assert self.ended.wait(PATIENCE)
         assert isinstance(self.why, Stop)
         self.printer.close()
 
@@ -72,7 +72,7 @@ def printing(sim: Marlin, port: Path) -> Iterator[Printing]:
     one = Printing(port)
     yield one
     one.stopping.set()
-    one.ended.wait(20)
+    one.ended.wait(PATIENCE)
     one.printer.close()
 
 
@@ -174,7 +174,7 @@ def test_somebody_at_its_panel_has_all_the_time(sim: Marlin, printing: Printing)
     eventually(lambda: sim.clock > began + 2)
     assert not printing.ended.is_set()
     sim.press()
-    assert printing.ended.wait(20) and printing.why is None
+    assert printing.ended.wait(PATIENCE) and printing.why is None
     assert sim.position["X"] == 7
 
 
@@ -193,7 +193,7 @@ def test_what_is_done_is_waited_for_no_longer(sim: Marlin, printing: Printing, c
     printing.printer.send(command, seconds=600)  # by an estimate
     sim.moods.add("silent")
     printing.send("G1 X1")
-    assert printing.ended.wait(20) and isinstance(printing.why, Silent)
+    assert printing.ended.wait(PATIENCE) and isinstance(printing.why, Silent)
 
 
 def test_one_that_says_nothing_at_all_any_more_is_told(sim: Marlin, printing: Printing) -> None:

@@ -209,7 +209,7 @@ def test_a_link_of_the_dead_is_never_opened(deploy: Callable[..., Lab]) -> None:
     port(lab, "smu").parent.mkdir(parents=True)
     port(lab, "smu").symlink_to(os.ttyname(its))
     command = [sys.executable, "-m", "labwaiter", "instruments", "check", "smu"]
-    done = subprocess.run(command, env=lab.environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=lab.environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.stdout.startswith("smu: answers: LABWAITER"), done  # by one in its own process
     with pytest.raises(serial.SerialException, match="simulated lab"):
         serial.serial_for_url(f"sim://{port(lab, 'smu')}")

@@ -11,7 +11,7 @@ import pytest
 from lxml import etree
 
 from callers import NS, SOAP_11, Caller, envelope
-from lab import Lab, eventually
+from lab import PATIENCE, Lab, eventually
 from labwaiter.settings import ROOT
 
 NASTY = "é 漢字 😀 <&>\"'\nsecond line"
@@ -214,4 +214,4 @@ catalogue.load(pathlib.Path({str(services)!r}))
 signal.pause()
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "app")}
-    assert subprocess.run([sys.executable, "-c", script], env=environment, timeout=30).returncode == 7
+    assert subprocess.run([sys.executable, "-c", script], env=environment, timeout=PATIENCE).returncode == 7

@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from callers import Web, envelope
+from lab import PATIENCE
 
 GOOD = envelope("getServiceStatus", serviceID="nobody's", sessionToken="t")
 UNKNOWN = b"<tns:errorCode>UnknownServiceID</tns:errorCode>"
@@ -81,7 +82,7 @@ def test_nothing_at_all_is_a_client_fault(web: Web) -> None:
 def test_a_kept_connection_serves_call_after_call_and_close_is_honoured(web: Web) -> None:
     import http.client
 
-    line = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)
+    line = http.client.HTTPConnection("127.0.0.1", web.port, timeout=PATIENCE)
     path = f"{web.lab.settings.context_root}/Echo"
     for _ in range(3):
         line.request("POST", path, GOOD, {"Content-Type": "text/xml"})

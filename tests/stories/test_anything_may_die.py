@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import SAMPLES, Lab, eventually, wait_gone
+from lab import PATIENCE, SAMPLES, Lab, eventually, wait_gone
 from labwaiter.catalogue import catalogue
 from labwaiter.errors import Unavailable
 from labwaiter.model.record import INTERRUPTED, Record, Request, State, StoredState
@@ -173,7 +173,7 @@ def test_of_two_supervisors_started_at_once_one_serves(make_lab: Callable[..., L
     lab.start("Echo", "one", text="x")
     assert lab.ended("one").state is State.COMPLETED
     lab.close()
-    winner.wait(20)
+    winner.wait(PATIENCE)
     for process in both:
         if process.stderr:
             process.stderr.close()

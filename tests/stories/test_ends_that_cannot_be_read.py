@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import Lab, eventually, gone, wait_gone
+from lab import PATIENCE, Lab, eventually, gone, wait_gone
 from labwaiter.deployment.deployment import clear_stopped
 from labwaiter.errors import Unavailable, UnknownServiceID
 from labwaiter.model.caller import Caller
@@ -48,7 +48,7 @@ def supervised(make_lab: Callable[..., Lab]) -> Lab:
 
 def stop(lab: Lab) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "labwaiter", "stop", "--wait", "20"]
-    return subprocess.run(command, env=lab.environment, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, env=lab.environment, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 
 def dead_with_an_unreadable_end(lab: Lab) -> None:
@@ -231,7 +231,7 @@ def test_without_a_mark_and_without_a_supervisor_an_abort_says_so(make_lab: Call
     nursery = lab.nursery
     os.kill(nursery, signal.SIGSTOP)
     supervisor.kill()
-    supervisor.wait(20)
+    supervisor.wait(PATIENCE)
     with read_only(lab.folder("runs")), pytest.raises(Unavailable, match="could not be told to stop"):
         lab.jobs.abort(lab.services["Unruly"], "runs")
     os.kill(nursery, signal.SIGCONT)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import Lab, eventually, wait_gone
+from lab import PATIENCE, Lab, eventually, wait_gone
 from labwaiter.errors import ServiceIDInUse, TooManyJobs, Unavailable, UnknownServiceID
 from labwaiter.model.record import State
 from labwaiter.store import supervisor_client
@@ -134,7 +134,7 @@ def test_who_only_settles_what_is_left_starts_nothing(make_lab: Callable[..., La
     os.kill(runner, signal.SIGKILL)
     touch(lab.store.layout.folder / "stopped")
     command = [sys.executable, "-m", "labwaiter.supervisor", "--leaving"]
-    subprocess.run(command, env=lab.environment, timeout=60, check=True)  # nobody tells it to leave
+    subprocess.run(command, env=lab.environment, timeout=PATIENCE, check=True)  # nobody tells it to leave
     os.kill(nursery, signal.SIGCONT)
     assert not lab.store.active_names() and supervisor_client.stopped(lab.settings)
     waited = lab.record("waits")
@@ -223,7 +223,7 @@ def test_a_supervisor_whose_jobs_folder_was_removed_leaves(make_lab: Callable[..
     eventually(lambda: lab.nursery)  # it holds its lock before it has begun its work
     while lab.root.exists():  # it may just be writing
         shutil.rmtree(lab.root, ignore_errors=True)
-    assert supervisor.wait(20) == 0
+    assert supervisor.wait(PATIENCE) == 0
 
 
 def test_a_clock_that_jumps_removes_nothing_for_a_day(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from callers import Web
-from lab import SAMPLES, Lab, eventually
+from lab import PATIENCE, SAMPLES, Lab, eventually
 from labwaiter.instruments import Reading
 from labwaiter.model.record import State
 from labwaiter.page import render
@@ -207,9 +207,9 @@ def test_the_file_and_the_plot_can_be_fetched_by_their_links(recording: Lab, mak
     links = re.findall(r'<a href="([^"]+)"[^>]*>((?:record|plot)\.\w+)</a>', page)
     found = {name: address for address, name in links}
     assert set(found) == {"record.csv", "plot.png"}
-    with urllib.request.urlopen(found["record.csv"], timeout=10) as answer:
+    with urllib.request.urlopen(found["record.csv"], timeout=PATIENCE) as answer:
         assert list(csv.reader(io.TextIOWrapper(answer, "utf-8")))[0][1] == "height / mm"
-    with urllib.request.urlopen(found["plot.png"], timeout=10) as answer:
+    with urllib.request.urlopen(found["plot.png"], timeout=PATIENCE) as answer:
         assert answer.headers["Content-Type"] == "image/png"
 
 

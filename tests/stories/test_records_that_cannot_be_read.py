@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import Lab, eventually
+from lab import PATIENCE, Lab, eventually
 from labwaiter.errors import ServiceError, Unavailable, UnknownServiceID
 from labwaiter.model.record import State
 from labwaiter.store import supervisor_client
@@ -315,7 +315,7 @@ def test_the_log_tells_once_that_a_record_cannot_be_read(make_lab: Callable[...,
     lab.file("a", "status.txt")
     spoil(lab.folder("a") / "state.json", "pipe")
     supervisor.kill()
-    supervisor.wait(20)
+    supervisor.wait(PATIENCE)
     eventually(lambda: supervisor_client.alive(lab.settings) is not None)
     for _ in range(3):  # as many looks round
         look_again(lab, "a")

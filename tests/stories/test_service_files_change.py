@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from callers import NS, Caller, Web, envelope
-from lab import Lab, eventually
+from lab import PATIENCE, Lab, eventually
 from labwaiter import Client
 from labwaiter.catalogue import catalogue, importing
 from labwaiter.errors import InvalidParameter, Unavailable
@@ -163,7 +163,7 @@ def test_a_new_file_is_served_by_every_worker_and_a_list_shows_it(
     import urllib.request
 
     def get(address: str) -> str:
-        with urllib.request.urlopen(address, timeout=20) as answer:
+        with urllib.request.urlopen(address, timeout=PATIENCE) as answer:
             return str(answer.read().decode())
 
     web = make_web(lab, workers=2)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import Lab, eventually, wait_gone
+from lab import PATIENCE, Lab, eventually, wait_gone
 from labwaiter.deployment import web_processes
 from labwaiter.model.record import State
 from labwaiter.store import supervisor_client
@@ -44,7 +44,7 @@ def call(lab: Lab, *words: str) -> str:
 def answers(lab: Lab, port: int) -> bool:
     try:
         url = f"http://127.0.0.1:{port}{lab.settings.context_root}/echo/Echo?wsdl"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
             return b"startEcho" in answer.read()
     except OSError:
         return False

@@ -13,7 +13,7 @@ import pytest
 from lxml import etree
 
 from callers import Web, envelope
-from lab import Lab, eventually, wait_gone
+from lab import PATIENCE, Lab, eventually, wait_gone
 from labwaiter.deployment import web_processes
 from labwaiter.model.record import State
 from labwaiter.settings import load
@@ -27,7 +27,7 @@ def poll(web: Web, service: str, service_id: str) -> bytes:
 
     body = envelope("getServiceStatus", serviceID=service_id, sessionToken="t")
     call = urllib.request.Request(f"{web.url}/{service}", body, {"Content-Type": "text/xml; charset=utf-8"})
-    with urllib.request.urlopen(call, timeout=20) as answer:
+    with urllib.request.urlopen(call, timeout=PATIENCE) as answer:
         found: bytes = answer.read()
     return found
 
@@ -90,7 +90,7 @@ def test_with_granian_s_main_process_killed_its_workers_still_serve(lab: Lab, ma
     lab.running("one")
     eventually(lambda: workers(web))
     kill(web.process.pid)
-    web.process.wait(20)
+    web.process.wait(PATIENCE)
     assert answered(web, "one")
     (lab.folder("one") / "go").touch()
     assert lab.ended("one").state is State.COMPLETED
@@ -103,7 +103,7 @@ def test_with_supervisor_nursery_and_job_killed_the_next_poll_tells_the_truth(la
     nursery, supervisor = lab.nursery, lab.supervisor
     os.kill(nursery, signal.SIGSTOP)
     kill(supervisor, nursery, *lab.left_of("one"))
-    lab.supervisors[0].wait(20)
+    lab.supervisors[0].wait(PATIENCE)
     lab.record("one")  # of many machines, the face knows it some tenths of a second later
     page = base64.b64decode(etree.fromstring(poll(web, "Unruly", "one")).findtext(".//{*}status_base64") or "")
     assert b"Failed" in page and b"interrupted" in page
@@ -136,7 +136,7 @@ def test_late_bodies_and_calls_that_wait_hold_no_thread_that_a_poll_needs(lab: L
             callers.enter_context(socket.create_connection(("127.0.0.1", web.port))).sendall(half)
         notifying = []
         for _ in range(64):
-            line = http.client.HTTPConnection("127.0.0.1", web.port, timeout=60)
+            line = http.client.HTTPConnection("127.0.0.1", web.port, timeout=PATIENCE)
             callers.callback(line.close)
             line.request("POST", at, message, {"Content-Type": "text/xml"})
             notifying.append(line)
@@ -161,7 +161,7 @@ def test_with_few_descriptors_idle_connections_leave_polls_theirs(make_lab: Call
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     try:
         with contextlib.ExitStack() as kept:
-            line = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)
+            line = http.client.HTTPConnection("127.0.0.1", web.port, timeout=PATIENCE)
             line.connect()
             for _ in range(150):
                 kept.enter_context(socket.create_connection(("127.0.0.1", web.port)))
@@ -183,7 +183,7 @@ def test_connections_that_callers_keep_open_keep_nobody_else_out(lab: Lab, web: 
     lab.start("Unruly", "one", word="sleep")
     with contextlib.ExitStack() as kept:
         for _ in range(200):
-            line = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)
+            line = http.client.HTTPConnection("127.0.0.1", web.port, timeout=PATIENCE)
             kept.callback(line.close)
             line.request("GET", "/health")
             assert line.getresponse().read()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import Lab, eventually, gone, wait_gone
+from lab import PATIENCE, Lab, eventually, gone, wait_gone
 from labwaiter.model.record import State
 from labwaiter.store import supervisor_client
 from labwaiter.system.process import start_thread
@@ -171,7 +171,7 @@ def test_a_supervisor_with_few_descriptors_ends_no_job_that_it_can_t_watch(make_
     os.kill(lab.nursery, signal.SIGSTOP)  # or it would start the next one
     stopped = lab.nursery
     lab.supervisors[0].kill()
-    lab.supervisors[0].wait(20)
+    lab.supervisors[0].wait(PATIENCE)
     few = supervise(lab, ["prlimit", "--nofile=32:32", *SUPERVISOR])
     eventually(lambda: "can't be seen now" in log_of(lab))
     time.sleep(2.0)  # of what must not happen no event tells
@@ -215,7 +215,7 @@ def test_a_supervisor_that_dies_while_there_are_no_processes_has_a_next_one_once
     runner, nursery = lab.running("runs"), lab.nursery
     pids.most(1)
     os.kill(supervisor, signal.SIGKILL)
-    lab.supervisors[0].wait(20)
+    lab.supervisors[0].wait(PATIENCE)
     # what a nursery says of the next one goes where it writes itself
     eventually(lambda: "the next supervisor can't be started now" in log_of(lab))
     assert not gone(nursery) and not gone(runner) and supervisor_client.alive(lab.settings) is None

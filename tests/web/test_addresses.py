@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from callers import Caller, Web, envelope
-from lab import Lab
+from lab import PATIENCE, Lab
 from labwaiter.errors import Misconfigured
 from labwaiter.settings import load
 
@@ -173,7 +173,7 @@ def test_each_refusal_of_a_page_says_what_it_is_about(caller: Caller, monkeypatc
 
 def test_the_web_server_s_own_words_for_the_caller_s_address_are_understood(web: Web) -> None:
     """granian, over HTTP: the loopback address is a trusted proxy's."""
-    line = http.client.HTTPConnection("127.0.0.1", web.port, timeout=10)
+    line = http.client.HTTPConnection("127.0.0.1", web.port, timeout=PATIENCE)
     said = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "portal.example"}
     line.request("GET", f"{ROOT}/echo/Echo?wsdl", headers=said)
     assert b'location="https://portal.example/sintef/docker_services/echo/Echo"' in line.getresponse().read()

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import pytest
 
 from callers import Caller, Web
-from lab import Lab, wait_gone
+from lab import PATIENCE, Lab, wait_gone
 from labwaiter.store import supervisor_client
 
 ROOT = "/sintef/docker_services"
@@ -48,7 +48,7 @@ def test_the_page_links_what_was_made_and_the_link_gives_it(making: Lab, make_we
     assert set(found) == {"part é&amp;1.gcode", "page.html"}
     path = found["part é&amp;1.gcode"]
     assert path.startswith(f"{ROOT}/files/a%2520b/")
-    line = http.client.HTTPConnection("127.0.0.1", make_web(making).port, timeout=10)
+    line = http.client.HTTPConnection("127.0.0.1", make_web(making).port, timeout=PATIENCE)
     line.request("GET", path)
     reply = line.getresponse()
     assert (reply.status, reply.read()) == (200, b"G28")
@@ -96,13 +96,13 @@ def test_a_file_whose_name_is_no_utf_8_is_shown_and_linked_by_its_bytes(
     assert path.endswith("/m%FCll%20%E9.gcode")
     port = make_web(making).port
     for where, wanted in ((path, b"G1"), (path.rpartition("/")[0] + "/", b"m%FCll%20%E9.gcode")):
-        line = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        line = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         line.request("GET", where)
         reply = line.getresponse()
         assert reply.status == 200 and wanted in reply.read()
         line.close()
     (making.folder("a b") / "data" / "other\udcff.bin").write_bytes(b"\0")
-    line = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     line.request("GET", path.rpartition("/")[0] + "/other%FF.bin")
     reply = line.getresponse()
     assert reply.status == 200 and reply.read() == b"\0"
@@ -122,7 +122,7 @@ def test_a_large_file_is_taken_up_where_it_broke_off(making: Lab, make_web: Call
     data: Path = making.folder("a b") / "data" / "large.bin"
     data.write_bytes(bytes(range(256)) * 8000)
     web = make_web(making)
-    line = http.client.HTTPConnection("127.0.0.1", web.port, timeout=10)
+    line = http.client.HTTPConnection("127.0.0.1", web.port, timeout=PATIENCE)
     path = ROOT + making.jobs.artifacts.link("a%20b") + "large.bin"
     line.request("GET", path, headers={"Range": "bytes=2047990-"})
     reply = line.getresponse()
