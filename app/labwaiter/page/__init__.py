@@ -147,13 +147,13 @@ def _silence(view: View) -> str:
         return ""
     left = view.silence.most - view.silence.seconds
     return (
-        f"The workflow manager has asked nothing for {span(view.silence.seconds)}."
-        f" If that goes on, this is aborted in {span(max(0.0, left))}."
+        f"The workflow manager has asked nothing for {span(int(view.silence.seconds))}."
+        f" If that goes on, this is aborted in {span(int(max(0.0, left)))}."
     )
 
 
 def _elapsed(view: View) -> str:
-    return "" if view.record.started is None else span(ran(view))
+    return "" if view.record.started is None else span(int(ran(view)))  # whole seconds: see soap/lane.py
 
 
 def _messages(view: View) -> list[tuple[int, str, str]]:

@@ -108,9 +108,9 @@ def waits_for(view: View) -> str:
     for holder in view.holders:
         words = holder.words
         if holder.until is not None:
-            words += f" for {span(holder.until - view.now)} more"
+            words += f" for {span(int(holder.until - view.now))} more"
         elif holder.since is not None:
-            words += f", for {span(view.now - holder.since)} now"
+            words += f", for {span(int(view.now - holder.since))} now"
         sentences.append(words)
     return "; ".join([*sentences, *([view.ahead] if view.ahead else [])])
 
@@ -122,8 +122,8 @@ def estimate(view: View) -> str:
         return ""
     if fraction is None or not _ENOUGH <= fraction < 1:
         return ""
-    elapsed = ran(view)
-    return span(elapsed * (1 - fraction) / fraction) if elapsed else ""
+    elapsed = int(ran(view))
+    return span(int(elapsed * (1 - fraction) / fraction)) if elapsed else ""
 
 
 def ran(view: View) -> float:
