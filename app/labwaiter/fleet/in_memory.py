@@ -1,6 +1,6 @@
 """The twin of `LabRedis` in the memory of one process: for tests of what needs the store's behaviour, but no Redis.
 
-tests/fleet/test_fleet_store.py runs over both, so that they stay alike.
+tests/core/test_fleet_store.py runs over both, so that they stay alike.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from .trouble import FAULTS
 
 log = logging.getLogger(__name__)
 # What RQ promises nobody, and this relies on. requirements.txt pins the version: before another one is pinned, each is
-# read anew in its source (tests/fleet/test_rq_orders.py fails until LEANS_ON_RQ is that version).
+# read anew in its source (tests/core/test_rq_orders.py fails until LEANS_ON_RQ is that version).
 LEANS_ON_RQ = "3.0.0"
 OVERRIDDEN: dict[type, tuple[str, ...]] = {
     Job: ("restore", "perform"),
