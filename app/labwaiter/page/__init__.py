@@ -8,8 +8,13 @@ program's page, and is shown as it is.
 from __future__ import annotations
 
 import base64
-from functools import cache
+import os
+import re
+from functools import cache, lru_cache
+from importlib import resources
 from typing import Any
+
+from markupsafe import escape
 
 from ..model.record import PLOT, State, View
 from ..model.service import Service
@@ -47,6 +52,16 @@ _TONES = {
 }
 
 
+_MOVING = ("headline", "percent", "stage", "elapsed", "remaining", "at", "style")
+_HOLE = os.urandom(12).hex()  # no text from outside has it
+KEPT_LARGEST = 4000  # characters of a log and a picture: pages with more are made whole each time
+
+
+@cache
+def _style() -> str:
+    return resources.files("labwaiter.page").joinpath("status.css").read_text("utf-8")
+
+
 @cache
 def _template() -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -76,7 +91,7 @@ def render(view: View, service: Service, files_at: str = "") -> str:
     progress = view.progress
     percent = None if progress.fraction is None else whole_percent(progress.fraction)
     picture, left_out = _picture(view)
-    page: str = _template().render(
+    return _filled(
         title=f"{service.name}: {record.state}",
         name=service.name,
         doc=cut(service.doc.partition("\n")[0], 200),
@@ -87,7 +102,7 @@ def render(view: View, service: Service, files_at: str = "") -> str:
         running=record.state is State.RUNNING,
         stopping=_STAGES.get(record.stopping.stage, "") if record.stopping else "",
         silence=_silence(view),
-        hardware=[cut(sentence, 500) for sentence in view.hardware],
+        hardware=tuple(cut(sentence, 500) for sentence in view.hardware),
         abort_asked=record.abort_asked and record.active and not record.stopping,
         percent=percent,
         stage=cut(progress.stage, CUT["stage"]),
@@ -96,26 +111,26 @@ def render(view: View, service: Service, files_at: str = "") -> str:
         limit=span(view.limit) if view.limit and record.state is State.RUNNING else "",
         place=view.place,
         ahead=cut(waits_for(view), 500),
-        values=[
+        values=tuple(
             (cut(name, 40), cut(words, 60), cut(unit, 20))
             for name, value in list(progress.values.items())[: CUT["values"]]
             for words, unit in [quantity(value, progress.units.get(name, ""))]
-        ],
-        inputs=inputs_of(view, service),
+        ),
+        inputs=tuple(inputs_of(view, service)),
         picture=picture,
         plot=progress.picture is not None and progress.picture.file == PLOT,
         caption=cut(progress.picture.caption, 200) if progress.picture else "",
         left_out=left_out,
         note=note,
         distance=cut(view.note, 300),
-        messages=_messages(view),
+        messages=tuple(_messages(view)),
         message_count=view.message_count,
-        outputs=_outputs(view, service),
-        files=[
+        outputs=tuple(_outputs(view, service)),
+        files=tuple(
             (f"{files_at}{in_url(name)}", cut(printable(name), 80), size(count))
             for name, count in view.files
             if files_at
-        ],
+        ),
         files_at=files_at,
         waits=record.state is State.QUEUED and not view.note,
         log=last_lines(view.log),
@@ -124,7 +139,25 @@ def render(view: View, service: Service, files_at: str = "") -> str:
         at=clock(view.now),
         began=clock(record.started) if record.started else "",
     )
-    return page
+
+
+def _filled(**words: Any) -> str:
+    """The page with these words: what moves with the clock and the work goes between pieces that were made before."""
+    words["style"] = _style()
+    moving = {name: words.pop(name) for name in _MOVING if words[name] not in ("", None)}
+    if len(words["picture"]) + len(words["log"]) > KEPT_LARGEST:
+        page: str = _template().render(words | moving)
+        return page
+    pieces = _pieces(tuple(moving), tuple(words.items()))
+    texts = {name: escape(word) for name, word in moving.items() if name != "style"} | {"style": moving["style"]}
+    return "".join([texts[piece] if at % 2 else piece for at, piece in enumerate(pieces)])
+
+
+@lru_cache(2000)
+def _pieces(moving: tuple[str, ...], words: tuple[tuple[str, Any], ...]) -> list[str]:
+    """The page's text up to the first of the words that move, its name, the text up to the next one, and so on."""
+    page = _template().render(dict(words) | {name: f"{_HOLE}{name}{_HOLE}" for name in moving})
+    return re.split(f"{_HOLE}([a-z]+){_HOLE}", page)
 
 
 def _outputs(view: View, service: Service) -> list[tuple[str, str, str]]:

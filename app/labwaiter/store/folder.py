@@ -24,7 +24,7 @@ from typing import TypeVar
 from ..layout import Layout
 from ..model.record import ENDED, End, Progress, Record, Request, State, StoredState
 from ..system.process import boot_clock, boot_id, identify
-from . import codec
+from . import codec, messages
 from .files import make_folder, open_ours, read_bounded, read_record, rights_in, sync_folder, touch, write_whole
 from .stamps import Remembered
 
@@ -56,7 +56,8 @@ class Folder:
         self._remembered = remembered
         self._at = os.fspath(root)  # a poll reads a dozen files: joining texts costs less than joining paths
         self.layout = Layout(root)
-        self.active = self.layout.active  # looked at by every poll
+        self.active = self.layout.active
+        self._active = os.fspath(self.active)
 
     def make(self, mode: int | None = None) -> None:
         """Have the folders there. Raises OSError where that can't be.
@@ -128,7 +129,7 @@ class Folder:
 
     def is_active(self, name: str) -> bool:
         """Whether the supervisor finds it."""
-        return os.path.lexists(self.active / name)
+        return os.path.lexists(f"{self._active}/{name}")
 
     def mark(self, name: str, mark: str) -> bool:
         """Set one of the faces' marks (abort, told); True for the one who set it first."""
@@ -244,6 +245,16 @@ class Folder:
             if wait is not None:
                 time.sleep(wait)  # between its truncate and its write: microseconds
         return None
+
+    def last_messages(self, name: str, most: int) -> tuple[tuple[str, ...], int]:
+        """The last messages, oldest first, at most `most` of them, and how many there are."""
+        path = f"{self._at}/{name}"
+        if self._remembered is None:
+            return messages.last(path, most)
+        try:
+            return self._remembered.of(f"{path}/{messages.FILE}", lambda: messages.last(path, most)) or ((), 0)
+        except OSError:
+            return (), 0
 
     def own_page(self, name: str) -> str | None:
         """The program's own status.html, if it wrote one."""

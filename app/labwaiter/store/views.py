@@ -12,7 +12,6 @@ from pathlib import Path
 from ..lab import labfile
 from ..model.record import Holder, Record, Silence, State, View
 from ..model.service import Service
-from . import messages
 from .artifacts import Artifacts
 from .folder import Folder, ran
 from .leases import Held, Lease, Leases
@@ -33,7 +32,7 @@ class Views:
         name = record.name
         progress = self._folder.progress(name)
         place, ahead, holders = self._place(record) if record.state is State.QUEUED else (None, "", ())
-        last_messages, count = messages.last(self._folder.path(name), MESSAGES_SHOWN)
+        last_messages, count = self._folder.last_messages(name, MESSAGES_SHOWN)
         return View(
             record=record,
             now=time.time(),
