@@ -170,7 +170,7 @@ MUTATIONS = (
         "fleet/signing.py",
         "            if not hmac.compare_digest(",
         "            if False and not hmac.compare_digest(",
-        "fleet/test_faults.py::test_what_lands_in_redis_by_other_hands_starts_no_program",
+        "fleet/test_fleet_store.py::test_what_was_not_ordered_by_this_lab_for_this_machine_is_refused",
     ),
     Mutation(
         "a thread that could not start is started again",
