@@ -74,7 +74,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Whoever names tests, by a path, -k, -m or as those that failed last, gets what is named."""
     option = config.option
     if not hasattr(config, "workerinput"):  # pytest-xdist's processes get the answer
-        named = config.args_source is config.ArgsSource.ARGS or option.markexpr or option.keyword or option.lf
+        named = config.args_source is config.ArgsSource.ARGS or option.markexpr or option.keyword
+        named = named or config.getoption("lf", False)  # without pytest's cache there is no such option
         option.every_test = bool(option.every_test or named)
 
 

@@ -170,7 +170,7 @@ MUTATIONS = (
         "fleet/signing.py",
         "            if not hmac.compare_digest(",
         "            if False and not hmac.compare_digest(",
-        "fleet/test_faults.py::test_what_lands_in_redis_by_other_hands_starts_no_program",
+        "core/test_fleet_store.py::test_what_was_not_ordered_by_this_lab_for_this_machine_is_refused",
     ),
     Mutation(
         "a thread that could not start is started again",
@@ -215,6 +215,9 @@ def main() -> None:
         return
     for mutation in MUTATIONS:  # all are looked at, before any takes its time
         replaced(ROOT / "app" / "labwaiter" / mutation.file, mutation.text, mutation.instead)
+        file, _, test = mutation.test.partition("::")
+        if f"\ndef {test.partition('[')[0]}(" not in (ROOT / "tests" / file).read_text():
+            raise SystemExit(f"{mutation.name}: there is no {mutation.test}.")
     if table() not in (ROOT / "docs" / "tests.md").read_text():
         raise SystemExit("docs/tests.md has another table: put what --table prints there.")
     if "--check" in sys.argv:
