@@ -16,7 +16,7 @@ import pytest
 
 from callers import NS, SOAP_11, Caller, Reply, envelope
 from lab import Lab, eventually
-from labwaiter.soap import app as soap_app
+from labwaiter.soap import lane
 from labwaiter.soap.door import Refused, parse
 from labwaiter.soap.lane import Forms
 
@@ -133,7 +133,7 @@ def test_whatever_is_recognised_is_what_the_door_reads(seed: int) -> None:
 def two_ways(lab: Lab) -> tuple[Caller, Caller]:
     """The same deployment, with the lane and without it."""
     without = Caller(lab)
-    without.application._soap.lane_is_open = False
+    without.application._soap.lane.is_open = False
     return Caller(lab), without
 
 
@@ -177,7 +177,7 @@ def test_polls_of_whatever_state_are_answered_alike_both_ways(lab: Lab, two_ways
             return [polled(way, service, name, token, HTTP_HOST=host) for way in ways]
 
         assert len({(r.status, tuple(r.headers.items()), r.body) for r in at_one_second(ask)}) == 1
-    assert with_lane.application._soap._answered > 5 and not without.application._soap._answered
+    assert with_lane.application._soap.lane._answers > 5 and not without.application._soap.lane._answers
 
 
 def writer(file: str, latest: Any, until: float, how: str) -> None:
@@ -225,7 +225,7 @@ def test_no_poll_shows_what_is_older_than_what_was_written_before_it_was_sent(
         assert polls > 10
     finally:
         process.join()
-    assert caller.application._soap._answered > 3
+    assert caller.application._soap.lane._answers > 3
 
 
 @pytest.mark.folder_way
@@ -253,16 +253,16 @@ def test_an_answer_that_differs_closes_the_lane_and_is_in_the_log(
         time.sleep(0.03)
     soap = caller.application._soap
     kept = soap.endpoint("Echo")._kept
-    assert kept._answers and soap.lane_is_open
-    monkeypatch.setattr(soap_app, "COMPARED_EVERY", 1)
+    assert kept._answers and soap.lane.is_open
+    monkeypatch.setattr(lane, "COMPARED_EVERY", 1)
     polled(caller, "Echo", "one")
-    assert soap.lane_is_open
+    assert soap.lane.is_open
     for key, answer in kept._answers.items():
         object.__setattr__(answer, "body", answer.body.replace(b"COMPLETED", b"UNCHANGED"))
         assert key[0] == "one"
     with caplog.at_level(logging.ERROR):
         polled(caller, "Echo", "one")
-    assert not soap.lane_is_open and "answered the long way" in caplog.text
+    assert not soap.lane.is_open and "answered the long way" in caplog.text
     assert polled(caller, "Echo", "one").body == right.body
 
 
@@ -275,7 +275,7 @@ def test_switched_off_no_poll_is_recognised(make_lab: Callable[..., Lab]) -> Non
     caller = Caller(lab)
     for _ in range(5):
         assert polled(caller, "Echo", "one")["status_base64"] == "COMPLETED"
-    assert caller.application._soap._answered == 0 and not caller.application._soap.endpoint("Echo").forms.are_known
+    assert caller.application._soap.lane._answers == 0 and not caller.application._soap.endpoint("Echo").forms.are_known
 
 
 @pytest.mark.folder_way

@@ -20,8 +20,9 @@ import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+from .. import public
 from ..model.contract import SERVICE_ID, SESSION_TOKEN, STATUS
 from ..model.record import State
 from ..store.stamps import Stamps
@@ -35,6 +36,8 @@ FORM_MAX = 4096  # bytes of a poll
 KEPT_MAX = 1000  # answers of one service
 ANSWER_MAX = 100_000  # bytes of an answer that is kept
 COMPARED_EVERY = 1000  # answers
+PLACES_MAX = 5000  # paths and public addresses of polls
+_SAYS = (*public.ASKED, "SCRIPT_NAME", "PATH_INFO")  # all that the public address of a request depends on
 _ASCII_CHARSETS = ("", "utf-8", "us-ascii", "ascii", "iso-8859-1", "windows-1252")  # in which ASCII means itself
 _ENCODING = re.compile(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([^\"']*)[\"']")
 # printable ASCII without <, > and &; not a blank at its beginning, since a blank value is a missing one
@@ -96,7 +99,9 @@ class Forms:
 
     def learn(self, body: bytes, content_type: str) -> None:
         """Know the form of a poll that the door has read, if it is a plain one."""
-        if len(body) > FORM_MAX or not body.isascii() or b"<!" in body or b"<?" in body[1:]:
+        if len(body) > FORM_MAX or STATUS.encode() not in body:
+            return
+        if not body.isascii() or b"<!" in body or b"<?" in body[1:]:
             return
         declared = _ENCODING.match(body)
         if declared is not None and declared[1].decode("ascii").lower() not in _ASCII_CHARSETS:
@@ -125,6 +130,15 @@ class Forms:
         self._forms[skeleton] = form, id_first
         if len(self._forms) > FORMS_MAX:
             self._forms.popitem()
+
+
+class Recognising(Protocol):
+    """What the lane needs of an endpoint."""
+
+    forms: Forms
+
+
+E = TypeVar("E", bound=Recognising)
 
 
 @dataclass(frozen=True)
@@ -180,3 +194,74 @@ def right_until(status: Status) -> float:
     if record.state is not State.RUNNING or view.ran is None or record.started_boot is None or status.service.unchanged:
         return 0.0
     return record.started_boot + view.ran + 1.0 - max(view.ran % 1.0, view.now % 1.0)
+
+
+class Poll(NamedTuple, Generic[E]):
+    """A poll that was recognised."""
+
+    endpoint: E
+    service_id: str
+    token: str
+    body: bytes
+    public_url: str
+
+
+class Lane(Generic[E]):
+    """Where polls come in, of a web worker: which endpoint they reach at which path, and whether it has their form."""
+
+    def __init__(self, is_open: bool) -> None:
+        self.is_open = is_open
+        self._endpoints: dict[tuple[str, str], E] = {}  # by the path of a request, as the web server tells it
+        self._catalogue: object = None  # of which these endpoints are
+        self._public_urls: dict[tuple[str | None, ...], str] = {}  # by all that a request says of it
+        self._answers = 0
+
+    def read(self, environ: dict[str, Any], catalogue: object) -> Poll[E] | None:
+        """The poll that a request is; None for whatever else it may be: then its body can still be read.
+
+        Args:
+            catalogue: what is offered now; once it is another one, all is learnt anew.
+        """
+        endpoint = self._endpoints.get((environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")))
+        if endpoint is None or environ["REQUEST_METHOD"] != "POST" or not is_plain(environ):
+            return None
+        if self._catalogue is not catalogue:
+            self._endpoints.clear()
+            return None
+        public_url, length = self._public_urls.get(_says(environ)), int(environ["CONTENT_LENGTH"])
+        if public_url is None or length > FORM_MAX:
+            return None
+        body = environ["wsgi.input"].read(length)
+        values = endpoint.forms.read(body) if len(body) == length else None
+        if values is None:
+            environ["wsgi.input"] = Unread(body, environ["wsgi.input"])
+            return None
+        return Poll(endpoint, *values, body, public_url)
+
+    def know(self, environ: dict[str, Any], endpoint: E, public_url: str, catalogue: object) -> None:
+        """Recognise polls as this one from now on: at this path, and with these words on its own address."""
+        if not self.is_open or public.bad_host(environ):
+            return
+        if self._catalogue is not catalogue:
+            self._endpoints.clear()
+            self._catalogue = catalogue
+        if len(self._endpoints) + len(self._public_urls) >= PLACES_MAX:
+            self._endpoints.clear()
+            self._public_urls.clear()
+        self._endpoints[environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")] = endpoint
+        self._public_urls[_says(environ)] = public_url
+
+    def is_to_compare(self) -> bool:
+        """Whether it is the turn of a kept answer to be made anew at the door, and compared."""
+        self._answers += 1
+        return self._answers % COMPARED_EVERY == 0
+
+    def close(self) -> None:
+        """A kept answer was not what the door's way gives: answer all polls that way from now on."""
+        self.is_open = False
+        self._endpoints.clear()
+        log.error("polls are answered the long way from now on: the lane gave an answer that differs")
+
+
+def _says(environ: dict[str, Any]) -> tuple[str | None, ...]:
+    return tuple(map(environ.get, _SAYS))
