@@ -87,10 +87,12 @@ class Endpoint:
         if kept is None:
             call = Call(STATUS, {SERVICE_ID.name: poll.service_id, SESSION_TOKEN.name: poll.token})
             return self.reply(poll.body, poll.public_url, call=call)
-        differs = self._soap.lane.is_to_compare() and self.reply(poll.body, poll.public_url).body != kept.body
-        if differs and kept.is_right():
+        if not self._soap.lane.is_to_compare():
+            return Answer("200 OK", kept.body)
+        anew = self.reply(poll.body, poll.public_url)
+        if anew.status == "200 OK" and anew.body != kept.body and kept.is_right():
             self._soap.lane.close()
-        return Answer("200 OK", kept.body)
+        return anew
 
     def _status(self, call: Call, caller: Caller) -> Answer:
         began = time.time()
@@ -100,7 +102,7 @@ class Endpoint:
         if until and self._kept.are_worth_it(service_id):
             stamps = self._soap.jobs.records.stamps(status.view, began)
             if stamps is not None:
-                self._kept.keep(service_id, caller.public_url, KeptAnswer(body, until, stamps))
+                self._kept.keep(service_id, caller.public_url, KeptAnswer(body, until, int(status.view.now), stamps))
         return Answer("200 OK", body)
 
     def reply(self, body: bytes, here: str, final: bool = False, call: Call | None = None) -> Answer:
