@@ -11,6 +11,7 @@ from .. import settings as settings_module
 from ..catalogue import catalogue
 from ..errors import Unavailable
 from ..fleet import open_jobs
+from ..model.caller import SHELL
 from . import terminal
 from .jobs import as_json
 
@@ -37,7 +38,7 @@ def schedule(list_: bool, json_: bool) -> None:
     schedules = load(settings.schedule, offered.whole())
     if list_ or json_:
         try:
-            rows = schedulers.standing(settings, jobs, schedules)
+            rows = schedulers.standing(settings, jobs, schedules, SHELL)
         except FAULTS as error:
             raise Unavailable(f"Nothing is known of the last runs. {of(error).mend}") from error
         _show(rows, json_)

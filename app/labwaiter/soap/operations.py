@@ -62,7 +62,7 @@ class Operations:
         own = {p.name: texts.get(p.name) for p in self.service.inputs}
         bounded(texts, EXTRA_PARAMETERS.name)
         extra, refusal = texts.get(EXTRA_PARAMETERS.name), self._refusal()
-        answer = self.jobs.start(self.service, service_id, own, extra, caller, refusal)
+        answer = self.jobs.start(self.service, service_id, own, caller, extra, refusal)
         log.info("%s: start %r", self.service.name, service_id)
         return self._outputs(answer, service_id, caller)
 
@@ -79,14 +79,14 @@ class Operations:
     def abort(self, texts: Texts, caller: Caller) -> list[str]:
         """abortService."""
         service_id = mandatory(texts, SERVICE_ID.name)
-        gone = self.jobs.abort(self.service, service_id)
+        gone = self.jobs.abort(self.service, service_id, caller)
         log.info("%s: abort %r: %s", self.service.name, service_id, gone)
         return [text_of(gone)]
 
     def notify(self, texts: Texts, caller: Caller) -> list[str]:
         """notifyService."""
         service_id, message = mandatory(texts, SERVICE_ID.name), mandatory(texts, MESSAGE.name)
-        response = self.jobs.notify(self.service, service_id, message)
+        response = self.jobs.notify(self.service, service_id, message, caller)
         log.info("%s: message for %r", self.service.name, service_id)
         return [response]
 
