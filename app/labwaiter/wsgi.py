@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from . import public
-from .catalogue.catalogue import Kept
+from .catalogue.catalogue import WatchedCatalogue
 from .fleet import open_jobs
 from .settings import Settings, called_here
 from .soap.app import Soap, StartResponse
@@ -30,7 +30,7 @@ log = logging.getLogger("labwaiter.web")
 class Application:
     """A deployment, as a web server calls it (PEP 3333)."""
 
-    def __init__(self, settings: Settings, offered: Kept) -> None:
+    def __init__(self, settings: Settings, offered: WatchedCatalogue) -> None:
         """
         Args:
             offered: the services.

@@ -13,7 +13,7 @@ from lab import PATIENCE, eventually
 from labwaiter.errors import Unavailable
 from labwaiter.fleet import rpc
 from labwaiter.fleet.signing import Seals
-from labwaiter.fleet.used import Used
+from labwaiter.fleet.used_calls import UsedCalls
 from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 from labwaiter.store.names import folder_name
@@ -105,19 +105,19 @@ def test_what_was_taken_back_is_not_done_when_somebody_puts_it_there_later(fleet
 
 
 def test_what_is_older_than_all_that_is_remembered_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labwaiter.fleet.used.KEPT", 10)
+    monkeypatch.setattr("labwaiter.fleet.used_calls.KEPT", 10)
     file = tmp_path / "errands.used"
-    used = Used(file)
+    used = UsedCalls(file)
     for number in range(1, 25):
         assert used.first(f"n{number}", float(number), "notify")
-    for again in (used, Used(file)):
+    for again in (used, UsedCalls(file)):
         assert not any(again.first(f"n{n}", float(n), "notify") for n in range(25))
         assert not again.first("new, but of long ago", 3.0)
         assert not again.first(None, None, "notify")
     assert again.first("n14b", 24.5)
     with open(file, "ab") as torn:
         torn.write(b'[24.7, "to')
-    assert not Used(file).first("n14b", 24.5)
+    assert not UsedCalls(file).first("n14b", 24.5)
     assert len(file.read_text().splitlines()) <= 11
 
 

@@ -29,7 +29,7 @@ yes_ = click.option("--yes", is_flag=True, help="Don't ask.")
 @contextlib.contextmanager
 def _reached() -> Iterator[None]:
     """A Redis that doesn't do what it is asked is told in a sentence; exit status 3."""
-    from ..fleet.trouble import FAULTS, of
+    from ..fleet.redis_faults import FAULTS, of
 
     try:
         yield

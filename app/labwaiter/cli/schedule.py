@@ -30,7 +30,7 @@ def schedule(list_: bool, json_: bool) -> None:
     settings = settings_module.load()
     offered = catalogue.of(settings)
     jobs = open_jobs(settings)
-    from ..fleet.trouble import FAULTS, of
+    from ..fleet.redis_faults import FAULTS, of
     from ..schedule import scheduler as schedulers  # RQ is imported after open_jobs has named its keys
     from ..schedule.schedule import load
     from ..system.stop_signals import set_by_signals

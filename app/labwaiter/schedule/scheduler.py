@@ -14,12 +14,12 @@ from rq.cron import CronJob, CronScheduler
 from rq.exceptions import SchedulerNotFound
 from rq.utils import now
 
-from ..catalogue.catalogue import Kept
+from ..catalogue.catalogue import WatchedCatalogue
 from ..errors import ClientError, ServiceError, UnknownServiceID
-from ..fleet import trouble
+from ..fleet import redis_faults
 from ..fleet.fleet_store import ScheduleNote
 from ..fleet.lab_redis import LabRedis
-from ..fleet.trouble import FAULTS
+from ..fleet.redis_faults import FAULTS
 from ..model.caller import Caller
 from ..model.record import Record
 from ..settings import Settings
@@ -102,7 +102,7 @@ class Notes:
 class Scheduler:
     """Starts what is due, until stopped."""
 
-    def __init__(self, settings: Settings, jobs: Jobs, offered: Kept, schedules: list[Schedule]) -> None:
+    def __init__(self, settings: Settings, jobs: Jobs, offered: WatchedCatalogue, schedules: list[Schedule]) -> None:
         self.settings, self.jobs, self.offered = settings, jobs, offered
         self.scheduled = [Scheduled(schedule) for schedule in schedules]
         self.notes = Notes(settings)
@@ -130,7 +130,7 @@ class Scheduler:
                     self._shown.heartbeat()
                     self._shown.save()
                 except FAULTS as error:
-                    log.debug("Redis is away: %s", trouble.of(error).mend)
+                    log.debug("Redis is away: %s", redis_faults.of(error).mend)
             self.stopping.wait(min([30.0, *left]))
         if self._shown is not None:
             with contextlib.suppress(SchedulerNotFound, *FAULTS):  # a Redis that was emptied knows nothing of it
@@ -143,7 +143,7 @@ class Scheduler:
             try:
                 self._start(scheduled.schedule, tick)
             except (ServiceError, *FAULTS) as error:
-                why = error.message if isinstance(error, ServiceError) else trouble.of(error).mend
+                why = error.message if isinstance(error, ServiceError) else redis_faults.of(error).mend
                 self._log(scheduled.schedule, f"{scheduled.schedule.service_id(tick)} was not started: {why}")
                 if not isinstance(error, ClientError):
                     return AGAIN_SECONDS

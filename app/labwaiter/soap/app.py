@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from .. import public
-from ..catalogue.catalogue import Catalogue, Kept
+from ..catalogue.catalogue import Catalogue, WatchedCatalogue
 from ..errors import ServiceError, Unavailable
 from ..model.caller import Caller
 from ..model.contract import SERVICE_ID, SESSION_TOKEN, STATUS
@@ -151,7 +151,7 @@ class Soap:
     started stays reachable when its file breaks or goes: by the signature that was offered last, or by its own.
     """
 
-    def __init__(self, settings: Settings, offered: Kept, jobs: Jobs) -> None:
+    def __init__(self, settings: Settings, offered: WatchedCatalogue, jobs: Jobs) -> None:
         self.settings, self.offered, self.jobs = settings, offered, jobs
         # A worker has many threads, for aborts and messages wait. But polls only read small files, and threads that
         # each want Python's own lock again after each read take twice the time. Those that ask Redis wait for it.

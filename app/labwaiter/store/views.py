@@ -23,7 +23,7 @@ class Views:
 
     def __init__(self, folder: Folder, artifacts: Artifacts, leases: Leases, lab_file: Path) -> None:
         self._folder, self._artifacts, self._leases = folder, artifacts, leases
-        self._lab = labfile.Kept(lab_file)
+        self._lab = labfile.WatchedLab(lab_file)
 
     def of(self, record: Record, service: Service | None) -> View:
         """The view of one execution; `service` says its limit."""

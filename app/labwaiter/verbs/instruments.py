@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ..errors import InstrumentInUse, UnknownInstrument
 from ..lab import labfile, simulation
-from ..lab.lab import Entry, Lab, missing
+from ..lab.lab import InstrumentEntry, Lab, missing
 from ..model.caller import Caller
 from ..model.record import ENDED
 from ..model.sentences import moment, plain
@@ -61,7 +61,7 @@ class InstrumentState:
     """An instrument of this machine."""
 
     name: str
-    entry: Entry | None  # None: it is no longer in lab.toml
+    entry: InstrumentEntry | None  # None: it is no longer in lab.toml
     holding: Holding | None  # None: it is free
     twins: frozenset[str]  # the other names of lab.toml for the same device
 
@@ -149,7 +149,7 @@ class Instruments:
         lab = self._lab()
         return self._checked([self._entry(lab, name) for name in names or lab.entries])
 
-    def _checked(self, entries: Iterable[Entry]) -> Iterator[Checked]:
+    def _checked(self, entries: Iterable[InstrumentEntry]) -> Iterator[Checked]:
         process: subprocess.Popen[str] | None = None
         try:
             for entry in entries:
@@ -279,7 +279,7 @@ class Instruments:
     def _lab(self) -> Lab:
         return labfile.load(self.settings.lab).on(self.settings.machine)
 
-    def _entry(self, lab: Lab, name: str) -> Entry:
+    def _entry(self, lab: Lab, name: str) -> InstrumentEntry:
         if name in lab.entries:
             return lab.entries[name]
         shown = plain(name, 60)

@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import PathConverter
 
 from .. import __version__, public
-from ..catalogue.catalogue import Kept
+from ..catalogue.catalogue import WatchedCatalogue
 from ..errors import internal
 from ..lab import labfile
 from ..model.caller import Caller
@@ -42,12 +42,12 @@ class FileName(PathConverter):
     regex = r"(?s:[^/].*?)"
 
 
-def make(settings: Settings, offered: Kept, jobs: Jobs) -> Flask:
+def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs) -> Flask:
     """The Flask application of a deployment."""
     app = Flask("labwaiter.web", static_folder=None, template_folder="")
     app.jinja_env.filters["size"] = size
     app.url_map.converters["file"] = FileName
-    instruments = labfile.Kept(settings.lab)
+    instruments = labfile.WatchedLab(settings.lab)
 
     def caller() -> Caller:
         root = public.root(request.environ, settings) or settings.context_root
