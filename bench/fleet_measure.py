@@ -20,8 +20,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 from fleet import MACHINES, Crowd, Fleet, wait_for  # noqa: E402
 from labwaiter import Client  # noqa: E402
 from labwaiter.settings import load  # noqa: E402
-from measure import Figures, Line, command, poll, polls, start, start_call, starts_per_second  # noqa: E402
-from servers import Labwaiter, envelope  # noqa: E402
+from measure import Figures, command, polls, start_call, starts_per_second  # noqa: E402
+from servers import Labwaiter, Line, envelope, poll, start  # noqa: E402
 
 
 def until_running(server: Labwaiter, count: int) -> float:

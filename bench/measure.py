@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 import platform
 import statistics
@@ -15,9 +14,10 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "app")]
 
+import pinned  # noqa: E402
 from labwaiter.system.watch import until  # noqa: E402
 from recording import a_day, rates  # noqa: E402
-from servers import Labwaiter, Reference, Server, envelope  # noqa: E402
+from servers import Labwaiter, Line, Reference, Server, envelope, poll, start  # noqa: E402
 
 AIMS = {
     "first status on disk": "aim ≤ 5 ms",
@@ -29,30 +29,6 @@ AIMS = {
 
 
 Figures = dict[str, dict[str, float]]  # name → server → median
-
-
-class Line:
-    """One kept-alive connection."""
-
-    def __init__(self, server: Server, service: str = "Waiter") -> None:
-        self.line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-        self.path = server.path(service)
-
-    def post(self, body: bytes) -> bytes:
-        self.line.request("POST", self.path, body, {"Content-Type": "text/xml; charset=utf-8"})
-        reply = self.line.getresponse()
-        text = reply.read()
-        if reply.status != 200:
-            raise SystemExit(f"{self.path} answered {reply.status}: {text[:500]!r}")
-        return text
-
-
-def start(service_id: str, seconds: int, operation: str = "startWaiter") -> bytes:
-    return envelope(operation, serviceID=service_id, sessionToken="t", secondsToWait=seconds)
-
-
-def poll(service_id: str) -> bytes:
-    return envelope("getServiceStatus", serviceID=service_id, sessionToken="t")
 
 
 def start_call(server: Server, count: int) -> float:
@@ -156,8 +132,8 @@ def polls(server: Server, seconds: float, service: str = "Waiter", sign: str = "
 
 
 def measure(quick: bool, only: str) -> Figures:
-    """Every figure of both: name → server → median."""
-    rounds = 2 if quick else 3
+    """Every figure of every server: name → server → median. Those of `pinned` are printed here, in a table."""
+    rounds = (2 if quick else 3) if only != "pinned" else 0
     found: dict[str, dict[str, list[float]]] = {}
 
     def note(name: str, server: Server, value: float) -> None:
@@ -197,6 +173,10 @@ def measure(quick: bool, only: str) -> Figures:
     if wanted("recording"):
         for name, value in a_day(quick).items():
             note(f"recording for a day: {name}", server, value)
+    if wanted("pinned polls"):
+        pinned_polls = pinned.measure(quick)
+        print(pinned.table(pinned_polls), end="\n\n")
+        found |= pinned_polls
     return {name: {who: statistics.median(values) for who, values in by.items()} for name, by in found.items()}
 
 
@@ -205,6 +185,8 @@ def table(found: Figures) -> str:
     lines = ["| figure | reference | labwaiter | ratio | aim |", "| --- | ---: | ---: | ---: | --- |"]
     base = found.get("memory per job, Script, MB", {}).get("reference")
     for name, by in found.items():
+        if name.startswith((pinned.ONE, pinned.MANY, pinned.AMONG)):
+            continue
         reference, ours = by.get("reference"), by["labwaiter"]
         if reference is None and name.startswith("memory per job"):
             reference = base  # the tutorial has but one kind of job

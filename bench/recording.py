@@ -14,15 +14,13 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "app")]
 
 from labwaiter.system.watch import until  # noqa: E402
-from servers import Labwaiter, envelope  # noqa: E402
+from servers import Labwaiter, Line, envelope  # noqa: E402
 
 DAY = 864_000  # samples: ten a second
 
 
 def recorded(server: Labwaiter, seconds: int, step: float) -> dict[str, float]:
     """The outputs of a job that records for so long: a sample each `step` s, or (0) as many as it can."""
-    from measure import Line
-
     service_id = f"record-{time.time_ns()}"
     body = envelope("startRecording", serviceID=service_id, sessionToken="t", secondsToWait=seconds, step=step)
     Line(server, "Recording").post(body)

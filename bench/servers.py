@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import shutil
@@ -12,6 +13,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from labwaiter.system.process import identify
 
 ROOT = Path(__file__).resolve().parents[1]
 BENCH = ROOT / "bench"
@@ -55,7 +58,12 @@ class Server:
 
     name = ""
 
-    def __init__(self, workers: int = 1) -> None:
+    def __init__(self, workers: int = 1, core: int | None = None) -> None:
+        """
+        Args:
+            core: all of it runs on this one; None: where the kernel puts it.
+        """
+        self.core = core
         self.jobs = Path(tempfile.mkdtemp(prefix=f"bench-{self.name}-"))
         self.port, self.workers = free_port(), workers
         self.log = open(self.jobs.with_suffix(".log"), "ab")  # noqa: SIM115
@@ -71,7 +79,8 @@ class Server:
 
     def run(self, *command: str, **more: str) -> subprocess.Popen[bytes]:
         environment = {**os.environ, "WAITER_LOG_FOLDER": str(self.jobs), **more}
-        return subprocess.Popen(command, env=environment, stdout=self.log, stderr=self.log, cwd=BENCH)
+        pinned = () if self.core is None else ("taskset", "-c", str(self.core))
+        return subprocess.Popen([*pinned, *command], env=environment, stdout=self.log, stderr=self.log, cwd=BENCH)
 
     def _first_wsdl(self, began: float) -> float:
         while time.perf_counter() - began < 60:
@@ -121,33 +130,58 @@ class Server:
         return self.jobs / service_id / "status.txt"
 
     def close(self) -> None:
-        pids = self.pids()
-        for process in reversed(self.processes):
-            process.send_signal(signal.SIGTERM)
+        # at once, and by their identities: a supervisor would first end its jobs, and the reference leaves them behind
+        for identity in [identity for pid in self.pids() if (identity := identify(pid))]:
+            if identify(identity.pid) == identity:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(identity.pid, signal.SIGKILL)
         for process in self.processes:
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        for pid in pids[1:]:  # the reference leaves its programs behind
-            try:
-                if str(self.jobs).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    os.kill(pid, signal.SIGKILL)
-            except OSError:
-                continue
+            process.wait(30)
         self.log.close()
         shutil.rmtree(self.jobs, ignore_errors=True)
+
+
+class Line:
+    """One kept-alive connection."""
+
+    def __init__(self, server: Server, service: str = "Waiter") -> None:
+        self.line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        self.path = server.path(service)
+
+    def get(self) -> bytes:
+        self.line.request("GET", self.path)
+        return self._reply()
+
+    def post(self, body: bytes) -> bytes:
+        self.line.request("POST", self.path, body, {"Content-Type": "text/xml; charset=utf-8"})
+        return self._reply()
+
+    def _reply(self) -> bytes:
+        reply = self.line.getresponse()
+        text = reply.read()
+        if reply.status != 200:
+            raise SystemExit(f"{self.path} answered {reply.status}: {text[:500]!r}")
+        return text
+
+
+def start(service_id: str, seconds: int, operation: str = "startWaiter") -> bytes:
+    return envelope(operation, serviceID=service_id, sessionToken="t", secondsToWait=seconds)
+
+
+def poll(service_id: str) -> bytes:
+    return envelope("getServiceStatus", serviceID=service_id, sessionToken="t")
 
 
 class Reference(Server):
     """Spyne under gunicorn."""
 
     name = "reference"
+    program = PROGRAM
 
     def launch(self) -> list[subprocess.Popen[bytes]]:
         where = ["-b", f"127.0.0.1:{self.port}", "-w", str(self.workers), "--chdir", str(BENCH / "reference")]
         gunicorn = [sys.executable, "-m", "gunicorn", *where, "-k", "gthread", "--threads", "8", "--log-level", "error"]
-        return [self.run(*gunicorn, "--keep-alive", "60", "service:application", PROGRAM=str(PROGRAM))]
+        return [self.run(*gunicorn, "--keep-alive", "60", "service:application", PROGRAM=str(self.program))]
 
     def path(self, service: str = "Waiter") -> str:
         return "/"

@@ -37,6 +37,12 @@ def startChild(job: Job, secondsToWait: int = 300) -> Waited:
     return Command(python, PROGRAM, secondsToWait, job.status_file, job.result_file)
 
 
+@service("Asleep", namespace=NS)
+def startAsleep(job: Job, secondsToWait: int = 300) -> Waited:
+    """The least that a running job can be: what stands in its status.txt is the bench's."""
+    return Command("sleep", secondsToWait)
+
+
 class Recorded(Outputs):
     samples: int
     latest: float  # s that the latest one came after its time
