@@ -17,8 +17,6 @@ from .folder import Folder, ran
 from .leases import Held, Lease, Leases
 from .silence_watch import QUIET, silence
 
-MESSAGES_SHOWN = 10
-
 
 class Views:
     """Makes the views of the executions of one jobs folder."""
@@ -32,7 +30,7 @@ class Views:
         name = record.name
         progress = self._folder.progress(name)
         place, ahead, holders = self._place(record) if record.state is State.QUEUED else (None, "", ())
-        last_messages, count = self._folder.last_messages(name, MESSAGES_SHOWN)
+        last_messages, count = self._folder.last_messages(name)
         return View(
             record=record,
             now=time.time(),
