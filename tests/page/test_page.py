@@ -223,10 +223,18 @@ def test_a_page_of_kept_pieces_is_the_page_that_is_made_whole(monkeypatch: pytes
         some = chance.choice(everything(chance.choice((NASTY, "plain", ""))))
         name = chance.choice(names)
         progress = replace(
-            some.progress, fraction=chance.choice((None, 0.0, 0.3, 0.57, 1.0)), stage=chance.choice(("", NASTY))
+            some.progress,
+            fraction=chance.choice((None, 0.0, 0.3, 0.57, 1.0)),
+            stage=chance.choice(("", NASTY)),
+            values=chance.choice((some.progress.values, {"x": 1}, {"x": True}, {"x": 1.0}, {"x": -0.0}, {"x": 0.0})),
         )
         shown = replace(
-            some, progress=progress, record=replace(some.record, name=name), ran=chance.choice((None, 1.0, 99.0))
+            some,
+            progress=progress,
+            record=replace(some.record, name=name),
+            now=some.now + chance.choice((0.0, 100.0)),
+            ran=chance.choice((None, 1.0, 99.0)),
+            own_page=chance.choice((some.own_page, None, None)),
         )
         kept = render(shown, SERVICE, "http://x/")
         monkeypatch.setattr(page_module, "KEPT_LARGEST", -1)

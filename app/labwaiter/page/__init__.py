@@ -53,12 +53,11 @@ _TONES = {
 }
 
 
-_MOVING = ("headline", "percent", "stage", "elapsed", "remaining", "at", "style")
 _HOLE = os.urandom(12).hex()  # no text from outside has it
-KEPT_LARGEST = 4000  # characters of a log and a picture: pages with more are made whole each time
+KEPT_LARGEST = 4000  # characters of a log, bytes of a picture: pages with more are made whole each time
 PAGES_KEPT = 1000  # some 5 kB each
 # by execution: what the pieces of its last page were made of, and they
-_pieces: dict[str, tuple[tuple[tuple[str, ...], dict[str, Any]], list[str]]] = {}
+_pieces: dict[str, tuple[tuple[object, ...], list[str]]] = {}
 
 
 @cache
@@ -86,84 +85,97 @@ def render(view: View, service: Service, files_at: str = "") -> str:
     Args:
         files_at: the address below which the files that it made are reachable; "": it isn't known.
     """
-    record = view.record
-    note = ""
-    if view.own_page is not None and record.active:
-        if len(view.own_page.encode("utf-8", "replace")) <= OWN_LARGEST:
-            return _whole(view.own_page, service)
-        note = f"The program's own page is larger than {OWN_LARGEST} bytes and is not shown."
-    progress = view.progress
-    percent = None if progress.fraction is None else whole_percent(progress.fraction)
-    picture, left_out = _picture(view)
-    return _filled(
-        record.name,
-        style=_style(),
-        title=f"{service.name}: {record.state}",
-        name=service.name,
-        doc=cut(service.doc.partition("\n")[0], 200),
-        tone="stops" if record.stopping else _TONES[record.state],
-        headline=headline(view, percent),
-        why=cut(record.stopping.why if record.stopping else record.why, 1000),
-        advice=_advice(record.state),
-        running=record.state is State.RUNNING,
-        stopping=_STAGES.get(record.stopping.stage, "") if record.stopping else "",
-        silence=_silence(view),
-        hardware=tuple(cut(sentence, 500) for sentence in view.hardware),
-        abort_asked=record.abort_asked and record.active and not record.stopping,
-        percent=percent,
-        stage=cut(progress.stage, CUT["stage"]),
-        elapsed=_elapsed(view),
-        remaining=estimate(view),
-        limit=span(view.limit) if view.limit and record.state is State.RUNNING else "",
-        place=view.place,
-        ahead=cut(waits_for(view), 500),
-        values=tuple(
-            (cut(name, 40), cut(words, 60), cut(unit, 20))
-            for name, value in list(progress.values.items())[: CUT["values"]]
-            for words, unit in [quantity(value, progress.units.get(name, ""))]
-        ),
-        inputs=tuple(inputs_of(view, service)),
-        picture=picture,
-        plot=progress.picture is not None and progress.picture.file == PLOT,
-        caption=cut(progress.picture.caption, 200) if progress.picture else "",
-        left_out=left_out,
-        note=note,
-        distance=cut(view.note, 300),
-        messages=tuple(_messages(view)),
-        message_count=view.message_count,
-        outputs=tuple(_outputs(view, service)),
-        files=tuple(
-            (f"{files_at}{in_url(name)}", cut(printable(name), 80), size(count))
-            for name, count in view.files
-            if files_at
-        ),
-        files_at=files_at,
-        waits=record.state is State.QUEUED and not view.note,
-        log=last_lines(view.log),
-        log_open=record.state is State.FAILED,
-        service_id=cut(record.request.service_id, 120),
-        at=clock(view.now),
-        began=clock(record.started) if record.started else "",
-    )
-
-
-def _filled(execution: str, **words: Any) -> str:
-    """The page with these words: what moves with the clock and the work goes between pieces that were made before."""
-    moving = {name: words.pop(name) for name in _MOVING if words[name] not in ("", None)}
-    if len(words["picture"]) + len(words["log"]) > KEPT_LARGEST:
-        page: str = _template().render(words | moving)
+    if view.own_page is not None and view.record.active and _is_bounded(view.own_page):
+        return _whole(view.own_page, service)
+    moving, log = _moving(view), last_lines(view.log)
+    if len(log) + len(view.picture or "") + len(view.own_page or "") > KEPT_LARGEST:
+        page: str = _template().render(_still(view, service, files_at, log) | moving)
         return page
-    made_of = tuple(moving), words
-    kept = _pieces.get(execution)
+    filled = {
+        name: word if name == "style" else escape(word) for name, word in moving.items() if word not in ("", None)
+    }
+    # its values by their repr: 1, 1.0 and True are equal, and are told otherwise
+    progress = vars(view.progress) | {"fraction": None, "stage": "", "values": repr(view.progress.values)}
+    still = vars(view) | {"now": 0.0, "ran": None, "holders": (), "ahead": "", "log": log, "progress": progress}
+    made_of = still, service, files_at, tuple(filled)
+    kept = _pieces.get(view.record.name)
     if kept is None or kept[0] != made_of:
-        page = _template().render(words | {name: f"{_HOLE}{name}{_HOLE}" for name in moving})
+        holes = {name: f"{_HOLE}{name}{_HOLE}" for name in filled}
+        page = _template().render(_still(view, service, files_at, log) | moving | holes)
         # the text up to the first of the words that move, its name, the text up to the next one, and so on
         kept = made_of, re.split(f"{_HOLE}([a-z]+){_HOLE}", page)
         if len(_pieces) >= PAGES_KEPT:
             _pieces.clear()
-        _pieces[execution] = kept
-    texts = {name: word if name == "style" else escape(word) for name, word in moving.items()}
-    return "".join([texts[piece] if at % 2 else piece for at, piece in enumerate(kept[1])])
+        _pieces[view.record.name] = kept
+    return "".join([filled[piece] if at % 2 else piece for at, piece in enumerate(kept[1])])
+
+
+def _moving(view: View) -> dict[str, Any]:
+    """The words that move with the clock, the work and the queue (and the style: once in memory is enough)."""
+    fraction = view.progress.fraction
+    percent = None if fraction is None else whole_percent(fraction)
+    return {
+        "headline": headline(view, percent),
+        "percent": percent,
+        "stage": cut(view.progress.stage, CUT["stage"]),
+        "elapsed": _elapsed(view),
+        "remaining": estimate(view),
+        "ahead": cut(waits_for(view), 500),
+        "at": clock(view.now),
+        "style": _style(),
+    }
+
+
+def _still(view: View, service: Service, files_at: str, log: str) -> dict[str, Any]:
+    """All other words: they are the same for as long as what they are made of is."""
+    record, progress = view.record, view.progress
+    picture, left_out = _picture(view)
+    is_too_large = view.own_page is not None and record.active
+    return {
+        "title": f"{service.name}: {record.state}",
+        "name": service.name,
+        "doc": cut(service.doc.partition("\n")[0], 200),
+        "tone": "stops" if record.stopping else _TONES[record.state],
+        "why": cut(record.stopping.why if record.stopping else record.why, 1000),
+        "advice": _advice(record.state),
+        "running": record.state is State.RUNNING,
+        "stopping": _STAGES.get(record.stopping.stage, "") if record.stopping else "",
+        "silence": _silence(view),
+        "hardware": tuple(cut(sentence, 500) for sentence in view.hardware),
+        "abort_asked": record.abort_asked and record.active and not record.stopping,
+        "limit": span(view.limit) if view.limit and record.state is State.RUNNING else "",
+        "place": view.place,
+        "values": tuple(
+            (cut(name, 40), cut(words, 60), cut(unit, 20))
+            for name, value in list(progress.values.items())[: CUT["values"]]
+            for words, unit in [quantity(value, progress.units.get(name, ""))]
+        ),
+        "inputs": tuple(inputs_of(view, service)),
+        "picture": picture,
+        "plot": progress.picture is not None and progress.picture.file == PLOT,
+        "caption": cut(progress.picture.caption, 200) if progress.picture else "",
+        "left_out": left_out,
+        "note": f"The program's own page is larger than {OWN_LARGEST} bytes and is not shown." if is_too_large else "",
+        "distance": cut(view.note, 300),
+        "messages": tuple(_messages(view)),
+        "message_count": view.message_count,
+        "outputs": tuple(_outputs(view, service)),
+        "files": tuple(
+            (f"{files_at}{in_url(name)}", cut(printable(name), 80), size(count))
+            for name, count in view.files
+            if files_at
+        ),
+        "files_at": files_at,
+        "waits": record.state is State.QUEUED and not view.note,
+        "log": log,
+        "log_open": record.state is State.FAILED,
+        "service_id": cut(record.request.service_id, 120),
+        "began": clock(record.started) if record.started else "",
+    }
+
+
+def _is_bounded(own_page: str) -> bool:
+    return len(own_page.encode("utf-8", "replace")) <= OWN_LARGEST
 
 
 def _outputs(view: View, service: Service) -> list[tuple[str, str, str]]:
