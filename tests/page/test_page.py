@@ -1,5 +1,6 @@
 """What a portal shows of an execution."""
 
+import itertools
 import random
 import time
 from dataclasses import replace
@@ -214,6 +215,13 @@ def test_a_dark_page_turns_the_plot_round_and_no_photograph() -> None:
     for file, turned in (("plot.png", True), ("photo.png", False)):
         page = render(view(progress=Progress(picture=Picture(file)), picture=b"x"), SERVICE)
         assert ('<img class="plot" src="data:' in page) is turned
+
+
+@pytest.mark.parametrize("values", list(itertools.permutations((1, True, 1.0, 0.0, -0.0), 2)))
+def test_a_kept_page_is_not_that_of_a_value_that_is_merely_equal(values: tuple[float, float]) -> None:
+    pages = [render(view(progress=Progress(values={"x": value})), SERVICE) for value in values]
+    page_module._pieces.clear()
+    assert render(view(progress=Progress(values={"x": values[1]})), SERVICE) == pages[1]
 
 
 def test_a_page_of_kept_pieces_is_the_page_that_is_made_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,7 +199,8 @@ class LocalStore:
         """Of all the files that it was made of."""
         if len(view.files) > FILES_STAMPED:
             return None
-        at, record = os.fsencode(self.folder.path(view.record.name)), view.record
+        record = view.record
+        at = os.fsencode(self.folder.root) + b"/" + os.fsencode(record.name)
         # all else of ours is renamed into place, which the folder's own stamp tells
         names = [b"data", b"status.txt", b"status.html", b"log.txt", b"notifications.txt"]
         sizes = {b"data/" + bytes_of(file): size for file, size in view.files}
