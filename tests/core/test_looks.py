@@ -14,6 +14,7 @@ import redis
 from fleetlab import SECRET
 from labwaiter.errors import JobAborted, ServiceIDInUse, TooManyJobs, Unavailable, UnknownServiceID
 from labwaiter.fleet import calls, rpc
+from labwaiter.fleet.breaker import HUNG_SECONDS
 from labwaiter.fleet.fleet_store import Beat, Publication
 from labwaiter.fleet.in_memory import InMemoryFleetStore
 from labwaiter.fleet.look import of_cache, of_snapshot
@@ -162,13 +163,69 @@ def test_without_redis_what_was_last_known_is_told_with_its_age(face: Face) -> N
     assert face.records.look("one").record.as_of is None and face.records.find("two") is None
 
 
+def stand_still(monkeypatch: pytest.MonkeyPatch, later: float) -> None:
+    """It is so many seconds later, and stays so."""
+    now = time.monotonic() + later
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+
+
 def test_who_saw_redis_hang_waits_for_it_once(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
-    face.start()
+    for name, state in (("one", State.RUNNING), ("two", State.FAILED)):
+        face.publish(state, name)
+        face.records.find(name)
+    record = face.records.record("one")
+    asked: list[str] = []
+    for method in ("ping", "snapshot", "seconds_told", "now", "face_seen", "polled", "last_beat", "count_active"):
+        real = getattr(face.store, method)
+        monkeypatch.setattr(face.store, method, lambda *args, real=real, **m: asked.append("") or real(*args, **m))
+    face.store.fail(redis.TimeoutError("no answer"))
+    for later in (0.0, HUNG_SECONDS):  # and each time that it is tried again
+        stand_still(monkeypatch, later)
+        asked.clear()
+        assert face.records.look("one").record.as_of is not None
+        assert face.records.told("two") is not None and face.records.unserved()
+        face.records.signed()
+        for call in (
+            lambda: face.records.look("never seen"),
+            lambda: face.records.buried("one"),
+            lambda: face.records.admit(Request("three", "Echo", {})),
+            lambda: face.start("three"),
+            lambda: face.records.abort(record, 5.0),
+            lambda: face.records.notify(record, "hello", 1.0),
+            lambda: face.records.bury(face.records.record("two")),
+        ):
+            with pytest.raises(Unavailable, match="can't be reached"):
+                call()
+        assert face.records.ended("two", 1.0) == face.records.record("two")
+        assert len(asked) == 1
+    face.store.fail(None)
+    assert face.records.look("one").record.as_of is not None
+    stand_still(monkeypatch, HUNG_SECONDS)
+    assert face.records.look("one").record.as_of is None
+
+
+def test_a_redis_that_refuses_is_asked_each_time(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    face.publish(State.RUNNING)
+    face.records.find("one")
+    face.store.fail(redis.ConnectionError("refused"))
+    assert face.records.look("one").record.as_of is not None
+    face.store.fail(None)
+    assert face.records.look("one").record.as_of is None
+
+
+def test_one_tries_whether_redis_goes_on_and_the_others_do_not_wait_for_that(
+    face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    face.publish(State.RUNNING)
+    face.records.find("one")
     face.store.fail(redis.TimeoutError("no answer"))
     assert face.records.look("one").record.as_of is not None
-    asked: list[str] = []
-    monkeypatch.setattr(face.store, "snapshot", lambda name: asked.append(name))
-    assert face.records.look("one").record.as_of is not None and asked == []
+    face.store.fail(None)
+    stand_still(monkeypatch, HUNG_SECONDS)
+    looks: list[Record] = []
+    monkeypatch.setattr(face.store, "ping", lambda: looks.append(face.records.look("one").record))
+    assert face.records.look("one").record.as_of is None
+    assert [look.as_of is None for look in looks] == [False]  # asked by another, meanwhile
 
 
 def test_what_redis_forgot_is_ordered_again_and_what_was_aborted_is_not(face: Face) -> None:

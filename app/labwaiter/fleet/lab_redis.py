@@ -403,7 +403,7 @@ class LabRedis:
             try:
                 item = self.connection.blpop([reply_box], timeout=max(turn, 0.01))
             except redis.TimeoutError:
-                item = None
+                return None  # it hangs: each turn would wait as long
             if item is not None:
                 return bytes(item[1])
             wait -= turn

@@ -20,7 +20,7 @@ from ..settings import Settings
 from ..store import codec, records
 from ..store.local_store import LocalStore
 from ..store.names import folder_name
-from . import calls, rpc, trouble
+from . import breaker, calls, rpc, trouble
 from .cache import Cache, CacheEntry
 from .files import FleetFiles
 from .fleet_store import LEFT, SILENT_SECONDS, FleetStore, Removal, Snapshot
@@ -31,7 +31,6 @@ from .route import machine_for
 from .trouble import FAULTS, away
 
 log = logging.getLogger(__name__)
-HUNG_SECONDS = 3.0  # after which a Redis that hangs is asked again: until then no poll waits for it
 NOTE_EVERY = 5.0  # s between two notes of one execution's progress in the cache
 MACHINE_EVERY = 1.0  # s between two looks at whether a machine lives
 ENDS = (str(State.COMPLETED), str(State.FAILED))  # that a machine has published: nothing comes after them
@@ -58,13 +57,12 @@ class RedisStore:
             Misconfigured: REDIS_URL is no URL of a Redis.
         """
         self.settings = settings
-        self.store: FleetStore = store or LabRedis(settings)
+        self.store = breaker.guarded(store or LabRedis(settings))
         self.cache = Cache(settings.jobs_folder, settings.keep_seconds)
         self.artifacts = FleetFiles(settings, self.store, self.machine_of)
         self._local = LocalStore(settings)  # this face may be on the machine that has it
         self._beats: dict[str, tuple[float, bool, float]] = {}  # machine → last heard of, left, asked (monotonic s)
         self._away = False  # that Redis is, was logged already
-        self._hung = -math.inf  # monotonic s: when Redis, which took the call, did not answer it in time
 
     def unserved(self) -> str:
         """Why Redis doesn't answer."""
@@ -82,8 +80,6 @@ class RedisStore:
         Raises:
             Unavailable: nothing can be known now.
         """
-        if time.monotonic() - self._hung < HUNG_SECONDS and (cached := self._cached(name)) is not None:
-            return cached
         try:
             snapshot = self.store.snapshot(name)
             if snapshot.tombstone:
@@ -100,8 +96,6 @@ class RedisStore:
             if look.published is None and not look.note:
                 look = replace(look, place=self.store.place(look.machine, name))
         except FAULTS as error:
-            if trouble.hangs(error):
-                self._hung = time.monotonic()
             if not self._away:
                 self._away = True
                 log.warning("What was last known is told. %s", trouble.of(error).mend)
@@ -237,8 +231,6 @@ class RedisStore:
 
     def signed(self, anew: bool = False) -> None:
         """Tell the machines that this face is there to be asked."""
-        if self._away:
-            return  # a poll has a time to wait for Redis once
         with contextlib.suppress(*FAULTS):
             self.store.master()
             self.store.face_seen()
