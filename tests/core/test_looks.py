@@ -15,7 +15,7 @@ from fleetlab import SECRET
 from labwaiter.errors import JobAborted, ServiceIDInUse, TooManyJobs, Unavailable, UnknownServiceID
 from labwaiter.fleet import calls, rpc
 from labwaiter.fleet.breaker import HUNG_SECONDS
-from labwaiter.fleet.fleet_store import Beat, Publication
+from labwaiter.fleet.fleet_store import Beat, Publication, Removal
 from labwaiter.fleet.in_memory import InMemoryFleetStore
 from labwaiter.fleet.look import of_cache, of_snapshot
 from labwaiter.fleet.order import OpenedOrder, open_order
@@ -293,6 +293,66 @@ def test_a_poll_is_told_its_machine_while_that_can_be_reached(face: Face) -> Non
     face.records.polled(face.records.record("one"))
     face.records.polled(derive("two", Request("two", "Echo", {}), None, None))  # its machine is not known yet
     assert face.north.news("north").polled == frozenset()
+
+
+def test_its_machine_is_told_of_polls_once_a_second(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    face.publish(State.RUNNING)
+    record = face.records.record("one")
+    polled: list[frozenset[str]] = []
+    for later in (0.0, 0.5, 0.6):
+        stand_still(monkeypatch, later)
+        face.records.polled(record)
+        polled.append(face.north.news("north").polled)
+    assert polled == [{"one"}, frozenset(), {"one"}]
+
+
+# -- whether an answer is still right -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [State.RUNNING, State.COMPLETED])
+def test_a_revision_tells_whether_a_look_would_be_the_same(face: Face, state: State) -> None:
+    face.publish(state, page="a page", picture=b"\x89")
+    view = face.records.look("one").view(None)
+    revision = face.records.stamps(view, 0.0)
+    assert revision is not None and revision.are_same()
+    face.publish(state, page="another page")
+    assert not revision.are_same()
+    if state is State.RUNNING:
+        assert face.records.stamps(view, 0.0) is None  # it was made of what was there before
+        view = face.records.look("one").view(None)
+    revision = face.records.stamps(view, 0.0)
+    assert revision is not None and revision.are_same()
+    face.store.wish_abort("one")
+    assert not revision.are_same()
+
+
+@pytest.mark.parametrize("how", ["silent", "left", "away", "hangs", "removed", "forgotten"])
+@pytest.mark.parametrize("state", [State.RUNNING, State.COMPLETED])
+def test_nothing_is_kept_of_what_would_be_told_otherwise(
+    face: Face, monkeypatch: pytest.MonkeyPatch, how: str, state: State
+) -> None:
+    face.publish(state)
+    view = face.records.look("one").view(None)
+    revision = face.records.stamps(view, 0.0)
+    assert revision is not None and revision.are_same()
+    stand_still(monkeypatch, 2.0)
+    if how == "silent":
+        face.store.advance(15)
+    elif how == "left":
+        face.beat("left")
+    elif how == "away":
+        face.store.fail(redis.ConnectionError("gone"))
+    elif how == "hangs":
+        face.store.fail(redis.TimeoutError("no answer"))
+    elif how == "removed":
+        face.north.publish("north", [Removal("one", "Echo", 1.0)])
+    else:
+        face.store.clear()
+        face.beat()
+    of_its_machine = state is State.COMPLETED and how in ("silent", "left")  # of an end nothing is said of that
+    for _ in range(2):
+        assert revision.are_same() is of_its_machine
+        assert (face.records.stamps(view, 0.0) is not None) is of_its_machine
 
 
 # -- refusals, withdrawals ------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ..errors import Misconfigured, TooManyJobs, Unavailable, UnknownServiceID
 from ..lab import labfile
@@ -32,6 +32,8 @@ from .trouble import FAULTS, away
 
 log = logging.getLogger(__name__)
 NOTE_EVERY = 5.0  # s between two notes of one execution's progress in the cache
+POLLED_EVERY = 1.0  # s between two marks that one execution was polled: its machine looks as often
+POLLED_MAX = 10_000  # executions
 MACHINE_EVERY = 1.0  # s between two looks at whether a machine lives
 ENDS = (str(State.COMPLETED), str(State.FAILED))  # that a machine has published: nothing comes after them
 BATCH = 500
@@ -61,8 +63,9 @@ class RedisStore:
         self.cache = Cache(settings.jobs_folder, settings.keep_seconds)
         self.artifacts = FleetFiles(settings, self.store, self.machine_of)
         self._local = LocalStore(settings)  # this face may be on the machine that has it
-        self._beats: dict[str, tuple[float, bool, float]] = {}  # machine → last heard of, left, asked (monotonic s)
+        self._heard: dict[str, Heard] = {}  # by machine
         self._away = False  # that Redis is, was logged already
+        self._polled: dict[str, float] = {}  # when a machine was last told of a poll, monotonic s
 
     def unserved(self) -> str:
         """Why Redis doesn't answer."""
@@ -122,12 +125,12 @@ class RedisStore:
         """With what is to be said of the way to its machine (`now`: Redis' clock, s)."""
         if look.ended:
             return look
-        seen, left, asked = self._beats.get(look.machine, (0.0, False, -math.inf))
-        if time.monotonic() - asked > MACHINE_EVERY or now - seen > SILENT_SECONDS:
+        heard = self._heard.get(look.machine, Heard())
+        if time.monotonic() - heard.asked > MACHINE_EVERY or now - heard.seen > SILENT_SECONDS:
             beat, now = self.store.last_beat(look.machine)
             seen, left = (beat.seen, beat.state == LEFT) if beat else (0.0, False)
-            self._beats[look.machine] = (seen, left, time.monotonic())
-        return reached(look, now, seen, left)
+            heard = self._heard[look.machine] = Heard(seen, left, now - seen, time.monotonic())
+        return reached(look, now, heard.seen, heard.left)
 
     def _forgotten(self, name: str) -> Look | None:
         """Redis knows nothing of it. What was ordered here is ordered again; what was taken, its machine tells anew."""
@@ -183,8 +186,27 @@ class RedisStore:
         """As its machine last told it."""
         return self.look(name).record
 
-    def stamps(self, view: View, read_from: float) -> None:
-        """Nothing tells that here."""
+    def stamps(self, view: View, read_from: float) -> FleetRevision | None:
+        """Of one that Redis tells of, whose machine is there."""
+        record, look = view.record, None
+        with contextlib.suppress(Unavailable):
+            look = self.find(record.name)
+        if look is None or look.at is None or look.as_of is not None or look.note or look.record != record:
+            return None
+        if record.active and replace(look.view(None), now=view.now, ran=view.ran, limit=view.limit) != view:
+            return None  # it has changed since that was made
+        return FleetRevision(self, look)
+
+    def is_same(self, look: Look) -> bool:
+        """Whether a look at an execution whose machine is there would find the same; False where that isn't known."""
+        if not look.ended:
+            heard = self._heard.get(look.machine, Heard())
+            if heard.left or time.monotonic() - heard.asked > MACHINE_EVERY or heard.age > SILENT_SECONDS / 2:
+                return False
+        try:
+            return self.store.revision(look.name) == (look.at, look.abort, False)
+        except FAULTS:
+            return False
 
     def names(self, active: bool = False) -> Iterable[str]:
         """All that Redis knows, or where it is away, this face."""
@@ -224,10 +246,16 @@ class RedisStore:
                 yield self._reached(_read(snapshot), snapshot.now)
 
     def polled(self, record: Record) -> None:
-        """Tell its machine."""
-        if record.machine and record.active and record.as_of is None:
+        """Tell its machine, once a second at most."""
+        if not (record.machine and record.active and record.as_of is None):
+            return
+        name, now = record.name, time.monotonic()
+        if now - self._polled.get(name, -math.inf) >= POLLED_EVERY:
+            if len(self._polled) >= POLLED_MAX:
+                self._polled.clear()
             with contextlib.suppress(*FAULTS):
-                self.store.polled(record.machine, record.name)
+                self.store.polled(record.machine, name)
+                self._polled[name] = now
 
     def signed(self, anew: bool = False) -> None:
         """Tell the machines that this face is there to be asked."""
@@ -388,6 +416,28 @@ class RedisStore:
         except FAULTS as error:
             raise away(error) from error
         self.cache.forget(record.name)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was last heard of a machine."""
+
+    seen: float = 0.0  # when its worker told something, Redis' clock, s; 0.0: never
+    left: bool = False  # its worker has ended
+    age: float = math.inf  # s since then, when it was asked for
+    asked: float = -math.inf  # when that was, monotonic s
+
+
+@dataclass(frozen=True)
+class FleetRevision:
+    """A look that is still right as long as Redis tells the same revision."""
+
+    store: RedisStore
+    look: Look
+
+    def are_same(self) -> bool:
+        """Whether it is."""
+        return self.store.is_same(self.look)
 
 
 def _read(snapshot: Snapshot) -> Look:
