@@ -20,6 +20,7 @@ from labwaiter.errors import ServiceError
 from labwaiter.fleet import open_jobs
 from labwaiter.fleet.route import machine_for
 from labwaiter.lab import labfile
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import Record, Request, View
 from labwaiter.settings import ROOT, load
 from labwaiter.store.local_store import LocalStore
@@ -283,7 +284,7 @@ class Fleet:
 
     def state(self, service_id: str) -> str:
         """As the face tells it."""
-        return str(self.jobs.record(service_id).state)
+        return str(self.jobs.record(service_id, SHELL).state)
 
     def close(self) -> None:
         """End it all."""

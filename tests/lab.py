@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import imported
 from labwaiter.catalogue import catalogue
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import Progress, Record
 from labwaiter.model.service import Service
 from labwaiter.settings import ROOT, Settings, load
@@ -106,11 +107,11 @@ class Lab:
 
     def start(self, service: str, service_id: str, **inputs: Any) -> Status:
         """As a face does."""
-        return self.jobs.start(self.services[service], service_id, inputs)
+        return self.jobs.start(self.services[service], service_id, inputs, SHELL)
 
     def status(self, service: str, service_id: str) -> Status:
         """As a face does."""
-        return self.jobs.status(self.services[service], service_id)
+        return self.jobs.status(self.services[service], service_id, SHELL)
 
     def status_progress(self, service_id: str) -> Progress:
         """What it last said of its progress."""
@@ -130,11 +131,11 @@ class Lab:
 
     def record(self, service_id: str) -> Record:
         """As everybody sees it."""
-        return self.jobs.record(service_id)
+        return self.jobs.record(service_id, SHELL)
 
     def ended(self, service_id: str) -> Record:
         """The record once the supervisor has settled the job."""
-        record = self.jobs.wait(service_id, PATIENCE)
+        record = self.jobs.wait(service_id, PATIENCE, SHELL)
         assert not record.active, f"{service_id} is still {record.state}"
         return record
 

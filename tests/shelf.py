@@ -38,9 +38,9 @@ class Shelf:
         file.write_text(before + NOTED.format(count=str(self.count), name=name, word=word, more=more))
         return file
 
-    def kept(self) -> catalogue.Kept:
+    def kept(self) -> catalogue.WatchedCatalogue:
         """The services as another process has them."""
-        return catalogue.Kept(self.folder, self.cache)
+        return catalogue.WatchedCatalogue(self.folder, self.cache)
 
     def imports(self, name: str) -> int:
         """How often."""

@@ -26,7 +26,6 @@ from .model.caller import Caller
 from .model.record import Record, State
 from .model.service import Service
 from .settings import Settings
-from .store.artifacts import LOOKED_AT_MAX
 from .verbs import Jobs
 
 logging.getLogger(__package__).addHandler(logging.NullHandler())  # a script's stderr is its own, unless it wants logs
@@ -36,16 +35,16 @@ _WAIT = 60.0  # s of one wait; longer ones are several
 class Data:
     """The files that an execution has made, wherever it runs: `name in data`, `for name in data`, `data.open(name)`."""
 
-    def __init__(self, jobs: Jobs, name: str) -> None:
-        self._jobs, self._name = jobs, name
+    def __init__(self, jobs: Jobs, name: str, caller: Caller) -> None:
+        self._jobs, self._name, self._caller = jobs, name, caller
 
     def names(self) -> list[str]:
         """Their names; at most 500. Raises Unavailable: its machine can't be reached."""
-        return [file for file, _ in self._jobs.artifacts.listing(self._name, LOOKED_AT_MAX)]
+        return [file for file, _ in self._jobs.files(self._name, self._caller)]
 
     def sizes(self) -> dict[str, int]:
         """Their sizes in bytes. Raises Unavailable."""
-        return dict(self._jobs.artifacts.listing(self._name, LOOKED_AT_MAX))
+        return dict(self._jobs.files(self._name, self._caller))
 
     def path(self, name: str) -> Path:
         """Where a file lies on this machine; one of another machine is fetched first. Read it, don't write it.
@@ -54,7 +53,7 @@ class Data:
             FileNotFoundError: there is no such file.
             Unavailable: its machine can't be reached.
         """
-        path = self._jobs.artifacts.made(self._name, name)
+        path = self._jobs.file(self._name, name, self._caller)
         if path is None:
             raise FileNotFoundError(f"This execution has made no file {name}.")
         return path
@@ -79,18 +78,18 @@ class Execution:
     Every look raises Unavailable where nothing can be known now, and UnknownServiceID once it was removed.
     """
 
-    def __init__(self, jobs: Jobs, record: Record) -> None:
-        self._jobs = jobs
+    def __init__(self, jobs: Jobs, record: Record, caller: Caller) -> None:
+        self._jobs, self._caller = jobs, caller
         self.service_id = record.request.service_id
         self.service = record.request.service
         self.user = record.request.user
         self.inputs = dict(record.request.inputs)
-        self.data = Data(jobs, record.name)
+        self.data = Data(jobs, record.name, caller)
 
     @property
     def record(self) -> Record:
         """How it stands now, as a value: state, times (Unix time, s), machine, outputs."""
-        return self._jobs.record(self.service_id)
+        return self._jobs.record(self.service_id, self._caller)
 
     @property
     def state(self) -> State:
@@ -131,22 +130,22 @@ class Execution:
     @property
     def progress(self) -> float | None:
         """0…1; None where it is not known."""
-        return self._jobs.view(self.service_id).progress.fraction
+        return self._jobs.view(self.service_id, self._caller).progress.fraction
 
     @property
     def stage(self) -> str:
         """What it says that it does now."""
-        return self._jobs.view(self.service_id).progress.stage
+        return self._jobs.view(self.service_id, self._caller).progress.stage
 
     @property
     def values(self) -> dict[str, Any]:
         """The last values that it has recorded, by name."""
-        return dict(self._jobs.view(self.service_id).progress.values)
+        return dict(self._jobs.view(self.service_id, self._caller).progress.values)
 
     @property
     def log(self) -> str:
         """The last lines of its log."""
-        return self._jobs.view(self.service_id).log
+        return self._jobs.view(self.service_id, self._caller).log
 
     def join(self, timeout: float | None = None, raising: bool = False) -> Execution:
         """Wait until it has ended; returns itself.
@@ -162,7 +161,7 @@ class Execution:
         until = None if timeout is None else time.monotonic() + timeout
         while True:
             left = _WAIT if until is None else until - time.monotonic()
-            record = self._jobs.wait(self.service_id, max(0.0, min(_WAIT, left)))
+            record = self._jobs.wait(self.service_id, max(0.0, min(_WAIT, left)), self._caller)
             if not record.active or left <= 0:
                 break
         if raising and record.active:
@@ -176,7 +175,7 @@ class Execution:
 
         The stop goes on by itself then.
         """
-        return self._jobs.abort(None, self.service_id, wait)
+        return self._jobs.abort(None, self.service_id, self._caller, wait)
 
     def notify(self, message: str, wait: float = 1.0) -> str:
         """Send it a message: its reply, or the message's number if none comes in `wait` s.
@@ -184,11 +183,11 @@ class Execution:
         Raises:
             InvalidParameter: the message is too long, or there are too many.
         """
-        return self._jobs.notify(None, self.service_id, message, wait)
+        return self._jobs.notify(None, self.service_id, message, self._caller, wait)
 
     def remove(self) -> None:
         """Remove what it made; its serviceID stays used. Raises ServiceIDInUse: it has not ended."""
-        self._jobs.remove(self.service_id)
+        self._jobs.remove(self.service_id, self._caller)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Execution) and other.service_id == self.service_id
@@ -217,6 +216,11 @@ class Client:
         self._jobs = open_jobs(self.settings)
         self._offered = catalogue.of(self.settings, quiet=True)
 
+    @property
+    def _caller(self) -> Caller:
+        address = self.settings.public_url + self.settings.context_root if self.settings.public_url else ""
+        return Caller(self.user, public_url=address)
+
     def _service(self, name: str) -> Service:
         return self._offered.now(name).get(name)
 
@@ -235,14 +239,13 @@ class Client:
         offered = self._service(service)
         if service_id is None:
             service_id = f"{offered.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
-        address = self.settings.public_url + self.settings.context_root if self.settings.public_url else ""
         with contextlib.suppress(JobFailed, JobAborted):  # the same start again: the execution says how it ended
-            self._jobs.start(offered, service_id, inputs, caller=Caller(self.user, public_url=address))
+            self._jobs.start(offered, service_id, inputs, self._caller)
         return self.get(service_id)
 
     def get(self, service_id: str) -> Execution:
         """One execution. Raises UnknownServiceID."""
-        return Execution(self._jobs, self._jobs.record(service_id))
+        return Execution(self._jobs, self._jobs.record(service_id, self._caller), self._caller)
 
     def executions(
         self, running: bool | None = None, service: str | None = None, user: str | None = None
@@ -255,8 +258,8 @@ class Client:
             user: only those of this user.
         """
         return [
-            Execution(self._jobs, record)
-            for record in self._jobs.list()
+            Execution(self._jobs, record, self._caller)
+            for record in self._jobs.list(self._caller)
             if (running is None or record.active == running)
             and (service is None or record.request.service.lower() == service.lower())
             and (user is None or record.request.user == user)

@@ -2,7 +2,7 @@
 
 PUBLIC_URL decides; else what a trusted proxy says this caller called (X-Forwarded-Proto, -Host,
 -Prefix, as nginx, Traefik and Apache are told to send them); else what the caller's own request
-says. Nothing is remembered from one request to the next. Where none of these tells an address that
+says. No request's address is told to another caller. Where none of these tells an address that
 a caller can call, there is none: then `root` is "".
 """
 

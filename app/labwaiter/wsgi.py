@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from . import public
-from .catalogue.catalogue import Kept
+from .catalogue.catalogue import WatchedCatalogue
 from .fleet import open_jobs
 from .settings import Settings, called_here
 from .soap.app import Soap, StartResponse
@@ -30,7 +30,7 @@ log = logging.getLogger("labwaiter.web")
 class Application:
     """A deployment, as a web server calls it (PEP 3333)."""
 
-    def __init__(self, settings: Settings, offered: Kept) -> None:
+    def __init__(self, settings: Settings, offered: WatchedCatalogue) -> None:
         """
         Args:
             offered: the services.
@@ -50,7 +50,7 @@ class Application:
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         environ["wsgi.input"] = Body(environ["wsgi.input"], self._awaited)
-        if (polled := self._soap.lane(environ)) is not None:
+        if (polled := self._soap.polled(environ)) is not None:
             start_response(polled.status, [("Content-Type", polled.kind), ("Content-Length", str(len(polled.body)))])
             return [polled.body]
         path = public.path_of(environ, self.settings)
@@ -68,8 +68,8 @@ class Application:
         ):  # of the server as a whole (RFC 9110, section 9.3.7)
             answer = []
             start_response("204 No Content", [("Allow", "GET, HEAD, OPTIONS, POST")])
-        elif self._soap.serves(path):
-            answer = self._soap(environ, start_response)
+        elif (name := self._soap.service_at(path)) is not None:
+            answer = self._soap.answer(environ, start_response, path, name)
         else:
             root = {"SCRIPT_NAME": self.settings.context_root, "PATH_INFO": path or "/"}
             answer = self._pages()(environ | root, start_response)

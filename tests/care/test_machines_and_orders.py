@@ -14,6 +14,7 @@ from fleetlab import FleetLab
 from lab import PATIENCE, Lab, eventually
 from labwaiter import __version__
 from labwaiter.errors import JobAborted
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 from operators import Operator
 from ports import free_port
@@ -38,7 +39,7 @@ def test_a_machine_is_told_from_before_it_was_seen_until_it_has_left(fleet: Flee
     assert fleet.machine.process is not None
     fleet.machine.process.send_signal(signal.SIGTERM)
     eventually(lambda: operator.json("workers")[0]["state"] == "drains")
-    assert fleet.jobs.notify(None, "a talk", "bye")
+    assert fleet.jobs.notify(None, "a talk", "bye", SHELL)
     fleet.machine.process.wait(PATIENCE)
     assert operator.json("workers")[0]["state"] == "left"
 
@@ -84,7 +85,7 @@ def test_orders_that_nobody_has_taken_are_withdrawn_and_what_runs_goes_on(fleet:
         fleet.redis.client.hset("lab:job:second", "told", 1)
         fleet.status("Echo", "second")
     assert "Nothing was withdrawn" in operator("clear-queue", "--yes").stdout
-    assert fleet.jobs.abort(None, "it runs")
+    assert fleet.jobs.abort(None, "it runs", SHELL)
 
 
 def test_on_one_machine_what_waits_in_the_queue_is_aborted(alone: Lab) -> None:

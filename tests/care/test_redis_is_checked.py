@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fleetlab import FleetLab
 from lab import eventually
+from labwaiter.model.caller import SHELL
 from labwaiter.store.names import folder_name
 from operators import Operator
 
@@ -91,4 +92,4 @@ def test_cleared_only_this_lab_s_keys_are_gone_and_what_runs_re_appears(fleet: F
     eventually(lambda: fleet.redis.client.hexists(key, "view"))
     assert not fleet.redis.client.hexists(key, "lost")
     assert fleet.redis.client.mget("labwaiter:job:x", "lab2:job:x") == [b"another lab's"] * 2
-    assert fleet.jobs.record("a talk").active and fleet.jobs.abort(None, "a talk")
+    assert fleet.jobs.record("a talk", SHELL).active and fleet.jobs.abort(None, "a talk", SHELL)

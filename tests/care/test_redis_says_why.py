@@ -15,6 +15,7 @@ from fleetlab import RedisServer, fleet_environment
 from lab import Lab, eventually
 from labwaiter.errors import Unavailable
 from labwaiter.fleet import open_jobs
+from labwaiter.model.caller import SHELL
 from labwaiter.settings import load
 from operators import Operator
 
@@ -35,7 +36,7 @@ class Face:
     def refused(self) -> str:
         """What a caller is told whose start is refused."""
         with pytest.raises(Unavailable) as caught:
-            self.jobs.start(self.lab.services["Echo"], f"one-{os.urandom(4).hex()}", {"text": "x"})
+            self.jobs.start(self.lab.services["Echo"], f"one-{os.urandom(4).hex()}", {"text": "x"}, SHELL)
         return str(caught.value)
 
     def init_db(self) -> str:
@@ -122,7 +123,7 @@ def test_one_that_has_no_client_left(make_redis: MakeRedis, make_face: Callable[
     assert "raise maxclients" in face.init_db()
     for one in others:
         one.close()
-    face.jobs.start(face.lab.services["Echo"], "one", {"text": "x"})
+    face.jobs.start(face.lab.services["Echo"], "one", {"text": "x"}, SHELL)
 
 
 def test_one_that_wants_more_replicas(make_redis: MakeRedis, make_face: Callable[[str], Face]) -> None:

@@ -16,6 +16,7 @@ from fleetlab import FleetLab
 from lab import PATIENCE, Lab, eventually
 from labwaiter.catalogue import catalogue
 from labwaiter.errors import Misconfigured
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 from labwaiter.schedule.schedule import Schedule, load
 from labwaiter.schedule.scheduler import Scheduled
@@ -48,7 +49,7 @@ def schedule(lab: Lab, environment: dict[str, str]) -> Iterator[START]:
 
 
 def runs(lab: Lab) -> list[str]:
-    return [r.request.service_id for r in lab.jobs.list() if r.request.user == "schedule"]
+    return [r.request.service_id for r in lab.jobs.list(SHELL) if r.request.user == "schedule"]
 
 
 def test_two_schedulers_start_each_time_s_execution_once(lab: Lab, schedule: START, environment: Any) -> None:
@@ -79,13 +80,13 @@ def test_a_run_that_would_overlap_its_predecessor_is_skipped_and_said_so(
     assert "skipped" in operator("schedule", "--list").stdout and runs(lab) == [first]
     (row,) = operator.json("schedule", "--list")
     assert row["why"] == f"{first} had not ended" and row["last"]["state"] in ("running", "queued")
-    assert eventually(lambda: lab.jobs.abort(None, first))
+    assert eventually(lambda: lab.jobs.abort(None, first, SHELL))
     eventually(lambda: len(runs(lab)) == 2, 60)
     one.terminate()
     log = one.communicate(timeout=PATIENCE)[1]
     assert f"is skipped: {first} had not ended" in log
     for name in runs(lab):
-        assert eventually(lambda name=name: lab.jobs.abort(None, name))  # type: ignore[misc]
+        assert eventually(lambda name=name: lab.jobs.abort(None, name, SHELL))  # type: ignore[misc]
     assert lab.record(first).state is State.ABORTED
 
 

@@ -12,6 +12,7 @@ import pytest
 from fleetlab import FleetLab
 from lab import eventually, gone
 from labwaiter.deployment import units
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 from labwaiter.settings import ROOT, load
 from labwaiter.verbs import Jobs
@@ -119,8 +120,8 @@ def test_a_worker_that_systemd_kills_takes_no_job_with_it_and_tells_its_end_late
     worker.wait()
     assert not gone(runner) and fleet.record("a talk").runner is not None
     here = Jobs(fleet.settings)  # the machine itself, without Redis
-    assert here.notify(None, "a talk", "bye", wait=20)
-    assert here.wait("a talk", 60).state is State.COMPLETED
+    assert here.notify(None, "a talk", "bye", SHELL, wait=20)
+    assert here.wait("a talk", 60, SHELL).state is State.COMPLETED
     assert fleet.record("a talk").active
     fleet.machine.start()
     assert eventually(lambda: fleet.record("a talk").state is State.COMPLETED)

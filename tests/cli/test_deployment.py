@@ -21,6 +21,7 @@ from lab import PATIENCE, eventually
 from labwaiter.deployment import web_processes
 from labwaiter.deployment.address import resolved
 from labwaiter.errors import Misconfigured
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 from labwaiter.settings import ROOT, Settings, load
 from labwaiter.store import supervisor_client
@@ -51,7 +52,7 @@ def running_job(shell, service_id: str = "long") -> tuple[subprocess.Popen[str],
     assert "Started" in run.stderr.readline()
     jobs = Jobs(settings_of(shell))
     while True:  # its state is written by another process: wait for it, half a second a look
-        record = jobs.wait(service_id, 0.5)
+        record = jobs.wait(service_id, 0.5, SHELL)
         assert record.active, record.why
         if record.runner is not None:
             return run, record.runner
@@ -82,7 +83,7 @@ def test_a_second_start_replaces_the_web_side_and_leaves_running_jobs_alone(shel
     after = web_processes.find(settings_of(shell))
     assert not {who.pid for who in before} & {who.pid for who in after} and after
     assert wsdl(port)
-    assert lives(runner) and Jobs(settings_of(shell)).record("long").state is State.RUNNING
+    assert lives(runner) and Jobs(settings_of(shell)).record("long", SHELL).state is State.RUNNING
     assert shell("jobs", "abort", "long").exit_code == 0
     run.communicate(timeout=PATIENCE)
     assert run.returncode == 1
@@ -112,7 +113,7 @@ def test_a_second_start_s_settings_are_the_supervisor_s_too(shell, port):
     done = shell.call("run", "Read", "file=given.txt", "relays=relays")
     assert done.returncode == 0 and "in the new folder" in done.stdout, done.stderr
     assert shell.jobs.stat().st_mode & 0o777 == 0o755
-    assert lives(runner) and Jobs(settings_of(shell)).record("long").state is State.RUNNING
+    assert lives(runner) and Jobs(settings_of(shell)).record("long", SHELL).state is State.RUNNING
     assert shell("jobs", "abort", "long").exit_code == 0
     run.communicate(timeout=PATIENCE)
     first = supervisor_client.alive(settings_of(shell))

@@ -13,6 +13,7 @@ import pytest
 
 from callers import envelope
 from lab import PATIENCE, eventually, wait_gone
+from labwaiter.model.caller import SHELL
 from labwaiter.settings import load
 from labwaiter.store import supervisor_client
 from labwaiter.verbs import Jobs
@@ -72,7 +73,7 @@ def result(settings, port: int, service: str, service_id: str) -> str:
     body = envelope(f"start{service}", ns=f"http://lab.example/{name}/", serviceID=service_id, sessionToken="t")
     call = urllib.request.Request(f"http://127.0.0.1:{port}/lab/{service}", body, {"Content-Type": "text/xml"})
     urllib.request.urlopen(call, timeout=PATIENCE).close()
-    record = Jobs(settings).wait(service_id, 60)
+    record = Jobs(settings).wait(service_id, 60, SHELL)
     assert record.outputs is not None, record.why
     return str(record.outputs["result"])
 

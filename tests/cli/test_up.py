@@ -15,6 +15,7 @@ import pytest
 from callers import Up
 from lab import PATIENCE, Lab, eventually, wait_gone
 from labwaiter.errors import Misconfigured
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 from labwaiter.settings import ROOT, load
 from labwaiter.store import supervisor_client
@@ -46,7 +47,7 @@ def test_a_supervisor_that_was_killed_is_there_again_and_the_job_goes_on(up: Up)
     wait_gone(supervisor)
     assert eventually(lambda: (pid := supervisor_client.alive(up.lab.settings)) and pid != supervisor)
     assert up.lab.running("long") == runner
-    assert up.lab.jobs.notify(up.lab.services["Talk"], "long", "bye") == "you said bye"
+    assert up.lab.jobs.notify(up.lab.services["Talk"], "long", "bye", SHELL) == "you said bye"
     assert up.lab.ended("long").state is State.COMPLETED
 
 

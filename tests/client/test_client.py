@@ -13,6 +13,7 @@ import pytest
 
 from callers import Web
 from lab import PATIENCE
+from labwaiter.model.caller import SHELL
 from labwaiter.settings import ROOT
 from labwaiter.store.web_side import deployment
 
@@ -43,7 +44,7 @@ def test_start_then_status_tell_the_tutorial_s_story(typed: Typed, web: Web) -> 
         f"Using port {web.port}\nwsdl URL is http://127.0.0.1:{web.port}/sintef/docker_services/unruly/Unruly?wsdl\n"
     )
     assert re.fullmatch(r'\(reply\)\{\n   status_base64 = "[\w+/=]+"\n   result = "UNSET"\n \}\n', reply)
-    job = next(iter(web.lab.jobs.list())).request.service_id
+    job = next(iter(web.lab.jobs.list(SHELL))).request.service_id
     web.lab.running(job)
     (web.lab.folder(job) / "go").touch()
     web.lab.ended(job)
@@ -67,12 +68,12 @@ def test_a_call_that_names_no_port_reaches_this_deployment_and_no_other(web: Web
     if not ours:
         assert f"Nothing of this clone runs: another deployment answers at {web.url}." in done.stderr
         assert f"./run.sh {web.port} …" in done.stderr
-        assert not list(web.lab.jobs.list())
+        assert not list(web.lab.jobs.list(SHELL))
         command.append(str(web.port))  # who names it means it
         assert (
             subprocess.run([*command, *words], env=environment, capture_output=True, timeout=PATIENCE).returncode == 0
         )
-    assert len(list(web.lab.jobs.list())) == 1
+    assert len(list(web.lab.jobs.list(SHELL))) == 1
 
 
 def test_watch_polls_to_the_end_saves_the_page_and_gives_the_outputs(typed: Typed, tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_watch_polls_to_the_end_saves_the_page_and_gives_the_outputs(typed: Type
 def test_the_page_can_be_looked_at_while_it_runs(typed: Typed, web: Web, tmp_path: Path) -> None:
     started = typed("--service", "Unruly", "start", "word=hundred-but-running")
     assert started.returncode == 0, started.stderr
-    (job,) = (record.request.service_id for record in web.lab.jobs.list())
+    (job,) = (record.request.service_id for record in web.lab.jobs.list(SHELL))
     web.lab.running(job)
     saved = typed("status", "--service", "Unruly", "--page", "now.html")
     assert saved.returncode == 0 and saved.stdout.endswith("The page: now.html\n")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import redis
+from labwaiter.fleet.used import UsedCalls
 
 from fleetlab import REDIS, SECRET, RedisServer
 from lab import PATIENCE, eventually
@@ -24,7 +25,6 @@ from labwaiter.fleet.lab_redis import LabRedis
 from labwaiter.fleet.order import Order, open_order, order_id
 from labwaiter.fleet.rq_orders import Taker
 from labwaiter.fleet.signing import Seals
-from labwaiter.fleet.used import Used
 from labwaiter.model.record import Request
 from labwaiter.settings import load
 from labwaiter.store import codec
@@ -162,7 +162,7 @@ def test_orders_and_calls_have_the_form_that_releases_before_write_and_read() ->
     )
     assert calls.NumberedCall.read({"do": "read", "name": "one", "reply": "r"}).call is None  # it can be answered
     assert calls.Refusal("why", "Unavailable").fields.keys() >= {"refused", "side"}
-    assert calls.Aborted(True).fields == {"gone": True}
+    assert calls.AbortAnswer(True).fields == {"gone": True}
 
 
 def test_its_machine_reads_what_was_ordered(between: InMemory | InRedis) -> None:
@@ -382,7 +382,7 @@ def serve(store: FleetStore, tmp_path: Path, answer: Callable[[Any], Any]) -> th
     """Answer the next call of north."""
 
     def run() -> None:
-        call = rpc.take(store, 10, Used(tmp_path / "errands.used"))
+        call = rpc.take(store, 10, UsedCalls(tmp_path / "errands.used"))
         assert call is not None
         rpc.send_answer(store, call.reply_box, answer(call.call))
 
@@ -394,10 +394,10 @@ def serve(store: FleetStore, tmp_path: Path, answer: Callable[[Any], Any]) -> th
 @pytest.mark.parametrize(
     "call, answer",
     [
-        (calls.Abort("one"), calls.Aborted(True)),
-        (calls.Abort("one"), calls.Aborted(False, unknown=True)),
-        (calls.Notify("one", 'hello "ö"'), calls.Notified("3")),
-        (calls.Remove("one"), calls.Removed()),
+        (calls.Abort("one"), calls.AbortAnswer(True)),
+        (calls.Abort("one"), calls.AbortAnswer(False, unknown=True)),
+        (calls.Notify("one", 'hello "ö"'), calls.NotifyAnswer("3")),
+        (calls.Remove("one"), calls.RemoveAnswer()),
         (calls.ListFiles("one", 20), calls.FileList((("a", 1), ("b", 2)))),
         (calls.ReadFile("one", "a/b", 5, 7), calls.FilePiece(12, 1_700_000_000_000_000_001, b"\xff\x00")),
         (calls.ReadFile("one", "a/b", 0, 0), calls.FilePiece(12, 3)),

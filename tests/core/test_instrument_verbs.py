@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from labwaiter.errors import InstrumentInUse, NotPermitted, UnknownInstrument
+from labwaiter.errors import InstrumentInUse, UnknownInstrument
 from labwaiter.model.caller import SHELL, Caller
 from labwaiter.settings import Settings, load
 from labwaiter.store.leases import Held, Lease, Leases
-from labwaiter.verbs.instruments import Action, Holding, Instruments
+from labwaiter.verbs.instruments import Holding, Instruments
 
 TOML = """
 [instruments.smu]
@@ -111,37 +111,18 @@ def test_what_is_no_reservation_is_not_given_back(verbs: Instruments, how: Held)
     assert Leases(verbs.settings.jobs_folder).of("smu") == lease
 
 
-CALLS: list[tuple[Action, Callable[[Instruments, Caller, str], Any]]] = [
-    (Action.CHECK, lambda verbs, caller, name: verbs.check([name], caller)),
-    (Action.RESERVE, lambda verbs, caller, name: verbs.reserve(name, 60, caller)),
-    (Action.RELEASE, lambda verbs, caller, name: verbs.release(name, caller)),
-    (Action.MAKE_SAFE, lambda verbs, caller, name: verbs.make_safe([name], caller)),
+CALLS: list[Callable[[Instruments, str], Any]] = [
+    lambda verbs, name: verbs.check([name], SHELL),
+    lambda verbs, name: verbs.reserve(name, 60, SHELL),
+    lambda verbs, name: verbs.release(name, SHELL),
+    lambda verbs, name: verbs.make_safe([name], SHELL),
 ]
 
 
-@pytest.mark.parametrize(("action", "call"), CALLS)
-def test_a_name_that_is_none_is_refused_at_once(
-    verbs: Instruments, action: Action, call: Callable[[Instruments, Caller, str], Any]
-) -> None:
+@pytest.mark.parametrize("call", CALLS)
+def test_a_name_that_is_none_is_refused_at_once(verbs: Instruments, call: Callable[[Instruments, str], Any]) -> None:
     with pytest.raises(UnknownInstrument, match="lab.toml has no instrument ../smu; there are: smu, bath, meter[.]"):
-        call(verbs, SHELL, "../smu")
-
-
-@pytest.mark.parametrize(("action", "call"), [*CALLS, (Action.LIST, lambda verbs, caller, name: verbs.list(caller))])
-def test_every_verb_asks_in_one_place_who_may(
-    settings: Settings, action: Action, call: Callable[[Instruments, Caller, str], Any]
-) -> None:
-    class Strict(Instruments):
-        asked: list[tuple[Caller, Action]] = []
-
-        def may(self, caller: Caller, action: Action) -> bool:
-            self.asked.append((caller, action))
-            return False
-
-    verbs = Strict(settings)
-    with pytest.raises(NotPermitted):
-        call(verbs, ADA, "smu")
-    assert verbs.asked == [(ADA, action)] and Leases(settings.jobs_folder).all() == {}
+        call(verbs, "../smu")
 
 
 def test_a_mistake_in_lab_toml_is_told_with_what_follows_of_it(verbs: Instruments) -> None:

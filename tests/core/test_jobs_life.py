@@ -17,7 +17,7 @@ from labwaiter.model.record import (
     settle,
     unbegun,
 )
-from labwaiter.supervisor.intake import Step, first_step
+from labwaiter.supervisor.intake import FirstStep, first_step
 from labwaiter.supervisor.running_job import settled
 from labwaiter.system.process import Identity
 
@@ -157,18 +157,18 @@ def test_a_record_tells_when_and_by_whom() -> None:
 @pytest.mark.parametrize(
     "request_, state, said, step",
     [
-        (None, None, None, Step.FORGET),  # a mark without a job
-        (REQUEST, None, None, Step.QUEUE),
-        (REQUEST, stored(QUEUED), None, Step.QUEUE),
-        (REQUEST, None, end(COMPLETED), Step.SETTLE),
-        (REQUEST, stored(QUEUED), end(FAILED), Step.SETTLE),
-        (REQUEST, stored(RUNNING), None, Step.ADOPT),
-        (REQUEST, stored(COMPLETED), end(COMPLETED), Step.FORGET),
-        (REQUEST, stored(FAILED), None, Step.FORGET),
-        (REQUEST, stored(ABORTED), None, Step.FORGET),
+        (None, None, None, FirstStep.FORGET),  # a mark without a job
+        (REQUEST, None, None, FirstStep.QUEUE),
+        (REQUEST, stored(QUEUED), None, FirstStep.QUEUE),
+        (REQUEST, None, end(COMPLETED), FirstStep.SETTLE),
+        (REQUEST, stored(QUEUED), end(FAILED), FirstStep.SETTLE),
+        (REQUEST, stored(RUNNING), None, FirstStep.ADOPT),
+        (REQUEST, stored(COMPLETED), end(COMPLETED), FirstStep.FORGET),
+        (REQUEST, stored(FAILED), None, FirstStep.FORGET),
+        (REQUEST, stored(ABORTED), None, FirstStep.FORGET),
     ],
 )
 def test_what_a_supervisor_does_first(
-    request_: Request | None, state: StoredState | None, said: End | None, step: Step
+    request_: Request | None, state: StoredState | None, said: End | None, step: FirstStep
 ) -> None:
     assert first_step(request_, state, said) is step

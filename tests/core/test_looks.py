@@ -383,7 +383,7 @@ def test_what_its_machine_refused_says_so_and_is_withdrawn(face: Face, tmp_path:
     odd.start()
     assert face.take() == []
     assert "refuses this order" in odd.note()
-    odd.answer_calls(calls.Aborted(False, unknown=True))
+    odd.answer_calls(calls.AbortAnswer(False, unknown=True))
     assert odd.records.abort(odd.records.record("one"), 1.0) is True
     assert face.records.record("one").state is State.ABORTED
 
@@ -391,7 +391,7 @@ def test_what_its_machine_refused_says_so_and_is_withdrawn(face: Face, tmp_path:
 @pytest.mark.parametrize("gone", [True, False])
 def test_what_runs_is_stopped_by_its_machine(face: Face, gone: bool) -> None:
     face.publish(State.RUNNING)
-    face.answer_calls(calls.Aborted(gone))
+    face.answer_calls(calls.AbortAnswer(gone))
     assert face.records.abort(face.records.record("one"), 1.0) is gone
     assert face.north.abort_wished("one")
 
@@ -400,7 +400,7 @@ def test_what_has_ended_is_asked_only_while_its_instruments_are_not_safe(face: F
     face.publish(State.ABORTED)
     assert face.records.abort(face.records.record("one"), 1.0) is True
     face.publish(State.ABORTED, held=("oven",))
-    face.answer_calls(calls.Aborted(False))
+    face.answer_calls(calls.AbortAnswer(False))
     assert face.records.abort(face.records.record("one"), 1.0) is False
 
 

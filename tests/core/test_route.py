@@ -6,16 +6,20 @@ import pytest
 
 from labwaiter.errors import Misconfigured, ServiceError, Unavailable, UnknownInstrument
 from labwaiter.fleet.route import machine_for
-from labwaiter.lab.lab import Entry, Lab, Machine
+from labwaiter.lab.lab import InstrumentEntry, Lab, LabMachine
 from labwaiter.model.record import Request
 
 LAB = Lab(
     {
-        "smu": Entry("smu", "lab:Smu", "/dev/a", machine="bench1"),
-        "relays": Entry("relays", "lab:Relays", "/dev/b", machine="bench1"),
-        "printer": Entry("printer", "lab:Printer", "/dev/c", machine="bench2"),
+        "smu": InstrumentEntry("smu", "lab:Smu", "/dev/a", machine="bench1"),
+        "relays": InstrumentEntry("relays", "lab:Relays", "/dev/b", machine="bench1"),
+        "printer": InstrumentEntry("printer", "lab:Printer", "/dev/c", machine="bench2"),
     },
-    {"bench1": Machine("bench1"), "bench2": Machine("bench2", ("Printer", "Waiter")), "bench3": Machine("bench3", ())},
+    {
+        "bench1": LabMachine("bench1"),
+        "bench2": LabMachine("bench2", ("Printer", "Waiter")),
+        "bench3": LabMachine("bench3", ()),
+    },
 )
 
 
@@ -50,7 +54,7 @@ def test_of_several_it_is_always_the_same_one(name: str, machine: str) -> None:
         (Lab({}), "Waiter", (), Misconfigured, "names no machine"),
         (LAB, "Sweep", ("smu", "printer"), UnknownInstrument, r"on several machines \(bench1, bench2\)"),
         (LAB, "Sweep", ("printer",), Unavailable, "not offered by the machine bench2, which has its instrument,"),
-        (Lab({}, {"bench3": Machine("bench3", ())}), "Waiter", (), Unavailable, "not offered by any machine"),
+        (Lab({}, {"bench3": LabMachine("bench3", ())}), "Waiter", (), Unavailable, "not offered by any machine"),
     ],
 )
 def test_where_none_can_have_it_it_is_said(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from labwaiter.lab.lab import Entry, Lab, missing
+from labwaiter.lab.lab import InstrumentEntry, Lab, missing
 from labwaiter.system.network import is_own
 
 HOST = socket.gethostname()
@@ -42,13 +42,13 @@ PORTS = [
 
 @pytest.mark.parametrize(("port", "other", "twins"), PORTS)
 def test_two_ports_are_one_device_or_two(port: str, other: str, twins: bool) -> None:
-    lab = Lab({"smu": Entry("smu", "m:c", port), "bath": Entry("bath", "m:c", other)})
+    lab = Lab({"smu": InstrumentEntry("smu", "m:c", port), "bath": InstrumentEntry("bath", "m:c", other)})
     assert lab.twins("smu") == ({"smu", "bath"} if twins else {"smu"})
     assert lab.twins("bath") == ({"smu", "bath"} if twins else {"bath"})
 
 
 def test_what_is_on_another_machine_is_another_device() -> None:
-    lab = Lab({name: Entry(name, "m:c", "/dev/null", machine=name) for name in ("bench1", "bench2")})
+    lab = Lab({name: InstrumentEntry(name, "m:c", "/dev/null", machine=name) for name in ("bench1", "bench2")})
     assert lab.twins("bench1") == {"bench1"} and lab.twins("absent") == {"absent"}
 
 

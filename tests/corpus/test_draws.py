@@ -12,6 +12,7 @@ import pytest
 from ways import HERE
 
 from lab import Lab
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 
 JOBS = 200  # of which one in five comes when the one before it has ended, the others all at once
@@ -58,7 +59,7 @@ def drawn_in(lab: Lab, service: str, jobs: int) -> dict[str, list[str]]:
 
 
 def drawn_by(lab: Lab, service_id: str) -> dict[str, object]:
-    record = lab.jobs.wait(service_id, 100)
+    record = lab.jobs.wait(service_id, 100, SHELL)
     assert record.state is State.COMPLETED and record.outputs is not None, record.why
     return dict(json.loads(str(record.outputs["drawn"])))
 

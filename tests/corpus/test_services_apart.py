@@ -11,6 +11,7 @@ import pytest
 from ways import HERE
 
 from lab import Lab
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import Record, State
 
 
@@ -34,7 +35,7 @@ def result(lab: Lab, service: str, service_id: str, **inputs: object) -> str:
 
 
 def ended(lab: Lab, service_id: str) -> Record:
-    record = lab.jobs.wait(service_id, 60)
+    record = lab.jobs.wait(service_id, 60, SHELL)
     assert not record.active, f"{service_id} is still {record.state}"
     return record
 

@@ -10,6 +10,7 @@ import pytest
 from ways import HERE
 
 from lab import Lab, eventually
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 
 WAYS = [
@@ -60,7 +61,7 @@ def part_of(lab: Lab, service_id: str) -> str:
 @pytest.mark.parametrize(("by", "how"), WAYS, ids=IDS)
 def test_after_an_abort_it_is_aborted(stopping: Lab, by: str, how: str) -> None:
     service_id = started(stopping, "Stopped", by, how)
-    assert stopping.jobs.abort(stopping.services["Stopped"], service_id) is True
+    assert stopping.jobs.abort(stopping.services["Stopped"], service_id, SHELL) is True
     record = stopping.record(service_id)
     assert (record.state, record.outputs) == (State.ABORTED, None), record.why
     assert part_of(stopping, service_id) == "a part"  # it did catch it
@@ -91,5 +92,5 @@ def test_after_a_stall_it_has_failed(stopping: Lab, by: str, how: str) -> None:
 def test_a_status_that_is_success_is_none_after_an_abort(stopping: Lab) -> None:
     stopping.start("SucceedsBy143", "one")
     eventually((stopping.folder("one") / "data" / "ready").exists)
-    assert stopping.jobs.abort(stopping.services["SucceedsBy143"], "one") is True
+    assert stopping.jobs.abort(stopping.services["SucceedsBy143"], "one", SHELL) is True
     assert stopping.record("one").state is State.ABORTED

@@ -18,6 +18,7 @@ from typing import Any
 from traits import Trait
 
 from lab import Lab
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 
 SECONDS = 30  # that one may take; a job's limit, too
@@ -179,7 +180,7 @@ class Corpus:
 
     def ended(self, service_id: str, tidy: Callable[[bytes], bytes] = bytes) -> Came:
         """What came of an execution, once it has ended."""
-        record = self.lab.jobs.wait(service_id, 2 * SECONDS)
+        record = self.lab.jobs.wait(service_id, 2 * SECONDS, SHELL)
         folder = self.lab.folder(service_id)
         status = 0 if record.state is State.COMPLETED else told_status(record.why)
         log = folder / "log.txt"

@@ -14,6 +14,7 @@ import pytest
 
 from callers import Web
 from lab import PATIENCE, eventually
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 from labwaiter.settings import ROOT
 
@@ -76,7 +77,7 @@ def test_without_outputs_of_its_own_the_last_step_s_are_told_also_as_json(desk: 
 def test_a_ctrl_c_aborts_the_running_step(desk: Desk, how: signal.Signals) -> None:
     process = desk.start('every = 0.1\n[[step]]\nwsdl = "{talk}"\n')
     lab = desk.web.lab
-    found = eventually(lambda: [r for r in lab.jobs.list() if r.state is State.RUNNING])
+    found = eventually(lambda: [r for r in lab.jobs.list(SHELL) if r.state is State.RUNNING])
     process.send_signal(how)
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1 and "It was aborted." in err and "Traceback" not in err
@@ -87,7 +88,7 @@ def test_a_step_that_fails_ends_the_workflow_with_its_words(desk: Desk) -> None:
     toml = 'every = 0.1\n[[step]]\nwsdl = "{url}/Missing?wsdl"\n[[step]]\nwsdl = "{echo}"\ninputs.text = "x"\n'
     desk.web.lab.store.make()
     process = desk.start(toml, "--json")
-    record = eventually(lambda: next((r for r in desk.web.lab.jobs.list() if r.state is State.FAILED), None))
+    record = eventually(lambda: next((r for r in desk.web.lab.jobs.list(SHELL) if r.state is State.FAILED), None))
     # its page is shown for 20 s before the fault: that is over at once where it was told long ago
     told = desk.web.lab.folder(record.request.service_id) / "told"
     eventually(told.exists)
@@ -125,7 +126,7 @@ WRONG: list[tuple[str, int, str]] = [
 def test_a_mistake_is_told_before_anything_is_started(desk: Desk, toml: str, status: int, words: str) -> None:
     found, out, err = desk.run(toml)
     assert (found, out) == (status, "") and words in err and "Traceback" not in err, err
-    assert list(desk.web.lab.jobs.list()) == []
+    assert list(desk.web.lab.jobs.list(SHELL)) == []
 
 
 def test_the_page_shows_the_steps_and_the_status_page(desk: Desk) -> None:
@@ -142,7 +143,7 @@ def test_the_page_shows_the_steps_and_the_status_page(desk: Desk) -> None:
     assert "listening" in eventually(lambda: (p := get("step/0")) and "listening" in p and p)
     assert "'sandbox', 'allow-popups'" in get("") and "flow.toml" in get("")
     lab = desk.web.lab
-    lab.jobs.notify(lab.services["Talk"], state["steps"][0]["service_id"], "bye")
+    lab.jobs.notify(lab.services["Talk"], state["steps"][0]["service_id"], "bye", SHELL)
     over = eventually(lambda: (s := json.loads(get("state")))["over"] and s)
     assert over["outputs"] == {"result": "bye"} and over["steps"][0]["state"] == "completed"
     get("seen")  # as a browser says that it has everything

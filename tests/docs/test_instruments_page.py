@@ -37,7 +37,7 @@ def test_the_table_has_every_key_and_its_default() -> None:
     rows = re.findall(r"^\| ((?:`\w+` ?)+)\| (.*?) ?\| ", PAGE.partition("## What the drivers")[0], re.M)
     said = {key: default for keys, default in rows for key in re.findall(r"`(\w+)`", keys)}
     assert set(said) == labfile._KEYS
-    entry = lab.Entry("x", "y:z", "p")
+    entry = lab.InstrumentEntry("x", "y:z", "p")
     for key in ("safe_seconds", "reconnect"):
         assert float(said[key]) == getattr(entry, key)
     assert said["safe"].strip('`"') == entry.safe

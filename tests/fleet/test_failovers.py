@@ -21,6 +21,7 @@ import pytest
 
 from fleetlab import Fleet
 from labwaiter.errors import JobAborted, JobFailed, Unavailable, UnknownServiceID
+from labwaiter.model.caller import SHELL
 from sentinels import Sentinels
 
 FAILOVERS, EVERY = int(os.environ.get("FAILOVERS", "3")), float(os.environ.get("EVERY", "15"))
@@ -69,16 +70,16 @@ class Caller(threading.Thread):
     def one(self, name: str, stop: bool) -> None:
         """One execution, from its start to its end."""
         given = {"register": str(self.register), "seconds": self.random.choice((0.2, 1.0, 3.0))}
-        self.until("starts", lambda: self.jobs.start(self.service, name, given))
+        self.until("starts", lambda: self.jobs.start(self.service, name, given, SHELL))
         until = time.monotonic() + 60 * MINUTES
         if stop:
             time.sleep(self.random.random())
-            while not self.until("aborts", lambda: self.jobs.abort(self.service, name)):
+            while not self.until("aborts", lambda: self.jobs.abort(self.service, name, SHELL)):
                 assert time.monotonic() < until, "abort was never true"
         while True:
             assert time.monotonic() < until, "it never ended"
             try:
-                status = self.until("polls", lambda: self.jobs.status(self.service, name))
+                status = self.until("polls", lambda: self.jobs.status(self.service, name, SHELL))
                 if status.completed:  # type: ignore[attr-defined]
                     assert status.outputs == {"result": name}  # type: ignore[attr-defined]
                     self.ends[name] = "completed"
@@ -143,8 +144,8 @@ def test_every_execution_is_accounted_for_and_none_runs_twice(make_fleet: Callab
         for name, end in ends.items():
             homes = [lab for lab in fleet.labs.values() if name in set(lab.store.names())]
             state = "completed" if end == "completed" else "aborted"
-            assert [lab.jobs.record(name).state for lab in homes] in ([state], [] if not runs[name] else [state])
-            assert late.record(name).state == state
+            assert [lab.jobs.record(name, SHELL).state for lab in homes] in ([state], [] if not runs[name] else [state])
+            assert late.record(name, SHELL).state == state
     finally:
         over.set()
         sentinels.go_on()

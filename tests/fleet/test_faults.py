@@ -22,6 +22,7 @@ from labwaiter.errors import Unavailable
 from labwaiter.fleet.breaker import HUNG_SECONDS
 from labwaiter.fleet.lab_redis import PATIENCE, LabRedis
 from labwaiter.fleet.publisher import Publisher
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 from labwaiter.settings import load
 from labwaiter.store.local_store import LocalStore
@@ -31,7 +32,7 @@ from labwaiter.system.watch import Watch
 def begun(fleet: Fleet, home: str = "north", service: str = "Talk") -> str:
     """An execution that runs on this machine until it is told bye."""
     name = fleet.id_for(home, service)
-    fleet.jobs.start(fleet.services[service], name, {})
+    fleet.jobs.start(fleet.services[service], name, {}, SHELL)
     eventually(lambda: fleet.state(name) == "running")
     return name
 
@@ -39,41 +40,41 @@ def begun(fleet: Fleet, home: str = "north", service: str = "Talk") -> str:
 def say_bye(fleet: Fleet, name: str) -> None:
     """On the machine itself, where no Redis is needed."""
     home = next(lab for lab in fleet.labs.values() if name in set(lab.store.names()))
-    home.jobs.notify(home.services["Talk"], name, "bye", wait=5)
+    home.jobs.notify(home.services["Talk"], name, "bye", SHELL, wait=5)
 
 
 def test_what_runs_goes_on_without_redis_and_its_end_arrives_when_it_is_back(fleet: Fleet) -> None:
     name = begun(fleet)
     talk = fleet.services["Talk"]
     fleet.redis.kill()
-    status = fleet.jobs.status(talk, name)  # as of what was published last, with its age
+    status = fleet.jobs.status(talk, name, SHELL)  # as of what was published last, with its age
     assert status.view.record.state is State.RUNNING and "this is as of" in status.view.note
     assert status.view.record.as_of is not None
-    assert [(record.name, record.machine) for record in fleet.jobs.list()] == [(name, "north")]
+    assert [(record.name, record.machine) for record in fleet.jobs.list(SHELL)] == [(name, "north")]
     with pytest.raises(Unavailable, match="can't be reached"):
-        fleet.jobs.start(talk, "new", {})
+        fleet.jobs.start(talk, "new", {}, SHELL)
     with pytest.raises(Unavailable, match="can't be reached"):
-        fleet.jobs.notify(talk, name, "hello")
+        fleet.jobs.notify(talk, name, "hello", SHELL)
     with pytest.raises(Unavailable, match="can't be reached"):
-        fleet.jobs.abort(talk, name)
+        fleet.jobs.abort(talk, name, SHELL)
     say_bye(fleet, name)
     assert fleet.labs["north"].ended(name).state is State.COMPLETED
     fleet.redis.start()  # with nothing in it: it had saved nothing
-    assert fleet.jobs.wait(name, 30).state is State.COMPLETED
-    assert fleet.jobs.status(talk, name).outputs == {"result": "bye"}
+    assert fleet.jobs.wait(name, 30, SHELL).state is State.COMPLETED
+    assert fleet.jobs.status(talk, name, SHELL).outputs == {"result": "bye"}
 
 
 def test_an_end_that_a_face_knows_is_told_without_redis(fleet: Fleet) -> None:
     echo = fleet.services["Echo"]
-    fleet.jobs.start(echo, "one", {"text": "x"})
-    fleet.jobs.wait("one", 20)
-    assert fleet.jobs.status(echo, "one").completed
-    fleet.jobs.start(echo, "removed", {"text": "x"})
-    fleet.jobs.wait("removed", 20)
-    fleet.jobs.remove("removed")
-    assert [record.name for record in fleet.jobs.list()] == ["one"]
+    fleet.jobs.start(echo, "one", {"text": "x"}, SHELL)
+    fleet.jobs.wait("one", 20, SHELL)
+    assert fleet.jobs.status(echo, "one", SHELL).completed
+    fleet.jobs.start(echo, "removed", {"text": "x"}, SHELL)
+    fleet.jobs.wait("removed", 20, SHELL)
+    fleet.jobs.remove("removed", SHELL)
+    assert [record.name for record in fleet.jobs.list(SHELL)] == ["one"]
     fleet.redis.kill()
-    status = fleet.jobs.status(echo, "one")
+    status = fleet.jobs.status(echo, "one", SHELL)
     assert status.completed and status.outputs["text"] == "x"
 
 
@@ -82,8 +83,8 @@ def test_running_jobs_reappear_when_redis_is_flushed(fleet: Fleet) -> None:
     fleet.redis.client.flushall()
     eventually(lambda: fleet.redis.client.hget(f"lab:job:{name}", "view"))
     other = fleet.face("other")  # it knows nothing but what Redis tells
-    assert other.record(name).state is State.RUNNING
-    assert fleet.jobs.notify(fleet.services["Talk"], name, "still there?", wait=5) == "you said still there?"
+    assert other.record(name, SHELL).state is State.RUNNING
+    assert fleet.jobs.notify(fleet.services["Talk"], name, "still there?", SHELL, wait=5) == "you said still there?"
 
 
 def test_an_end_that_comes_between_two_looks_of_the_publisher_is_told(make_fleet: Callable[..., Fleet]) -> None:
@@ -95,11 +96,11 @@ def test_an_end_that_comes_between_two_looks_of_the_publisher_is_told(make_fleet
     with Watch(lab.store.active) as watch:
         seen: set[str] = set()
         publisher.look(watch, seen)
-        lab.jobs.start(talk, "short", {})
-        eventually(lambda: lab.jobs.record("short").state is State.RUNNING)
+        lab.jobs.start(talk, "short", {}, SHELL)
+        eventually(lambda: lab.jobs.record("short", SHELL).state is State.RUNNING)
         publisher.tell("short")
         assert fleet.state("short") == "running" and not seen
-        lab.jobs.notify(talk, "short", "bye", wait=5)
+        lab.jobs.notify(talk, "short", "bye", SHELL, wait=5)
         lab.ended("short")
         eventually(lambda: "short" not in lab.store.active_names())
         publisher.look(watch, seen)
@@ -109,29 +110,29 @@ def test_an_end_that_comes_between_two_looks_of_the_publisher_is_told(make_fleet
 def test_an_order_that_redis_lost_is_ordered_again_when_its_caller_asks(make_fleet: Callable[..., Fleet]) -> None:
     fleet = make_fleet("north")  # its worker isn't there yet
     echo = fleet.services["Echo"]
-    fleet.jobs.start(echo, "one", {"text": "x"})
+    fleet.jobs.start(echo, "one", {"text": "x"}, SHELL)
     fleet.redis.client.flushall()
-    assert fleet.jobs.status(echo, "one").view.record.state is State.QUEUED
+    assert fleet.jobs.status(echo, "one", SHELL).view.record.state is State.QUEUED
     fleet.start()
-    assert fleet.jobs.wait("one", 20).state is State.COMPLETED
+    assert fleet.jobs.wait("one", 20, SHELL).state is State.COMPLETED
 
 
 def test_the_same_order_delivered_twice_starts_one_job(fleet: Fleet, tmp_path: Path) -> None:
     register = tmp_path / "register"
     name = fleet.id_for("north", "Once")
     once = fleet.services["Once"]
-    fleet.jobs.start(once, name, {"register": str(register)})
-    fleet.jobs.wait(name, 20)
+    fleet.jobs.start(once, name, {"register": str(register)}, SHELL)
+    fleet.jobs.wait(name, 20, SHELL)
     (key,) = list(fleet.redis.client.scan_iter("lab:rq:job:*"))
     order = Job.fetch(key.decode().rpartition(":")[2], connection=fleet.redis.client, serializer=JSONSerializer)
     fleet.redis.client.rpush("lab:rq:queue:north", order.id)
     last = fleet.id_for("north", "Echo", "last")
-    fleet.jobs.start(fleet.services["Echo"], last, {"text": "x"})
-    fleet.jobs.wait(last, 20)  # it was taken after the second delivery
+    fleet.jobs.start(fleet.services["Echo"], last, {"text": "x"}, SHELL)
+    fleet.jobs.wait(last, 20, SHELL)  # it was taken after the second delivery
     fleet.redis.client.flushall()
-    fleet.jobs.start(once, name, {"register": str(register)})  # and the start once more, after all was forgotten
+    fleet.jobs.start(once, name, {"register": str(register)}, SHELL)  # and the start once more, after all was forgotten
     eventually(lambda: fleet.redis.client.hget(f"lab:job:{name}", "view"))
-    assert fleet.jobs.wait(name, 20).state is State.COMPLETED
+    assert fleet.jobs.wait(name, 20, SHELL).state is State.COMPLETED
     assert len(register.read_text().splitlines()) == 1
 
 
@@ -141,11 +142,11 @@ def test_an_order_that_was_being_taken_when_its_worker_died_is_taken_by_the_next
     worker.kill()
     worker.wait()
     name = fleet.id_for("north", "Echo")
-    fleet.jobs.start(fleet.services["Echo"], name, {"text": "x"})
+    fleet.jobs.start(fleet.services["Echo"], name, {"text": "x"}, SHELL)
     moved = fleet.redis.client.lmove("lab:rq:queue:north", "lab:rq:queue:north:intermediate", "LEFT", "LEFT")
     assert moved is not None
     fleet.machines["north"].start()
-    assert fleet.jobs.wait(name, 20).state is State.COMPLETED
+    assert fleet.jobs.wait(name, 20, SHELL).state is State.COMPLETED
 
 
 def test_an_order_that_a_broken_connection_gave_to_nobody_is_taken(make_fleet: Callable[..., Fleet]) -> None:
@@ -156,10 +157,10 @@ def test_an_order_that_a_broken_connection_gave_to_nobody_is_taken(make_fleet: C
     worker.send_signal(signal.SIGSTOP)
     eventually(lambda: not any(one["cmd"] == "blmove" and "b" in one["flags"] for one in client.client_list()))
     name = fleet.id_for("north", "Echo")
-    fleet.jobs.start(fleet.services["Echo"], name, {"text": "x"})
+    fleet.jobs.start(fleet.services["Echo"], name, {"text": "x"}, SHELL)
     assert client.lmove("lab:rq:queue:north", "lab:rq:queue:north:intermediate", "LEFT", "LEFT") is not None
     worker.send_signal(signal.SIGCONT)
-    assert fleet.jobs.wait(name, 20).state is State.COMPLETED
+    assert fleet.jobs.wait(name, 20, SHELL).state is State.COMPLETED
 
 
 @pytest.mark.slow
@@ -169,15 +170,15 @@ def test_a_machine_whose_worker_died_is_unreachable_and_never_guessed_about(flee
     assert worker is not None
     worker.kill()
     worker.wait()
-    eventually(lambda: fleet.jobs.record(name).as_of is not None)
-    status = fleet.jobs.status(fleet.services["Talk"], name)
+    eventually(lambda: fleet.jobs.record(name, SHELL).as_of is not None)
+    status = fleet.jobs.status(fleet.services["Talk"], name, SHELL)
     assert status.view.record.state is State.RUNNING
     assert "north can't be reached since" in status.view.note
-    assert fleet.jobs.abort(fleet.services["Talk"], name, wait=1.0) is False  # the wish stays
+    assert fleet.jobs.abort(fleet.services["Talk"], name, SHELL, wait=1.0) is False  # the wish stays
     with pytest.raises(Unavailable, match="it was not delivered"):
-        fleet.jobs.notify(fleet.services["Talk"], name, "hello", wait=1.0)
+        fleet.jobs.notify(fleet.services["Talk"], name, "hello", SHELL, wait=1.0)
     fleet.machines["north"].start()
-    assert fleet.jobs.wait(name, 30).state is State.ABORTED
+    assert fleet.jobs.wait(name, 30, SHELL).state is State.ABORTED
     assert fleet.labs["north"].store.marked(name, "abort")
     assert not (fleet.labs["north"].folder(name) / "notifications.txt").exists()  # what was refused never comes
 
@@ -191,7 +192,7 @@ def test_the_supervisor_and_the_runner_die_and_the_truth_arrives_at_the_face(fle
     for pid in (supervisor, nursery, runner):
         os.kill(pid, signal.SIGKILL)
         wait_gone(pid)
-    record = fleet.jobs.wait(name, 30)
+    record = fleet.jobs.wait(name, 30, SHELL)
     assert record.state is State.FAILED and "interrupted" in record.why
 
 
@@ -199,27 +200,27 @@ def test_a_redis_that_hangs_keeps_no_caller_waiting_for_ever(fleet: Fleet) -> No
     name = begun(fleet)
     fleet.redis.pause()
     try:
-        status = fleet.jobs.status(fleet.services["Talk"], name)
+        status = fleet.jobs.status(fleet.services["Talk"], name, SHELL)
         assert status.view.record.as_of is not None
     finally:
         fleet.redis.go_on()
-    eventually(lambda: fleet.jobs.record(name).as_of is None)
+    eventually(lambda: fleet.jobs.record(name, SHELL).as_of is None)
     say_bye(fleet, name)
-    assert fleet.jobs.wait(name, 20).state is State.COMPLETED
+    assert fleet.jobs.wait(name, 20, SHELL).state is State.COMPLETED
 
 
 def test_a_full_redis_refuses_starts_and_loses_nothing_that_runs(fleet: Fleet) -> None:
     name = begun(fleet)
     fleet.redis.client.config_set("maxmemory", "1mb")
     with pytest.raises(Unavailable, match="is full"):
-        fleet.jobs.start(fleet.services["Echo"], "new", {"text": "x"})
+        fleet.jobs.start(fleet.services["Echo"], "new", {"text": "x"}, SHELL)
     assert fleet.state(name) == "running"
     say_bye(fleet, name)
     assert fleet.labs["north"].ended(name).state is State.COMPLETED
     fleet.redis.client.config_set("maxmemory", "0")
-    assert fleet.jobs.wait(name, 30).state is State.COMPLETED
-    fleet.jobs.start(fleet.services["Echo"], "new", {"text": "x"})
-    assert fleet.jobs.wait("new", 20).state is State.COMPLETED
+    assert fleet.jobs.wait(name, 30, SHELL).state is State.COMPLETED
+    fleet.jobs.start(fleet.services["Echo"], "new", {"text": "x"}, SHELL)
+    assert fleet.jobs.wait("new", 20, SHELL).state is State.COMPLETED
 
 
 def test_what_lands_in_redis_by_other_hands_starts_no_program(fleet: Fleet, tmp_path: Path) -> None:
@@ -236,15 +237,15 @@ def test_what_lands_in_redis_by_other_hands_starts_no_program(fleet: Fleet, tmp_
     hook = {"success_callback_name": "os.system", "failure_callback_name": "os.system"}
     forge("c" * 64, "labwaiter.fleet.order.carry_out", ["nonsense"], **hook)
     good = fleet.id_for("south", "Echo", "good")
-    fleet.jobs.start(fleet.services["Echo"], good, {"text": "x"})
-    fleet.jobs.wait(good, 20)
+    fleet.jobs.start(fleet.services["Echo"], good, {"text": "x"}, SHELL)
+    fleet.jobs.wait(good, 20, SHELL)
     (key,) = [k for k in client.scan_iter("lab:rq:job:*") if k.decode()[-64:] not in {c * 64 for c in "abc"}]
     sealed = Job.fetch(key.decode()[-64:], connection=client, serializer=JSONSerializer).args[0]
     forge("d" * 64, "labwaiter.fleet.order.carry_out", [sealed])  # signed, but for another machine
     client.rpush("lab:errands:north", json.dumps([json.dumps({"do": "remove", "name": good}), "0" * 64]))
     after = fleet.id_for("north", "Echo", "after")
-    fleet.jobs.start(fleet.services["Echo"], after, {"text": "x"})
-    assert fleet.jobs.wait(after, 30).state is State.COMPLETED
+    fleet.jobs.start(fleet.services["Echo"], after, {"text": "x"}, SHELL)
+    assert fleet.jobs.wait(after, 30, SHELL).state is State.COMPLETED
     assert not trap.exists()
     assert set(fleet.labs["north"].store.names()) == {after}
 
@@ -262,13 +263,13 @@ def test_an_end_that_its_machine_could_not_read_for_a_while_is_told_afterwards(f
     worker.send_signal(signal.SIGCONT)
     # it has looked at that once it tells of what came later
     after = fleet.id_for("north", "Echo", prefix="after")
-    fleet.jobs.start(fleet.services["Echo"], after, {"text": "x"})
-    assert fleet.jobs.wait(after, 30).state is State.COMPLETED
+    fleet.jobs.start(fleet.services["Echo"], after, {"text": "x"}, SHELL)
+    assert fleet.jobs.wait(after, 30, SHELL).state is State.COMPLETED
     assert fleet.state(name) == "running"
     end.rmdir()
     os.rename(end.with_name("kept"), end)
-    assert fleet.jobs.wait(name, 30).state is State.COMPLETED
-    assert fleet.jobs.status(fleet.services["Talk"], name).outputs == {"result": "bye"}
+    assert fleet.jobs.wait(name, 30, SHELL).state is State.COMPLETED
+    assert fleet.jobs.status(fleet.services["Talk"], name, SHELL).outputs == {"result": "bye"}
 
 
 def test_polls_do_not_queue_behind_a_redis_that_hangs(fleet: Fleet) -> None:

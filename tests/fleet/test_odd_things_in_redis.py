@@ -11,6 +11,7 @@ import pytest
 from fleetlab import Fleet, Machine
 from lab import PATIENCE, Lab, eventually
 from labwaiter.errors import Unavailable
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 
 
@@ -22,30 +23,30 @@ def test_what_is_no_order_keeps_no_order_behind_it_waiting(fleet: Fleet, what: s
         fleet.redis.client.hset("lab:rq:job:poison", mapping={"data": "x", "created_at": "nonsense"})
     fleet.redis.client.rpush("lab:rq:queue:north", "poison")
     name = fleet.id_for("north")
-    fleet.jobs.start(fleet.services["Echo"], name, {"text": "x"})
-    assert fleet.jobs.wait(name, 20).state is State.COMPLETED
+    fleet.jobs.start(fleet.services["Echo"], name, {"text": "x"}, SHELL)
+    assert fleet.jobs.wait(name, 20, SHELL).state is State.COMPLETED
     assert "is no order, and was left out" in fleet.machines["north"].log.read_text()
     assert not fleet.redis.client.lrange("lab:rq:queue:north", 0, -1)
 
 
 def test_a_call_that_is_none_is_refused_and_the_next_one_is_done(fleet: Fleet) -> None:
     name = fleet.id_for("north", "Talk")
-    fleet.jobs.start(fleet.services["Talk"], name, {})
+    fleet.jobs.start(fleet.services["Talk"], name, {}, SHELL)
     eventually(lambda: fleet.state(name) == "running")
     for odd in ("[" * 200_000, "{}", '["{}", "signature"]', b"\xff\xfe", "x" * 1_000_000):
         fleet.redis.client.rpush("lab:errands:north", odd)
-    assert fleet.jobs.abort(None, name, wait=10) is True
+    assert fleet.jobs.abort(None, name, SHELL, wait=10) is True
     assert fleet.machines["north"].log.read_text().count("not signed by this lab for this machine") == 5
 
 
 def test_a_message_that_was_told_to_be_undelivered_is_not_delivered(fleet: Fleet) -> None:
     name = fleet.id_for("north", "Single")  # it answers none, so each message takes a second
-    fleet.jobs.start(fleet.services["Single"], name, {})
+    fleet.jobs.start(fleet.services["Single"], name, {}, SHELL)
     eventually(lambda: fleet.state(name) == "running")
 
     def send(number: int) -> bool:
         try:
-            fleet.jobs.notify(None, name, f"message {number}.")
+            fleet.jobs.notify(None, name, f"message {number}.", SHELL)
             return True
         except Unavailable as error:
             assert "it was not delivered" in error.message
@@ -61,7 +62,7 @@ def test_a_message_that_was_told_to_be_undelivered_is_not_delivered(fleet: Fleet
         assert send(60)  # whatever was left in Redis would have come before it
     said = (fleet.labs["north"].folder(name) / "notifications.txt").read_text()
     assert [f"message {number}." in said for number in range(61)] == [*[True] * 50, *[False] * 10, True]
-    fleet.jobs.abort(None, name, wait=10)
+    fleet.jobs.abort(None, name, SHELL, wait=10)
 
 
 def test_a_second_machine_of_the_same_name_takes_no_orders(fleet: Fleet, tmp_path: Path) -> None:
@@ -76,8 +77,8 @@ def test_a_second_machine_of_the_same_name_takes_no_orders(fleet: Fleet, tmp_pat
     north.process.wait(PATIENCE)
     north.start()  # the machine itself goes on at once
     name = fleet.id_for("north")
-    fleet.jobs.start(fleet.services["Echo"], name, {"text": "x"})
-    assert fleet.jobs.wait(name, 20).state is State.COMPLETED
+    fleet.jobs.start(fleet.services["Echo"], name, {"text": "x"}, SHELL)
+    assert fleet.jobs.wait(name, 20, SHELL).state is State.COMPLETED
     twin.lab.close()
 
 

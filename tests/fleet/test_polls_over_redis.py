@@ -69,7 +69,7 @@ def test_what_is_published_is_in_the_next_poll(fleet: Fleet, caller: Caller) -> 
         for _ in range(3):
             assert f"message {number}" in page(caller, "Talk", name)
     soap = caller.application._soap
-    assert soap._answered > 20 and soap.lane_is_open
+    assert soap.lane._answers > 20 and soap.lane.is_open
 
 
 def test_of_a_machine_that_falls_silent_nothing_that_was_kept_is_told(fleet: Fleet, caller: Caller) -> None:
@@ -83,4 +83,4 @@ def test_of_a_machine_that_falls_silent_nothing_that_was_kept_is_told(fleet: Fle
         assert time.monotonic() < until
     for _ in range(50):
         assert "be reached since" in page(caller, "Talk", name)
-    assert caller.application._soap.lane_is_open
+    assert caller.application._soap.lane.is_open

@@ -13,7 +13,8 @@ from lab import PATIENCE, eventually
 from labwaiter.errors import Unavailable
 from labwaiter.fleet import rpc
 from labwaiter.fleet.signing import Seals
-from labwaiter.fleet.used import Used
+from labwaiter.fleet.used_calls import UsedCalls
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 from labwaiter.store.names import folder_name
 
@@ -46,14 +47,14 @@ def refused(fleet: Fleet) -> int:
 
 def running(fleet: Fleet, service: str) -> str:
     name = fleet.id_for("north", service)
-    fleet.jobs.start(fleet.services[service], name, {})
+    fleet.jobs.start(fleet.services[service], name, {}, SHELL)
     eventually(lambda: fleet.state(name) == "running")
     return name
 
 
 def test_a_message_that_was_captured_reaches_the_job_once(fleet: Fleet) -> None:
     name = running(fleet, "Single")
-    call = captured(fleet, lambda: fleet.jobs.notify(None, name, "dose."))
+    call = captured(fleet, lambda: fleet.jobs.notify(None, name, "dose.", SHELL))
     for number in range(3):
         fleet.redis.client.rpush(BOX, call)
         eventually(lambda number=number: refused(fleet) == number + 1)
@@ -66,17 +67,17 @@ def test_a_message_that_was_captured_reaches_the_job_once(fleet: Fleet) -> None:
     eventually(lambda: refused(fleet) == 4)
     notes = fleet.labs["north"].folder(name) / "notifications.txt"
     assert notes.read_text().count("dose.") == 1
-    eventually(lambda: fleet.jobs.notify(None, name, "again."))
+    eventually(lambda: fleet.jobs.notify(None, name, "again.", SHELL))
     assert notes.read_text().count("again.") == 1
-    assert fleet.jobs.abort(None, name, wait=10) is True
+    assert fleet.jobs.abort(None, name, SHELL, wait=10) is True
 
 
 def test_every_kind_of_call_is_done_once(fleet: Fleet) -> None:
     name = running(fleet, "Talk")
-    abort = captured(fleet, lambda: fleet.jobs.abort(None, name, wait=10))
+    abort = captured(fleet, lambda: fleet.jobs.abort(None, name, SHELL, wait=10))
     eventually(lambda: fleet.state(name) == "aborted")
     read = captured(fleet, lambda: fleet.jobs.artifacts.listing(name, 5))
-    remove = captured(fleet, lambda: fleet.jobs.remove(name))
+    remove = captured(fleet, lambda: fleet.jobs.remove(name, SHELL))
     for number, call in enumerate((abort, read, remove), 1):
         fleet.redis.client.rpush(BOX, call)
         eventually(lambda number=number: refused(fleet) == number)
@@ -91,7 +92,7 @@ def test_what_was_taken_back_is_not_done_when_somebody_puts_it_there_later(fleet
 
     def send() -> None:
         with pytest.raises(Unavailable, match="not delivered"):
-            fleet.jobs.notify(None, name, "late.")
+            fleet.jobs.notify(None, name, "late.", SHELL)
 
     call = captured(fleet, send)
     time.sleep(rpc.GRACE + 0.1)  # its time must have gone by
@@ -99,24 +100,24 @@ def test_what_was_taken_back_is_not_done_when_somebody_puts_it_there_later(fleet
     north.start()
     eventually(lambda: "comes after its time: it is refused" in north.log.read_text())
     assert not (fleet.labs["north"].folder(name) / "notifications.txt").exists()
-    assert fleet.jobs.record(name).state is State.RUNNING
-    eventually(lambda: fleet.jobs.abort(None, name, wait=10))
+    assert fleet.jobs.record(name, SHELL).state is State.RUNNING
+    eventually(lambda: fleet.jobs.abort(None, name, SHELL, wait=10))
 
 
 def test_what_is_older_than_all_that_is_remembered_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labwaiter.fleet.used.KEPT", 10)
+    monkeypatch.setattr("labwaiter.fleet.used_calls.KEPT", 10)
     file = tmp_path / "errands.used"
-    used = Used(file)
+    used = UsedCalls(file)
     for number in range(1, 25):
         assert used.first(f"n{number}", float(number), "notify")
-    for again in (used, Used(file)):
+    for again in (used, UsedCalls(file)):
         assert not any(again.first(f"n{n}", float(n), "notify") for n in range(25))
         assert not again.first("new, but of long ago", 3.0)
         assert not again.first(None, None, "notify")
     assert again.first("n14b", 24.5)
     with open(file, "ab") as torn:
         torn.write(b'[24.7, "to')
-    assert not Used(file).first("n14b", 24.5)
+    assert not UsedCalls(file).first("n14b", 24.5)
     assert len(file.read_text().splitlines()) <= 11
 
 
@@ -133,10 +134,10 @@ def test_what_a_face_knows_and_cannot_read_is_not_unknown(fleet: Fleet) -> None:
     known.unlink()
     known.mkdir()  # or a broken disk, or no descriptors
     with pytest.raises(Unavailable, match="can't be read now"):
-        fleet.jobs.record(name)
+        fleet.jobs.record(name, SHELL)
     known.rmdir()
     known.write_bytes(kept)
-    assert fleet.jobs.record(name).state is State.RUNNING
+    assert fleet.jobs.record(name, SHELL).state is State.RUNNING
     for machine in fleet.machines.values():
         machine.start()
-    eventually(lambda: fleet.jobs.abort(None, name, wait=10))
+    eventually(lambda: fleet.jobs.abort(None, name, SHELL, wait=10))

@@ -13,6 +13,7 @@ from fleetlab import Fleet
 from lab import PATIENCE, eventually
 from labwaiter.errors import Misconfigured, Unavailable
 from labwaiter.fleet.address import WRONG_SENTINELS, WRONG_URL, pool_of
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 from labwaiter.settings import load
 from labwaiter.store.names import folder_name
@@ -38,25 +39,25 @@ def fleet(make_fleet: Callable[..., Fleet], sentinels: Sentinels) -> Fleet:
 def test_what_runs_runs_on_when_another_redis_becomes_the_master(fleet: Fleet, sentinels: Sentinels, how: str) -> None:
     talk, echo = fleet.services["Talk"], fleet.services["Echo"]
     name = fleet.id_for("north", "Talk")
-    fleet.jobs.start(talk, name, {})
+    fleet.jobs.start(talk, name, {}, SHELL)
     eventually(lambda: fleet.state(name) == "running")
     put_back = sentinels.fail_over(how)
-    assert fleet.jobs.status(talk, name).view.record.state is State.RUNNING
+    assert fleet.jobs.status(talk, name, SHELL).view.record.state is State.RUNNING
 
     def again(service: str, service_id: str) -> bool:
         try:
-            fleet.jobs.start(fleet.services[service], service_id, {"text": "x"})
+            fleet.jobs.start(fleet.services[service], service_id, {"text": "x"}, SHELL)
             return True
         except Unavailable:
             return False
 
     eventually(lambda: again("Echo", "after"), 60, every=0.3)
-    assert fleet.jobs.wait("after", 30).state is State.COMPLETED
+    assert fleet.jobs.wait("after", 30, SHELL).state is State.COMPLETED
     put_back()
-    assert eventually(lambda: fleet.jobs.record(name).as_of is None)
-    assert fleet.jobs.notify(talk, name, "bye", wait=8) is not None
-    assert fleet.jobs.wait(name, 30).state is State.COMPLETED
-    assert fleet.jobs.status(echo, "after").completed
+    assert eventually(lambda: fleet.jobs.record(name, SHELL).as_of is None)
+    assert fleet.jobs.notify(talk, name, "bye", SHELL, wait=8) is not None
+    assert fleet.jobs.wait(name, 30, SHELL).state is State.COMPLETED
+    assert fleet.jobs.status(echo, "after", SHELL).completed
 
 
 def test_an_order_is_answered_once_a_replica_has_it_and_settled_by_its_service_id(
@@ -69,7 +70,7 @@ def test_an_order_is_answered_once_a_replica_has_it_and_settled_by_its_service_i
         one.pause()  # replication lags
     for _ in range(2):  # asked again, it is as uncertain
         with pytest.raises(Unavailable, match="not certain yet: no replica .* same serviceID"):
-            fleet.jobs.start(once, name, {"register": str(register)})
+            fleet.jobs.start(once, name, {"register": str(register)}, SHELL)
     for one in sentinels.replicas:
         one.go_on()
     started = eventually(lambda: _started(fleet, name, register), 30)
@@ -78,13 +79,13 @@ def test_an_order_is_answered_once_a_replica_has_it_and_settled_by_its_service_i
     assert any(one.client.exists(key) for one in sentinels.replicas)
     sentinels.fail_over("killed")
     fleet.machines["north"].start()
-    assert eventually(lambda: fleet.jobs.record(name).state is State.COMPLETED, 60)
+    assert eventually(lambda: fleet.jobs.record(name, SHELL).state is State.COMPLETED, 60)
     assert len(register.read_text().splitlines()) == 1
 
 
 def _started(fleet: Fleet, name: str, register: Path) -> bool:
     try:
-        return bool(fleet.jobs.start(fleet.services["Once"], name, {"register": str(register)}))
+        return bool(fleet.jobs.start(fleet.services["Once"], name, {"register": str(register)}, SHELL))
     except Unavailable:
         return False
 
@@ -95,35 +96,35 @@ def test_an_order_that_was_withdrawn_does_not_come_back_with_another_master(
     once, register = fleet.services["Once"], tmp_path / "register"
     fleet.machines["north"].stop()
     name = fleet.id_for("north", "Once")
-    fleet.jobs.start(once, name, {"register": str(register)})
+    fleet.jobs.start(once, name, {"register": str(register)}, SHELL)
     for one in sentinels.replicas:
         one.pause()
     with pytest.raises(Unavailable, match="not certain yet"):
-        fleet.jobs.abort(once, name)
+        fleet.jobs.abort(once, name, SHELL)
     for one in sentinels.replicas:
         one.go_on()
     sentinels.whole()
-    assert fleet.jobs.abort(once, name) is True
+    assert fleet.jobs.abort(once, name, SHELL) is True
     sentinels.fail_over("killed")
     fleet.machines["north"].start()
     last = fleet.id_for("north", "Echo", "last")
     eventually(lambda: _echoed(fleet, last), 60, every=0.3)
-    assert fleet.jobs.wait(last, 30).state is State.COMPLETED  # it was ordered after the other one
+    assert fleet.jobs.wait(last, 30, SHELL).state is State.COMPLETED  # it was ordered after the other one
     assert fleet.state(name) == "aborted" and not register.exists()
 
 
 def _echoed(fleet: Fleet, name: str) -> bool:
     try:
-        return bool(fleet.jobs.start(fleet.services["Echo"], name, {"text": "x"}))
+        return bool(fleet.jobs.start(fleet.services["Echo"], name, {"text": "x"}, SHELL))
     except Unavailable:
         return False
 
 
 def test_what_a_lost_master_had_been_told_is_told_the_next_one(fleet: Fleet, sentinels: Sentinels) -> None:
     name = fleet.id_for("north", "Echo")
-    fleet.jobs.start(fleet.services["Echo"], name, {"text": "x"})
-    assert fleet.jobs.wait(name, 30).state is State.COMPLETED
-    assert fleet.jobs.status(fleet.services["Echo"], name).completed
+    fleet.jobs.start(fleet.services["Echo"], name, {"text": "x"}, SHELL)
+    assert fleet.jobs.wait(name, 30, SHELL).state is State.COMPLETED
+    assert fleet.jobs.status(fleet.services["Echo"], name, SHELL).completed
     sentinels.whole()
     eventually(lambda: all(one.client.hexists(f"lab:job:{name}", "settled") for one in sentinels.replicas))
     old, master, worker = fleet.redis.client.hget(f"lab:job:{name}", "view"), sentinels.master, fleet.machines["north"]
@@ -136,10 +137,10 @@ def test_what_a_lost_master_had_been_told_is_told_the_next_one(fleet: Fleet, sen
     # as if the last thing that it had been told had not been replicated
     sentinels.master.client.hset(f"lab:job:{name}", "view", running)
     sentinels.master.client.hdel(f"lab:job:{name}", "settled")
-    assert fleet.jobs.status(fleet.services["Echo"], name).completed  # who knows of an end doesn't unlearn it
+    assert fleet.jobs.status(fleet.services["Echo"], name, SHELL).completed  # who knows of an end doesn't unlearn it
     worker.process.send_signal(signal.SIGCONT)
     other = fleet.face("other")  # it knows nothing but what Redis tells
-    eventually(lambda: other.record(name).state is State.COMPLETED, 30, every=0.1)
+    eventually(lambda: other.record(name, SHELL).state is State.COMPLETED, 30, every=0.1)
 
 
 def test_init_db_tells_how_the_sentinels_and_the_replicas_are(fleet: Fleet, sentinels: Sentinels) -> None:

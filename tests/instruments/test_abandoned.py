@@ -17,7 +17,7 @@ from benchlab import DRIVERS, Plugged, bench_lab, energised, leases, let_go, plu
 from callers import Up, Web, envelope
 from lab import PATIENCE, Lab, eventually
 from labwaiter.deployment import web_processes
-from labwaiter.model.caller import Caller
+from labwaiter.model.caller import SHELL, Caller
 from labwaiter.model.record import State
 from labwaiter.page import render
 from labwaiter.store import web_side
@@ -47,7 +47,7 @@ def looked_at(lab: Lab, service_id: str) -> None:
     """Two rounds of the supervisor's look at its jobs: each ends one whose limit is over."""
     for turn in range(2):
         lab.start("UsesNone", f"{service_id}-{turn}-{os.urandom(4).hex()}")
-    for record in lab.jobs.list():
+    for record in lab.jobs.list(SHELL):
         if record.request.service == "UsesNone":
             assert "limit" in lab.ended(record.request.service_id).why
 
@@ -85,8 +85,8 @@ def test_one_poll_and_it_counts_anew(using: Lab, make_web: Callable[..., Web]) -
     old = using.store.polled_at("one")
     call(web, STATUS)
     assert old is not None and using.store.polled_at("one") > old + 50  # type: ignore[operator]
-    using.jobs.view("one")  # an operator's look is no poll
-    using.jobs.record("one")
+    using.jobs.view("one", SHELL)  # an operator's look is no poll
+    using.jobs.record("one", SHELL)
     looked_at(using, "round")
     assert goes_on(using)
 
@@ -102,7 +102,7 @@ def test_while_the_web_side_is_down_nobody_is_abandoned_nor_when_it_is_back(
     silent(using, "one", up=False)
     (using.store.layout.folder / "web").write_text(json.dumps({"since": now - 500, "last": now - web_side.FRESH}))
     looked_at(using, "down")
-    assert goes_on(using) and using.jobs.view("one").silence is None
+    assert goes_on(using) and using.jobs.view("one", SHELL).silence is None
     make_web(using)
     eventually(lambda: signed_since(using) > now)
     looked_at(using, "back")
@@ -134,7 +134,7 @@ def test_what_was_never_started_over_the_web_is_nobodys_to_abandon(using: Lab) -
     using.start("Uses", "one", device="smu")  # as `labwaiter run` and Python do
     energised(using, "one")
     using.start("Uses", "one", device="smu")
-    using.jobs.wait("one", 0)
+    using.jobs.wait("one", 0, SHELL)
     now = boot_clock()
     (using.store.layout.folder / "web").write_text(json.dumps({"since": now - 500, "last": now}))
     looked_at(using, "round")
@@ -169,10 +169,10 @@ def test_the_page_counts_down_while_a_workflow_manager_is_silent(using: Lab) -> 
     now = boot_clock()
     os.utime(using.folder("one") / "polled", (now - 30, now - 30))
     (using.store.layout.folder / "web").write_text(json.dumps({"since": now - 500, "last": now}))
-    html = render(using.jobs.view("one"), using.services["Uses"])
+    html = render(using.jobs.view("one", SHELL), using.services["Uses"])
     assert "The workflow manager has asked nothing for 3" in html and "this is aborted in " in html
     using.store.polled("one")
-    assert "asked nothing" not in render(using.jobs.view("one"), using.services["Uses"])
+    assert "asked nothing" not in render(using.jobs.view("one", SHELL), using.services["Uses"])
 
 
 def test_a_wall_clock_that_is_set_abandons_nobody(using: Lab) -> None:

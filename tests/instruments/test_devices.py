@@ -17,6 +17,7 @@ from labwaiter.instruments.holding import hold, release
 from labwaiter.instruments.simulators import Smu
 from labwaiter.instruments.simulators.host import Host
 from labwaiter.lab import device, labfile
+from labwaiter.model.caller import SHELL
 from labwaiter.model.parameter import Parameter
 
 
@@ -107,8 +108,8 @@ def test_a_job_waits_while_another_has_its_device_under_another_name(using: Lab,
     using.start("Uses", "three", device="smu")
     assert using.record("two").state.value == "queued" and bench.simulators["smu"].on  # type: ignore[attr-defined]
     words = ["smu, the same device as bath, is in use by Uses"]
-    eventually(lambda: [holder.words for holder in using.jobs.view("two").holders] == words)
-    eventually(lambda: "1 waits for smu before it" in using.jobs.view("three").ahead)
+    eventually(lambda: [holder.words for holder in using.jobs.view("two", SHELL).holders] == words)
+    eventually(lambda: "1 waits for smu before it" in using.jobs.view("three", SHELL).ahead)
     shown = subprocess.run(
         [sys.executable, "-m", "labwaiter", "instruments", "list"],
         env=using.environment, capture_output=True, text=True, timeout=PATIENCE, check=True,

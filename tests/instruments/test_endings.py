@@ -14,7 +14,7 @@ import pytest
 
 from benchlab import DRIVERS, Plugged, bench_lab, energised, leases, let_go, plugged, silent
 from lab import Lab, eventually, wait_gone
-from labwaiter.model.caller import Caller
+from labwaiter.model.caller import SHELL, Caller
 from labwaiter.model.record import State
 from labwaiter.store import supervisor_client
 from labwaiter.store.leases import Held
@@ -46,7 +46,7 @@ def go(lab: Lab, service_id: str) -> None:
 
 
 def abort(lab: Lab, service_id: str) -> None:
-    assert lab.jobs.abort(lab.services["Uses"], service_id, wait=20) is True
+    assert lab.jobs.abort(lab.services["Uses"], service_id, SHELL, wait=20) is True
     assert leases(lab).of_job(service_id) == []  # true means: read back safe already
 
 

@@ -148,6 +148,7 @@ def test_time_layers_and_filament_are_those_of_the_moves(tmp_path: Path) -> None
     assert (reader.relative, reader.relative_e, reader.feed) == (True, True, 120)
 
 
+@pytest.mark.slow
 def test_a_file_of_any_length_takes_no_memory(tmp_path: Path) -> None:
     file = tmp_path / "long.gcode"
     with open(file, "w") as out:

@@ -11,6 +11,7 @@ import pytest
 
 from benchlab import DRIVERS, Plugged, bench_lab, energised, leases, let_go
 from lab import Lab, eventually
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 from labwaiter.store.leases import Held
 
@@ -33,8 +34,8 @@ def test_what_cannot_be_read_back_stays_unsafe_and_everybody_is_told(
         assert lease is not None and lease.how is Held.UNSAFE and name in lease.why, name
         assert f"{name} is UNSAFE" in using.file(name, "log.txt")
         assert f"Afterwards {name} could not be made safe." in record.why
-        assert f"{name} is UNSAFE and waits for an operator" in using.jobs.view(name).hardware[0]
-        assert using.jobs.abort(None, name, wait=0) is False
+        assert f"{name} is UNSAFE and waits for an operator" in using.jobs.view(name, SHELL).hardware[0]
+        assert using.jobs.abort(None, name, SHELL, wait=0) is False
 
 
 def test_a_line_that_comes_back_in_time_is_made_safe(using: Lab, bench: Plugged) -> None:
@@ -45,7 +46,7 @@ def test_a_line_that_comes_back_in_time_is_made_safe(using: Lab, bench: Plugged)
         os.kill(pid, signal.SIGKILL)
     for name in DRIVERS:
         eventually(lambda name=name: (one := leases(using).of(name)) and one.how is Held.MAKING_SAFE)
-        assert "is being made safe" in using.jobs.view(name).hardware[0]
+        assert "is being made safe" in using.jobs.view(name, SHELL).hardware[0]
         bench.simulators[name].moods.clear()
     for name in DRIVERS:
         using.ended(name)
@@ -57,10 +58,10 @@ def test_an_abort_says_no_as_long_as_it_is_not_safe(using: Lab, bench: Plugged) 
     using.start("Uses", "one", device="smu")
     energised(using, "one")
     bench.simulators["smu"].moods.add("silent")
-    assert using.jobs.abort(using.services["Uses"], "one", wait=0.5) is False
-    eventually(lambda: "smu is being made safe." in using.jobs.view("one").hardware)
+    assert using.jobs.abort(using.services["Uses"], "one", SHELL, wait=0.5) is False
+    eventually(lambda: "smu is being made safe." in using.jobs.view("one", SHELL).hardware)
     bench.simulators["smu"].moods.clear()
-    assert using.jobs.abort(using.services["Uses"], "one", wait=20) is True
+    assert using.jobs.abort(using.services["Uses"], "one", SHELL, wait=20) is True
     bench.assert_made_safe("smu")
 
 

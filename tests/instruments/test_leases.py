@@ -14,6 +14,7 @@ import pytest
 
 from benchlab import DRIVERS, Plugged, bench_lab, energised, leases, let_go
 from lab import PATIENCE, Lab, eventually
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 from labwaiter.page import render
 from labwaiter.store import supervisor_client
@@ -50,7 +51,7 @@ def shell(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
 
 def page(lab: Lab, service_id: str) -> str:
     """The page, once the supervisor has told the place."""
-    view = eventually(lambda: (v := lab.jobs.view(service_id)).place and v)
+    view = eventually(lambda: (v := lab.jobs.view(service_id, SHELL)).place and v)
     return render(view, lab.services[view.record.request.service])
 
 
@@ -114,7 +115,7 @@ def test_who_waits_is_told_for_what_and_at_which_place(using: Lab) -> None:
     energised(using, "other")
     for name in ("first", "second"):
         using.start("Uses", name, device="smu")
-    eventually(lambda: using.jobs.view("second").place)
+    eventually(lambda: using.jobs.view("second", SHELL).place)
     assert "Waiting at place 1" in page(using, "first") and "smu is in use by Uses, for " in page(using, "first")
     assert "Waiting at place 2" in page(using, "second")
     assert using.record("second").state is State.QUEUED

@@ -1,5 +1,6 @@
 """What a portal shows of an execution."""
 
+import random
 import time
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from labwaiter import page as page_module
 from labwaiter.catalogue import catalogue
 from labwaiter.model.record import Holder, Picture, Progress, Record, Request, State, Stopping, View
 from labwaiter.model.span import span
@@ -212,3 +214,22 @@ def test_a_dark_page_turns_the_plot_round_and_no_photograph() -> None:
     for file, turned in (("plot.png", True), ("photo.png", False)):
         page = render(view(progress=Progress(picture=Picture(file)), picture=b"x"), SERVICE)
         assert ('<img class="plot" src="data:' in page) is turned
+
+
+def test_a_page_of_kept_pieces_is_the_page_that_is_made_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever changes from one look to the next: what moves, what doesn't, and what wasn't there before."""
+    chance, names = random.Random(5), ("a", "b")
+    for _ in range(400):
+        some = chance.choice(everything(chance.choice((NASTY, "plain", ""))))
+        name = chance.choice(names)
+        progress = replace(
+            some.progress, fraction=chance.choice((None, 0.0, 0.3, 0.57, 1.0)), stage=chance.choice(("", NASTY))
+        )
+        shown = replace(
+            some, progress=progress, record=replace(some.record, name=name), ran=chance.choice((None, 1.0, 99.0))
+        )
+        kept = render(shown, SERVICE, "http://x/")
+        monkeypatch.setattr(page_module, "KEPT_LARGEST", -1)
+        assert render(shown, SERVICE, "http://x/") == kept
+        monkeypatch.undo()
+    assert set(names) <= set(page_module._pieces) and len(page_module._pieces) <= page_module.PAGES_KEPT

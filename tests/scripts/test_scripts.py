@@ -9,6 +9,7 @@ import pytest
 
 from clone import Clone
 from labwaiter import __version__
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 from labwaiter.store import supervisor_client
 from labwaiter.verbs import Jobs
@@ -53,7 +54,7 @@ def test_rebuildandrun_makes_everything_tries_it_and_returns(clone: Clone) -> No
     ):
         assert words in done.stdout
     assert "Traceback" not in done.stderr
-    states = [record.state for record in Jobs(clone.settings).list()]
+    states = [record.state for record in Jobs(clone.settings).list(SHELL)]
     assert states == [State.COMPLETED]
 
 
@@ -75,18 +76,18 @@ def test_the_port_need_not_be_named_again(clone: Clone) -> None:
 def test_a_second_call_replaces_the_web_side_and_leaves_a_running_job_alone(clone: Clone) -> None:
     assert clone("run.sh", clone.port, "start", "--id", "long", "secondsToWait=600").returncode == 0
     jobs = Jobs(clone.settings)
-    while (before := jobs.record("long").runner) is None:
-        jobs.wait("long", 0.1)
+    while (before := jobs.record("long", SHELL).runner) is None:
+        jobs.wait("long", 0.1, SHELL)
     done = clone("rebuildandrun.sh", clone.port)
     assert done.returncode == 0, done.stderr
-    assert jobs.record("long").runner == before
-    assert jobs.record("long").state is State.RUNNING
+    assert jobs.record("long", SHELL).runner == before
+    assert jobs.record("long", SHELL).state is State.RUNNING
 
 
 def test_stop_settles_every_job_and_nothing_is_left(clone: Clone) -> None:
     done = clone("stop.sh")
     assert done.returncode == 0 and "every job is settled" in done.stdout
-    assert Jobs(clone.settings).record("long").state is State.ABORTED
+    assert Jobs(clone.settings).record("long", SHELL).state is State.ABORTED
     assert supervisor_client.alive(clone.settings) is None
     assert "can't be reached" in clone("run.sh", clone.port, "status").stderr
 

@@ -13,6 +13,7 @@ from benchlab import Plugged
 from callers import Caller, envelope
 from lab import Lab, eventually
 from labwaiter.instruments.simulators import Marlin
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 from labwaiter.settings import ROOT
 
@@ -79,12 +80,12 @@ def test_what_is_asked_by_message_is_done_and_answered_while_it_heats(shop: Lab,
     shop.start("Printer", "one", gcode=put(shop, WARM.replace("M190 S60\n", "") + "G1 X10 E1\n"))
     assert "of 200 °C" in stage(shop, "heating the hotend")
     service = shop.services["Printer"]
-    assert "PAUSE, RESUME and STOP" in shop.jobs.notify(service, "one", "sing")
-    assert shop.jobs.notify(service, "one", "pause").startswith("pausing")
+    assert "PAUSE, RESUME and STOP" in shop.jobs.notify(service, "one", "sing", SHELL)
+    assert shop.jobs.notify(service, "one", "pause", SHELL).startswith("pausing")
     stage(shop, "paused")
-    assert shop.jobs.notify(service, "one", "RESUME") == "going on"
+    assert shop.jobs.notify(service, "one", "RESUME", SHELL) == "going on"
     stage(shop, "heating")
-    assert shop.jobs.notify(service, "one", " stop ") == "stopping"
+    assert shop.jobs.notify(service, "one", " stop ", SHELL) == "stopping"
     record = shop.ended("one")
     assert record.state is State.FAILED and record.why == "The print was stopped by a message."
     assert off(printer) and printer.layers == []
@@ -95,12 +96,12 @@ def test_a_pause_lifts_the_nozzle_and_keeps_it_warm_and_a_resume_finishes_the_pa
     shop.start("Printer", "one", gcode=put(shop, square(40, feed=600)))
     stage(shop, "layer ")
     service = shop.services["Printer"]
-    shop.jobs.notify(service, "one", "PAUSE")
+    shop.jobs.notify(service, "one", "PAUSE", SHELL)
     stage(shop, "paused")
     drawn = list(printer.layers)
     eventually(lambda: printer.position["Z"] >= drawn[-1] + 10)
     assert printer.hotend.target == 200 and printer.bed.target == 60
-    shop.jobs.notify(service, "one", "RESUME")
+    shop.jobs.notify(service, "one", "RESUME", SHELL)
     record = shop.ended("one")
     assert record.state is State.COMPLETED, record.why
     assert printer.layers == [pytest.approx(0.3 * n) for n in range(1, 41)] and off(printer)
@@ -119,9 +120,9 @@ def test_an_abort_is_done_at_once_whatever_the_printer_waits_for(shop: Lab, benc
     stage(shop, "heating the hotend" if while_ == "heating" else "printing, layer ")
     service = shop.services["Printer"]
     if while_ == "a pause":
-        shop.jobs.notify(service, "one", "PAUSE")
+        shop.jobs.notify(service, "one", "PAUSE", SHELL)
         stage(shop, "paused")
-    assert shop.jobs.abort(service, "one", wait=20) is True
+    assert shop.jobs.abort(service, "one", SHELL, wait=20) is True
     assert shop.record("one").state is State.ABORTED and off(printer)
 
 
@@ -169,7 +170,7 @@ def test_filament_that_has_run_out_holds_or_ends_it(shop: Lab, bench: Plugged, s
     printer.say(f"//action:{words}")
     if setting == "hold":
         stage(shop, "paused: its filament has run out, line")
-        shop.jobs.notify(shop.services["Printer"], "one", "RESUME")
+        shop.jobs.notify(shop.services["Printer"], "one", "RESUME", SHELL)
     record = shop.ended("one")
     assert record.state is (State.COMPLETED if setting == "hold" else State.FAILED)
     assert setting == "hold" or record.why == "The print was ended: its filament has run out."
@@ -268,7 +269,7 @@ def test_a_caller_s_mistakes_are_told_before_anything_moves(shop: Lab, bench: Pl
     assert code == "UnknownInstrument" and "those that fit: printer" in words
     code, words = start(gcode="part.gcode", printer="smu")
     assert code == "UnknownInstrument" and "of another kind" in words
-    assert list(shop.jobs.list()) == [] and machine(bench).happened == []
+    assert list(shop.jobs.list(SHELL)) == [] and machine(bench).happened == []
 
 
 def test_the_page_tells_temperatures_layers_and_lines(shop: Lab, bench: Plugged) -> None:
@@ -283,4 +284,4 @@ def test_the_page_tells_temperatures_layers_and_lines(shop: Lab, bench: Plugged)
     page = eventually(plotted)
     for word in ("printing, layer ", "hotendTarget", "°C", "record.csv"):
         assert word in page
-    assert shop.jobs.abort(shop.services["Printer"], "one", wait=20) is True
+    assert shop.jobs.abort(shop.services["Printer"], "one", SHELL, wait=20) is True

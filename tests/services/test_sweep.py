@@ -10,6 +10,7 @@ from benchlab import Plugged
 from callers import Caller, envelope
 from lab import Lab
 from labwaiter.instruments.simulators import Smu
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 
 NS = "http://labwaiter.example/sweep/"
@@ -84,12 +85,12 @@ def test_a_caller_s_mistake_is_told_before_anything_moves(
 ) -> None:
     reply = Caller(shop)("/Sweep", envelope("startSweep", ns=NS, serviceID="one", sessionToken="t", **texts))
     assert reply["errorCode"] == code and words in reply["description"]
-    assert reply["faultcode"].endswith(f"Client.{code}") and list(shop.jobs.list()) == []
+    assert reply["faultcode"].endswith(f"Client.{code}") and list(shop.jobs.list(SHELL)) == []
     assert meter(bench).happened == []
 
 
 def test_an_abort_switches_the_output_off(shop: Lab, bench: Plugged) -> None:
     shop.start("Sweep", "one", points=10_000)
     shop.when("one", lambda: shop.status_progress("one").fraction)
-    assert shop.jobs.abort(shop.services["Sweep"], "one", wait=20) is True
+    assert shop.jobs.abort(shop.services["Sweep"], "one", SHELL, wait=20) is True
     assert shop.record("one").state is State.ABORTED and meter(bench).is_safe()

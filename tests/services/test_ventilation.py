@@ -12,6 +12,7 @@ from benchlab import Plugged
 from callers import Caller, envelope
 from lab import Lab, eventually
 from labwaiter.instruments.simulators import Relays, Sba5
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 
 NS = "http://labwaiter.example/ventilation/"
@@ -51,19 +52,19 @@ def test_however_it_ends_no_relay_stays_on(shop: Lab, bench: Plugged, board: Rel
     eventually(lambda: "ventilating" in shop.status_progress("one").stage)
     assert board.closed[2]
     if ending == "abort":
-        assert shop.jobs.abort(shop.services["Ventilation"], "one", wait=20) is True
+        assert shop.jobs.abort(shop.services["Ventilation"], "one", SHELL, wait=20) is True
     elif ending == "kill -9":
         os.kill(shop.running("one"), signal.SIGKILL)
     elif ending == "a silent analyser":
         bench.simulators["analyser"].moods.add("silent")
     else:
         board.stuck.add(3)
-        shop.jobs.wait("one", 60)
+        shop.jobs.wait("one", 60, SHELL)
         assert any("welded" in what for _, what in board.happened)
         unsafe = " Afterwards relays could not be made safe."
         assert shop.ended("one").why == f"relays: relay 3 does not switch off.{unsafe}"
         return
-    shop.jobs.wait("one", 60)  # silence has its time-outs
+    shop.jobs.wait("one", 60, SHELL)  # silence has its time-outs
     record = shop.ended("one")
     assert record.state is (State.ABORTED if ending == "abort" else State.FAILED) and board.is_safe()
     if ending == "a silent analyser":
@@ -87,4 +88,4 @@ def test_a_caller_s_mistakes_are_told_before_anything_moves(shop: Lab, bench: Pl
     code, words = start(relays="analyser")
     assert code == "UnknownInstrument" and "those that fit: relays" in words
     assert start(analyser="nose")[0] == "UnknownInstrument"
-    assert list(shop.jobs.list()) == [] and board.happened == []
+    assert list(shop.jobs.list(SHELL)) == [] and board.happened == []

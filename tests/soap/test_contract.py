@@ -12,6 +12,7 @@ from lxml import etree
 
 from callers import NS, SOAP_11, Caller, envelope
 from lab import PATIENCE, Lab, eventually
+from labwaiter.model.caller import SHELL
 from labwaiter.settings import ROOT
 
 NASTY = "é 漢字 😀 <&>\"'\nsecond line"
@@ -138,7 +139,7 @@ def test_a_service_that_asks_for_it_answers_unchanged_to_the_one_who_saw_that_pa
     eventually(lambda: caller.call("Quiet", "getServiceStatus", serviceID="one")["status_base64"] == "UNCHANGED")
     other = caller.call("Quiet", "getServiceStatus", serviceID="one", sessionToken="somebody else")
     assert "<html" in page(other)
-    caller.lab.jobs.notify(None, "one", "a message changes the page", wait=0)
+    caller.lab.jobs.notify(None, "one", "a message changes the page", SHELL, wait=0)
     assert "<html" in page(caller.call("Quiet", "getServiceStatus", serviceID="one"))
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from lab import Lab, eventually
 from labwaiter.errors import InvalidParameter, MissingParameter, ServiceIDInUse, UnknownServiceID
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 
 
@@ -79,7 +80,7 @@ def test_the_waiter_of_the_tutorial_finishes_and_an_abort_message_ends_it_early(
     waiter.ended("short")
     assert waiter.status("Waiter", "short").outputs == {"result": "FINISHED"}
     waiter.file("long", "status.txt")
-    assert waiter.jobs.notify(waiter.services["Waiter"], "long", "ABORT", wait=0) == "1"
+    assert waiter.jobs.notify(waiter.services["Waiter"], "long", "ABORT", SHELL, wait=0) == "1"
     waiter.ended("long")
     assert waiter.status("Waiter", "long").outputs == {"result": "ABORTED"}
 
@@ -89,17 +90,17 @@ def test_messages_reach_the_job_and_its_replies_the_caller(lab: Lab) -> None:
     lab.start("Talk", "one")
     lab.running("one")
     said = "é 漢字 😀 <&>\"'\nsecond line\rthird"
-    assert lab.jobs.notify(talk, "one", said, wait=10) == f"you said {said}"
-    assert lab.jobs.notify(talk, "one", "bye", wait=10) in ("you said bye", "2")
+    assert lab.jobs.notify(talk, "one", said, SHELL, wait=10) == f"you said {said}"
+    assert lab.jobs.notify(talk, "one", "bye", SHELL, wait=10) in ("you said bye", "2")
     lab.ended("one")
     assert lab.status("Talk", "one").outputs == {"result": f"{said}|bye"}
-    assert "was not delivered" in lab.jobs.notify(talk, "one", "anybody?")
+    assert "was not delivered" in lab.jobs.notify(talk, "one", "anybody?", SHELL)
 
 
 def test_a_message_without_a_reply_gives_its_number(lab: Lab) -> None:
     lab.start("Unruly", "one", word="sleep")
     lab.running("one")
-    numbers = [lab.jobs.notify(lab.services["Unruly"], "one", f"hello {n}", wait=0) for n in range(3)]
+    numbers = [lab.jobs.notify(lab.services["Unruly"], "one", f"hello {n}", SHELL, wait=0) for n in range(3)]
     assert numbers == ["1", "2", "3"]
     assert lab.file("one", "notifications.txt") == "hello 0\nhello 1\nhello 2\n"
 
@@ -250,6 +251,6 @@ def test_a_start_repeated_after_an_input_was_appended_is_still_the_same(lab: Lab
     lab.ended("one")
     old = lab.services["Steps"]
     new = replace(old, inputs=(*old.inputs, Parameter("added", "int", mandatory=False, default=3)))
-    assert lab.jobs.start(new, "one", {}).completed
+    assert lab.jobs.start(new, "one", {}, SHELL).completed
     with pytest.raises(ServiceIDInUse):
-        lab.jobs.start(new, "one", {"added": "4"})
+        lab.jobs.start(new, "one", {"added": "4"}, SHELL)

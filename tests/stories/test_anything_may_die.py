@@ -16,6 +16,7 @@ import pytest
 from lab import PATIENCE, SAMPLES, Lab, eventually, wait_gone
 from labwaiter.catalogue import catalogue
 from labwaiter.errors import Unavailable
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import INTERRUPTED, Record, Request, State, StoredState
 from labwaiter.settings import ROOT
 from labwaiter.store import supervisor_client
@@ -82,7 +83,7 @@ def test_a_killed_supervisor_is_replaced_at_once_and_the_next_one_adopts_what_li
     kill(supervisor)
     eventually(lambda: supervisor_client.alive(lab.settings) not in (None, supervisor))  # nobody asked for it
     assert lab.record("goes on").state is State.RUNNING
-    lab.jobs.abort(lab.services["Unruly"], "aborted")
+    lab.jobs.abort(lab.services["Unruly"], "aborted", SHELL)
     assert lab.ended("aborted").state is State.ABORTED
     assert lab.left_of("aborted") == []
     (lab.folder("goes on") / "go").touch()
@@ -118,7 +119,7 @@ def test_who_waits_for_an_execution_is_told_when_everything_was_killed(lab: Lab)
     lab.start("Unruly", "one", word="sleep")
     lab.file("one", "status.txt")
     told: list[Record] = []
-    waiting = threading.Thread(target=lambda: told.append(lab.jobs.wait("one", 50)))
+    waiting = threading.Thread(target=lambda: told.append(lab.jobs.wait("one", 50, SHELL)))
     waiting.start()
     supervisor, nursery, left = lab.supervisor, lab.nursery, lab.left_of("one")
     os.kill(nursery, signal.SIGSTOP)  # or it would start the next supervisor between two kills
@@ -242,15 +243,15 @@ def test_changed_service_code_is_what_the_next_job_runs(lab: Lab) -> None:
 def test_a_service_whose_import_starts_threads_works_all_the_same(lab: Lab, tmp_path: object) -> None:
     shutil.copy(SAMPLES / "threads.py", lab.settings.services)
     service = catalogue.load(lab.settings.services).services["Threads"]
-    lab.jobs.start(service, "one", {"word": "hi"})
+    lab.jobs.start(service, "one", {"word": "hi"}, SHELL)
     assert lab.ended("one").state is State.COMPLETED, lab.record("one").why
-    assert "hi from" in lab.jobs.status(service, "one").outputs["result"]
+    assert "hi from" in lab.jobs.status(service, "one", SHELL).outputs["result"]
 
 
 def test_a_service_removed_since_its_start_is_a_failed_job(lab: Lab) -> None:
     service = lab.services["Echo"]
     (lab.settings.services / "services.py").unlink()
-    lab.jobs.start(service, "one", {"text": "x"})
+    lab.jobs.start(service, "one", {"text": "x"}, SHELL)
     record = lab.ended("one")
     assert record.state is State.FAILED
     assert "Echo is not available" in record.why
@@ -278,7 +279,7 @@ def test_a_record_that_is_none_ends_no_supervisor(lab: Lab, file: str, text: str
     lab.start("Echo", "after", text="x")
     assert lab.ended("after").state is State.COMPLETED
     with contextlib.suppress(Unavailable):  # whatever it says: it may just be settled once more
-        lab.jobs.status(lab.services["Stalled"], "one")
+        lab.jobs.status(lab.services["Stalled"], "one", SHELL)
     assert lab.supervisor == supervisor
 
 
@@ -325,7 +326,7 @@ def test_a_supervisor_that_can_t_be_started_does_not_hold_up_every_poll(make_lab
         assert lab.status("Echo", "one").view.record.state is State.QUEUED
     assert log.read_text() == tried
     lock.rmdir()
-    Jobs(lab.settings).status(lab.services["Echo"], "one")  # another process, or a minute later
+    Jobs(lab.settings).status(lab.services["Echo"], "one", SHELL)  # another process, or a minute later
     assert lab.ended("one").state is State.COMPLETED
 
 
@@ -359,7 +360,7 @@ def test_a_link_in_the_place_of_a_mark_is_the_mark(lab: Lab) -> None:
     lab.start("Unruly", "one", word="sleep")
     program_of(lab, "one")
     (lab.folder("one") / "abort").symlink_to("/nonexistent")
-    assert lab.jobs.abort(lab.services["Unruly"], "one") is True
+    assert lab.jobs.abort(lab.services["Unruly"], "one", SHELL) is True
     assert lab.record("one").state is State.ABORTED
 
 
@@ -371,7 +372,7 @@ def test_a_poll_does_not_wait_for_somebody_else_s_try_to_start_a_supervisor_and_
     with open(lab.store.layout.folder / "ensure.lock", "ab+") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)  # somebody is at it, and it takes its time
         told = []
-        asking = threading.Thread(target=lambda: told.append(lab.jobs.record("one").state), daemon=True)
+        asking = threading.Thread(target=lambda: told.append(lab.jobs.record("one", SHELL).state), daemon=True)
         asking.start()
         asking.join(30)
         assert told == [State.RUNNING]

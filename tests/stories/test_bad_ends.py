@@ -10,6 +10,7 @@ import pytest
 
 from lab import Lab, eventually, gone, wait_gone
 from labwaiter.errors import JobAborted, JobFailed, Unavailable
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 
 
@@ -101,22 +102,22 @@ def test_a_service_with_an_outcome_output_completes_with_the_reason_in_it(lab: L
 def test_an_abort_ends_what_runs_and_is_told_first_by_its_page(lab: Lab, service: str, inputs: dict[str, str]) -> None:
     lab.start(service, "one", **inputs)
     lab.running("one")
-    assert lab.jobs.abort(lab.services[service], "one") is True
+    assert lab.jobs.abort(lab.services[service], "one", SHELL) is True
     assert lab.left_of("one") == []
     assert lab.record("one").state is State.ABORTED
     assert not lab.status(service, "one").completed
     lab.told_long_ago("one")
     with pytest.raises(JobAborted):
         lab.status(service, "one")
-    assert lab.jobs.abort(lab.services[service], "one") is True
+    assert lab.jobs.abort(lab.services[service], "one", SHELL) is True
 
 
 @pytest.mark.parametrize("service", ["Unruly", "UnrulyScript"])
 def test_a_program_that_ignores_the_polite_stop_is_killed_after_its_grace(lab: Lab, service: str) -> None:
     lab.start(service, "one", word="deaf")
     lab.file("one", "status.txt")
-    assert lab.jobs.abort(lab.services[service], "one", wait=0) is False
-    assert lab.jobs.abort(lab.services[service], "one") is True
+    assert lab.jobs.abort(lab.services[service], "one", SHELL, wait=0) is False
+    assert lab.jobs.abort(lab.services[service], "one", SHELL) is True
     assert lab.record("one").state is State.ABORTED
     assert lab.left_of("one") == []
 
@@ -124,7 +125,7 @@ def test_a_program_that_ignores_the_polite_stop_is_killed_after_its_grace(lab: L
 def test_except_exception_does_not_swallow_an_abort(lab: Lab) -> None:
     lab.start("Stubborn", "one")
     lab.running("one")
-    assert lab.jobs.abort(lab.services["Stubborn"], "one")
+    assert lab.jobs.abort(lab.services["Stubborn"], "one", SHELL)
     assert lab.record("one").state is State.ABORTED
 
 
@@ -218,9 +219,9 @@ def test_an_abort_that_comes_as_soon_as_a_job_begins_is_not_lost(lab: Lab) -> No
     def caller(number: int) -> None:
         for turn in range(10):
             name = f"{number}-{turn}"
-            lab.jobs.start(service, name, {"count": 60, "step": 0.1})
+            lab.jobs.start(service, name, {"count": 60, "step": 0.1}, SHELL)
             time.sleep((number + 4 * turn) % 7 * 0.004)  # where in its beginning it is hit differs
-            told[name] = lab.jobs.abort(service, name)
+            told[name] = lab.jobs.abort(service, name, SHELL)
 
     callers = [threading.Thread(target=caller, args=(number,)) for number in range(4)]
     for one in callers:

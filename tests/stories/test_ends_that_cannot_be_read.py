@@ -14,7 +14,7 @@ import pytest
 from lab import PATIENCE, Lab, eventually, gone, wait_gone
 from labwaiter.deployment.deployment import clear_stopped
 from labwaiter.errors import Unavailable, UnknownServiceID
-from labwaiter.model.caller import Caller
+from labwaiter.model.caller import SHELL, Caller
 from labwaiter.model.record import State
 from labwaiter.soap.operations import Operations
 from labwaiter.store import supervisor_client
@@ -159,9 +159,9 @@ def test_what_runs_can_be_aborted_whatever_became_of_its_records(
         eventually(lambda: supervisor_client.alive(lab.settings) not in (None, supervisor))
     if record != "request.json":
         with pytest.raises(UnknownServiceID):
-            lab.jobs.abort(lab.services["Echo"], "one")
+            lab.jobs.abort(lab.services["Echo"], "one", SHELL)
     assert not gone(runner)
-    lab.jobs.abort(lab.services["Unruly"], "one", wait=0.5)
+    lab.jobs.abort(lab.services["Unruly"], "one", SHELL, wait=0.5)
     wait_gone(runner)
     eventually(lambda: not lab.left_of("one"))
     if how == "garbage":
@@ -213,14 +213,14 @@ def test_an_abort_on_a_disk_that_takes_no_mark_reaches_the_supervisor(
     runner = lab.running("runs")
     with read_only(lab.folder(name)):
         # nothing can be written of it, so nobody can be told that it is over
-        assert lab.jobs.abort(lab.services[service], name, wait=0.5) is False
+        assert lab.jobs.abort(lab.services[service], name, SHELL, wait=0.5) is False
         if queued:
             (lab.folder("runs") / "go").touch()
             assert lab.ended("runs").state is State.COMPLETED
         else:
             wait_gone(runner)
     assert lab.ended(name).state is State.ABORTED
-    assert lab.jobs.abort(lab.services[service], name) is True
+    assert lab.jobs.abort(lab.services[service], name, SHELL) is True
 
 
 def test_without_a_mark_and_without_a_supervisor_an_abort_says_so(make_lab: Callable[..., Lab]) -> None:
@@ -233,7 +233,7 @@ def test_without_a_mark_and_without_a_supervisor_an_abort_says_so(make_lab: Call
     supervisor.kill()
     supervisor.wait(PATIENCE)
     with read_only(lab.folder("runs")), pytest.raises(Unavailable, match="could not be told to stop"):
-        lab.jobs.abort(lab.services["Unruly"], "runs")
+        lab.jobs.abort(lab.services["Unruly"], "runs", SHELL)
     os.kill(nursery, signal.SIGCONT)
 
 
@@ -266,13 +266,13 @@ def test_what_the_disk_refuses_is_told_in_a_sentence_by_every_verb(make_lab: Cal
     lab.start("Counted", "one")
     lab.ended("one")
     with read_only(lab.folder("one")), pytest.raises(Unavailable, match="can't be done now: Read-only file system"):
-        lab.jobs.remove("one")
+        lab.jobs.remove("one", SHELL)
     assert lab.record("one").state is State.COMPLETED
     lab.start("Unruly", "two", word="hundred-but-running")
     lab.file("two", "status.txt")
     with read_only(lab.folder("two")):
         with pytest.raises(Unavailable, match="The message could not be kept"):
-            lab.jobs.notify(lab.services["Unruly"], "two", "hello")
+            lab.jobs.notify(lab.services["Unruly"], "two", "hello", SHELL)
         assert lab.status("Unruly", "two").view.record.state is State.RUNNING
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from lab import SAMPLES, Lab
 from labwaiter.errors import InvalidParameter
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import Progress, State
 
 
@@ -88,7 +89,7 @@ def test_a_program_that_holds_its_words_back_is_given_a_terminal(habits: Lab) ->
 def test_a_program_in_a_terminal_is_aborted_like_any_other(habits: Lab) -> None:
     habits.start("Terminal", "one")
     progress_of(habits, "Terminal", lambda p: p.fraction is not None)
-    assert habits.jobs.abort(habits.services["Terminal"], "one") is True
+    assert habits.jobs.abort(habits.services["Terminal"], "one", SHELL) is True
     assert habits.record("one").state is State.ABORTED and habits.left_of("one") == []
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from lab import Lab
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import Request, State, StoredState
 
 COUNT = 250
@@ -31,7 +32,9 @@ def many(make_lab: Callable[..., Lab]) -> Lab:
 
 
 def listed(lab: Lab, most: int | None, *states: State, left_out: list[str] | None = None) -> tuple[list[str], int]:
-    found, older = lab.jobs.newest(most, lambda record: not states or record.state in states, left_out, brief=True)
+    found, older = lab.jobs.newest(
+        most, SHELL, lambda record: not states or record.state in states, left_out, brief=True
+    )
     return [record.name for record in found], older
 
 

@@ -20,6 +20,7 @@ import pytest
 
 from callers import Caller
 from lab import Lab, eventually
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import Progress, Record, Request, State, View
 from labwaiter.model.span import span
 from labwaiter.page import render
@@ -106,7 +107,7 @@ def test_every_file_that_is_linked_is_there(lab: Lab, caller: Caller) -> None:
     assert listed == sorted(NAMES)
     at = lab.jobs.artifacts.link("one")
     page = caller(at).body.decode()
-    view = lab.jobs.view("one", lab.services["Unruly"])
+    view = lab.jobs.view("one", SHELL, lab.services["Unruly"])
     for text in (page, render(replace(view, own_page=None), lab.services["Unruly"], at)):
         found = [unescape(href) for href in re.findall(r'<li><a href="([^"]+)"', text)]
         assert len(found) == len(NAMES)
@@ -127,7 +128,7 @@ def test_a_clock_that_is_set_back_makes_no_time_negative(lab: Lab) -> None:
     lab.file("one", "status.txt")
     state = lab.folder("one") / "state.json"
     state.write_text(re.sub(r'"started":[0-9.]+', '"started":4e9', state.read_text()))  # as if the clock were set back
-    ran = eventually(lambda: lab.jobs.view("one").ran)
+    ran = eventually(lambda: lab.jobs.view("one", SHELL).ran)
     assert ran is not None and 0 <= ran < 100
 
 
@@ -288,7 +289,7 @@ def test_a_clock_that_is_set_while_it_runs_changes_nothing_of_how_long_it_ran(ma
         return float(told["ran"])
 
     assert 0 < listed() < time.monotonic() - began
-    lab.jobs.abort(lab.services["Unruly"], "one")
+    lab.jobs.abort(lab.services["Unruly"], "one", SHELL)
     ended = listed()
     assert 0 < ended < time.monotonic() - began
     assert listed() == ended

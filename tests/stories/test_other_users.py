@@ -10,6 +10,7 @@ import pytest
 
 from lab import Lab
 from labwaiter.errors import Misconfigured
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 from labwaiter.settings import load
 from labwaiter.store import supervisor_client
@@ -31,12 +32,12 @@ def used(lab: Lab) -> None:
     """Have all kinds of files made."""
     lab.start("Talk", "talks")
     lab.running("talks")
-    lab.jobs.notify(lab.services["Talk"], "talks", "how are you?")
+    lab.jobs.notify(lab.services["Talk"], "talks", "how are you?", SHELL)
     lab.start("Echo", "done", text="a secret")
     lab.ended("done")
-    assert lab.jobs.abort(lab.services["Talk"], "talks")
+    assert lab.jobs.abort(lab.services["Talk"], "talks", SHELL)
     lab.status("Echo", "done")
-    lab.jobs.remove("done")
+    lab.jobs.remove("done", SHELL)
     leases = Leases(lab.settings.jobs_folder)
     assert leases.take("talks", ["smu"])
     leases.write(Lease("smu", Held.UNSAFE, "talks"))

@@ -14,6 +14,7 @@ import pytest
 
 from lab import PATIENCE, Lab, eventually, wait_gone
 from labwaiter.errors import ServiceIDInUse, TooManyJobs, Unavailable, UnknownServiceID
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 from labwaiter.store import supervisor_client
 from labwaiter.store.files import touch
@@ -34,7 +35,7 @@ def test_jobs_beyond_the_limit_wait_and_know_their_place(make_lab: Callable[...,
     (lab.folder("a") / "go").touch()
     lab.running("c")
     eventually(lambda: lab.status("Unruly", "d").view.place == 1)
-    assert lab.jobs.abort(lab.services["Unruly"], "d") is True
+    assert lab.jobs.abort(lab.services["Unruly"], "d", SHELL) is True
     assert lab.record("d").state is State.ABORTED
     assert lab.record("d").started is None
 
@@ -79,7 +80,7 @@ def test_the_queue_survives_its_supervisor(make_lab: Callable[..., Lab]) -> None
         lab.file(name, "status.txt")
         (lab.folder(name) / "go").touch()
         assert lab.ended(name).state is State.COMPLETED
-    assert [r.request.service_id for r in sorted(lab.jobs.list(), key=lambda r: r.started or 0)] == [
+    assert [r.request.service_id for r in sorted(lab.jobs.list(SHELL), key=lambda r: r.started or 0)] == [
         "a",
         "b",
         "c",
@@ -162,9 +163,9 @@ def test_a_job_is_removed_by_hand_only_after_its_end(lab: Lab) -> None:
     lab.start("Unruly", "one", word="sleep")
     lab.running("one")
     with pytest.raises(ServiceIDInUse, match="abort it first"):
-        lab.jobs.remove("one")
-    lab.jobs.abort(None, "one")
-    lab.jobs.remove("one")
+        lab.jobs.remove("one", SHELL)
+    lab.jobs.abort(None, "one", SHELL)
+    lab.jobs.remove("one", SHELL)
     assert os.listdir(lab.folder("one")) == ["tombstone.json"]
 
 
@@ -205,14 +206,14 @@ def test_progress_stages_and_values_are_seen_while_a_function_works(lab: Lab) ->
     assert 0 < seen.fraction < 1  # type: ignore[operator]
     assert seen.stage.startswith("at ")
     assert "elapsed" in seen.values
-    lab.jobs.abort(None, "one")
+    lab.jobs.abort(None, "one", SHELL)
 
 
 def test_a_claim_that_was_never_finished_is_no_job(lab: Lab) -> None:
     half = lab.store.layout.folder / "new" / "half"
     (half / "data").mkdir(parents=True)
     os.utime(half, (time.time() - 7200,) * 2)
-    assert lab.jobs.list() == []
+    assert lab.jobs.list(SHELL) == []
     retention.bury_old(lab.store, 3600, time.time())
     assert not half.exists()
 

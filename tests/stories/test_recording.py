@@ -21,6 +21,7 @@ import pytest
 from callers import Web
 from lab import PATIENCE, SAMPLES, Lab, eventually
 from labwaiter.instruments import Reading
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 from labwaiter.page import render
 from labwaiter.runner import recorder
@@ -192,7 +193,7 @@ def test_matplotlib_is_in_the_job_s_process_alone(recording: Lab, make_web: Call
         assert not loaded(pid)
     fonts = list((recording.settings.jobs_folder / ".labwaiter" / "matplotlib").glob("fontlist*"))
     assert fonts, "every job would look for all fonts anew"
-    recording.jobs.abort(recording.services["Records"], "one", wait=20)
+    recording.jobs.abort(recording.services["Records"], "one", SHELL, wait=20)
     assert plot.stat().st_size < 200_000
 
 
@@ -200,7 +201,7 @@ def test_the_file_and_the_plot_can_be_fetched_by_their_links(recording: Lab, mak
     web = make_web(recording)
     recording.start("Records", "one", step=0.05)
     eventually((recording.folder("one") / "data" / "plot.png").exists)
-    recording.jobs.abort(recording.services["Records"], "one", wait=20)
+    recording.jobs.abort(recording.services["Records"], "one", SHELL, wait=20)
     status = recording.status("Records", "one")
     at = f"{web.url}{recording.jobs.artifacts.link('one')}"
     page = render(status.view, recording.services["Records"], at)

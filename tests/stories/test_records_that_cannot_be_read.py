@@ -13,6 +13,7 @@ import pytest
 
 from lab import PATIENCE, Lab, eventually
 from labwaiter.errors import ServiceError, Unavailable, UnknownServiceID
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 from labwaiter.store import supervisor_client
 from labwaiter.store.files import read_record
@@ -159,7 +160,7 @@ def test_what_runs_is_not_told_as_queued_and_goes_on(lab: Lab, how: str, restart
     assert lab.running("one") == runner and identify(runner) is not None
     if restarted:
         # the new one adopts what it can read, and only then it hears of an abort
-        assert lab.jobs.abort(lab.services["Unruly"], "one")
+        assert lab.jobs.abort(lab.services["Unruly"], "one", SHELL)
         assert lab.ended("one").state is State.ABORTED and lab.left_of("one") == []
         return
     (lab.folder("one") / "go").touch()
@@ -217,7 +218,7 @@ def test_out_of_descriptors_nobody_is_told_that_nothing_was_started(lab: Lab) ->
     with no_descriptors():
         for service, service_id in (("Counted", "done"), ("Unruly", "runs"), ("Counted", "never")):
             try:
-                told.append(lab.jobs.status(services[service], service_id))
+                told.append(lab.jobs.status(services[service], service_id, SHELL))
             except ServiceError as error:
                 told.append(error)
         for ask in (
@@ -246,11 +247,11 @@ def test_out_of_descriptors_every_verb_answers_in_a_sentence(lab: Lab) -> None:
     told: list[BaseException | object] = []
     with no_descriptors():
         for verb in (
-            lambda: verbs.start(counted, "new", {}),
-            lambda: verbs.status(unruly, "runs"),
-            lambda: verbs.abort(unruly, "runs", wait=0.1),
-            lambda: verbs.notify(unruly, "runs", "hello", wait=0.1),
-            lambda: verbs.remove("ended"),
+            lambda: verbs.start(counted, "new", {}, SHELL),
+            lambda: verbs.status(unruly, "runs", SHELL),
+            lambda: verbs.abort(unruly, "runs", SHELL, wait=0.1),
+            lambda: verbs.notify(unruly, "runs", "hello", SHELL, wait=0.1),
+            lambda: verbs.remove("ended", SHELL),
             # where only the last step of it finds none
             lambda: verbs.records.admit(record.request),
             lambda: verbs.records.notify(record, "hello", 0.1),
@@ -323,5 +324,5 @@ def test_the_log_tells_once_that_a_record_cannot_be_read(make_lab: Callable[...,
     told = log.read_text() + (lab.root / ".labwaiter" / "supervisor.log").read_text()
     assert told.count("its record can't be read now") == 1
     mend(lab.folder("a") / "state.json")
-    eventually(lambda: lab.jobs.abort(lab.services["Unruly"], "a"))
+    eventually(lambda: lab.jobs.abort(lab.services["Unruly"], "a", SHELL))
     assert lab.ended("a").state is State.ABORTED

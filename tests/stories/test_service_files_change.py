@@ -16,6 +16,7 @@ from lab import PATIENCE, Lab, eventually
 from labwaiter import Client
 from labwaiter.catalogue import catalogue, importing
 from labwaiter.errors import InvalidParameter, Unavailable
+from labwaiter.model.caller import SHELL
 from labwaiter.store.names import folder_name
 
 WAITS = '''
@@ -59,7 +60,7 @@ def test_one_that_waited_while_its_inputs_became_others_fails_with_a_sentence(
     waits.write_text(
         WAITS.replace('word: str = "hello"', "word: int = 3").replace("Result(result=word)", 'Result(result="")')
     )
-    lab.jobs.notify(None, "first", "bye")
+    lab.jobs.notify(None, "first", "bye", SHELL)
     assert lab.ended("first").outputs == {"result": "hello"}
     assert lab.ended("second").why == (
         "The service Waits was changed while this execution waited: its inputs are others now (word). Start it again."

@@ -9,6 +9,7 @@ import pytest
 
 from lab import SAMPLES, Lab
 from labwaiter.errors import JobAborted, JobFailed, ServiceIDInUse, UnknownServiceID
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 
 
@@ -25,7 +26,7 @@ def upgraded(make_lab: Callable[..., Lab], tmp_path: Path) -> Lab:
 def test_ended_jobs_are_told_as_they_ended(upgraded: Lab) -> None:
     done = upgraded.status("Echo", "completed é")
     assert done.completed and done.outputs["text"] == "done <&>" and done.outputs["number"] == 5
-    assert {r.request.service_id: r.state for r in upgraded.jobs.list()}["aborted"] is State.ABORTED
+    assert {r.request.service_id: r.state for r in upgraded.jobs.list(SHELL)}["aborted"] is State.ABORTED
     assert not upgraded.status("Missing", "failed").completed  # its page comes first
     assert "not installed" in upgraded.record("failed").why
     with pytest.raises(UnknownServiceID, match="has been removed"):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lab import PATIENCE, Lab, eventually, gone, wait_gone
+from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 from labwaiter.store import supervisor_client
 from labwaiter.system.process import start_thread
@@ -99,7 +100,8 @@ def test_without_processes_the_supervisor_lives_and_who_waits_runs_once_there_ar
     names = [f"waits {number}" for number in range(10)]
     for name in names:
         lab.start("Counted", name)
-    assert lab.jobs.abort(lab.services["Unruly"], "aborted", wait=2.0) is False  # nobody can clear up after it now
+    gone = lab.jobs.abort(lab.services["Unruly"], "aborted", SHELL, wait=2.0)
+    assert gone is False  # nobody can clear up after it now
     with contextlib.suppress(ProcessLookupError):
         os.kill(nursery, signal.SIGKILL)  # and no other can be had
     eventually(lambda: "no nursery can be had now" in log_of(lab) and "that clears up after a job" in log_of(lab))
@@ -110,7 +112,7 @@ def test_without_processes_the_supervisor_lives_and_who_waits_runs_once_there_ar
     for name in names:
         assert lab.ended(name).state is State.COMPLETED
         assert (lab.folder(name) / "log.txt").read_text().count("ran here") == 1
-    assert lab.jobs.abort(lab.services["Unruly"], "aborted") is True
+    assert lab.jobs.abort(lab.services["Unruly"], "aborted", SHELL) is True
     assert lab.record("aborted").state is State.ABORTED
     (lab.folder("runs") / "go").touch()
     assert lab.ended("runs").state is State.COMPLETED
@@ -284,7 +286,7 @@ def test_a_program_for_which_there_is_no_process_waits_for_one(
     eventually(lambda: lab.status_progress("one").stage == words)
     assert words in lab.file("one", "log.txt") and lab.status_progress("one").fraction == 0.25
     if aborted:
-        assert lab.jobs.abort(lab.services["Through"], "one") is True
+        assert lab.jobs.abort(lab.services["Through"], "one", SHELL) is True
         assert lab.record("one").state is State.ABORTED and lab.left_of("one") == []
         return
     pids.most(None)

@@ -110,9 +110,9 @@ def files(folder: Path) -> list[Path]:
     return sorted(f for f in folder.glob("*.py") if f.name[0] not in "._" and (f.is_file() or not f.exists()))
 
 
-def of(settings: Settings, quiet: bool = False) -> Kept:
-    """What a deployment offers; `quiet` as for `Kept`."""
-    return Kept(settings.services, cache_of(settings.jobs_folder), quiet)
+def of(settings: Settings, quiet: bool = False) -> WatchedCatalogue:
+    """What a deployment offers; `quiet` as for `WatchedCatalogue`."""
+    return WatchedCatalogue(settings.services, cache_of(settings.jobs_folder), quiet)
 
 
 def cache_of(jobs_folder: Path) -> Path:
@@ -129,7 +129,7 @@ def load(folder: Path, cache: Path | None = None) -> Catalogue:
     Raises:
         Misconfigured: there is no such folder.
     """
-    return Kept(folder, cache).whole()
+    return WatchedCatalogue(folder, cache).whole()
 
 
 def check(file: Path, cache: Path | None = None) -> tuple[list[Service | Broken], Description]:
@@ -172,7 +172,7 @@ def _declared_in(file: Path) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ServiceFile:
     """What is known of one service file."""
 
     file: Path
@@ -217,7 +217,7 @@ def _places() -> list[str]:
     return sorted(ours | packages)
 
 
-def _import(file: Path, cache: Path | None, before: Entry | None = None) -> Entry:
+def _import(file: Path, cache: Path | None, before: ServiceFile | None = None) -> ServiceFile:
     """Have it imported, and note what came of it."""
     if cache is not None:
         before = _read(cache, file) or before
@@ -228,7 +228,7 @@ def _import(file: Path, cache: Path | None, before: Entry | None = None) -> Entr
     if described.wrong:
         stamps |= {os.fspath(path): stamp(path) for path in _modules_beside(file)}
     took, last = time.monotonic() - began, (before.last if before else {}) | now
-    entry = Entry(file, described, stamps, beside, time.time(), took, last)
+    entry = ServiceFile(file, described, stamps, beside, time.time(), took, last)
     for line in described.printed.splitlines():
         log.info("%s, as it was imported: %s", file.name, line)
     if cache is not None and cache.is_dir():
@@ -250,19 +250,19 @@ def _place(cache: Path, file: Path) -> Path:
     return cache / f"{file.name}.json"
 
 
-def _read(cache: Path, file: Path) -> Entry | None:
+def _read(cache: Path, file: Path) -> ServiceFile | None:
     """What is kept of a file; None where nothing is, or it was another file of this name."""
     entry = _entry(_place(cache, file))
     return entry if entry is not None and entry.file == file else None
 
 
-def _every(cache: Path) -> Iterator[Entry]:
+def _every(cache: Path) -> Iterator[ServiceFile]:
     for place in sorted(cache.glob("*.json")):
         if (entry := _entry(place)) is not None:
             yield entry
 
 
-def _entry(place: Path) -> Entry | None:
+def _entry(place: Path) -> ServiceFile | None:
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         with open(place, "rb") as stream:
             content = json.loads(stream.read(LARGEST))
@@ -271,11 +271,13 @@ def _entry(place: Path) -> Entry | None:
             described = Description(**content["described"])
             if all(data["name"] in last for data in described.services):
                 at, took = float(content["at"]), float(content["took"])
-                return Entry(Path(content["file"]), described, content["stamps"], content["around"], at, took, last)
+                return ServiceFile(
+                    Path(content["file"]), described, content["stamps"], content["around"], at, took, last
+                )
     return None
 
 
-def _write(cache: Path, entry: Entry) -> None:
+def _write(cache: Path, entry: ServiceFile) -> None:
     content = {
         "form": FORM,
         "file": os.fspath(entry.file),
@@ -320,7 +322,7 @@ def _locked(cache: Path | None, file: Path) -> Iterator[None]:
 # -- all of them ------------------------------------------------------------------------------
 
 
-class Kept:
+class WatchedCatalogue:
     """What a deployment offers, looked at again whenever it is asked for. Thread-safe."""
 
     def __init__(self, folder: Path, cache: Path | None = None, quiet: bool = False) -> None:
@@ -333,7 +335,7 @@ class Kept:
         self._folder, self._cache, self._quiet = folder, cache, quiet
         self._turn = threading.Lock()  # of what stands below; held for moments
         self._making = threading.Lock()  # of the catalogue
-        self._entries: dict[Path, Entry] = {}
+        self._entries: dict[Path, ServiceFile] = {}
         self._under_way: dict[Path, threading.Event] = {}
         self._last: dict[str, Service] = {}  # every service that was ever offered, in lower case
         self._lacking: dict[str, str | None] = {}
@@ -391,7 +393,7 @@ class Kept:
             done.wait(max(0.0, until - time.monotonic()))
         return self._make(listed)
 
-    def _of(self, name: str) -> Entry | None:
+    def _of(self, name: str) -> ServiceFile | None:
         """The file that offers a service of this name, or did when it could be imported."""
         wanted = name.lower()
         service = self._catalogue.find(name) if self._catalogue else None
@@ -408,11 +410,11 @@ class Kept:
         wanted = name.lower()
         return next((file for file in listed if wanted in map(str.lower, _declared_in(file))), None)
 
-    def _has_what_it_needs(self, entry: Entry) -> bool:
+    def _has_what_it_needs(self, entry: ServiceFile) -> bool:
         needs = entry.described.needs
         return all(self._lacking.get(name) == lacking(name, programs) for name, programs in needs.items() if programs)
 
-    def _begin(self, file: Path, before: Entry | None) -> threading.Event:
+    def _begin(self, file: Path, before: ServiceFile | None) -> threading.Event:
         """Have a file imported by a thread, unless one is at it."""
         with self._turn:
             done = self._under_way.get(file)
@@ -431,7 +433,7 @@ class Kept:
             done.set()
         return done
 
-    def _work(self, file: Path, before: Entry | None, done: threading.Event) -> None:
+    def _work(self, file: Path, before: ServiceFile | None, done: threading.Event) -> None:
         try:
             with _turns, _locked(self._cache, file):
                 entry = _read(self._cache, file) if self._cache is not None else None  # another process was faster
@@ -441,19 +443,19 @@ class Kept:
         except Exception:
             log.exception("%s could not be imported", file.name)
             described = Description(wrong=f"{file.name} could not be imported, and the log says why.")
-            self._put(Entry(file, described, {}, around(), time.time(), 0.0, before.last if before else {}))
+            self._put(ServiceFile(file, described, {}, around(), time.time(), 0.0, before.last if before else {}))
         finally:
             with self._turn:
                 del self._under_way[file]
             done.set()
 
-    def _put(self, entry: Entry) -> None:
+    def _put(self, entry: ServiceFile) -> None:
         with self._turn:
             self._entries[entry.file] = entry
             self._newer = True
         self._keep(entry)
 
-    def _keep(self, entry: Entry) -> None:
+    def _keep(self, entry: ServiceFile) -> None:
         with self._turn:
             self._last |= {name.lower(): service for name, service in entry.last.items()}
 
@@ -484,7 +486,7 @@ class Kept:
             self._catalogue = Catalogue(services, broken, gone)
             return self._catalogue
 
-    def _of_file(self, file: Path, entry: Entry | None, last: dict[str, Service]) -> Iterator[Service | Broken]:
+    def _of_file(self, file: Path, entry: ServiceFile | None, last: dict[str, Service]) -> Iterator[Service | Broken]:
         """What a file offers, and what it can't."""
         if entry is None:
             for name in names_in(file):

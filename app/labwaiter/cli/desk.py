@@ -78,7 +78,7 @@ def workflow(file: Path, page: bool, open_: bool, every: float | None, json_: bo
     3 a service is not reachable.
     """
     from ..desk import plan as plans
-    from ..desk.caller import Away
+    from ..desk.service_client import Away
     from ..desk.workflow import Ended, StepState, Workflow
 
     try:

@@ -153,7 +153,7 @@ def simulate() -> None:
 
     try:
         simulated_lab.serve(settings, begun)
-    except simulated_lab.Taken:
+    except simulated_lab.AlreadyRuns:
         click.echo("They are served already, by this deployment or another call:")
         for name in simulated:
             click.echo(f"{name}: {settings.layout.simulated / name}")

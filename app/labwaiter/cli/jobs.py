@@ -11,6 +11,7 @@ import click
 
 from .. import settings as settings_module
 from ..fleet import open_jobs
+from ..model.caller import SHELL
 from ..model.parameter import text_of
 from ..model.record import ACTIVE, Record, Silence, State
 from ..model.span import span
@@ -54,7 +55,7 @@ def list_(states: tuple[str, ...], services: tuple[str, ...], most: int, all_: b
         )
 
     active = bool(states) and {*states} <= ACTIVE
-    records, older = verbs.newest(None if all_ else most, fits, left_out, brief=not json_, active=active)
+    records, older = verbs.newest(None if all_ else most, SHELL, fits, left_out, brief=not json_, active=active)
     if json_:
         terminal.as_json([terminal.of_record(record) for record in records])
     elif not records:
@@ -103,8 +104,8 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
     """All that is known of one execution."""
     settings = settings_module.load()
     verbs = open_jobs(settings)
-    service = verbs.service_of(verbs.record(service_id))
-    view = verbs.view(service_id, service)
+    service = verbs.service_of(verbs.record(service_id, SHELL))
+    view = verbs.view(service_id, SHELL, service)
     record = view.record
     folder = settings.jobs_folder / record.name
     if page is not None:
@@ -174,18 +175,18 @@ def log(service_id: str, follow: bool) -> None:
     """What an execution has printed."""
     settings = settings_module.load()
     verbs = open_jobs(settings)
-    record = verbs.record(service_id)
+    record = verbs.record(service_id, SHELL)
     folder = settings.jobs_folder / record.name
     if record.machine and not folder.is_dir():
         if follow:
             raise click.ClickException(f"It runs on the machine {record.machine}: its log is followed there.")
-        _print_lines(verbs.view(service_id).log)
+        _print_lines(verbs.view(service_id, SHELL).log)
         click.echo(f"These are the last lines; all of its log is on the machine {record.machine}.", err=True)
         return
     printed = _Printed(folder / "log.txt")
     with Watch(folder) as watch:
         while True:
-            over = not (follow and verbs.record(service_id).active)
+            over = not (follow and verbs.record(service_id, SHELL).active)
             printed.go_on()
             if over:
                 break
@@ -246,7 +247,7 @@ def wait(service_id: str, timeout: float | None, json_: bool) -> None:
     until = None if timeout is None else time.monotonic() + timeout
     while True:
         left = 60.0 if until is None else until - time.monotonic()
-        record = verbs.wait(service_id, min(60.0, max(0.0, left)))
+        record = verbs.wait(service_id, min(60.0, max(0.0, left)), SHELL)
         if not record.active or left <= 0:
             break
     if json_:
@@ -262,8 +263,8 @@ def wait(service_id: str, timeout: float | None, json_: bool) -> None:
 def abort(service_id: str, json_: bool) -> None:
     """Have an execution stopped, and wait up to 8 s until it is gone."""
     verbs = open_jobs(settings_module.load())
-    gone = verbs.abort(None, service_id)
-    record = verbs.record(service_id)
+    gone = verbs.abort(None, service_id, SHELL)
+    record = verbs.record(service_id, SHELL)
     if json_:
         terminal.as_json(terminal.of_record(record) | {"gone": gone})
     elif gone:
@@ -282,7 +283,7 @@ def remove(service_ids: tuple[str, ...]) -> None:
     """
     verbs = open_jobs(settings_module.load())
     for service_id in service_ids:
-        verbs.remove(service_id)
+        verbs.remove(service_id, SHELL)
         click.echo(f"{terminal.plain(service_id)} is removed.")
 
 

@@ -13,6 +13,7 @@ from .. import settings as settings_module
 from ..errors import Misconfigured
 from ..fleet import open_jobs
 from ..lab import labfile
+from ..model.caller import SHELL
 from ..settings import Settings
 from . import terminal
 from .fleet import fleet_settings
@@ -28,7 +29,7 @@ yes_ = click.option("--yes", is_flag=True, help="Don't ask.")
 @contextlib.contextmanager
 def _reached() -> Iterator[None]:
     """A Redis that doesn't do what it is asked is told in a sentence; exit status 3."""
-    from ..fleet.trouble import FAULTS, of
+    from ..fleet.redis_faults import FAULTS, of
 
     try:
         yield
@@ -166,6 +167,6 @@ def _unqueued(settings: Settings, names: tuple[str, ...], yes: bool) -> list[str
     if names:
         raise Misconfigured("Machines are named where there are many: REDIS_URL is not set (docs/machines.md).")
     verbs = open_jobs(settings)
-    waiting = verbs.queued()
+    waiting = verbs.queued(SHELL)
     _ask(len(waiting), yes)
-    return verbs.abort_queued(waiting)
+    return verbs.abort_queued(waiting, SHELL)

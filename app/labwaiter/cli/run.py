@@ -48,7 +48,7 @@ def run(service_name: str, inputs: tuple[str, ...], service_id: str | None, json
     try:
         if any(parameter.kind == "instrument" for parameter in service.inputs):
             terminal.warn(Instruments(settings).mistake())
-        verbs.start(service, service_id, values, caller=replace(SHELL, public_url=link_address(settings)))
+        verbs.start(service, service_id, values, replace(SHELL, public_url=link_address(settings)))
         if not json_:
             click.echo(f"Started {service.name} as {terminal.plain(service_id)}", err=True)
         record = _watch(verbs, service, service_id)
@@ -78,9 +78,9 @@ def _watch(verbs: Jobs, service: Service, service_id: str) -> Record:
     live = sys.stderr.isatty()
     try:
         while True:
-            record = verbs.wait(service_id, LOOK_EVERY)
+            record = verbs.wait(service_id, LOOK_EVERY, SHELL)
             if live:
-                click.echo("\r" + _line(verbs.view(service_id, service)) + "\x1b[K", nl=False, err=True)
+                click.echo("\r" + _line(verbs.view(service_id, SHELL, service)) + "\x1b[K", nl=False, err=True)
             if not record.active:
                 return record
     finally:
@@ -92,9 +92,9 @@ def _stopped(verbs: Jobs, service: Service, service_id: str) -> Record:
     """The record after Ctrl-C has had the execution stopped."""
     click.echo("Stopping it …", err=True)
     try:
-        if not verbs.abort(service, service_id):
+        if not verbs.abort(service, service_id, SHELL):
             click.echo("The stop goes on by itself.", err=True)
-        return verbs.record(service_id)
+        return verbs.record(service_id, SHELL)
     except UnknownServiceID:
         raise click.Abort() from None  # it had not been recorded yet
 

@@ -11,6 +11,7 @@ from .. import settings as settings_module
 from ..catalogue import catalogue
 from ..errors import Unavailable
 from ..fleet import open_jobs
+from ..model.caller import SHELL
 from . import terminal
 from .jobs import as_json
 
@@ -29,7 +30,7 @@ def schedule(list_: bool, json_: bool) -> None:
     settings = settings_module.load()
     offered = catalogue.of(settings)
     jobs = open_jobs(settings)
-    from ..fleet.trouble import FAULTS, of
+    from ..fleet.redis_faults import FAULTS, of
     from ..schedule import scheduler as schedulers  # RQ is imported after open_jobs has named its keys
     from ..schedule.schedule import load
     from ..system.stop_signals import set_by_signals
@@ -37,7 +38,7 @@ def schedule(list_: bool, json_: bool) -> None:
     schedules = load(settings.schedule, offered.whole())
     if list_ or json_:
         try:
-            rows = schedulers.standing(settings, jobs, schedules)
+            rows = schedulers.standing(settings, jobs, schedules, SHELL)
         except FAULTS as error:
             raise Unavailable(f"Nothing is known of the last runs. {of(error).mend}") from error
         _show(rows, json_)

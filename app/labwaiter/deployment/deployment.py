@@ -19,7 +19,7 @@ from ..settings import ROOT, Settings
 from ..store import supervisor_client, web_side
 from ..store.files import open_ours
 from ..store.folder import Folder
-from ..supervisor import webside
+from ..supervisor import web_side_keeper
 from ..system import flock, record_lock
 from . import address, listening, web_processes
 from .errors import DeploymentError
@@ -242,7 +242,7 @@ def revive_if_gone(settings: Settings) -> None:
     """With no supervisor there, have a process start the web side again that is gone. Raises OSError."""
     expected = web_side.expected(settings.layout)
     if expected is not None and expected.gone and supervisor_client.alive(settings) is None:
-        webside.revive(settings)
+        web_side_keeper.revive(settings)
 
 
 def clear_stopped(settings: Settings, wait: float = LEAVE_SECONDS) -> None:

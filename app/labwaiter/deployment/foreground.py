@@ -161,7 +161,7 @@ def short_stop(settings: Settings) -> str:
 
 def _safe_seconds(settings: Settings) -> float:
     """How long (s) making an instrument of lab.toml safe may take; 0 where nothing real is plugged in."""
-    whole = labfile.Kept(settings.lab).now()
+    whole = labfile.WatchedLab(settings.lab).now()
     return whole.safe_seconds(name for name, entry in whole.entries.items() if entry.real) if whole else 0.0
 
 

@@ -18,21 +18,21 @@ from ..model.naming import JAVA, alike
 from . import names, proxy
 from .fetch import SECONDS, why
 from .findings import Finding, error, warning
-from .wsdl import Description, Field, Operation
+from .wsdl import Field, WsdlDescription, WsdlOperation
 
 _INPUTS = {operation.name: operation.names()[0] for operation in contract.OF_EVERY_SERVICE}
 KNOWN = ("string", "int", "integer", "long", "short", "double", "float", "decimal", "boolean")
 PLAIN = ("string", "int", "double", "boolean")
 
 
-def start_of(description: Description) -> str | None:
+def start_of(description: WsdlDescription) -> str | None:
     """The name of its start operation; None where there is none."""
     candidates = [n for n in description.operations if n not in (STATUS, ABORT, NOTIFY)]
     named = [n for n in candidates if any(f.name == "serviceID" for f in description.operations[n].input.fields or ())]
     return next(iter(named or candidates), None)
 
 
-def lint(description: Description) -> list[Finding]:
+def lint(description: WsdlDescription) -> list[Finding]:
     """All that is wrong with a service, the gravest first."""
     findings = [*_frame(description), *_address(description)]
     for operation in description.operations.values():
@@ -42,7 +42,7 @@ def lint(description: Description) -> list[Finding]:
     return sorted(dict.fromkeys(findings), key=lambda f: f.level != "error")
 
 
-def of_names(description: Description) -> list[Finding]:
+def of_names(description: WsdlDescription) -> list[Finding]:
     """What is wrong with the names of a service."""
     messages = {
         name: (
@@ -60,7 +60,7 @@ def of_names(description: Description) -> list[Finding]:
     return list(dict.fromkeys(names.of_service(description.service, messages, nillable)))
 
 
-def _frame(d: Description) -> Iterator[Finding]:
+def _frame(d: WsdlDescription) -> Iterator[Finding]:
     if ":" not in d.namespace:
         yield error(
             f"The target namespace “{d.namespace}” is no absolute address.",
@@ -95,7 +95,7 @@ def _frame(d: Description) -> Iterator[Finding]:
         )
 
 
-def _address(d: Description) -> Iterator[Finding]:
+def _address(d: WsdlDescription) -> Iterator[Finding]:
     if not d.addresses:
         return
     stated, fetched = urlsplit(d.addresses[0]), urlsplit(d.url)
@@ -141,7 +141,7 @@ def unreachable(address: str) -> str | None:
         return why(error)
 
 
-def _form(operation: Operation) -> Iterator[Finding]:
+def _form(operation: WsdlOperation) -> Iterator[Finding]:
     name = operation.name
     if operation.style != "document" or operation.use != "literal":
         yield error(f"{name} is {operation.style}/{operation.use}.", "Make it document/literal wrapped.")
@@ -182,7 +182,7 @@ def _form(operation: Operation) -> Iterator[Finding]:
         yield from _java_s_parameters(operation)
 
 
-def _java_s_parameters(operation: Operation) -> Iterator[Finding]:
+def _java_s_parameters(operation: WsdlOperation) -> Iterator[Finding]:
     """wsimport makes parameters of a wrapped operation's inputs and outputs, all in one list."""
     inputs = {alike(f.name): f for f in operation.input.fields or ()}
     for direction, fields in (("input", operation.input.fields), ("output", operation.output.fields)):
@@ -228,7 +228,7 @@ def _field(field: Field, direction: str, operation: str) -> Iterator[Finding]:
         )
 
 
-def _contract(d: Description) -> Iterator[Finding]:
+def _contract(d: WsdlDescription) -> Iterator[Finding]:
     start = start_of(d)
     if STATUS not in d.operations:
         if start is None:
@@ -285,7 +285,7 @@ def _contract(d: Description) -> Iterator[Finding]:
         yield from _gives(d.operations[NOTIFY], "response", "string")
 
 
-def _begins(operation: Operation, names: tuple[str, ...], only: bool = False) -> Iterator[Finding]:
+def _begins(operation: WsdlOperation, names: tuple[str, ...], only: bool = False) -> Iterator[Finding]:
     if operation.input.fields is None:
         return  # told already
     fields = {f.name: f for f in operation.input.fields or ()}
@@ -307,7 +307,7 @@ def _begins(operation: Operation, names: tuple[str, ...], only: bool = False) ->
             yield error(f"{name} of {operation.name} is xs:{field.type}.", "Make it xs:string.")
 
 
-def _gives(operation: Operation, name: str, kind: str) -> Iterator[Finding]:
+def _gives(operation: WsdlOperation, name: str, kind: str) -> Iterator[Finding]:
     if operation.output.fields is None:
         return
     if [(f.name, f.type) for f in operation.output.fields or ()] != [(name, kind)]:

@@ -29,7 +29,7 @@ from ..model import contract
 from ..model.parameter import text_of
 from ..settings import read_text
 from . import lint
-from .wsdl import Description, Field, Unreachable, Unreadable, read
+from .wsdl import Field, Unreachable, Unreadable, WsdlDescription, read
 
 EVERY = 6.0  # s, as workflow managers poll
 _REFERENCE = re.compile(r"\{([A-Za-z_][\w-]*)\.([A-Za-z_][\w-]*)\}")
@@ -47,13 +47,13 @@ _STEP_KEYS = {"name", "wsdl", "inputs"}
 
 
 @dataclass(frozen=True)
-class Step:
+class WorkflowStep:
     """A service to run, with its inputs."""
 
     name: str
     wsdl: str
     inputs: dict[str, str]  # with references to earlier outputs
-    described: Description
+    described: WsdlDescription
     start: str  # the start operation; a synchronous service's only one
     polled: bool  # whether it is asynchronous
 
@@ -63,7 +63,7 @@ class Plan:
     """A whole workflow."""
 
     file: Path
-    steps: tuple[Step, ...]
+    steps: tuple[WorkflowStep, ...]
     outputs: dict[str, str]
     every: float  # s between two polls
 
@@ -90,7 +90,7 @@ def load(file: Path) -> Plan:
     step_tables = content.get("step")
     if not isinstance(step_tables, list) or not step_tables or not all(isinstance(step, dict) for step in step_tables):
         raise Misconfigured(f'{file.name} has no step: write [[step]], and below it wsdl = "http://…?wsdl".')
-    steps: list[Step] = []
+    steps: list[WorkflowStep] = []
     for number, step in enumerate(step_tables, 1):
         steps.append(_step(step, f"{file.name}, step {number}", steps))
     outputs = content.get("outputs", {})
@@ -102,7 +102,7 @@ def load(file: Path) -> Plan:
     return Plan(file, tuple(steps), wired, float(every))
 
 
-def _step(content: dict[str, Any], place: str, before: list[Step]) -> Step:
+def _step(content: dict[str, Any], place: str, before: list[WorkflowStep]) -> WorkflowStep:
     _known(content, _STEP_KEYS, place)
     if not isinstance(content.get("wsdl"), str):
         raise Misconfigured(f'{place} names no service: write wsdl = "http://…?wsdl".')
@@ -122,10 +122,10 @@ def _step(content: dict[str, Any], place: str, before: list[Step]) -> Step:
     _check_inputs(wired, description, start, place)
     for key, text in wired.items():
         _check_references(text, before, f"{place}, input {key}")
-    return Step(name, content["wsdl"], wired, description, start, contract.STATUS in description.operations)
+    return WorkflowStep(name, content["wsdl"], wired, description, start, contract.STATUS in description.operations)
 
 
-def _check_inputs(wired: dict[str, str], description: Description, start: str, place: str) -> None:
+def _check_inputs(wired: dict[str, str], description: WsdlDescription, start: str, place: str) -> None:
     fields = description.operations[start].input.fields or ()
     known = [f.name for f in fields if f.name not in _OURS]
     for name in wired:
@@ -147,7 +147,7 @@ def _unlike(text: str, field: Field) -> str:
     return "" if not kind or re.fullmatch(pattern, text.strip()) else kind
 
 
-def _check_references(text: str, steps: list[Step], place: str) -> None:
+def _check_references(text: str, steps: list[WorkflowStep], place: str) -> None:
     for half in _HALF.findall(text):
         if any(half == step.name for step in steps):
             raise Misconfigured(f"{place}: {{{half}}} names a step; write {{{half}.…}} with the output that is meant.")
@@ -189,4 +189,4 @@ def _known(content: dict[str, Any], keys: set[str], place: str) -> None:
             raise Misconfigured(f"{place}: “{key}” is not known here; there are: {shown}.")
 
 
-__all__ = ["Plan", "Step", "Unreachable", "Unreadable", "filled", "load", "references"]
+__all__ = ["Plan", "WorkflowStep", "Unreachable", "Unreadable", "filled", "load", "references"]

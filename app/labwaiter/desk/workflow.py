@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from ..model import contract
-from .caller import Away, Caller, Refused
-from .plan import Plan, Step, filled
+from .plan import Plan, WorkflowStep, filled
+from .service_client import Away, CallRefused, ServiceClient
 
 PATIENCE = 120.0  # s that a service may be away before the workflow gives up
 ABORT_TRIES = 4  # an abort answers within 8 s; false means "ask again"
@@ -30,7 +30,7 @@ class StepState(StrEnum):
 
 
 @dataclass(frozen=True)
-class Seen:
+class StepView:
     """What is known of a step."""
 
     name: str
@@ -50,7 +50,7 @@ class Ended(Exception):
     """A step came to a bad end, and so does the workflow; the message says why."""
 
 
-class Garbled(Exception):
+class UnreadablePage(Exception):
     """A status that no portal could show; the message says which."""
 
 
@@ -59,7 +59,7 @@ class Workflow:
 
     def __init__(self, plan: Plan, token: str, say: Callable[[str], None]) -> None:
         self.plan, self._token, self._say = plan, token, say
-        self.seen = [Seen(step.name, step.described.service) for step in plan.steps]
+        self.seen = [StepView(step.name, step.described.service) for step in plan.steps]
         self.outputs: dict[str, str] = {}
         self.over = threading.Event()
         self._run = secrets.token_hex(4)
@@ -74,25 +74,25 @@ class Workflow:
         """
         made: dict[str, dict[str, str]] = {}
         try:
-            callers = [self._caller(step) for step in self.plan.steps]  # before the first step is started
+            clients = [self._client(step) for step in self.plan.steps]  # before the first step is started
             for number, step in enumerate(self.plan.steps):
                 inputs = {n: filled(t, made) for n, t in step.inputs.items()}
-                made[step.name] = self._step(number, step, callers[number], inputs)
+                made[step.name] = self._step(number, step, clients[number], inputs)
             last = made[self.plan.steps[-1].name]
             self.outputs = {n: filled(t, made) for n, t in self.plan.outputs.items()} or last
             return self.outputs
         finally:
             self.over.set()
 
-    def _caller(self, step: Step) -> Caller:
+    def _client(self, step: WorkflowStep) -> ServiceClient:
         try:
-            return Caller(step.wsdl)
-        except Refused as error:
+            return ServiceClient(step.wsdl)
+        except CallRefused as error:
             raise Ended(f"{step.name}: {error}") from error
         except Away as error:
             raise Away(f"{step.name}: {step.wsdl} can't be reached: {error}") from error
 
-    def _step(self, number: int, step: Step, caller: Caller, inputs: dict[str, str]) -> dict[str, str]:
+    def _step(self, number: int, step: WorkflowStep, client: ServiceClient, inputs: dict[str, str]) -> dict[str, str]:
         service_id = f"desk-{self._run}-{number + 1}-{step.name}"
         self._note(number, state=StepState.RUNS, service_id=service_id, inputs=inputs, began=time.time())
         self._say(f"{step.name}: started as {service_id}")
@@ -101,42 +101,42 @@ class Workflow:
         texts = {n: v for n, v in (identity | inputs).items() if n in asks}
         try:
             if step.polled:
-                answer = self._patiently(step, lambda: caller.call(step.start, texts))
-                answer = self._poll(number, step, caller, identity, answer)
+                answer = self._patiently(step, lambda: client.call(step.start, texts))
+                answer = self._poll(number, step, client, identity, answer)
             else:  # what it did before its answer was lost isn't known, so it is asked once
-                answer = caller.call(step.start, texts)
+                answer = client.call(step.start, texts)
             outputs = self._named(step, answer)
             self._note(number, state=StepState.COMPLETED, outputs=outputs, ended=time.time())
             self._say(f"{step.name}: completed")
             return outputs
-        except (Refused, Away) as error:
+        except (CallRefused, Away) as error:
             state = StepState.ABORTED if str(error).startswith("JobAborted") else StepState.FAILED
             self._note(number, state=state, why=str(error), ended=time.time())
             if isinstance(error, Away):
                 raise Away(f"{step.name}: {error}") from error
             raise Ended(f"{step.name}: {error}") from error
-        except Garbled as error:
+        except UnreadablePage as error:
             self._note(number, state=StepState.FAILED, why=str(error), ended=time.time())
-            why = f"{error} {self._abort(step, caller, identity)}"
+            why = f"{error} {self._abort(step, client, identity)}"
             self._note(number, why=why)
             raise Ended(f"{step.name}: {why}") from error
         except KeyboardInterrupt:
             self._note(number, state=StepState.ABORTED, why="It was told to abort.", ended=time.time())
-            self._note(number, why=self._abort(step, caller, identity), ended=time.time())
+            self._note(number, why=self._abort(step, client, identity), ended=time.time())
             raise
 
     def _poll(
-        self, number: int, step: Step, caller: Caller, identity: dict[str, str], answer: dict[str, str]
+        self, number: int, step: WorkflowStep, client: ServiceClient, identity: dict[str, str], answer: dict[str, str]
     ) -> dict[str, str]:
         """Show each status page until the outputs come."""
         while (status := answer.get("status_base64", "")) != "COMPLETED":
             if status != "UNCHANGED":
                 self._note(number, page=_page(status), pages=self.seen[number].pages + 1)
             time.sleep(self.plan.every)
-            answer = self._patiently(step, lambda: caller.call(contract.STATUS, identity))
+            answer = self._patiently(step, lambda: client.call(contract.STATUS, identity))
         return {name: value for name, value in answer.items() if name != "status_base64"}
 
-    def _patiently(self, step: Step, call: Callable[[], dict[str, str]]) -> dict[str, str]:
+    def _patiently(self, step: WorkflowStep, call: Callable[[], dict[str, str]]) -> dict[str, str]:
         """A call, tried again while its service is away: a start that is repeated is the same start."""
         until, announced = time.monotonic() + PATIENCE, False
         while True:
@@ -150,11 +150,11 @@ class Workflow:
                     announced = True
                 time.sleep(min(self.plan.every, 5.0))
 
-    def _named(self, step: Step, answer: dict[str, str]) -> dict[str, str]:
+    def _named(self, step: WorkflowStep, answer: dict[str, str]) -> dict[str, str]:
         names = [f.name for f in step.described.operations[step.start].output.fields or ()]
         return {names[0]: answer[""]} if "" in answer and names else answer
 
-    def _abort(self, step: Step, caller: Caller, identity: dict[str, str]) -> str:
+    def _abort(self, step: WorkflowStep, client: ServiceClient, identity: dict[str, str]) -> str:
         """Abort the step's execution: a sentence that says what became of it."""
         if not step.polled or contract.ABORT not in step.described.operations:
             return "It can't be aborted, and may go on."
@@ -164,10 +164,10 @@ class Workflow:
             if attempt:
                 time.sleep(ABORT_PAUSE)
             try:
-                if "true" in caller.call(contract.ABORT, identity).values():
+                if "true" in client.call(contract.ABORT, identity).values():
                     why = "It was aborted."
                     break
-            except Refused as error:  # the same question gets the same answer
+            except CallRefused as error:  # the same question gets the same answer
                 why = f"It could not be aborted: {error}"
                 break
             except Away as error:
@@ -180,12 +180,12 @@ class Workflow:
 
 
 def _page(status: str) -> str:
-    """The page in a status_base64. Raises Garbled."""
+    """The page in a status_base64. Raises UnreadablePage."""
     try:
         page = base64.b64decode("".join(status.split()), validate=True)
     except ValueError:
         page = b""
     if not page:
         shown = f"“{status[:60]}”" if status else "empty"
-        raise Garbled(f"Its status_base64 is {shown}: no page in base64, nor UNCHANGED, nor COMPLETED.")
+        raise UnreadablePage(f"Its status_base64 is {shown}: no page in base64, nor UNCHANGED, nor COMPLETED.")
     return page.decode("utf-8", "replace")

@@ -39,7 +39,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Message:
+class WsdlMessage:
     """The message of an operation in one direction."""
 
     fields: tuple[Field, ...] | None  # None: it is not document/literal wrapped
@@ -49,12 +49,12 @@ class Message:
 
 
 @dataclass(frozen=True)
-class Operation:
+class WsdlOperation:
     """One operation with its messages."""
 
     name: str
-    input: Message
-    output: Message
+    input: WsdlMessage
+    output: WsdlMessage
     faults: tuple[tuple[str, ...], ...]  # for each declared one the names of its fields
     style: str  # "document" or "rpc"
     use: str  # "literal" or "encoded"
@@ -63,13 +63,13 @@ class Operation:
 
 
 @dataclass(frozen=True)
-class Description:
+class WsdlDescription:
     """All that a WSDL says of the service that workflow managers would call."""
 
     url: str
     namespace: str
     service: str
-    operations: dict[str, Operation]
+    operations: dict[str, WsdlOperation]
     addresses: tuple[str, ...]  # of its SOAP 1.1 ports, that whose operations are told first
     services: int
     soap12_ports: int
@@ -79,7 +79,7 @@ class Description:
     unresolved: tuple[str, ...] = ()  # a sentence for each thing that it imports, and that is not there
 
 
-def read(url: str) -> Description:
+def read(url: str) -> WsdlDescription:
     """The WSDL at an address, with what it imports. Raises Unreachable or Unreadable."""
     documents: dict[str, Any] = {}
     unresolved: list[str] = []
@@ -138,7 +138,7 @@ class _Reader:
         self.schemas = [schema for root in roots for schema in root.iter(f"{XS}schema")]
         self.unresolved = unresolved
 
-    def description(self) -> Description:
+    def description(self) -> WsdlDescription:
         services = [s for root in self.roots for s in root.iter(f"{WSDL}service")]
         ports = [p for service in services for p in service.iter(f"{WSDL}port")]
         spoken = [p for p in ports if p.find(f"{{{SOAP_11}}}address") is not None]
@@ -149,7 +149,7 @@ class _Reader:
         looked_at = [(p, self._find("binding", p, p.get("binding"))) for p in spoken or in_12]
         looked_at = [(p, b) for p, b in looked_at if b is not None] or [(None, b) for b in bindings]
         looked_at.sort(key=lambda pair: not self._is_polled(pair[1]))
-        operations: dict[str, Operation] = {}
+        operations: dict[str, WsdlOperation] = {}
         if looked_at:
             port, binding = looked_at[0]
             operations = {o.name: o for o in self._operations(binding)}
@@ -158,7 +158,7 @@ class _Reader:
         for port, binding in looked_at:
             if port is not None:
                 different.setdefault(binding.get("type", ""), port.get("name", ""))
-        return Description(
+        return WsdlDescription(
             url=self.url,
             namespace=self.main.get("targetNamespace") or "",
             service=services[0].get("name", "") if services else "",
@@ -196,7 +196,7 @@ class _Reader:
                     lost.append(f"A schema imports the namespace {space}, but says of no document where that is.")
         return list(dict.fromkeys(lost))
 
-    def _operations(self, binding: Any) -> list[Operation]:
+    def _operations(self, binding: Any) -> list[WsdlOperation]:
         port_type = self._find("portType", binding, binding.get("type"))
         version = SOAP_11 if binding.find(f"{{{SOAP_11}}}binding") is not None else SOAP_12
         soap = binding.find(f"{{{version}}}binding")
@@ -219,7 +219,7 @@ class _Reader:
             directions = {direction: bound.find(f"{WSDL}{direction}") for direction in ("input", "output")}
             header_elements = () if directions["input"] is None else directions["input"].iter(f"{{{version}}}header")
             operations.append(
-                Operation(
+                WsdlOperation(
                     name=name,
                     input=self._message(kinds[0].find(f"{WSDL}input"), directions["input"]),
                     output=self._message(kinds[0].find(f"{WSDL}output"), directions["output"]),
@@ -232,33 +232,35 @@ class _Reader:
             )
         return operations
 
-    def _message(self, direction: Any, bound: Any) -> Message:
+    def _message(self, direction: Any, bound: Any) -> WsdlMessage:
         """A message of an operation.
 
         Args:
             bound: the same way in the binding, which may put some of its parts into SOAP headers.
         """
         if direction is None:
-            return Message(None, why="there is none, as in one-way calls")
+            return WsdlMessage(None, why="there is none, as in one-way calls")
         message = self._find("message", direction, direction.get("message"))
         if message is None:
-            return Message(None, why=f"its message {direction.get('message')} is defined nowhere")
+            return WsdlMessage(None, why=f"its message {direction.get('message')} is defined nowhere")
         parts = self._of_the_body(message.findall(f"{WSDL}part"), bound)
         names = ", ".join(part.get("name", "") for part in parts)
         if len(parts) != 1:
-            return Message(None, why=f"its message has {len(parts)} parts{f' ({names})' if parts else ''}")
+            return WsdlMessage(None, why=f"its message has {len(parts)} parts{f' ({names})' if parts else ''}")
         if not parts[0].get("element"):
-            return Message(None, part=names, why=f"its part {names} names a type instead of an element, as RPC does")
+            return WsdlMessage(
+                None, part=names, why=f"its part {names} names a type instead of an element, as RPC does"
+            )
         named = parts[0].get("element")
         element = self._schema("element", parts[0], named)
         if element is None:
-            return Message(None, part=names, why=f"its element {named} is defined nowhere")
+            return WsdlMessage(None, part=names, why=f"its element {named} is defined nowhere")
         fields = self._fields(element)
         if fields is not None:
-            return Message(fields, element.get("name", ""), names)
+            return WsdlMessage(fields, element.get("name", ""), names)
         kind = self._type(element)[0]
         problem = f"is xs:{kind} itself, as JAX-WS writes parameterStyle BARE" if kind else "is no plain sequence"
-        return Message(None, element.get("name", ""), names, f"its element {element.get('name', '')} {problem}")
+        return WsdlMessage(None, element.get("name", ""), names, f"its element {element.get('name', '')} {problem}")
 
     def _of_the_body(self, parts: list[Any], bound: Any) -> list[Any]:
         """The parts of a message that go into SOAP's body (WSDL 1.1, sections 3.5 and 3.7)."""
@@ -339,4 +341,4 @@ class _Reader:
         return None
 
 
-__all__ = ["Description", "Field", "Message", "Operation", "Unreachable", "Unreadable", "read"]
+__all__ = ["WsdlDescription", "Field", "WsdlMessage", "WsdlOperation", "Unreachable", "Unreadable", "read"]

@@ -3,7 +3,7 @@
 The hardware's machine holds the truth, in its jobs folder. Redis carries orders to it and shows what is in it.
 
     fleet_store.py  what faces and machines leave for each other, as values; the store that has them
-    lab_redis.py    that store: here alone Redis is spoken to; address.py: where it is; trouble.py: why it refuses
+    lab_redis.py    that store: here alone Redis is spoken to; address.py: where it is; redis_faults.py: why it refuses
     breaker.py      that store as a face has it: one that hangs isn't waited for again and again
     in_memory.py    its twin, for tests
     signing.py      what is signed, and how
@@ -16,7 +16,7 @@ The hardware's machine holds the truth, in its jobs folder. Redis carries orders
     files.py        a face's side: files of executions of other machines
     worker.py       the machine's side: takes orders, hands them to the supervisor; drains
     publisher.py    the machine's side: the jobs folder, shown in Redis; heartbeat.py: that it lives
-    rpc_server.py   the machine's side: abort, message, remove, read a file; used.py: each once
+    rpc_server.py   the machine's side: abort, message, remove, read a file; used_calls.py: each once
     machines.py     an operator's side: how the machines are, what waits for them, withdrawing orders
     doctor.py       an operator's side: whether Redis is as this lab needs it
 

@@ -20,7 +20,7 @@ from redis.sentinel import (
 )
 
 from ..errors import Misconfigured
-from .trouble import SentinelRefuses
+from .redis_faults import SentinelRefuses
 
 ESCAPES = "and in a password / # ? @ : % are written %2F %23 %3F %40 %3A %25."
 WRONG_URL = f"REDIS_URL is not right: it is redis://user:password@host:6379/0, or rediss://… with TLS, {ESCAPES}"

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
-from . import trouble
+from . import redis_faults
 from .fleet_store import FleetStore
 
 HUNG_SECONDS = 3.0  # that a store which hangs isn't asked
@@ -49,24 +49,24 @@ class Breaker:
         return self._noting(method, *args, **kwargs)
 
     def _try(self) -> None:
-        """Return once it answers again. Raises trouble.Hangs: it does not, as far as is known."""
+        """Return once it answers again. Raises redis_faults.Hangs: it does not, as far as is known."""
         with self._turn:
             if self._hung_at is None:
                 return
             if time.monotonic() - self._hung_at < HUNG_SECONDS:
-                raise trouble.Hangs("it did not answer just now")
+                raise redis_faults.Hangs("it did not answer just now")
             self._hung_at = time.monotonic()  # the others need not wait for this one's try
         try:
             self._noting(self._store.ping)
-        except trouble.FAULTS as error:
-            if trouble.hangs(error):
+        except redis_faults.FAULTS as error:
+            if redis_faults.hangs(error):
                 raise
         self._hung_at = None
 
     def _noting(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         try:
             return method(*args, **kwargs)
-        except trouble.FAULTS as error:
-            if trouble.hangs(error):
+        except redis_faults.FAULTS as error:
+            if redis_faults.hangs(error):
                 self._hung_at = time.monotonic()
             raise

@@ -18,7 +18,7 @@ Fields = dict[str, Any]  # a JSON object
 
 
 @dataclass(frozen=True)
-class Aborted:
+class AbortAnswer:
     """Whether an execution that was to be stopped is gone."""
 
     gone: bool
@@ -31,7 +31,7 @@ class Aborted:
 
 
 @dataclass(frozen=True)
-class Notified:
+class NotifyAnswer:
     """What became of a message: the reply, or its number."""
 
     reply: str
@@ -43,7 +43,7 @@ class Notified:
 
 
 @dataclass(frozen=True)
-class Removed:
+class RemoveAnswer:
     """What an execution made is gone."""
 
     @property
@@ -118,12 +118,12 @@ _ERRORS: dict[str, type[ServiceError]] = {
     for kind in vars(errors).values()
     if isinstance(kind, type) and issubclass(kind, ServiceError) and kind not in (ServiceError, ClientError)
 }
-Answer = Aborted | Notified | Removed | FileList | FilePiece
-A = TypeVar("A", Aborted, Notified, Removed, FileList, FilePiece)
+Answer = AbortAnswer | NotifyAnswer | RemoveAnswer | FileList | FilePiece
+A = TypeVar("A", AbortAnswer, NotifyAnswer, RemoveAnswer, FileList, FilePiece)
 
 
 @dataclass(frozen=True)
-class Call(Generic[A]):
+class MachineCall(Generic[A]):
     """What a face asks of the machine that has an execution; `A` is the answer."""
 
     DO: ClassVar[str] = ""  # its name in the JSON
@@ -135,38 +135,38 @@ class Call(Generic[A]):
 
 
 @dataclass(frozen=True)
-class Abort(Call[Aborted]):
+class Abort(MachineCall[AbortAnswer]):
     """Stop it, and wait for its end."""
 
     DO = "abort"
 
-    def answer(self, fields: Fields, content: bytes | None) -> Aborted:
-        return Aborted(bool(fields.get("gone")), bool(fields.get("unknown")))
+    def answer(self, fields: Fields, content: bytes | None) -> AbortAnswer:
+        return AbortAnswer(bool(fields.get("gone")), bool(fields.get("unknown")))
 
 
 @dataclass(frozen=True)
-class Notify(Call[Notified]):
+class Notify(MachineCall[NotifyAnswer]):
     """Hand a message to it."""
 
     DO = "notify"
     message: str
 
-    def answer(self, fields: Fields, content: bytes | None) -> Notified:
-        return Notified(str(fields["reply"]))
+    def answer(self, fields: Fields, content: bytes | None) -> NotifyAnswer:
+        return NotifyAnswer(str(fields["reply"]))
 
 
 @dataclass(frozen=True)
-class Remove(Call[Removed]):
+class Remove(MachineCall[RemoveAnswer]):
     """Remove what it made, now that it has ended."""
 
     DO = "remove"
 
-    def answer(self, fields: Fields, content: bytes | None) -> Removed:
-        return Removed()
+    def answer(self, fields: Fields, content: bytes | None) -> RemoveAnswer:
+        return RemoveAnswer()
 
 
 @dataclass(frozen=True)
-class ListFiles(Call[FileList]):
+class ListFiles(MachineCall[FileList]):
     """Name the files that it made."""
 
     DO = "files"
@@ -177,7 +177,7 @@ class ListFiles(Call[FileList]):
 
 
 @dataclass(frozen=True)
-class ReadFile(Call[FilePiece]):
+class ReadFile(MachineCall[FilePiece]):
     """Read a piece of one of them."""
 
     DO = "read"
@@ -199,7 +199,7 @@ class NumberedCall:
     """A call on its way, asked for once."""
 
     do: str
-    call: Call[Any] | None  # None: this release does not know it
+    call: MachineCall[Any] | None  # None: this release does not know it
     number: str | None  # random
     at: float | None  # when it was asked for, by the store's clock; None as the number: of a release before 0.5
     until: float | None  # after which it may not be done; None: it stays

@@ -15,8 +15,8 @@ from ..settings import Settings
 from ..store.artifacts import SHOWN_MAX, Artifacts, copy_in, within
 from . import calls, rpc
 from .fleet_store import FleetStore
+from .redis_faults import FAULTS, away
 from .signing import Seals
-from .trouble import FAULTS, away
 
 PIECE = 1_000_000  # bytes that go through Redis at a time
 LARGEST = 2_000_000_000  # bytes of a file that is fetched

@@ -1,7 +1,7 @@
 """What machines and faces leave for each other: the values, and the store that has them.
 
 `LabRedis` is the store of a lab; `InMemoryFleetStore` is its twin for tests, which behaves alike
-(tests/core/test_fleet_store.py runs over both). Every method of `LabRedis` raises what `trouble.FAULTS` names.
+(tests/core/test_fleet_store.py runs over both). Every method of `LabRedis` raises what `redis_faults.FAULTS` names.
 Times are the store's own clock, Unix time in s: those of machines may differ.
 """
 

@@ -19,7 +19,7 @@ from ..store.files import read_record, write_whole
 from ..store.local_store import LocalStore
 from ..system.process import boot_id
 from .fleet_store import LEFT, SILENT_SECONDS, Beat, FleetStore
-from .trouble import FAULTS
+from .redis_faults import FAULTS
 
 log = logging.getLogger(__name__)
 BEAT_EVERY = 2.0  # s

@@ -38,8 +38,8 @@ from . import rq_orders
 from .address import MasterPool, pool_of
 from .fleet_store import Beat, FaceNews, MachineEntry, Publication, Removal, ScheduleNote, Snapshot
 from .order import Order, order_id
+from .redis_faults import refusal
 from .signing import Seals
-from .trouble import refusal
 
 PATIENCE = 3.0  # s for an answer of Redis: a caller waits 10
 CONNECTIONS = 64  # of one process

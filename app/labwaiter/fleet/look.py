@@ -25,7 +25,7 @@ WITHDRAWN = "The execution was aborted before it began."
 
 
 @dataclass(frozen=True)
-class Look:
+class FleetLook:
     """What is known of one execution."""
 
     name: str
@@ -80,13 +80,13 @@ class Look:
         )
 
 
-def of_snapshot(snapshot: Snapshot) -> Look:
+def of_snapshot(snapshot: Snapshot) -> FleetLook:
     """What a snapshot says. Raises ValueError, TypeError or KeyError where it is damaged, or without a request."""
     view = None if snapshot.view is None else _read(codec.view, snapshot.view)
     now = snapshot.now
     if view is not None:  # two machines' clocks may differ by minutes; Redis' is one
         now = view.now + (0.0 if snapshot.at is None else max(0.0, snapshot.now - snapshot.at))
-    return Look(
+    return FleetLook(
         snapshot.name,
         _read(codec.request, snapshot.request or b""),
         snapshot.machine,
@@ -112,7 +112,7 @@ def _read_once(read: Callable[[bytes], object], text: bytes) -> object:
     return read(text)
 
 
-def of_cache(name: str, entry: CacheEntry | None) -> Look | None:
+def of_cache(name: str, entry: CacheEntry | None) -> FleetLook | None:
     """What was last known, for when nothing newer can be; None where that is nothing."""
     if entry is None:
         return None
@@ -120,13 +120,13 @@ def of_cache(name: str, entry: CacheEntry | None) -> Look | None:
         request = codec.request(entry.request.encode())
         view = codec.view(entry.view.encode()) if entry.view else None
         if view and not view.record.active:
-            return Look(name, request, entry.machine, view, settled=True)
+            return FleetLook(name, request, entry.machine, view, settled=True)
         note = f"The machines of this lab can't be asked: this is as of {clock(entry.at)}. What runs goes on."
-        return Look(name, request, entry.machine, view, abort=entry.abort, as_of=entry.at, note=note)
+        return FleetLook(name, request, entry.machine, view, abort=entry.abort, as_of=entry.at, note=note)
     return None
 
 
-def entry_of(look: Look, request: bytes, view: bytes | None, before: CacheEntry) -> CacheEntry:
+def entry_of(look: FleetLook, request: bytes, view: bytes | None, before: CacheEntry) -> CacheEntry:
     """What is to be remembered of a look at Redis.
 
     Args:
@@ -145,7 +145,7 @@ def entry_of(look: Look, request: bytes, view: bytes | None, before: CacheEntry)
     )
 
 
-def reached(look: Look, now: float, seen: float, left: bool) -> Look:
+def reached(look: FleetLook, now: float, seen: float, left: bool) -> FleetLook:
     """With what is to be said of the way to its machine.
 
     Args:

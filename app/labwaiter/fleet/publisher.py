@@ -20,10 +20,10 @@ from ..store import codec
 from ..store.leases import Leases
 from ..store.local_store import LocalStore
 from ..system.watch import Watch
-from . import trouble
+from . import redis_faults
 from .fleet_store import FleetStore, Publication, Removal
 from .heartbeat import Heartbeat
-from .trouble import FAULTS
+from .redis_faults import FAULTS
 
 log = logging.getLogger(__name__)
 PUBLISH_EVERY = 0.3  # s between two publications of one execution's progress
@@ -127,7 +127,7 @@ class Publisher:
                         self._quiet = False
                 except FAULTS as error:
                     if not self._quiet:
-                        log.warning("Redis is away; what runs goes on. %s", trouble.of(error).mend)
+                        log.warning("Redis is away; what runs goes on. %s", redis_faults.of(error).mend)
                     self._quiet, self._synced = True, False
                     self._stop.wait(1.0)
                 except Exception:

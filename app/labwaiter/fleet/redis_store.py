@@ -20,15 +20,15 @@ from ..settings import Settings
 from ..store import codec, records
 from ..store.local_store import LocalStore
 from ..store.names import folder_name
-from . import breaker, calls, rpc, trouble
+from . import breaker, calls, redis_faults, rpc
 from .cache import Cache, CacheEntry
 from .files import FleetFiles
 from .fleet_store import LEFT, SILENT_SECONDS, FleetStore, Removal, Snapshot
 from .lab_redis import LabRedis
-from .look import WITHDRAWN, Look, entry_of, of_cache, of_snapshot, reached, withdrawn
+from .look import WITHDRAWN, FleetLook, entry_of, of_cache, of_snapshot, reached, withdrawn
 from .order import Order
+from .redis_faults import FAULTS, away
 from .route import machine_for
-from .trouble import FAULTS, away
 
 log = logging.getLogger(__name__)
 NOTE_EVERY = 5.0  # s between two notes of one execution's progress in the cache
@@ -72,12 +72,12 @@ class RedisStore:
         try:
             self.store.ping()
         except FAULTS as error:
-            return f"Redis {trouble.of(error).why}"
+            return f"Redis {redis_faults.of(error).why}"
         return ""
 
     # -- looking ------------------------------------------------------------------------------
 
-    def find(self, name: str) -> Look | None:
+    def find(self, name: str) -> FleetLook | None:
         """What is known of an execution; None where nothing was started, or a tombstone is left.
 
         Raises:
@@ -101,7 +101,7 @@ class RedisStore:
         except FAULTS as error:
             if not self._away:
                 self._away = True
-                log.warning("What was last known is told. %s", trouble.of(error).mend)
+                log.warning("What was last known is told. %s", redis_faults.of(error).mend)
             if (cached := self._cached(name)) is None:
                 raise away(error) from error
             return cached
@@ -110,10 +110,10 @@ class RedisStore:
             log.warning("Redis answers again")
         return look
 
-    def _cached(self, name: str) -> Look | None:
+    def _cached(self, name: str) -> FleetLook | None:
         return of_cache(name, self.cache.read(name))
 
-    def _remember(self, snapshot: Snapshot, look: Look, before: CacheEntry) -> None:
+    def _remember(self, snapshot: Snapshot, look: FleetLook, before: CacheEntry) -> None:
         """In the cache: each state as soon as it is seen, progress every 5 s."""
         assert snapshot.request is not None
         entry = entry_of(look, snapshot.request, snapshot.view, before)
@@ -121,7 +121,7 @@ class RedisStore:
         if news or (entry.view != before.view and entry.at - before.at >= NOTE_EVERY):
             self.cache.write(snapshot.name, entry)
 
-    def _reached(self, look: Look, now: float) -> Look:
+    def _reached(self, look: FleetLook, now: float) -> FleetLook:
         """With what is to be said of the way to its machine (`now`: Redis' clock, s)."""
         if look.ended:
             return look
@@ -132,7 +132,7 @@ class RedisStore:
             heard = self._heard[look.machine] = Heard(seen, left, now - seen, time.monotonic())
         return reached(look, now, heard.seen, heard.left)
 
-    def _forgotten(self, name: str) -> Look | None:
+    def _forgotten(self, name: str) -> FleetLook | None:
         """Redis knows nothing of it. What was ordered here is ordered again; what was taken, its machine tells anew."""
         entry = self.cache.certain(name)  # nothing is said of it where that can't be read
         look = of_cache(name, entry)
@@ -197,7 +197,7 @@ class RedisStore:
             return None  # it has changed since that was made
         return FleetRevision(self, look)
 
-    def is_same(self, look: Look) -> bool:
+    def is_same(self, look: FleetLook) -> bool:
         """Whether a look at an execution whose machine is there would find the same; False where that isn't known."""
         if not look.ended:
             heard = self._heard.get(look.machine, Heard())
@@ -233,7 +233,7 @@ class RedisStore:
                 looks = [look for name in batch if (look := self._cached(name)) is not None]
             yield from (look.record for look in looks)
 
-    def _listed(self, names: list[str]) -> Iterator[Look]:
+    def _listed(self, names: list[str]) -> Iterator[FleetLook]:
         for snapshot in self.store.snapshots(names):
             if snapshot.tombstone:
                 continue
@@ -354,7 +354,7 @@ class RedisStore:
                 return self._local.abort(replace(record, machine=""), max(0.0, until - time.monotonic()))
             raise away(error) from error
 
-    def withdraw(self, look: Look, why: str = WITHDRAWN, taken: bool = False) -> bool:
+    def withdraw(self, look: FleetLook, why: str = WITHDRAWN, taken: bool = False) -> bool:
         """Take an order back; False where its machine was faster. Raises redis.RedisError, Unavailable.
 
         Args:
@@ -433,14 +433,14 @@ class FleetRevision:
     """A look that is still right as long as Redis tells the same revision."""
 
     store: RedisStore
-    look: Look
+    look: FleetLook
 
     def are_same(self) -> bool:
         """Whether it is."""
         return self.store.is_same(self.look)
 
 
-def _read(snapshot: Snapshot) -> Look:
+def _read(snapshot: Snapshot) -> FleetLook:
     try:
         return of_snapshot(snapshot)
     except (ValueError, TypeError, KeyError) as error:

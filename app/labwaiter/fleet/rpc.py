@@ -11,9 +11,9 @@ import logging
 import secrets
 from typing import Any
 
-from .calls import A, Answer, Call, FilePiece, NumberedCall, Refusal
+from .calls import A, Answer, FilePiece, MachineCall, NumberedCall, Refusal
 from .fleet_store import FleetStore
-from .used import Used
+from .used_calls import UsedCalls
 
 log = logging.getLogger(__name__)
 GRACE = 1.0  # s after a call's time in which it may just have been taken
@@ -25,7 +25,7 @@ def _purpose(machine: str) -> str:
     return f"errand {machine}"
 
 
-def ask(store: FleetStore, machine: str, call: Call[A], wait: float, keep: bool = False) -> A | None:
+def ask(store: FleetStore, machine: str, call: MachineCall[A], wait: float, keep: bool = False) -> A | None:
     """A machine's answer; None if it has none in `wait` seconds.
 
     Args:
@@ -60,7 +60,7 @@ def send_answer(store: FleetStore, reply_box: str, answer: Answer | Refusal) -> 
     store.post_answer(reply_box, parts)
 
 
-def take(store: FleetStore, wait: float, used: Used) -> NumberedCall | None:
+def take(store: FleetStore, wait: float, used: UsedCalls) -> NumberedCall | None:
     """The next call for this machine; None if none came in `wait` s, or it is not to be done.
 
     Args:

@@ -13,25 +13,25 @@ from ..store.local_store import LocalStore
 from . import rpc
 from .calls import (
     Abort,
-    Aborted,
+    AbortAnswer,
     Answer,
-    Call,
     FileList,
     FilePiece,
     ListFiles,
-    Notified,
+    MachineCall,
     Notify,
+    NotifyAnswer,
     NumberedCall,
     ReadFile,
     Refusal,
     Remove,
-    Removed,
+    RemoveAnswer,
 )
 from .files import PIECE
 from .fleet_store import FleetStore
 from .publisher import Publisher
-from .trouble import FAULTS
-from .used import Used
+from .redis_faults import FAULTS
+from .used_calls import UsedCalls
 
 log = logging.getLogger(__name__)
 AT_ONCE = 100  # most of their time they wait: for a reply, or for a job to be gone
@@ -47,7 +47,7 @@ class RpcServer:
 
     def __init__(self, store: FleetStore, local: LocalStore, publisher: Publisher) -> None:
         self.store, self.local, self.publisher = store, local, publisher
-        self._used = Used(local.folder.layout.used_errands)
+        self._used = UsedCalls(local.folder.layout.used_errands)
         self._stop = threading.Event()
         self._room = threading.Semaphore(AT_ONCE)
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="call")
@@ -98,7 +98,7 @@ class RpcServer:
             log.exception("a call failed: %s", call.do)
             return Refusal.of(Unavailable(FAILED))
 
-    def carry_out(self, call: Call[Any] | None) -> Answer:
+    def carry_out(self, call: MachineCall[Any] | None) -> Answer:
         """Do what is asked. Raises ServiceError."""
         match call:
             case Abort(name):
@@ -113,34 +113,34 @@ class RpcServer:
                 return self._read(call)
         raise Unavailable(NOT_KNOWN)
 
-    def _abort(self, name: str) -> Aborted:
+    def _abort(self, name: str) -> AbortAnswer:
         try:
             record = self.local.record(name)
         except UnknownServiceID:
             # its order is on its way, and the mark in Redis stops it when it is taken; or it was refused
-            return Aborted(gone=False, unknown=True)
+            return AbortAnswer(gone=False, unknown=True)
         except Unavailable:  # it can't be read, and may run
-            return Aborted(bool(self.local.abort_unread(name, ABORT_WAIT)))
+            return AbortAnswer(bool(self.local.abort_unread(name, ABORT_WAIT)))
         gone = self.local.abort(record, ABORT_WAIT)
         self.publisher.tell(name)  # before the answer: who is told that it is gone sees it gone
-        return Aborted(gone)
+        return AbortAnswer(gone)
 
-    def _notify(self, name: str, message: str) -> Notified:
+    def _notify(self, name: str, message: str) -> NotifyAnswer:
         try:
             record = self.local.record(name)
         except UnknownServiceID:
             raise Unavailable(NOT_YET) from None
         if not record.active:
-            return Notified(f"The execution has ended ({record.state}); the message was not delivered.")
-        return Notified(self.local.notify(record, message, REPLY_WAIT))
+            return NotifyAnswer(f"The execution has ended ({record.state}); the message was not delivered.")
+        return NotifyAnswer(self.local.notify(record, message, REPLY_WAIT))
 
-    def _remove(self, name: str) -> Removed:
+    def _remove(self, name: str) -> RemoveAnswer:
         record = self.local.record(name)
         if record.active:
             raise ServiceIDInUse(f"This execution is {record.state}; abort it first.")
         self.local.bury(record)
         self.publisher.tell(name)
-        return Removed()
+        return RemoveAnswer()
 
     def _read(self, call: ReadFile) -> FilePiece:
         path = self.local.artifacts.made(call.name, call.file)

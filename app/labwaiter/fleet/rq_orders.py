@@ -23,7 +23,7 @@ from rq.utils import now as rq_now
 from rq.worker import SimpleWorker
 
 from .order import FUNCTION, Order, order_id
-from .trouble import FAULTS
+from .redis_faults import FAULTS
 
 log = logging.getLogger(__name__)
 # What RQ promises nobody, and this relies on. requirements.txt pins the version: before another one is pinned, each is

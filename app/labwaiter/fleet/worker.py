@@ -21,9 +21,9 @@ from .files import FleetFiles, link_key
 from .lab_redis import LabRedis
 from .order import OpenedOrder, open_order
 from .publisher import Publisher
+from .redis_faults import FAULTS
 from .rpc_server import RpcServer
 from .rq_orders import BLOCK_SECONDS, Taker
-from .trouble import FAULTS
 
 log = logging.getLogger(__name__)
 STOP_SECONDS = 120.0  # for everything to be stopped and made safe

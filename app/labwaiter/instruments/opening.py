@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..lab import simulation
-from ..lab.lab import ITSELF, NOTHING_TO_DO, Entry, resolve
+from ..lab.lab import ITSELF, NOTHING_TO_DO, InstrumentEntry, resolve
 from ..layout import Layout
 from ..system.watch import until
 from .errors import InstrumentError, NotOpened, Silent
@@ -27,7 +27,7 @@ class Opened:
 
     def __init__(
         self,
-        entry: Entry,
+        entry: InstrumentEntry,
         jobs: Path | None = None,
         transcript: Path | None = None,
         check: Callable[[], None] = lambda: None,
@@ -163,7 +163,7 @@ def _of_pymeasure(driver: Any) -> bool:
     return any(base.__module__.startswith("pymeasure.") for base in getattr(driver, "__mro__", ()))
 
 
-def served_port(entry: Entry, jobs: Path, check: Callable[[], None] = lambda: None) -> str:
+def served_port(entry: InstrumentEntry, jobs: Path, check: Callable[[], None] = lambda: None) -> str:
     """The URL of a simulated instrument in the simulated lab, which has a moment to come. Raises NotOpened."""
     link = Layout(jobs).simulated / entry.name
 

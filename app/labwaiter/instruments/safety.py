@@ -25,7 +25,7 @@ from pathlib import Path
 from .. import settings
 from ..errors import Misconfigured
 from ..lab import labfile
-from ..lab.lab import Entry, Lab, resolve
+from ..lab.lab import InstrumentEntry, Lab, resolve
 from ..system.process import start_thread
 from .errors import InstrumentError, WrongDevice
 from .opening import Opened
@@ -39,7 +39,7 @@ class OutOfTime(InstrumentError):
     """Its `safe_seconds` are over; this ends a driver's wait."""
 
 
-def make_safe(entry: Entry, lab: Lab, jobs: Path | None) -> Outcome:
+def make_safe(entry: InstrumentEntry, lab: Lab, jobs: Path | None) -> Outcome:
     """Make one instrument safe and ask it, within its `safe_seconds`; where that fails, cut it off by its relay."""
     until = time.monotonic() + entry.safe_seconds
 
@@ -75,7 +75,7 @@ def make_safe(entry: Entry, lab: Lab, jobs: Path | None) -> Outcome:
     return cut, words if cut else f"{why} And it could not be cut off by relay {number} of {board}: {words}"
 
 
-def check(entry: Entry, lab: Lab, jobs: Path | None) -> Outcome:
+def check(entry: InstrumentEntry, lab: Lab, jobs: Path | None) -> Outcome:
     """Open an instrument, ask who it is and close it; and see whether its relay could cut it off."""
     try:
         opened = Opened(entry, jobs)
@@ -97,7 +97,7 @@ def check(entry: Entry, lab: Lab, jobs: Path | None) -> Outcome:
     return True, f"answers{': ' + identity if identity else ''}"
 
 
-def power_mistake(entry: Entry, lab: Lab) -> str:
+def power_mistake(entry: InstrumentEntry, lab: Lab) -> str:
     """Why the relay that lab.toml gives as `power` could not cut it off, as far as the board's driver tells; or "".
 
     Raises:

@@ -21,7 +21,7 @@ NOTHING_TO_DO, ITSELF = "nothing to do", "itself"
 
 
 @dataclass(frozen=True)
-class Entry:
+class InstrumentEntry:
     """One instrument of lab.toml."""
 
     name: str
@@ -40,7 +40,7 @@ class Entry:
     machine: str = ""  # on which one it is, of many; "": on this one
 
     @property
-    def simulated(self) -> simulation.Simulated | None:
+    def simulated(self) -> simulation.SimulatedPort | None:
         """What it simulates; None for a real one."""
         return simulation.read(self.port) if self.port.startswith(simulation.SCHEME) else None
 
@@ -56,7 +56,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Machine:
+class LabMachine:
     """One machine of lab.toml."""
 
     name: str
@@ -68,8 +68,8 @@ class Machine:
 class Lab:
     """All instruments, and all machines of a lab that has many, by their names."""
 
-    entries: dict[str, Entry]
-    machines: dict[str, Machine] = field(default_factory=dict)
+    entries: dict[str, InstrumentEntry]
+    machines: dict[str, LabMachine] = field(default_factory=dict)
     elsewhere: dict[str, str] = field(default_factory=dict)  # of what is `on` one machine: the others' → theirs
 
     def on(self, machine: str) -> Lab:
@@ -140,7 +140,7 @@ class Lab:
         return chosen
 
 
-def _ancestors(entry: Entry) -> set[str]:
+def _ancestors(entry: InstrumentEntry) -> set[str]:
     """The driver's class and its bases, by module:name; only where looking imports nothing foreign."""
     module = entry.driver.partition(":")[0]
     if not entry.ours and module not in sys.modules:

@@ -29,7 +29,7 @@ from typing import Any
 from ..errors import Misconfigured
 from ..settings import read_text
 from . import simulation
-from .lab import ITSELF, Entry, Lab, Machine
+from .lab import ITSELF, InstrumentEntry, Lab, LabMachine
 
 _LINE_KEYS = {"baudrate", "bytesize", "parity", "stopbits", "xonxoff", "rtscts", "dtr", "rts"}
 _KEYS = _LINE_KEYS | {
@@ -97,7 +97,7 @@ def mistake(file: Path) -> str:
         return str(error)
 
 
-class Kept:
+class WatchedLab:
     """The lab as its file says it, read again whenever that has changed."""
 
     def __init__(self, file: Path) -> None:
@@ -141,7 +141,7 @@ class Reader:
         where = f", line {at_line}" if at_line else ""
         return Misconfigured(f"{self.file}{where}: {name}: {problem}.")
 
-    def machine(self, name: str, table: Any) -> Machine:
+    def machine(self, name: str, table: Any) -> LabMachine:
         """The machine that a table describes. Raises Misconfigured."""
         if not isinstance(table, dict):
             raise self.wrong(name, "", f"write [machines.{name}]")
@@ -153,9 +153,9 @@ class Reader:
         services = table.get("services")
         if services is not None and not (isinstance(services, list) and all(isinstance(s, str) for s in services)):
             raise self.wrong(name, "services", 'services is a list of names: ["Sweep", "Printer"]')
-        return Machine(name, None if services is None else tuple(services), str(table.get("note", "")))
+        return LabMachine(name, None if services is None else tuple(services), str(table.get("note", "")))
 
-    def entry(self, name: str, table: Any) -> Entry:
+    def entry(self, name: str, table: Any) -> InstrumentEntry:
         """The instrument that a table describes. Raises Misconfigured."""
         if not isinstance(table, dict):
             raise self.wrong(name, "", f"write [instruments.{name}]")
@@ -208,7 +208,7 @@ class Reader:
                 'it must say how it is made safe: safe = "itself" for a driver with make_safe and is_safe,'
                 ' safe = "module:function" for another library\'s, or safe = "nothing to do"',
             )
-        return Entry(
+        return InstrumentEntry(
             name=name,
             driver=table["driver"],
             port=table["port"],

@@ -69,7 +69,7 @@ KINDS: dict[str, dict[str, Callable[[str], Any]]] = {
 
 
 @dataclass(frozen=True)
-class Simulated:
+class SimulatedPort:
     """A simulated instrument as its port describes it."""
 
     kind: str
@@ -77,7 +77,7 @@ class Simulated:
     fan: tuple[str, int] | None = None  # the relay that ventilates its chamber: a board of the same lab, a number
 
 
-def read(port: str) -> Simulated:
+def read(port: str) -> SimulatedPort:
     """What a sim:// URL says. Raises ValueError with a sentence's end for a mistake in it."""
     parts = urlsplit(port)
     if parts.netloc not in KINDS or parts.path not in ("", "/") or parts.fragment:
@@ -91,7 +91,7 @@ def read(port: str) -> Simulated:
             options[name] = known[name](text)
         except ValueError as error:
             raise ValueError(f"the option {name} of sim://{parts.netloc} is {error}, not “{text[:60]}”") from None
-    return Simulated(parts.netloc, options, options.pop("fan", None))
+    return SimulatedPort(parts.netloc, options, options.pop("fan", None))
 
 
 # -- where it is served -------------------------------------------------------------------------

@@ -11,9 +11,10 @@ class Caller:
 
     user: str = ""  # a name that it gives itself; "" for a workflow manager
     token: str = ""  # the sessionToken
-    public_url: str = (
-        ""  # of this deployment with its context root, as this caller's links must say it; "": nobody knows
-    )
+    project: str = ""  # whose work it is, as the token says; "": tokens are not asked for that yet
+    address: str = ""  # the IP address that called over HTTP, a proxy's where one is between; "": none did
+    # this deployment's, with its context root, as this caller's links must say it; "": nobody knows
+    public_url: str = ""
     polls: bool = False  # it asks for the status again and again, as workflow managers do: its silence means something
 
 

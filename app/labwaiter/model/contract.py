@@ -27,7 +27,7 @@ class Operation:
     inputs: tuple[Parameter, ...]  # in the contract's order, as the outputs
     outputs: tuple[Parameter, ...]
     words: str  # its documentation
-    verb: str  # the method of soap.operations.Operations that carries it out
+    method: str  # the method of soap.operations.Operations that carries it out
 
     def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Of its inputs, and of its outputs."""
@@ -82,7 +82,7 @@ def operations(
     answer = (STATUS_PAGE, *outputs)
     begins = Operation(start, (SERVICE_ID, SESSION_TOKEN, *inputs, EXTRA_PARAMETERS), answer, words, "start")
     others = [
-        Operation(o.name, o.inputs, answer if o.outputs == (STATUS_PAGE,) else o.outputs, o.words, o.verb)
+        Operation(o.name, o.inputs, answer if o.outputs == (STATUS_PAGE,) else o.outputs, o.words, o.method)
         for o in OF_EVERY_SERVICE
     ]
     return {operation.name: operation for operation in (begins, *others)}

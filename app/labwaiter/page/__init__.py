@@ -1,4 +1,5 @@
-"""The status page: a record's view becomes a self-contained HTML document. A pure function.
+"""The status page: a record's view becomes a self-contained HTML document. The same view gives the
+same page; that the pieces of the last ones are kept changes nothing but the time that it takes.
 
 No script, no outside resource, so that it lives inside any portal's frame; everything that came
 from outside is escaped and bounded. A program's own status.html is the one exception: it is the
@@ -10,7 +11,7 @@ from __future__ import annotations
 import base64
 import os
 import re
-from functools import cache, lru_cache
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -55,6 +56,9 @@ _TONES = {
 _MOVING = ("headline", "percent", "stage", "elapsed", "remaining", "at", "style")
 _HOLE = os.urandom(12).hex()  # no text from outside has it
 KEPT_LARGEST = 4000  # characters of a log and a picture: pages with more are made whole each time
+PAGES_KEPT = 1000  # some 5 kB each
+# by execution: what the pieces of its last page were made of, and they
+_pieces: dict[str, tuple[tuple[tuple[str, ...], dict[str, Any]], list[str]]] = {}
 
 
 @cache
@@ -92,6 +96,8 @@ def render(view: View, service: Service, files_at: str = "") -> str:
     percent = None if progress.fraction is None else whole_percent(progress.fraction)
     picture, left_out = _picture(view)
     return _filled(
+        record.name,
+        style=_style(),
         title=f"{service.name}: {record.state}",
         name=service.name,
         doc=cut(service.doc.partition("\n")[0], 200),
@@ -141,23 +147,23 @@ def render(view: View, service: Service, files_at: str = "") -> str:
     )
 
 
-def _filled(**words: Any) -> str:
+def _filled(execution: str, **words: Any) -> str:
     """The page with these words: what moves with the clock and the work goes between pieces that were made before."""
-    words["style"] = _style()
     moving = {name: words.pop(name) for name in _MOVING if words[name] not in ("", None)}
     if len(words["picture"]) + len(words["log"]) > KEPT_LARGEST:
         page: str = _template().render(words | moving)
         return page
-    pieces = _pieces(tuple(moving), tuple(words.items()))
-    texts = {name: escape(word) for name, word in moving.items() if name != "style"} | {"style": moving["style"]}
-    return "".join([texts[piece] if at % 2 else piece for at, piece in enumerate(pieces)])
-
-
-@lru_cache(2000)
-def _pieces(moving: tuple[str, ...], words: tuple[tuple[str, Any], ...]) -> list[str]:
-    """The page's text up to the first of the words that move, its name, the text up to the next one, and so on."""
-    page = _template().render(dict(words) | {name: f"{_HOLE}{name}{_HOLE}" for name in moving})
-    return re.split(f"{_HOLE}([a-z]+){_HOLE}", page)
+    made_of = tuple(moving), words
+    kept = _pieces.get(execution)
+    if kept is None or kept[0] != made_of:
+        page = _template().render(words | {name: f"{_HOLE}{name}{_HOLE}" for name in moving})
+        # the text up to the first of the words that move, its name, the text up to the next one, and so on
+        kept = made_of, re.split(f"{_HOLE}([a-z]+){_HOLE}", page)
+        if len(_pieces) >= PAGES_KEPT:
+            _pieces.clear()
+        _pieces[execution] = kept
+    texts = {name: word if name == "style" else escape(word) for name, word in moving.items()}
+    return "".join([texts[piece] if at % 2 else piece for at, piece in enumerate(kept[1])])
 
 
 def _outputs(view: View, service: Service) -> list[tuple[str, str, str]]:

@@ -44,7 +44,8 @@ KILL_EVERY = 0.1  # s between two kills of a function's process that doesn't go
 # gave is written before the supervisor ends us, too
 LAST_SHARE = 0.8
 
-Step = Callable[[], Any]  # what a process does next, once it has left the frames of the one that it was forked from
+# what a process does next, once it has left the frames of the one that it was forked from
+Continuation = Callable[[], Any]
 # in a fork of a runner: that one. Its sockets were closed by their numbers, which name other files by now: it is never
 # let go of, or these would be closed in their stead
 _left: list[object] = []
@@ -61,7 +62,7 @@ def make_ready() -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
-def run(spec: RunnerSpec, release: int) -> Step | None:
+def run(spec: RunnerSpec, release: int) -> Continuation | None:
     """Be the runner of one job. It leaves by itself; only in a fork of it this returns: what that is to do.
 
     Args:
@@ -122,9 +123,9 @@ class Runner:
         self._before: ending.Stamp | None = None
         self._ran: Ran | None = None
         self._poll = select.poll()
-        self._step: Step | None = None  # in a fork: what it does
+        self._step: Continuation | None = None  # in a fork: what it does
 
-    def begin(self) -> Step | None:
+    def begin(self) -> Continuation | None:
         """Fork the function's process, which waits to be let go; in that process: what it does."""
         self._awake, asleep = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(asleep, warn_on_full_buffer=False)
@@ -145,7 +146,7 @@ class Runner:
         set_group(pid)
         return None
 
-    def serve(self) -> Step | None:
+    def serve(self) -> Continuation | None:
         """The work, from its first line to its end.json; in a script's process: what it does."""
         os.close(self._release)
         # that the job began must outlive a power cut: a job is never run twice. The supervisor has

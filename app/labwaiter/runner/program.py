@@ -183,7 +183,7 @@ class Programs:
                 if program.warm:
                     child = WarmScript(program.spec(os.getpid()), theirs, self._channel)
                 else:
-                    child = Command(program, theirs, self._channel)
+                    child = ProgramProcess(program, theirs, self._channel)
             except BaseException:
                 os.close(ours)
                 raise
@@ -284,7 +284,7 @@ def out_of_the_way(descriptor: int) -> int:
     return os.dup(descriptor)
 
 
-class Command:
+class ProgramProcess:
     """Any program, as a child of this process."""
 
     def __init__(self, program: Prepared, out: int, channel: Channel) -> None:

@@ -28,6 +28,7 @@ from urllib.parse import unquote
 
 from ..catalogue.catalogue import Catalogue
 from ..errors import Misconfigured, ServiceError, UnknownServiceID
+from ..model.caller import Caller
 from ..model.record import Record
 from ..settings import read_text
 from ..verbs import Jobs
@@ -61,12 +62,12 @@ class Schedule:
         """Of its run at that time."""
         return f"schedule-{self.name}-{tick.astimezone(UTC).strftime(_STAMP)}"
 
-    def last(self, jobs: Jobs) -> Record | None:
+    def last(self, jobs: Jobs, caller: Caller) -> Record | None:
         """Its last run that there is. Raises Unavailable."""
         run_id = re.compile(rf"schedule-{re.escape(self.name)}-\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
         for run in sorted((r for name in jobs.records.names() if run_id.fullmatch(r := unquote(name))), reverse=True):
             with contextlib.suppress(UnknownServiceID):  # only its tombstone is left
-                return jobs.record(run)
+                return jobs.record(run, caller)
         return None
 
 

@@ -7,19 +7,19 @@ import json
 import logging
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from rq.cron import CronJob, CronScheduler
 from rq.exceptions import SchedulerNotFound
 from rq.utils import now
 
-from ..catalogue.catalogue import Kept
+from ..catalogue.catalogue import WatchedCatalogue
 from ..errors import ClientError, ServiceError, UnknownServiceID
-from ..fleet import trouble
+from ..fleet import redis_faults
 from ..fleet.fleet_store import ScheduleNote
 from ..fleet.lab_redis import LabRedis
-from ..fleet.trouble import FAULTS
+from ..fleet.redis_faults import FAULTS
 from ..model.caller import Caller
 from ..model.record import Record
 from ..settings import Settings
@@ -29,7 +29,7 @@ from . import times
 from .schedule import Schedule
 
 log = logging.getLogger(__name__)
-USER = "schedule"
+CALLER = Caller(user="schedule")
 NOTES_MAX = 1_000_000  # bytes
 AGAIN_SECONDS = 5.0  # until what could not be started is tried again, within its time
 
@@ -102,7 +102,7 @@ class Notes:
 class Scheduler:
     """Starts what is due, until stopped."""
 
-    def __init__(self, settings: Settings, jobs: Jobs, offered: Kept, schedules: list[Schedule]) -> None:
+    def __init__(self, settings: Settings, jobs: Jobs, offered: WatchedCatalogue, schedules: list[Schedule]) -> None:
         self.settings, self.jobs, self.offered = settings, jobs, offered
         self.scheduled = [Scheduled(schedule) for schedule in schedules]
         self.notes = Notes(settings)
@@ -130,7 +130,7 @@ class Scheduler:
                     self._shown.heartbeat()
                     self._shown.save()
                 except FAULTS as error:
-                    log.debug("Redis is away: %s", trouble.of(error).mend)
+                    log.debug("Redis is away: %s", redis_faults.of(error).mend)
             self.stopping.wait(min([30.0, *left]))
         if self._shown is not None:
             with contextlib.suppress(SchedulerNotFound, *FAULTS):  # a Redis that was emptied knows nothing of it
@@ -143,7 +143,7 @@ class Scheduler:
             try:
                 self._start(scheduled.schedule, tick)
             except (ServiceError, *FAULTS) as error:
-                why = error.message if isinstance(error, ServiceError) else trouble.of(error).mend
+                why = error.message if isinstance(error, ServiceError) else redis_faults.of(error).mend
                 self._log(scheduled.schedule, f"{scheduled.schedule.service_id(tick)} was not started: {why}")
                 if not isinstance(error, ClientError):
                     return AGAIN_SECONDS
@@ -154,10 +154,10 @@ class Scheduler:
 
     def _start(self, schedule: Schedule, tick: datetime) -> None:
         service_id = schedule.service_id(tick)
-        last, ours = schedule.last(self.jobs), self._started.get(schedule.name, "")
+        last, ours = schedule.last(self.jobs, CALLER), self._started.get(schedule.name, "")
         if last is None or last.request.service_id < ours:  # a Redis that was just emptied has yet to be told of it
             with contextlib.suppress(UnknownServiceID):
-                last = self.jobs.record(ours) if ours else last
+                last = self.jobs.record(ours, CALLER) if ours else last
         if last is not None and last.request.service_id >= service_id:
             return  # another scheduler was faster
         if last is not None and last.active:
@@ -168,7 +168,7 @@ class Scheduler:
             return
         address = self.settings.public_url + self.settings.context_root if self.settings.public_url else ""
         service = self.offered.now(schedule.service).get(schedule.service)
-        self.jobs.start(service, service_id, schedule.inputs, caller=Caller(USER, public_url=address))
+        self.jobs.start(service, service_id, schedule.inputs, replace(CALLER, public_url=address))
         self._started[schedule.name] = service_id
         self.notes.write(schedule.name, ScheduleNote())
         self._log(schedule, f"{service_id} is started")
@@ -191,11 +191,11 @@ class Row:
     why: str
 
 
-def standing(settings: Settings, jobs: Jobs, schedules: list[Schedule]) -> list[Row]:
+def standing(settings: Settings, jobs: Jobs, schedules: list[Schedule], caller: Caller) -> list[Row]:
     """How each schedule stands. Raises what Redis raises, Unavailable."""
     notes, rows = Notes(settings), []
     for schedule in schedules:
         note = notes.read(schedule.name)
         next_at = Scheduled(schedule).next.timestamp()
-        rows.append(Row(schedule, next_at, schedule.last(jobs), note.skipped, note.why))
+        rows.append(Row(schedule, next_at, schedule.last(jobs, caller), note.skipped, note.why))
     return rows

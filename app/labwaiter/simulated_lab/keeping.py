@@ -23,7 +23,7 @@ LONGEST_PAUSE = 30.0  # s between two tries of one that dies as soon as it is th
 END_SECONDS = 2.0  # s for its polite end
 
 
-class Simulated:
+class SimulatedLabKeeper:
     """The supervisor's side of the simulated lab."""
 
     def __init__(self, settings: Settings) -> None:

@@ -31,7 +31,7 @@ LOOK_EVERY = 1.0  # s between two looks at lab.toml and the jobs folder
 _ENDINGS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Taken(Exception):
+class AlreadyRuns(Exception):
     """Another process is this deployment's simulated lab already."""
 
 
@@ -42,7 +42,7 @@ class SimulatedLab:
         """Be the only one, and serve what lab.toml lists.
 
         Raises:
-            Taken: there is one already.
+            AlreadyRuns: there is one already.
             Misconfigured: lab.toml has a mistake.
         """
         self.settings = settings
@@ -54,7 +54,7 @@ class SimulatedLab:
         self._lock = open_ours(layout.simulated_lock, os.O_RDWR)
         if not record_lock.take(self._lock, byte=0):
             os.close(self._lock)
-            raise Taken("The simulated lab of this jobs folder runs already.")
+            raise AlreadyRuns("The simulated lab of this jobs folder runs already.")
         for link in self.folder.iterdir():
             if link.is_symlink():
                 link.unlink()
@@ -144,7 +144,7 @@ def serve(settings: Settings, begun: Callable[[dict[str, Path]], None] = lambda 
         begun: called once with the names and ports of what is served.
 
     Raises:
-        Taken, Misconfigured: as `SimulatedLab`.
+        AlreadyRuns, Misconfigured: as `SimulatedLab`.
     """
     with ended_by_signals():
         lab = SimulatedLab(settings)
@@ -162,7 +162,7 @@ def main() -> None:
     )
     try:
         serve(load())
-    except (Taken, Misconfigured) as error:
+    except (AlreadyRuns, Misconfigured) as error:
         log.warning("%s", error)
         return
     log.info("ended")

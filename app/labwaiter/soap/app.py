@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from .. import public
-from ..catalogue.catalogue import Catalogue, Kept
+from ..catalogue.catalogue import Catalogue, WatchedCatalogue
 from ..errors import ServiceError, Unavailable
 from ..model.caller import Caller
 from ..model.contract import SERVICE_ID, SESSION_TOKEN, STATUS
@@ -26,7 +26,7 @@ from . import faults, wsdl
 from .binding import Answers
 from .door import Call, envelope_in, parse, read_body, service_id_in, spoken_namespace
 from .faults import Answer, Refused, fault
-from .lane import ANSWER_MAX, COMPARED_EVERY, FORM_MAX, Forms, KeptAnswer, KeptAnswers, Unread, is_plain, right_until
+from .lane import ANSWER_MAX, Forms, KeptAnswer, KeptAnswers, Lane, Poll, is_plain, right_until
 from .operations import BeganOtherwise, Operations
 
 log = logging.getLogger("labwaiter.soap")
@@ -38,7 +38,6 @@ NO_ADDRESS = (
 _ALLOW = (("Allow", "GET, HEAD, OPTIONS, POST"),)
 _ADDRESS = re.compile(r"/(?:([A-Za-z][A-Za-z0-9_]*)/)?([A-Za-z][A-Za-z0-9_]*)(?:\.wsdl)?", re.IGNORECASE)
 _PAGES = ("health",)  # not worth a look whether a file has come that offers it
-PLACES_MAX = 5000  # paths and public addresses of polls
 OTHERS_MAX = 100  # endpoints of signatures that are no longer offered, as their executions began with them
 
 
@@ -78,29 +77,33 @@ class Endpoint:
             answer = self.reply(envelope_in(body, content_type), here)
         except Refused as refusal:
             return fault(refusal.error, self.service.namespace, refusal.faultcode)
-        if self._soap.lane_is_open and answer.status == "200 OK" and is_plain(environ):
+        if self._soap.lane.is_open and answer.status == "200 OK" and is_plain(environ):
             self.forms.learn(body, content_type)
         return answer
 
-    def poll(self, service_id: str, token: str, body: bytes, here: str) -> Answer:
+    def poll(self, poll: Poll[Endpoint]) -> Answer:
         """As `post`, for a poll that was recognised by its form."""
         with self._soap.polls_in_turn:
-            kept = self._kept.of(service_id, here)
+            kept = self._kept.of(poll.service_id, poll.public_url)
         if kept is None:
-            return self.reply(body, here, call=Call(STATUS, {SERVICE_ID.name: service_id, SESSION_TOKEN.name: token}))
-        if self._soap.is_to_compare() and self.reply(body, here).body != kept.body and kept.is_right():
-            self._soap.close_lane()
-        return Answer("200 OK", kept.body)
+            call = Call(STATUS, {SERVICE_ID.name: poll.service_id, SESSION_TOKEN.name: poll.token})
+            return self.reply(poll.body, poll.public_url, call=call)
+        if not self._soap.lane.is_to_compare():
+            return Answer("200 OK", kept.body)
+        anew = self.reply(poll.body, poll.public_url)
+        if anew.status == "200 OK" and anew.body != kept.body and kept.is_right():
+            self._soap.lane.close()
+        return anew
 
     def _status(self, call: Call, caller: Caller) -> Answer:
         began, began_boot = time.time(), boot_clock()
         status, outputs = self.operations.status_and_answer(call.texts, caller)
         body, service_id = self.made[0].envelope(STATUS, outputs), status.view.record.request.service_id
-        until = right_until(status, began_boot) if self._soap.lane_is_open and len(body) <= ANSWER_MAX else 0.0
+        until = right_until(status, began_boot) if self._soap.lane.is_open and len(body) <= ANSWER_MAX else 0.0
         if until and self._kept.are_worth_it(service_id):
             stamps = self._soap.jobs.records.stamps(status.view, began)
             if stamps is not None:
-                self._kept.keep(service_id, caller.public_url, KeptAnswer(body, until, stamps))
+                self._kept.keep(service_id, caller.public_url, KeptAnswer(body, until, int(began), stamps))
         return Answer("200 OK", body)
 
     def reply(self, body: bytes, here: str, final: bool = False, call: Call | None = None) -> Answer:
@@ -143,32 +146,24 @@ class Endpoint:
 
 
 class Soap:
-    """Every service of a deployment at its two addresses, as a WSGI application for these addresses.
+    """Every service of a deployment at its two addresses.
 
     Polls are answered by what was found last; starts and WSDLs look whether the service's file has changed. What was
     started stays reachable when its file breaks or goes: by the signature that was offered last, or by its own.
     """
 
-    def __init__(self, settings: Settings, offered: Kept, jobs: Jobs) -> None:
+    def __init__(self, settings: Settings, offered: WatchedCatalogue, jobs: Jobs) -> None:
         self.settings, self.offered, self.jobs = settings, offered, jobs
         # A worker has many threads, for aborts and messages wait. But polls only read small files, and threads that
         # each want Python's own lock again after each read take twice the time. Those that ask Redis wait for it.
         self.polls_in_turn: AbstractContextManager[Any] = nullcontext() if settings.redis_url else threading.Lock()
-        self.lane_is_open = settings.poll_lane
-        self._answered = 0
-        self._lane: dict[tuple[str, str], Endpoint] = {}  # by the path of a request, as the web server tells it
-        self._lane_of: Catalogue | None = None
-        self._public_urls: dict[tuple[str | None, ...], str] = {}  # what a request says of its address → here
+        self.lane: Lane[Endpoint] = Lane(settings.poll_lane)
         self._turn = threading.Lock()
         self._endpoints: dict[str, Endpoint] = {}  # by the service's name
         self._others: OrderedDict[str, Endpoint] = OrderedDict()  # by their signatures
 
-    def serves(self, path: str) -> bool:
-        """Whether a path below the context root, without a slash at its end, is a service's."""
-        return self._name(path) is not None
-
-    def _name(self, path: str) -> str | None:
-        """The service whose address a path is."""
+    def service_at(self, path: str) -> str | None:
+        """The service whose address a path below the context root is, without a slash at its end."""
         parts = _ADDRESS.fullmatch(path)
         if parts is None or (parts[1] is not None and parts[1] != parts[2].lower()):
             return None
@@ -226,43 +221,15 @@ class Soap:
             return None
         return self.other(service) if service is not None else None
 
-    # -- the lane -------------------------------------------------------------------------------
-
-    def lane(self, environ: dict[str, Any]) -> Answer | None:
+    def polled(self, environ: dict[str, Any]) -> Answer | None:
         """The answer to a poll of a form that is known; None for all else: its body can still be read then."""
-        path = environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")
-        endpoint = self._lane.get(path)
-        if endpoint is None or environ["REQUEST_METHOD"] != "POST" or not is_plain(environ):
-            return None
-        if self._lane_of is not self.offered.last():  # a service's file has changed
-            self._lane.clear()
-            return None
-        here = self._public_urls.get(_says(environ))
-        length = int(environ["CONTENT_LENGTH"])
-        if here is None or length > FORM_MAX:
-            return None
-        body = environ["wsgi.input"].read(length)
-        values = endpoint.forms.read(body) if len(body) == length else None
-        if values is None:
-            environ["wsgi.input"] = Unread(body, environ["wsgi.input"])
-            return None
-        return endpoint.poll(*values, body, here)
+        poll = self.lane.read(environ, self.offered.last())
+        return None if poll is None else poll.endpoint.poll(poll)
 
-    def is_to_compare(self) -> bool:
-        """Whether it is the turn of an answer of the lane to be made anew at the door, and compared."""
-        self._answered += 1
-        return self._answered % COMPARED_EVERY == 0
-
-    def close_lane(self) -> None:
-        """An answer of the lane was not what the door's way gives: answer all polls that way from now on."""
-        self.lane_is_open = False
-        self._lane.clear()
-        log.error("polls are answered the long way from now on: the lane gave an answer that differs")
-
-    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """WSGI (PEP 3333)."""
+    def answer(self, environ: dict[str, Any], start_response: StartResponse, path: str, name: str) -> Iterable[bytes]:
+        """As WSGI has it (PEP 3333): one request at the address `path` of the service `name`."""
         try:
-            answer = self._answer(environ)
+            answer = self._answer(environ, path, name)
         except Exception:
             incident = os.urandom(4).hex()
             log.exception("incident %s", incident)
@@ -271,17 +238,16 @@ class Soap:
         start_response(answer.status, headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
 
-    def _answer(self, environ: dict[str, Any]) -> Answer:
-        path, here = public.path_of(environ, self.settings), public.root(environ, self.settings)
+    def _answer(self, environ: dict[str, Any], path: str, name: str) -> Answer:
+        here = public.root(environ, self.settings)
         method = environ["REQUEST_METHOD"]
         asked = parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)
         asks_wsdl = any(key.lower() == "wsdl" for key, _ in asked)  # beside what callers add to get past caches
         if path.lower().endswith(".wsdl"):
             path, asks_wsdl = path[: -len(".wsdl")], True
-        name = self._name(path)
         if method == "OPTIONS":
             return Answer("204 No Content", b"", headers=_ALLOW)
-        if method not in ("GET", "HEAD", "POST") or name is None:
+        if method not in ("GET", "HEAD", "POST"):
             return _plain("405 Method Not Allowed", "A SOAP service takes POST, and GET for its ?wsdl.", _ALLOW)
         if not here and (method == "POST" or asks_wsdl):
             return _plain("400 Bad Request", NO_ADDRESS)
@@ -290,8 +256,8 @@ class Soap:
             return self._unavailable(name, environ, here)
         if method == "POST":
             answer = endpoint.post(environ, here)
-            if self.lane_is_open and endpoint.forms.are_known:
-                self._remember(environ, endpoint, here)
+            if endpoint.forms.are_known and endpoint is self._endpoints.get(name):
+                self.lane.know(environ, endpoint, here, self.offered.last())
             return answer
         if asks_wsdl:
             return endpoint.wsdl(here + path)
@@ -300,20 +266,6 @@ class Soap:
             f"{name} is a SOAP service: POST calls to this address, or GET {here}{path}?wsdl for its description.",
             _ALLOW,
         )
-
-    def _remember(self, environ: dict[str, Any], endpoint: Endpoint, here: str) -> None:
-        """Have polls of this address recognised."""
-        catalogue = self.offered.last()
-        if self._lane_of is not catalogue:
-            self._lane.clear()
-            self._lane_of = catalogue
-        if endpoint is self._endpoints.get(endpoint.service.name):
-            self._lane[environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")] = endpoint
-        if len(self._lane) + len(self._public_urls) > PLACES_MAX:
-            self._lane.clear()
-            self._public_urls.clear()
-        if not public.bad_host(environ):
-            self._public_urls[_says(environ)] = here
 
     def _unavailable(self, name: str, environ: dict[str, Any], here: str) -> Answer:
         """Of a service that can't be offered, and of which nobody knows what it was like."""
@@ -329,14 +281,6 @@ class Soap:
                 return endpoint.reply(body, here, final=True)
             return fault(error, spoken_namespace(body) or "urn:labwaiter")  # the caller knows it, we don't
         return _plain("503 Service Unavailable", error.message)
-
-
-_SAYS = (*public.ASKED, "SCRIPT_NAME", "PATH_INFO")
-
-
-def _says(environ: dict[str, Any]) -> tuple[str | None, ...]:
-    """All of a request that its public address depends on."""
-    return tuple(map(environ.get, _SAYS))
 
 
 def _has(catalogue: Catalogue, name: str) -> bool:

@@ -46,9 +46,9 @@ class Operations:
             refusal: why nothing new of this service can be started now; "" where it can.
         """
         self.service, self.jobs, self._refusal = service, jobs, refusal
-        self._seen = Seen()
+        self._sent_pages = SentPages()
         self._by_name: dict[str, Callable[[Texts, Caller], list[str]]] = {
-            name: getattr(self, operation.verb) for name, operation in service.operations.items()
+            name: getattr(self, operation.method) for name, operation in service.operations.items()
         }
 
     def call(self, operation: str, texts: Texts, caller: Caller) -> list[str]:
@@ -62,7 +62,7 @@ class Operations:
         own = {p.name: texts.get(p.name) for p in self.service.inputs}
         bounded(texts, EXTRA_PARAMETERS.name)
         extra, refusal = texts.get(EXTRA_PARAMETERS.name), self._refusal()
-        answer = self.jobs.start(self.service, service_id, own, extra, caller, refusal)
+        answer = self.jobs.start(self.service, service_id, own, caller, extra, refusal)
         log.info("%s: start %r", self.service.name, service_id)
         return self._outputs(answer, service_id, caller)
 
@@ -79,14 +79,14 @@ class Operations:
     def abort(self, texts: Texts, caller: Caller) -> list[str]:
         """abortService."""
         service_id = mandatory(texts, SERVICE_ID.name)
-        gone = self.jobs.abort(self.service, service_id)
+        gone = self.jobs.abort(self.service, service_id, caller)
         log.info("%s: abort %r: %s", self.service.name, service_id, gone)
         return [text_of(gone)]
 
     def notify(self, texts: Texts, caller: Caller) -> list[str]:
         """notifyService."""
         service_id, message = mandatory(texts, SERVICE_ID.name), mandatory(texts, MESSAGE.name)
-        response = self.jobs.notify(self.service, service_id, message)
+        response = self.jobs.notify(self.service, service_id, message, caller)
         log.info("%s: message for %r", self.service.name, service_id)
         return [response]
 
@@ -97,7 +97,7 @@ class Operations:
         outputs = [named(value) if name in files else text_of(value) for name, value in answer.outputs.items()]
         if answer.completed:
             return [COMPLETED, *outputs]
-        if answer.service.unchanged and self._seen.before(answer.view, service_id, caller.token):
+        if answer.service.unchanged and self._sent_pages.before(answer.view, service_id, caller.token):
             return [UNCHANGED, *outputs]
         files_at = ""
         if answer.view.files:
@@ -129,7 +129,7 @@ def bounded(texts: Texts, name: str) -> None:
         raise InvalidParameter(f"The input {name} must be at most {TEXT_MAX} characters, not {count} characters.")
 
 
-class Seen:
+class SentPages:
     """Which page this worker sent to whom in the last minute, for services that ask for UNCHANGED."""
 
     LARGEST = 10_000  # callers remembered

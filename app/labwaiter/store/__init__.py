@@ -8,6 +8,7 @@ The verbs come in by `LocalStore`; the supervisor and the runner, who write what
     codec.py              our JSON files and the values that they hold
     files.py              reading and writing that is whole or not at all
     messages.py           notifications.txt
+    stamps.py             has what an answer was made of changed since? the base of the poll's lane
     artifacts.py          files that executions are given and make; links to them
     leases.py             who has which instrument
     supervisor_client.py  is a supervisor there? wake it, start it, replace it, stop it

@@ -32,6 +32,7 @@ T = TypeVar("T")
 RECORD_MAX = 64_000_000  # bytes of one of our own files: outputs may be large texts
 OWN_PAGE_MAX = 2_000_000  # bytes read of a program's status.html: over the page's bound, so that it can say so
 PICTURE_MAX = 1_000_001
+MESSAGES_SHOWN = 10
 LOG_TAIL = 8_000  # bytes
 _STATUS = re.compile(rb"\s*([0-9]{1,3}(?:\.[0-9]*)?)\s*%?\s*")
 
@@ -246,13 +247,16 @@ class Folder:
                 time.sleep(wait)  # between its truncate and its write: microseconds
         return None
 
-    def last_messages(self, name: str, most: int) -> tuple[tuple[str, ...], int]:
-        """The last messages, oldest first, at most `most` of them, and how many there are."""
+    def last_messages(self, name: str) -> tuple[tuple[str, ...], int]:
+        """The last messages that a page shows, oldest first, and how many there are."""
         path = f"{self._at}/{name}"
         if self._remembered is None:
-            return messages.last(path, most)
+            return messages.last(path, MESSAGES_SHOWN)
         try:
-            return self._remembered.of(f"{path}/{messages.FILE}", lambda: messages.last(path, most)) or ((), 0)
+            return self._remembered.of(f"{path}/{messages.FILE}", lambda: messages.last(path, MESSAGES_SHOWN)) or (
+                (),
+                0,
+            )
         except OSError:
             return (), 0
 
@@ -269,17 +273,10 @@ class Folder:
 
     def log_tail(self, name: str, size: int = LOG_TAIL) -> str:
         """The last of log.txt, from the beginning of a line."""
-        path = f"{self._at}/{name}/log.txt"
-
-        def read() -> str:
-            text = read_bounded(path, size, tail=True) or b""
-            if len(text) == size:
-                text = text.partition(b"\n")[2] or text
-            return text.decode("utf-8", "replace")
-
-        with contextlib.suppress(OSError):
-            return (read() if self._remembered is None else self._remembered.of(path, read)) or ""
-        return ""
+        text = read_bounded(f"{self._at}/{name}/log.txt", size, tail=True) or b""
+        if len(text) == size:
+            text = text.partition(b"\n")[2] or text
+        return text.decode("utf-8", "replace")
 
     def names(self) -> Iterator[str]:
         """Every job's folder, in no order."""

@@ -22,7 +22,7 @@ from ..settings import Settings
 from ..system.process import Identity, boot_clock, lives
 from ..system.watch import until
 from . import messages, records, supervisor_client, web_side
-from .artifacts import Artifacts
+from .artifacts import Artifacts, bytes_of
 from .folder import Folder
 from .leases import Leases
 from .stamps import Remembered, Stamps
@@ -45,7 +45,7 @@ class LocalStore:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.folder = Folder(settings.jobs_folder, Remembered())
+        self.folder = Folder(settings.jobs_folder, Remembered() if settings.poll_lane else None)
         self.artifacts = Artifacts(settings)
         self._leases = Leases(settings.jobs_folder)
         self._views = Views(self.folder, self.artifacts, self._leases, settings.lab)
@@ -197,22 +197,25 @@ class LocalStore:
 
     def stamps(self, view: View, read_from: float) -> Stamps | None:
         """Of all the files that it was made of."""
-        at, record = os.fspath(self.folder.path(view.record.name)), view.record
         if len(view.files) > FILES_STAMPED:
             return None
+        at, record = os.fsencode(self.folder.path(view.record.name)), view.record
         # all else of ours is renamed into place, which the folder's own stamp tells
-        paths = [
-            at,
-            *(f"{at}/{file}" for file in ("data", "status.txt", "status.html", "log.txt", "notifications.txt")),
-        ]
-        paths += [f"{at}/data/{file}" for file, _ in view.files]
+        names = [b"data", b"status.txt", b"status.html", b"log.txt", b"notifications.txt"]
+        sizes = {b"data/" + bytes_of(file): size for file, size in view.files}
+        names += sizes
+        if view.progress.picture is not None:
+            try:
+                names.append(b"data/" + bytes_of(view.progress.picture.file))
+            except UnicodeEncodeError:
+                return None
+        if view.files:
+            names.append(os.fsencode(os.path.relpath(self.settings.layout.links_key, self.folder.path(record.name))))
         if record.request.instruments:
-            paths.append(os.fspath(self._leases.folder))
-        stamps = Stamps.of(paths, read_from)
-        listed = {f"{at}/data/{file}": size for file, size in view.files}
-        if stamps is None or {path: size for path, _, size in stamps.files if path in listed} != listed:
-            return None
-        return stamps
+            names.append(os.fsencode(os.path.relpath(self._leases.folder, self.folder.path(record.name))))
+        stamps = Stamps.of(at, names, read_from)
+        seen = {} if stamps is None else {path[len(at) + 1 :]: size for path, _, size in stamps.files}
+        return stamps if all(seen.get(name) == size for name, size in sizes.items()) else None
 
     def names(self, active: bool = False) -> Iterable[str]:
         """Every folder, or what the queue's index has."""

@@ -17,22 +17,20 @@ from .folder import Folder, ran
 from .leases import Held, Lease, Leases
 from .silence_watch import QUIET, silence
 
-MESSAGES_SHOWN = 10
-
 
 class Views:
     """Makes the views of the executions of one jobs folder."""
 
     def __init__(self, folder: Folder, artifacts: Artifacts, leases: Leases, lab_file: Path) -> None:
         self._folder, self._artifacts, self._leases = folder, artifacts, leases
-        self._lab = labfile.Kept(lab_file)
+        self._lab = labfile.WatchedLab(lab_file)
 
     def of(self, record: Record, service: Service | None) -> View:
         """The view of one execution; `service` says its limit."""
         name = record.name
         progress = self._folder.progress(name)
         place, ahead, holders = self._place(record) if record.state is State.QUEUED else (None, "", ())
-        last_messages, count = self._folder.last_messages(name, MESSAGES_SHOWN)
+        last_messages, count = self._folder.last_messages(name)
         return View(
             record=record,
             now=time.time(),

@@ -15,6 +15,6 @@ jobs folder, and the next one takes up the jobs that live.
     states.py           state.json, also on a bad disk
     aborts.py           which jobs somebody wants aborted
     faults.py           what goes wrong with one job, or for want of resources, ends nothing
-    webside.py          the web side, begun again; notify.py: what systemd is told
+    web_side_keeper.py  the web side, begun again; notify.py: what systemd is told
     retention.py        old jobs
 """

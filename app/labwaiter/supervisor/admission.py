@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ..lab.labfile import Kept
+from ..lab.labfile import WatchedLab
 from ..model.record import State, StoredState, move, unbegun
 from ..runner.main import NOT_BEGUN
 from ..store.folder import Folder
@@ -55,7 +55,7 @@ class Admission:
         cleanup: Cleanup,
         states: StateWriter,
         leases: Leases,
-        lab: Kept,
+        lab: WatchedLab,
     ) -> None:
         self._max_running, self._store = max_running, store
         self._queue, self._nurseries, self._keeper, self._cleanup = queue, nurseries, keeper, cleanup

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
-from ..lab.labfile import Kept
+from ..lab.labfile import WatchedLab
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
 from . import guard
@@ -40,7 +40,7 @@ class Cleanup:
         store: Folder,
         single_instance: SingleInstance,
         leases: Leases,
-        lab: Kept,
+        lab: WatchedLab,
         faults: Faults,
         own_descriptors: Callable[[], list[int]],
     ) -> None:

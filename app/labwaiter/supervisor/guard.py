@@ -134,5 +134,5 @@ def judge(store: Folder, job: str) -> None:
 def tell(store: Folder, job: str, text: str) -> None:
     """Add a line to a job's log."""
     line = f"[{time.strftime('%H:%M:%S')}] {text}\n"
-    with contextlib.suppress(OSError), open(store.path(job) / "log.txt", "ab") as log:
-        log.write(line.encode("utf-8", "backslashreplace"))
+    with contextlib.suppress(OSError), open(store.path(job) / "log.txt", "ab") as file:
+        file.write(line.encode("utf-8", "backslashreplace"))

@@ -20,7 +20,7 @@ from .states import StateWriter
 log = logging.getLogger("labwaiter.supervisor")
 
 
-class Step(Enum):
+class FirstStep(Enum):
     """What a supervisor that learns of a job does with it."""
 
     FORGET = "it has ended, or was never asked for"
@@ -29,7 +29,7 @@ class Step(Enum):
     ADOPT = "it was running when it was last seen"
 
 
-def first_step(request: Request | None, stored: StoredState | None, end: End | None) -> Step:
+def first_step(request: Request | None, stored: StoredState | None, end: End | None) -> FirstStep:
     """What to do with a job, from what lies in its folder.
 
     Args:
@@ -37,10 +37,10 @@ def first_step(request: Request | None, stored: StoredState | None, end: End | N
         end: end.json; it forbids a second run, whatever became of the state.
     """
     if request is None or (stored is not None and stored.state in ENDED):
-        return Step.FORGET
+        return FirstStep.FORGET
     if stored is not None and stored.state is State.RUNNING:
-        return Step.ADOPT
-    return Step.QUEUE if end is None else Step.SETTLE
+        return FirstStep.ADOPT
+    return FirstStep.QUEUE if end is None else FirstStep.SETTLE
 
 
 class Intake:
@@ -79,11 +79,11 @@ class Intake:
             self._take_up_unread(name, error)
             return
         step = first_step(request, stored, end)
-        if request is None or step is Step.FORGET:
+        if request is None or step is FirstStep.FORGET:
             self._store.forget_active(name)
-        elif step is Step.QUEUE:
+        elif step is FirstStep.QUEUE:
             self._queue.add(Waiting(request.created, name, request.service, request.instruments, rules))
-        elif stored is not None and step is Step.ADOPT:
+        elif stored is not None and step is FirstStep.ADOPT:
             self._adopt(name, request, stored, rules)
         else:
             log.warning("%s: its state was lost, and it has ended: it is not run again", name)

@@ -9,7 +9,7 @@ import selectors
 import signal
 from collections.abc import Callable
 
-from ..lab.labfile import Kept
+from ..lab.labfile import WatchedLab
 from ..model.record import End, State
 from ..store.folder import Folder
 from ..store.silence_watch import silence
@@ -37,7 +37,7 @@ class Keeper:
         self,
         store: Folder,
         selector: selectors.BaseSelector,
-        lab: Kept,
+        lab: WatchedLab,
         states: StateWriter,
         wishes: AbortWishes,
         cleanup: Cleanup,

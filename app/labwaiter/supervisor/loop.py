@@ -9,10 +9,10 @@ import selectors
 import signal
 from typing import Any
 
-from ..lab.labfile import Kept
+from ..lab.labfile import WatchedLab
 from ..model.record import State, StoredState
 from ..settings import Settings
-from ..simulated_lab.keeping import Simulated
+from ..simulated_lab.keeping import SimulatedLabKeeper
 from ..store import supervisor_client
 from ..store.files import touch
 from ..store.folder import Folder
@@ -30,7 +30,7 @@ from .queue import Queue, QueueSnapshot
 from .running_job import RunningJob
 from .single_instance import SingleInstance
 from .states import StateWriter
-from .webside import WebSideKeeper
+from .web_side_keeper import WebSideKeeper
 
 log = logging.getLogger("labwaiter.supervisor")
 WRITE_SECONDS = 10.0  # how long leaving waits for a disk that refuses how jobs ended
@@ -43,7 +43,7 @@ class Supervisor:
     """The one supervisor of a jobs folder."""
 
     def __init__(self, settings: Settings, single_instance: SingleInstance) -> None:
-        store, lab = Folder(settings.jobs_folder), Kept(settings.lab)
+        store, lab = Folder(settings.jobs_folder), WatchedLab(settings.lab)
         leases, max_running = Leases(store.root), single_instance.most_at_once(settings.max_running)
         self._settings, self._single_instance, self._store = settings, single_instance, store
         self._selector = selectors.DefaultSelector()
@@ -78,7 +78,7 @@ class Supervisor:
             lab,
         )
         self._intake = Intake(store, settings.jobs_folder, self._queue, self._keeper, self._states, leases)
-        self._simulated = Simulated(settings)
+        self._simulated = SimulatedLabKeeper(settings)
         self._web_side = WebSideKeeper(settings)
         self._leaving = False
         self._leaves_by = 0.0  # boot clock, s: see WRITE_SECONDS

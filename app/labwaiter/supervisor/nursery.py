@@ -39,7 +39,7 @@ class Nursery:
         self.orphaned = False
         self.next_is_due = False  # the next supervisor: it could not be started so far
 
-    def run(self) -> runner.Step | None:
+    def run(self) -> runner.Continuation | None:
         """Serve the channel until retired or orphaned, and then until the last runner has gone.
 
         Returns:
@@ -67,7 +67,7 @@ class Nursery:
                 self._start_the_next()
         return None
 
-    def _obey(self) -> runner.Step | None:
+    def _obey(self) -> runner.Continuation | None:
         received = self.channel.receive()
         if received is None:
             self._left_alone()
@@ -96,7 +96,7 @@ class Nursery:
                 log.exception("the next supervisor can't be started now (%s); it is tried again", want)
             self.next_is_due = os.path.isdir(self.settings.jobs_folder)
 
-    def _fork(self, name: str) -> runner.Step | None:
+    def _fork(self, name: str) -> runner.Continuation | None:
         try:
             spec = spec_of(self.settings, name)
         except (OSError, ValueError, TypeError, KeyError):
@@ -183,7 +183,7 @@ def main() -> None:
     gc.disable()
     # a fork leaves its parent's loop and does its own work from here: above it are no frames but these, and it
     # ends as any interpreter does
-    step: runner.Step | None = nursery.run
+    step: runner.Continuation | None = nursery.run
     del nursery
     while step is not None:
         step = step()

@@ -13,11 +13,10 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
-from ..errors import InstrumentInUse, NotPermitted, UnknownInstrument
+from ..errors import InstrumentInUse, UnknownInstrument
 from ..lab import labfile, simulation
-from ..lab.lab import Entry, Lab, missing
+from ..lab.lab import InstrumentEntry, Lab, missing
 from ..model.caller import Caller
 from ..model.record import ENDED
 from ..model.sentences import moment, plain
@@ -25,20 +24,11 @@ from ..settings import Settings
 from ..store import supervisor_client
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
+from .permission import Action, permit
 
 BEING_MADE_SAFE = "labwaiter instruments safe"  # who has an instrument while that asks it
 WHO_MAX = 100  # characters of the name of who reserves
 BROKE = "the program that asks it broke; see above"  # its standard error is the caller's
-
-
-class Action(StrEnum):
-    """What can be done with the instruments."""
-
-    LIST = "list"
-    CHECK = "check"
-    RESERVE = "reserve"
-    RELEASE = "release"
-    MAKE_SAFE = "make safe"
 
 
 @dataclass(frozen=True)
@@ -71,7 +61,7 @@ class InstrumentState:
     """An instrument of this machine."""
 
     name: str
-    entry: Entry | None  # None: it is no longer in lab.toml
+    entry: InstrumentEntry | None  # None: it is no longer in lab.toml
     holding: Holding | None  # None: it is free
     twins: frozenset[str]  # the other names of lab.toml for the same device
 
@@ -110,16 +100,6 @@ class Instruments:
         self.settings = settings
         self._leases = Leases(settings.jobs_folder)
 
-    # -- who may ------------------------------------------------------------------------------
-
-    def may(self, caller: Caller, action: Action) -> bool:
-        """Whether a caller may do that. In this release whoever can call a verb may: it is the machine's own shell."""
-        return True
-
-    def _permit(self, caller: Caller, action: Action) -> None:
-        if not self.may(caller, action):
-            raise NotPermitted(f"You may not do that with this lab's instruments: {action}.")
-
     # -- looking ------------------------------------------------------------------------------
 
     def mistake(self) -> str:
@@ -129,7 +109,7 @@ class Instruments:
 
     def list(self, caller: Caller) -> tuple[InstrumentState, ...]:
         """This machine's instruments as lab.toml lists them, then those that somebody has and it no longer lists."""
-        self._permit(caller, Action.LIST)
+        permit(caller, Action.LIST_INSTRUMENTS)
         lab, leases = self._lab(), self._leases.all()
         states = []
         for name in dict.fromkeys([*lab.entries, *leases]):
@@ -164,11 +144,12 @@ class Instruments:
         Raises:
             UnknownInstrument: one of them isn't here; none was asked then.
         """
-        self._permit(caller, Action.CHECK)
+        for name in names or ("",):
+            permit(caller, Action.CHECK, name)
         lab = self._lab()
         return self._checked([self._entry(lab, name) for name in names or lab.entries])
 
-    def _checked(self, entries: Iterable[Entry]) -> Iterator[Checked]:
+    def _checked(self, entries: Iterable[InstrumentEntry]) -> Iterator[Checked]:
         process: subprocess.Popen[str] | None = None
         try:
             for entry in entries:
@@ -200,7 +181,8 @@ class Instruments:
             UnknownInstrument: one of them isn't here.
             InstrumentInUse: an execution has one of them. Nothing was done then, in both cases.
         """
-        self._permit(caller, Action.MAKE_SAFE)
+        for name in names or ("",):
+            permit(caller, Action.MAKE_SAFE, name)
         lab = self._lab()
         entries = {name: self._entry(lab, name) for name in names}
         for name in entries:
@@ -260,7 +242,7 @@ class Instruments:
             UnknownInstrument: it isn't here.
             InstrumentInUse: somebody else has it, or its device under another name.
         """
-        self._permit(caller, Action.RESERVE)
+        permit(caller, Action.RESERVE, name)
         lab = self._lab()
         self._entry(lab, name)
         for twin in lab.twins(name) - {name}:
@@ -280,7 +262,7 @@ class Instruments:
             UnknownInstrument: it isn't here.
             InstrumentInUse: it isn't reserved, but held, being made safe or unsafe.
         """
-        self._permit(caller, Action.RELEASE)
+        permit(caller, Action.RELEASE, name)
         lab = self._lab()
         if name not in self._leases.all():
             self._entry(lab, name)
@@ -297,7 +279,7 @@ class Instruments:
     def _lab(self) -> Lab:
         return labfile.load(self.settings.lab).on(self.settings.machine)
 
-    def _entry(self, lab: Lab, name: str) -> Entry:
+    def _entry(self, lab: Lab, name: str) -> InstrumentEntry:
         if name in lab.entries:
             return lab.entries[name]
         shown = plain(name, 60)

@@ -18,7 +18,7 @@ from ..catalogue import catalogue, importing
 from ..errors import JobAborted, JobFailed, Misconfigured, ServiceIDInUse, Unavailable, UnknownServiceID
 from ..lab import labfile
 from ..lab.lab import Lab
-from ..model.caller import SHELL, Caller
+from ..model.caller import Caller
 from ..model.parameter import same
 from ..model.record import Record, Request, State, View, derive
 from ..model.service import Service, service_of
@@ -29,6 +29,8 @@ from ..store.folder import Folder
 from ..store.local_store import LocalStore
 from ..store.names import folder_name
 from ..store.records import Look, Records
+from . import permission
+from .permission import Action, permit
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -86,7 +88,11 @@ def answered(verb: Callable[P, T]) -> Callable[P, T]:
 
 
 class Jobs:
-    """The verbs over the executions of this deployment. Thread-safe, cheap to make."""
+    """The verbs over the executions of this deployment. Thread-safe, cheap to make.
+
+    Each raises NotPermitted where its caller may not do that (`permission.py`); a list leaves out what its caller may
+    not see.
+    """
 
     def __init__(self, settings: Settings, records: Records | None = None) -> None:
         """
@@ -103,8 +109,8 @@ class Jobs:
         service: Service,
         service_id: str,
         values: dict[str, Any],
+        caller: Caller,
         extra_parameters: str | None = None,
-        caller: Caller = SHELL,
         unavailable: str = "",
     ) -> Status:
         """Record and queue an execution, or find the same one again.
@@ -120,6 +126,7 @@ class Jobs:
             Unavailable: the deployment is being stopped, its disk is full, or the service's own check gives no answer.
             JobFailed, JobAborted: as `status`, for a repeated start.
         """
+        permit(caller, Action.START, service_id)
         name = folder_name(service_id)
         inputs = service.accept(values)
         if service.instruments:
@@ -183,14 +190,14 @@ class Jobs:
         return True
 
     @answered
-    def status(self, service: Service, service_id: str, caller: Caller = SHELL) -> Status:
+    def status(self, service: Service, service_id: str, caller: Caller) -> Status:
         """How an execution is going. Where a workflow manager asks, what waits to be abandoned begins to wait anew.
 
         Raises:
             UnknownServiceID: nothing of this service was started under it.
             JobFailed, JobAborted: it came to a bad end, and its page has been shown for 20 s.
         """
-        look = self._look(service, service_id)
+        look = self._look(service, service_id, caller, Action.SEE)
         record = look.record
         service = began_with(record.request, service) or service
         if caller.polls:
@@ -219,7 +226,7 @@ class Jobs:
         return age is not None and not -1.0 <= age < TOLD_SECONDS
 
     @answered
-    def abort(self, service: Service | None, service_id: str, wait: float = 7.5) -> bool:
+    def abort(self, service: Service | None, service_id: str, caller: Caller, wait: float = 7.5) -> bool:
         """Have an execution stopped: True once it is gone and its instruments read back safe, else False.
 
         Raises:
@@ -227,9 +234,10 @@ class Jobs:
             Unavailable: it can't be told to stop.
         """
         try:
-            record = self._record(service, service_id)
+            record = self._record(service, service_id, caller, Action.ABORT)
         except Unavailable:
             # an instrument is not to go on because of a record that can't be read
+            permit(caller, Action.ABORT, service_id)
             name = folder_name(service_id)
             with contextlib.suppress(Unavailable):
                 request = self.records.request(name)
@@ -241,26 +249,26 @@ class Jobs:
             return gone
         return self.records.abort(record, wait)
 
-    def queued(self) -> builtins.list[str]:
+    def queued(self, caller: Caller) -> builtins.list[str]:
         """The serviceIDs of the executions that wait to begin, oldest first."""
-        return [record.request.service_id for record in self.list() if record.state is State.QUEUED]
+        return [record.request.service_id for record in self.list(caller) if record.state is State.QUEUED]
 
-    def abort_queued(self, service_ids: Iterable[str]) -> builtins.list[str]:
+    def abort_queued(self, service_ids: Iterable[str], caller: Caller) -> builtins.list[str]:
         """Abort those of these executions that still wait to begin: the serviceIDs of those that never began."""
         service_ids = [*service_ids]
         # from the end: what is freed at the front would begin meanwhile
         for service_id in reversed(service_ids):
-            if self.record(service_id).state is State.QUEUED:
-                self.abort(None, service_id)
-        return [service_id for service_id in service_ids if self.record(service_id).started is None]
+            if self.record(service_id, caller).state is State.QUEUED:
+                self.abort(None, service_id, caller)
+        return [service_id for service_id in service_ids if self.record(service_id, caller).started is None]
 
-    def wait(self, service_id: str, timeout: float) -> Record:
+    def wait(self, service_id: str, timeout: float, caller: Caller) -> Record:
         """The record once the execution has ended, or as it is after `timeout` seconds.
 
         Raises:
             UnknownServiceID.
         """
-        record = self._record(None, service_id)
+        record = self._record(None, service_id, caller, Action.SEE)
         until = time.monotonic() + timeout
         while True:
             left = until - time.monotonic()
@@ -273,26 +281,27 @@ class Jobs:
                 return record
 
     @answered
-    def notify(self, service: Service | None, service_id: str, message: str, wait: float = 1.0) -> str:
+    def notify(self, service: Service | None, service_id: str, message: str, caller: Caller, wait: float = 1.0) -> str:
         """Hand a message to the job: its reply, or the message's number if none comes in `wait` s.
 
         Raises:
             UnknownServiceID: nothing of this service was started under it.
             InvalidParameter: the message is too long, or there are too many.
         """
-        record = self._record(service, service_id)
+        record = self._record(service, service_id, caller, Action.NOTIFY)
         messages.judge(message)
         if not record.active:
             return f"The execution has ended ({record.state}); the message was not delivered."
         return self.records.notify(record, message, wait)
 
-    def list(self) -> builtins.list[Record]:
+    def list(self, caller: Caller) -> builtins.list[Record]:
         """Every execution, oldest first."""
-        return self.newest(None)[0]
+        return self.newest(None, caller)[0]
 
     def newest(
         self,
         most: int | None,
+        caller: Caller,
         fits: Callable[[Record], bool] = lambda record: True,
         left_out: builtins.list[str] | None = None,
         brief: bool = False,
@@ -317,7 +326,7 @@ class Jobs:
         while at < len(waiting) and (most is None or len(newest) < most or waiting[at][0] >= newest[0][0]):
             batch, at = [name for _, name in waiting[at : at + BATCH]], min(at + BATCH, len(waiting))
             for record in self.records.every(left_out, brief, batch):
-                if not fits(record):
+                if not (permission.may(caller, Action.SEE, record) and fits(record)):
                     continue
                 heapq.heappush(newest, (record.request.created, record.name, record))
                 if most is not None and len(newest) > most:
@@ -344,50 +353,66 @@ class Jobs:
             why = "it is being stopped, and starts nothing"
         return why
 
-    def linked_files(self, name: str, key: str) -> Sequence[tuple[str, int]] | None:
+    def files(self, name: str, caller: Caller) -> Sequence[tuple[str, int]]:
+        """What an execution has made: names and sizes in bytes, at most 500. Raises Unavailable.
+
+        Args:
+            name: its folder's.
+        """
+        permit(caller, Action.READ_FILES, name)
+        return self.artifacts.listing(name, LOOKED_AT_MAX)
+
+    def file(self, name: str, file: str, caller: Caller) -> Path | None:
+        """Where a file that an execution has made lies on this machine; None: there is none. Raises Unavailable."""
+        permit(caller, Action.READ_FILES, name)
+        return self.artifacts.made(name, file)
+
+    def linked_files(self, name: str, key: str, caller: Caller) -> Sequence[tuple[str, int]] | None:
         """What an execution has made, as a link shows it: names and sizes in bytes; None where the key isn't its own.
 
         Args:
             name: its folder's, as the link has it.
         """
-        return self.artifacts.listing(name, LOOKED_AT_MAX) if self.artifacts.opens(name, key) else None
+        return self.files(name, caller) if self.artifacts.opens(name, key) else None
 
-    def linked_file(self, name: str, key: str, file: str) -> Path | None:
+    def linked_file(self, name: str, key: str, file: str, caller: Caller) -> Path | None:
         """A file that an execution has made, as `linked_files`. Raises Unavailable: its machine can't be reached."""
-        return self.artifacts.made(name, file) if self.artifacts.opens(name, key) else None
+        return self.file(name, file, caller) if self.artifacts.opens(name, key) else None
 
-    def record(self, service_id: str) -> Record:
+    def record(self, service_id: str, caller: Caller) -> Record:
         """One execution. Raises UnknownServiceID."""
-        return self._record(None, service_id)
+        return self._record(None, service_id, caller, Action.SEE)
 
     def service_of(self, record: Record) -> Service | None:
         """The service of an execution, as it was when that began or was offered last; None where nobody knows it."""
         name = record.request.service
         return began_with(record.request) or catalogue.of(self.settings).now(name).known(name)
 
-    def view(self, service_id: str, service: Service | None = None) -> View:
+    def view(self, service_id: str, caller: Caller, service: Service | None = None) -> View:
         """All that a page shows of one execution. Raises UnknownServiceID."""
-        look = self._look(None, service_id)
+        look = self._look(None, service_id, caller, Action.SEE)
         return look.view(began_with(look.record.request, service))
 
     @answered
-    def remove(self, service_id: str) -> None:
+    def remove(self, service_id: str, caller: Caller) -> None:
         """Remove what an ended execution made; a tombstone keeps its serviceID from being used again.
 
         Raises:
             UnknownServiceID: there's none.
             ServiceIDInUse: it hasn't ended.
         """
-        record = self._record(None, service_id)
+        record = self._record(None, service_id, caller, Action.REMOVE)
         if record.active:
             raise ServiceIDInUse(f"This execution is {record.state}; abort it first.")
         self.records.bury(record)
 
-    def _record(self, service: Service | None, service_id: str) -> Record:
-        return self._look(service, service_id).record
+    def _record(self, service: Service | None, service_id: str, caller: Caller, action: Action) -> Record:
+        return self._look(service, service_id, caller, action).record
 
-    def _look(self, service: Service | None, service_id: str) -> Look:
+    def _look(self, service: Service | None, service_id: str, caller: Caller, action: Action) -> Look:
+        """One execution that the caller may do that with; of that service, unless it is None."""
         look = self.records.look(folder_name(service_id))
         if service is not None and look.record.request.service != service.name:
             raise UnknownServiceID(OF_ANOTHER.format(service.name))
+        permit(caller, action, look.record)
         return look

@@ -21,7 +21,7 @@ KEPT = 20_000  # calls
 LARGEST = 100_000_000  # bytes of the file
 
 
-class Used:
+class UsedCalls:
     """The calls that were taken. For one thread."""
 
     def __init__(self, file: Path) -> None:

@@ -16,7 +16,7 @@ FAULTS = (redis.RedisError, OSError)  # what any call of Redis may raise
 
 
 @dataclass(frozen=True)
-class Trouble:
+class RedisFault:
     """One reason."""
 
     what: str  # its name
@@ -24,73 +24,73 @@ class Trouble:
     mend: str  # for its administrator: a sentence, with what to do
 
 
-FULL = Trouble("memory", "is full", "This Redis is full: raise maxmemory; starts are refused until then.")
-UNSAVED = Trouble(
+FULL = RedisFault("memory", "is full", "This Redis is full: raise maxmemory; starts are refused until then.")
+UNSAVED = RedisFault(
     "saving",
     "can't save its data",
     "Redis can't save its data, so it takes nothing (MISCONF): see whether its disk is full or read-only; its log says"
     " more.",
 )
-REPLICA = Trouble(
+REPLICA = RedisFault(
     "replica",
     "has become a read-only replica",
     "This Redis is a read-only replica (READONLY): name its master in REDIS_URL, or where it fails over by itself, the"
     " sentinels (redis+sentinel://…).",
 )
-CUT_REPLICA = Trouble(
+CUT_REPLICA = RedisFault(
     "replica",
     "is a replica that has lost its master",
     "This Redis is a replica that has lost its master (MASTERDOWN): start the master, or name it in REDIS_URL.",
 )
-ALONE = Trouble(
+ALONE = RedisFault(
     "replicas",
     "has no replica that follows it",
     "Fewer replicas follow this Redis than its min-replicas-to-write asks for (NOREPLICAS): start them.",
 )
-LOADING = Trouble(
+LOADING = RedisFault(
     "loading",
     "is still loading its data",
     "Redis is still loading its data from disk (LOADING): it answers once it has; wait.",
 )
-NO_CLIENT_LEFT = Trouble(
+NO_CLIENT_LEFT = RedisFault(
     "clients",
     "has no client left for this machine",
     "Redis has as many clients as it may: raise maxclients, or see by CLIENT LIST who holds them.",
 )
-ALL_IN_USE = Trouble(
+ALL_IN_USE = RedisFault(
     "connections",
     "is asked by too many at this machine",
     "All of this process's connections to Redis are in use: it has too many calls that wait; try again in a moment.",
 )
-REFUSED = Trouble("user", "refuses this machine", "Redis refuses this user or its password: look at REDIS_URL.")
-SENTINEL_REFUSED = Trouble(
+REFUSED = RedisFault("user", "refuses this machine", "Redis refuses this user or its password: look at REDIS_URL.")
+SENTINEL_REFUSED = RedisFault(
     "sentinels",
     "has a sentinel that refuses this machine",
     "A sentinel that REDIS_URL names wants a password, or is none but a Redis: sentinels are asked without one (no"
     " requirepass in sentinel.conf), and the user and password of REDIS_URL are Redis' own.",
 )
-NO_RIGHT = Trouble(
+NO_RIGHT = RedisFault(
     "rights",
     "refuses this machine",
     "Redis refuses this user a command or a key: give it the rights that docs/machines.md lists.",
 )
-UNTRUSTED = Trouble(
+UNTRUSTED = RedisFault(
     "certificate",
     "can't be reached",
     "Redis' certificate is not trusted here: name its CA, REDIS_URL=rediss://…?ssl_ca_certs=FILE.",
 )
-NO_MASTER = Trouble(
+NO_MASTER = RedisFault(
     "master",
     "has no master now",
     "No sentinel that REDIS_URL names tells of a master of that name: is it the one of their `sentinel monitor`, and"
     " does that master live?",
 )
-NO_ADDRESS = Trouble(
+NO_ADDRESS = RedisFault(
     "name",
     "can't be reached",
     "Redis can't be reached: the name in REDIS_URL has no address here: look at its spelling and at /etc/hosts.",
 )
-SILENT = Trouble(
+SILENT = RedisFault(
     "answer",
     "can't be reached",
     "Redis can't be reached: it does not answer in time. Does it hang, or is the way to it cut?",
@@ -135,11 +135,11 @@ _WORDS = (
 )
 
 
-def of(error: BaseException) -> Trouble:
+def of(error: BaseException) -> RedisFault:
     """The reason behind what redis-py raised."""
-    for kind, trouble in _KINDS:
+    for kind, fault in _KINDS:
         if isinstance(error, kind):
-            return trouble
+            return fault
     text = str(error).rpartition("of pipeline caused error: ")[2]  # what stands before may be anybody's words
     if isinstance(error, redis.ResponseError):
         code = re.match(r"(?:ERR Error (?:running|compiling) script.*? -)?([A-Z]+)\b", text, re.S)
@@ -151,10 +151,10 @@ def of(error: BaseException) -> Trouble:
                 "What answers where REDIS_URL says doesn't know all of Redis' commands: is it a sentinel (then write"
                 " redis+sentinel://…), or no Redis?"
             )
-        return Trouble("answer", "refuses this", mend)
-    for words, trouble in _WORDS:
+        return RedisFault("answer", "refuses this", mend)
+    for words, fault in _WORDS:
         if words.lower() in text.lower():
-            return trouble
+            return fault
     if isinstance(error.__context__, socket.gaierror):
         return NO_ADDRESS
     if isinstance(error, redis.TimeoutError | TimeoutError):
@@ -163,7 +163,7 @@ def of(error: BaseException) -> Trouble:
         f"Redis can't be reached ({type(error).__name__}): does it run, and is REDIS_URL right (redis:// without TLS,"
         " rediss:// with it)?"
     )
-    return Trouble("answer", "can't be reached", mend)
+    return RedisFault("answer", "can't be reached", mend)
 
 
 def hangs(error: BaseException) -> bool:

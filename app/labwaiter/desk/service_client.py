@@ -18,7 +18,7 @@ SECONDS = 30.0  # a workflow manager gives up between 10 and 30 s
 _NO_USE = (suds.TypeNotFound, suds.MethodNotFound, suds.PortNotFound, suds.ServiceNotFound, suds.BuildError)
 
 
-class Refused(Exception):
+class CallRefused(Exception):
     """The service answered with a fault; the message is its code and sentence."""
 
 
@@ -34,7 +34,7 @@ class Transport(suds.transport.http.HttpTransport):  # type: ignore[misc]
         return [proxy.Proxies()]
 
 
-class Caller:
+class ServiceClient:
     """A service, called by what its WSDL says."""
 
     def __init__(self, wsdl: str) -> None:
@@ -49,7 +49,7 @@ class Caller:
         self._address = str(ports[0][0].location or wsdl) if ports else wsdl
 
     def call(self, operation: str, inputs: dict[str, str]) -> dict[str, str]:
-        """The outputs of an operation by name, as texts. Raises Refused or Away."""
+        """The outputs of an operation by name, as texts. Raises CallRefused or Away."""
         try:
             result = getattr(self._service, operation)(**inputs)
         except Exception as error:
@@ -59,7 +59,7 @@ class Caller:
         return {"": _text(result)}  # of one output suds gives the value alone
 
 
-def _judged(error: Exception, address: str) -> Refused | Away:
+def _judged(error: Exception, address: str) -> CallRefused | Away:
     """What an exception of suds means that a call to this address ended with.
 
     It has no tree of them: a status other than 500 is a plain Exception((502, "Bad Gateway")), and
@@ -68,9 +68,9 @@ def _judged(error: Exception, address: str) -> Refused | Away:
     if isinstance(error, suds.WebFault):
         detail = getattr(getattr(error.fault, "detail", None), "ServiceFault", None)
         code = getattr(detail, "errorCode", None) or str(error.fault.faultcode).rpartition(":")[2]
-        return Refused(f"{code}: {getattr(detail, 'description', None) or error.fault.faultstring}")
+        return CallRefused(f"{code}: {getattr(detail, 'description', None) or error.fault.faultstring}")
     if isinstance(error, _NO_USE):
-        return Refused(f"its WSDL can't be used: {error}")
+        return CallRefused(f"its WSDL can't be used: {error}")
     if isinstance(error, suds.transport.TransportError):
         return Away(f"HTTP {error.httpcode}{proxy.mention(address)}")
     if isinstance(error, OSError):
