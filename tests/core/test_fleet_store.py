@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import redis
-from labwaiter.fleet.used import UsedCalls
 
 from fleetlab import REDIS, SECRET, RedisServer
 from lab import PATIENCE, eventually
@@ -25,6 +24,7 @@ from labwaiter.fleet.lab_redis import LabRedis
 from labwaiter.fleet.order import Order, open_order, order_id
 from labwaiter.fleet.rq_orders import Taker
 from labwaiter.fleet.signing import Seals
+from labwaiter.fleet.used_calls import UsedCalls
 from labwaiter.model.record import Request
 from labwaiter.settings import load
 from labwaiter.store import codec

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -142,3 +144,24 @@ def test_none_says_why(verbs: Instruments, settings: Settings) -> None:
     )
     settings.lab.unlink()
     assert verbs.list(SHELL) == () and "is not there, so there is no instrument. LAB names" in verbs.why_none()
+
+
+def test_of_two_who_reserve_one_device_under_its_two_names_at_once_one_has_it(settings: Settings) -> None:
+    for _ in range(20):
+        both = threading.Barrier(2)
+        had = []
+
+        def take(name: str, who: Caller, both: threading.Barrier = both, had: list[str] = had) -> None:
+            verbs = Instruments(settings)
+            both.wait()
+            with contextlib.suppress(InstrumentInUse):
+                verbs.reserve(name, 60, who)
+                had.append(name)
+
+        threads = [threading.Thread(target=take, args=pair) for pair in (("smu", ADA), ("bath", BOB))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(had) == 1 and list(Leases(settings.jobs_folder).all()) == had
+        Instruments(settings).release(had[0], ADA)

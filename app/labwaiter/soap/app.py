@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -26,7 +27,7 @@ from . import faults, wsdl
 from .binding import Answers
 from .door import Call, envelope_in, parse, read_body, service_id_in, spoken_namespace
 from .faults import Answer, Refused, fault
-from .lane import ANSWER_MAX, Forms, KeptAnswer, KeptAnswers, Lane, Poll, is_plain, right_until
+from .lane import ANSWER_MAX, Forms, KeptAnswer, KeptAnswers, Lane, Poll, caller_of, is_plain, right_until
 from .operations import BeganOtherwise, Operations
 
 log = logging.getLogger("labwaiter.soap")
@@ -70,11 +71,11 @@ class Endpoint:
         """The WSDL of this service at `address`."""
         return Answer("200 OK", wsdl.at(self.made[1], address))
 
-    def post(self, environ: dict[str, Any], here: str) -> Answer:
-        """One call. `here`: the deployment's public address with its context root, as this caller reaches it."""
+    def post(self, environ: dict[str, Any], caller: Caller) -> Answer:
+        """One call. `caller`: without the token, which is in the body."""
         try:
             body, content_type = read_body(environ), environ.get("CONTENT_TYPE", "")
-            answer = self.reply(envelope_in(body, content_type), here)
+            answer = self.reply(envelope_in(body, content_type), caller)
         except Refused as refusal:
             return fault(refusal.error, self.service.namespace, refusal.faultcode)
         if self._soap.lane.is_open and answer.status == "200 OK" and is_plain(environ):
@@ -84,13 +85,13 @@ class Endpoint:
     def poll(self, poll: Poll[Endpoint]) -> Answer:
         """As `post`, for a poll that was recognised by its form."""
         with self._soap.polls_in_turn:
-            kept = self._kept.of(poll.service_id, poll.public_url)
+            kept = self._kept.of(poll.service_id, poll.caller.public_url)
         if kept is None:
-            call = Call(STATUS, {SERVICE_ID.name: poll.service_id, SESSION_TOKEN.name: poll.token})
-            return self.reply(poll.body, poll.public_url, call=call)
+            call = Call(STATUS, {SERVICE_ID.name: poll.service_id, SESSION_TOKEN.name: poll.caller.token})
+            return self.reply(poll.body, poll.caller, call=call)
         if not self._soap.lane.is_to_compare():
             return Answer("200 OK", kept.body)
-        anew = self.reply(poll.body, poll.public_url)
+        anew = self.reply(poll.body, poll.caller)
         if anew.status == "200 OK" and anew.body != kept.body and kept.is_right():
             self._soap.lane.close()
         return anew
@@ -106,10 +107,11 @@ class Endpoint:
                 self._kept.keep(service_id, caller.public_url, KeptAnswer(body, until, int(began), stamps))
         return Answer("200 OK", body)
 
-    def reply(self, body: bytes, here: str, final: bool = False, call: Call | None = None) -> Answer:
+    def reply(self, body: bytes, caller: Caller, final: bool = False, call: Call | None = None) -> Answer:
         """The answer to one call.
 
         Args:
+            caller: its token is read from the body.
             final: it is answered by this signature, whatever it is.
             call: what the body says, where that is known already.
         """
@@ -119,22 +121,22 @@ class Endpoint:
             try:
                 with self._soap.polls_in_turn:
                     call = call or parse(body, tns, self.inputs)
-                    caller = Caller(token=call.texts.get(SESSION_TOKEN.name) or "", public_url=here, polls=True)
+                    caller = replace(caller, token=call.texts.get(SESSION_TOKEN.name) or "")
                     if call.operation == STATUS:
                         return self._status(call, caller)
             except Refused:
                 other = None if final else self._soap.other_for(self, body)
                 if other is None:
                     raise
-                return other.reply(body, here, final=True)
+                return other.reply(body, caller, final=True)
             if call.operation == self.service.operation and not final:
                 newest = self._soap.newest(self.service.name)  # an edited file counts for the next start
                 if newest is not None and newest is not self:
-                    return newest.reply(body, here, final=True)
+                    return newest.reply(body, caller, final=True)
             outputs = self.operations.call(call.operation, call.texts, caller)
             return Answer("200 OK", answers.envelope(call.operation, outputs))
         except BeganOtherwise as began:
-            return self._soap.other(began.service).reply(body, here, final=True)
+            return self._soap.other(began.service).reply(body, caller, final=True)
         except Refused as refusal:
             return fault(refusal.error, tns, refusal.faultcode)
         except ServiceError as error:
@@ -239,7 +241,7 @@ class Soap:
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
 
     def _answer(self, environ: dict[str, Any], path: str, name: str) -> Answer:
-        here = public.root(environ, self.settings)
+        public_url = public.root(environ, self.settings)
         method = environ["REQUEST_METHOD"]
         asked = parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)
         asks_wsdl = any(key.lower() == "wsdl" for key, _ in asked)  # beside what callers add to get past caches
@@ -249,36 +251,35 @@ class Soap:
             return Answer("204 No Content", b"", headers=_ALLOW)
         if method not in ("GET", "HEAD", "POST"):
             return _plain("405 Method Not Allowed", "A SOAP service takes POST, and GET for its ?wsdl.", _ALLOW)
-        if not here and (method == "POST" or asks_wsdl):
+        if not public_url and (method == "POST" or asks_wsdl):
             return _plain("400 Bad Request", NO_ADDRESS)
+        caller = caller_of(environ, public_url)
         endpoint = self.endpoint(name) if method == "POST" else self.newest(name)
         if endpoint is None:
-            return self._unavailable(name, environ, here)
+            return self._unavailable(name, environ, caller)
         if method == "POST":
-            answer = endpoint.post(environ, here)
+            answer = endpoint.post(environ, caller)
             if endpoint.forms.are_known and endpoint is self._endpoints.get(name):
-                self.lane.know(environ, endpoint, here, self.offered.last())
+                self.lane.know(environ, endpoint, public_url, self.offered.last())
             return answer
         if asks_wsdl:
-            return endpoint.wsdl(here + path)
-        return _plain(
-            "405 Method Not Allowed",
-            f"{name} is a SOAP service: POST calls to this address, or GET {here}{path}?wsdl for its description.",
-            _ALLOW,
-        )
+            return endpoint.wsdl(public_url + path)
+        described = f"GET {public_url}{path}?wsdl for its description"
+        text = f"{name} is a SOAP service: POST calls to this address, or {described}."
+        return _plain("405 Method Not Allowed", text, _ALLOW)
 
-    def _unavailable(self, name: str, environ: dict[str, Any], here: str) -> Answer:
+    def _unavailable(self, name: str, environ: dict[str, Any], caller: Caller) -> Answer:
         """Of a service that can't be offered, and of which nobody knows what it was like."""
         error = Unavailable(self.offered.now(name).refusal(name))
         if environ["REQUEST_METHOD"] == "POST":
             if (endpoint := self.endpoint(name)) is not None:  # it is right again
-                return endpoint.post(environ, here)
+                return endpoint.post(environ, caller)
             try:
                 body = envelope_in(read_body(environ), environ.get("CONTENT_TYPE", ""))
             except Refused as refusal:
                 return fault(refusal.error, "urn:labwaiter", refusal.faultcode)
             if (endpoint := self.of_execution(name, body)) is not None:
-                return endpoint.reply(body, here, final=True)
+                return endpoint.reply(body, caller, final=True)
             return fault(error, spoken_namespace(body) or "urn:labwaiter")  # the caller knows it, we don't
         return _plain("503 Service Unavailable", error.message)
 

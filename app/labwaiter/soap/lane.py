@@ -24,6 +24,7 @@ from functools import lru_cache
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from .. import public
+from ..model.caller import Caller
 from ..model.contract import SERVICE_ID, SESSION_TOKEN, STATUS
 from ..model.record import State
 from ..store.records import Revision
@@ -61,6 +62,11 @@ def is_plain(environ: dict[str, Any]) -> bool:
 def _has_ascii(content_type: str) -> bool:
     kind, parameters = media_type(content_type)
     return not kind.startswith("multipart/") and parameters.get("charset", "").strip("' ").lower() in _ASCII_CHARSETS
+
+
+def caller_of(environ: dict[str, Any], public_url: str, token: str = "") -> Caller:
+    """Who has sent a request; its body says the token."""
+    return Caller(token=token, address=environ.get("REMOTE_ADDR", ""), public_url=public_url, polls=True)
 
 
 class Unread:
@@ -249,9 +255,8 @@ class Poll(NamedTuple, Generic[E]):
 
     endpoint: E
     service_id: str
-    token: str
     body: bytes
-    public_url: str
+    caller: Caller
 
 
 class Lane(Generic[E]):
@@ -284,7 +289,8 @@ class Lane(Generic[E]):
         if values is None:
             environ["wsgi.input"] = Unread(body, environ["wsgi.input"])
             return None
-        return Poll(endpoint, *values, body, public_url)
+        service_id, token = values
+        return Poll(endpoint, service_id, body, caller_of(environ, public_url, token))
 
     def know(self, environ: dict[str, Any], endpoint: E, public_url: str, catalogue: object) -> None:
         """Recognise polls as this one from now on: at this path, and with these words on its own address."""

@@ -141,16 +141,21 @@ class Leases:
             return False
         return True
 
-    def reserve(self, instrument: str, person: str, seconds: float) -> Lease | None:
+    def reserve(self, instrument: str, person: str, seconds: float, twins: Iterable[str] = ()) -> Lease | None:
         """Reserve an instrument for a person, or prolong that: the lease in the way, None where there was none.
+
+        Args:
+            twins: the other names of its device: nobody may have it under one of them.
 
         Raises:
             OSError: the disk refuses.
         """
         with self.turn():
-            lease = self.of(instrument)
-            if lease is not None and (lease.how is not Held.RESERVED or lease.why != person):
-                return lease
+            for name in (*twins, instrument):
+                lease = self.of(name)
+                theirs = lease is not None and lease.how is Held.RESERVED and lease.why == person
+                if lease is not None and (name != instrument or not theirs):
+                    return lease
             now = time.time()
             self.write(Lease(instrument, Held.RESERVED, why=person, since=now, until=now + seconds), durable=True)
             return None

@@ -245,13 +245,11 @@ class Instruments:
         permit(caller, Action.RESERVE, name)
         lab = self._lab()
         self._entry(lab, name)
-        for twin in lab.twins(name) - {name}:
-            if holding := self._holding(self._leases.of(twin)):
-                raise InstrumentInUse(f"{name} can't be reserved now: {twin}, the same device, is {holding.words}.")
         who = caller.user[:WHO_MAX]
-        lease = self._leases.reserve(name, who, seconds)
+        lease = self._leases.reserve(name, who, seconds, sorted(lab.twins(name) - {name}))
         if lease is not None:
-            raise InstrumentInUse(f"{name} can't be reserved now: it is {self._held(lease).words}.")
+            state = "it is" if lease.instrument == name else f"{lease.instrument}, the same device, is"
+            raise InstrumentInUse(f"{name} can't be reserved now: {state} {self._held(lease).words}.")
         now = time.time()
         return self._held(Lease(name, Held.RESERVED, why=who, since=now, until=now + seconds))
 

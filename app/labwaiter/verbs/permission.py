@@ -28,6 +28,9 @@ class Action(StrEnum):
 def may(caller: Caller, action: Action, target: Record | str) -> bool:
     """Whether a caller may do that. In this release whoever can call a verb may do all that it does.
 
+    Of several polls within a second the first one alone asks (`soap/lane.py`, whose answers are kept by execution and
+    public address): once this looks at the token, they are to be kept by that, too.
+
     Args:
         target: the execution's record; its serviceID, where there is no record yet or it can't be read; its folder's
             name, for its files; an instrument's name; "" for all of them.
