@@ -283,9 +283,9 @@ def test_polls_do_not_queue_behind_a_redis_that_hangs(fleet: Fleet) -> None:
         ("Echo", State.COMPLETED, {"text": "x"}),
     ):
         name = fleet.id_for("north", service, prefix=state)
-        fleet.jobs.start(fleet.services[service], name, values)
+        fleet.jobs.start(fleet.services[service], name, values, SHELL)
         if state is State.ABORTED:
-            assert fleet.jobs.abort(fleet.services[service], name)
+            assert fleet.jobs.abort(fleet.services[service], name, SHELL)
         assert fleet.jobs.wait(name, 20).state is state
         names.append((service, name))
     completed = names[-1][1]
@@ -310,7 +310,7 @@ def test_polls_do_not_queue_behind_a_redis_that_hangs(fleet: Fleet) -> None:
     assert poll_all() < 2.0  # who has just seen it hang does not wait for it again
     began = time.monotonic()
     with pytest.raises(Unavailable, match="can't be reached"):
-        fleet.jobs.abort(fleet.services["Talk"], running)
+        fleet.jobs.abort(fleet.services["Talk"], running, SHELL)
     assert time.monotonic() - began < PATIENCE + 2.0
     fleet.redis.go_on()
     time.sleep(HUNG_SECONDS)

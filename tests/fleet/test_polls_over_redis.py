@@ -10,6 +10,7 @@ import pytest
 from callers import Caller, envelope
 from fleetlab import Fleet, fleet_environment
 from lab import Lab, eventually
+from labwaiter.model.caller import SHELL
 from labwaiter.store.names import folder_name
 
 
@@ -23,7 +24,7 @@ def caller(fleet: Fleet) -> Caller:
 
 def begun(fleet: Fleet) -> str:
     name = fleet.id_for("north", "Talk")
-    fleet.jobs.start(fleet.services["Talk"], name, {})
+    fleet.jobs.start(fleet.services["Talk"], name, {}, SHELL)
     eventually(lambda: fleet.state(name) == "running")
     return name
 
@@ -40,7 +41,7 @@ def commands(fleet: Fleet) -> dict[str, int]:
 
 def test_a_poll_of_what_has_not_changed_is_one_small_command(fleet: Fleet, caller: Caller) -> None:
     running, done = begun(fleet), fleet.id_for("north", "Echo", "done")
-    fleet.jobs.start(fleet.services["Echo"], done, {"text": "x"})
+    fleet.jobs.start(fleet.services["Echo"], done, {"text": "x"}, SHELL)
     fleet.jobs.wait(done, 20)
     for service, name in (("Talk", running), ("Echo", done)):
         page(caller, service, name)
@@ -62,7 +63,7 @@ def test_what_is_published_is_in_the_next_poll(fleet: Fleet, caller: Caller) -> 
     page(caller, "Talk", name)
     for number in range(40):
         before = client.hget(key, "at")
-        fleet.jobs.notify(fleet.services["Talk"], name, f"message {number}")
+        fleet.jobs.notify(fleet.services["Talk"], name, f"message {number}", SHELL)
         # once Redis has it, no poll may show what was there before
         eventually(lambda before=before, number=number: f"message {number}".encode() in client.hget(key, "view"))
         assert client.hget(key, "at") != before
