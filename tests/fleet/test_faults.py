@@ -286,7 +286,7 @@ def test_polls_do_not_queue_behind_a_redis_that_hangs(fleet: Fleet) -> None:
         fleet.jobs.start(fleet.services[service], name, values, SHELL)
         if state is State.ABORTED:
             assert fleet.jobs.abort(fleet.services[service], name, SHELL)
-        assert fleet.jobs.wait(name, 20).state is state
+        assert fleet.jobs.wait(name, 20, SHELL).state is state
         names.append((service, name))
     completed = names[-1][1]
 
@@ -314,7 +314,7 @@ def test_polls_do_not_queue_behind_a_redis_that_hangs(fleet: Fleet) -> None:
     assert time.monotonic() - began < PATIENCE + 2.0
     fleet.redis.go_on()
     time.sleep(HUNG_SECONDS)
-    assert fleet.jobs.record(running).as_of is None
+    assert fleet.jobs.record(running, SHELL).as_of is None
     assert poll_all() < PATIENCE
     reply = call("/Talk", envelope("getServiceStatus", serviceID=running, sessionToken="t"))
     assert b"this is as of" not in base64.b64decode(reply["status_base64"])

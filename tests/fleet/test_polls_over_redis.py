@@ -42,7 +42,7 @@ def commands(fleet: Fleet) -> dict[str, int]:
 def test_a_poll_of_what_has_not_changed_is_one_small_command(fleet: Fleet, caller: Caller) -> None:
     running, done = begun(fleet), fleet.id_for("north", "Echo", "done")
     fleet.jobs.start(fleet.services["Echo"], done, {"text": "x"}, SHELL)
-    fleet.jobs.wait(done, 20)
+    fleet.jobs.wait(done, 20, SHELL)
     for service, name in (("Talk", running), ("Echo", done)):
         page(caller, service, name)
         before = commands(fleet)
