@@ -21,6 +21,7 @@ from ..model.caller import Caller
 from ..model.contract import SERVICE_ID, SESSION_TOKEN, STATUS
 from ..model.service import Service
 from ..settings import Settings
+from ..system.process import boot_clock
 from ..verbs import Jobs
 from . import faults, wsdl
 from .binding import Answers
@@ -96,14 +97,14 @@ class Endpoint:
         return anew
 
     def _status(self, call: Call, caller: Caller) -> Answer:
-        began = time.time()
+        began, began_boot = time.time(), boot_clock()
         status, outputs = self.operations.status_and_answer(call.texts, caller)
         body, service_id = self.made[0].envelope(STATUS, outputs), status.view.record.request.service_id
-        until = right_until(status) if self._soap.lane.is_open and len(body) <= ANSWER_MAX else 0.0
+        until = right_until(status, began_boot) if self._soap.lane.is_open and len(body) <= ANSWER_MAX else 0.0
         if until and self._kept.are_worth_it(service_id):
             stamps = self._soap.jobs.records.stamps(status.view, began)
             if stamps is not None:
-                self._kept.keep(service_id, caller.public_url, KeptAnswer(body, until, int(status.view.now), stamps))
+                self._kept.keep(service_id, caller.public_url, KeptAnswer(body, until, int(began), stamps))
         return Answer("200 OK", body)
 
     def reply(self, body: bytes, caller: Caller, final: bool = False, call: Call | None = None) -> Answer:

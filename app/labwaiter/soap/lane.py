@@ -14,7 +14,6 @@ differ switch the lane off, with a line in the log.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import re
 import threading
@@ -28,7 +27,7 @@ from .. import public
 from ..model.caller import Caller
 from ..model.contract import SERVICE_ID, SESSION_TOKEN, STATUS
 from ..model.record import State
-from ..store.stamps import Stamps
+from ..store.records import Revision
 from ..system.process import boot_clock
 from ..verbs import Status
 from .door import Call, Refused, envelope_in, media_type, parse
@@ -195,8 +194,8 @@ class KeptAnswer:
 
     body: bytes
     until: float  # boot clock, s
-    second: int  # Unix time of its page, whole s
-    stamps: Stamps  # of what it was made of
+    second: int  # Unix time when it was made, whole s: a clock that is set shows
+    stamps: Revision  # of what it was made of
 
     def is_right(self) -> bool:
         """Whether it would be written the same now."""
@@ -209,6 +208,7 @@ class KeptAnswers:
     def __init__(self) -> None:
         self._answers: OrderedDict[tuple[str, str], KeptAnswer] = OrderedDict()
         self._asked: OrderedDict[str, float] = OrderedDict()  # serviceID → when it was polled last, boot clock, s
+        self._turn = threading.Lock()
 
     def of(self, service_id: str, public_url: str) -> KeptAnswer | None:
         """The one that is still right."""
@@ -218,31 +218,36 @@ class KeptAnswers:
     def are_worth_it(self, service_id: str) -> bool:
         """Whether it was polled less than a second ago: of who asks every 6 s nothing need be kept."""
         now = boot_clock()
-        before = self._asked.pop(service_id, 0.0)
-        self._asked[service_id] = now
-        if len(self._asked) > KEPT_MAX:
-            self._asked.popitem(last=False)
+        with self._turn:
+            before = self._asked.pop(service_id, 0.0)
+            self._asked[service_id] = now
+            if len(self._asked) > KEPT_MAX:
+                self._asked.popitem(last=False)
         return now - before < 1.0
 
     def keep(self, service_id: str, public_url: str, answer: KeptAnswer) -> None:
         """Keep one instead of the one before it."""
-        self._answers[service_id, public_url] = answer
-        self._answers.move_to_end((service_id, public_url))
-        if len(self._answers) > KEPT_MAX:
-            self._answers.popitem(last=False)
+        with self._turn:
+            self._answers[service_id, public_url] = answer
+            self._answers.move_to_end((service_id, public_url))
+            if len(self._answers) > KEPT_MAX:
+                self._answers.popitem(last=False)
 
 
-def right_until(status: Status) -> float:
+def right_until(status: Status, read_from: float) -> float:
     """Boot clock (s) until which the words of an answer are the same, if nothing of it changes; 0.0: they may not be.
 
-    A page counts whole seconds of how long it has been running (and of the time of day: `KeptAnswer.second`).
+    A page counts whole seconds: of the time of day, by its machine's clock, and of how long it has been running.
+
+    Args:
+        read_from: boot clock, s, before which nothing of it was read.
     """
     record, view = status.view.record, status.view
     if record.state is State.COMPLETED:
-        return boot_clock() + 1.0
-    if record.state is not State.RUNNING or view.ran is None or record.started_boot is None or status.service.unchanged:
+        return read_from + 1.0
+    if record.state is not State.RUNNING or view.ran is None or status.service.unchanged:
         return 0.0
-    return record.started_boot + math.floor(view.ran) + 1.0
+    return read_from + 1.0 - max(view.ran % 1.0, view.now % 1.0)
 
 
 class Poll(NamedTuple, Generic[E]):
