@@ -36,7 +36,8 @@ log = logging.getLogger("labwaiter.soap")
 FORMS_MAX = 16  # of one service: as many toolkits as may poll it
 FORM_MAX = 4096  # bytes of a poll
 SEEN_MAX = 1000  # bodies that may be of a form
-KEPT_MAX = 1000  # answers of one service
+KEPT_BYTES = 10_000_000  # of answers of one service
+ASKED_MAX = 20_000  # executions
 ANSWER_MAX = 100_000  # bytes of an answer that is kept
 COMPARED_EVERY = 1000  # answers
 PLACES_MAX = 1000  # paths and public addresses of polls
@@ -203,10 +204,14 @@ class KeptAnswer:
 
 
 class KeptAnswers:
-    """The last answers of one service's executions, each as one caller's public address has it."""
+    """The last answers of one service's executions, each as one caller's public address has it.
+
+    Whose they are isn't asked: every token is accepted, and who may ask for one execution may ask for all.
+    """
 
     def __init__(self) -> None:
         self._answers: OrderedDict[tuple[str, str], KeptAnswer] = OrderedDict()
+        self._bytes = 0
         self._asked: OrderedDict[str, float] = OrderedDict()  # serviceID → when it was polled last, boot clock, s
         self._turn = threading.Lock()
 
@@ -215,23 +220,25 @@ class KeptAnswers:
         answer = self._answers.get((service_id, public_url))
         return answer if answer is not None and answer.is_right() else None
 
-    def are_worth_it(self, service_id: str) -> bool:
-        """Whether it was polled less than a second ago: of who asks every 6 s nothing need be kept."""
+    def asked(self, service_id: str) -> bool:
+        """Note a poll: True where the one before came within a second. Of who asks every 6 s nothing need be kept."""
         now = boot_clock()
         with self._turn:
             before = self._asked.pop(service_id, 0.0)
             self._asked[service_id] = now
-            if len(self._asked) > KEPT_MAX:
+            if len(self._asked) > ASKED_MAX:
                 self._asked.popitem(last=False)
         return now - before < 1.0
 
     def keep(self, service_id: str, public_url: str, answer: KeptAnswer) -> None:
         """Keep one instead of the one before it."""
         with self._turn:
+            if (before := self._answers.pop((service_id, public_url), None)) is not None:
+                self._bytes -= len(before.body)
             self._answers[service_id, public_url] = answer
-            self._answers.move_to_end((service_id, public_url))
-            if len(self._answers) > KEPT_MAX:
-                self._answers.popitem(last=False)
+            self._bytes += len(answer.body)
+            while self._bytes > KEPT_BYTES:
+                self._bytes -= len(self._answers.popitem(last=False)[1].body)
 
 
 def right_until(status: Status, read_from: float) -> float:
