@@ -353,6 +353,10 @@ def on_one_machine(folder: Path, services: Path, names: list[str]) -> Iterator[t
             idle = look_on()
         if "poll" in names:
             yield "poll", take(idle, lambda: call("getServiceStatus", "long"))
+            wait_until(lambda: time.time() % 1 < 0.3)  # an answer is kept until its second is over
+            for _ in range(4):
+                call("getServiceStatus", "before")
+            yield "again", take(idle, lambda: call("getServiceStatus", "before"))
         if "abort" in names:
             yield "abort", take(idle, lambda: call("abortService", "long"), lambda: lab.ended("long"))
 
@@ -392,6 +396,7 @@ def on_another_machine(folder: Path, services: Path) -> Iterator[tuple[str, Take
 TITLES = {
     "start": "A start",
     "poll": "A poll, of an execution that runs",
+    "again": "A poll again within a second, of an execution of which nothing has changed",
     "abort": "An abort, of an execution that runs",
     "order": "A start whose execution is another machine's",
 }

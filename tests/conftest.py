@@ -82,10 +82,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Whoever names tests, by a path, -k, -m or as those that failed last, gets what is named."""
     option = config.option
-    if not hasattr(config, "workerinput"):  # pytest-xdist's processes get the answer
-        named = config.args_source is config.ArgsSource.ARGS or option.markexpr or option.keyword
-        named = named or config.getoption("lf", False)  # without pytest's cache there is no such option
-        option.every_test = bool(option.every_test or named)
+    if hasattr(config, "workerinput"):  # a process of pytest-xdist's: it is told
+        option.every_test = config.workerinput["every_test"]
+        return
+    named = config.args_source is config.ArgsSource.ARGS or option.markexpr or option.keyword
+    named = named or config.getoption("lf", False)  # without pytest's cache there is no such option
+    option.every_test = bool(option.every_test or named)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process of pytest-xdist's what the command line meant: it knows only paths."""
+    node.workerinput["every_test"] = node.config.option.every_test
 
 
 @pytest.hookimpl(optionalhook=True)

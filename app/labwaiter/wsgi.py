@@ -51,7 +51,7 @@ class Application:
         """Answer one request."""
         environ["wsgi.input"] = Body(environ["wsgi.input"], self._awaited)
         if (polled := self._soap.polled(environ)) is not None:
-            start_response(polled.status, [("Content-Type", polled.kind), ("Content-Length", str(len(polled.body)))])
+            start_response(polled.status, polled.http_headers())
             return [polled.body]
         path = public.path_of(environ, self.settings)
         if path == ALIVE:

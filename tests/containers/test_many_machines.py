@@ -109,7 +109,8 @@ def test_replacing_the_web_side_and_the_redis_touches_no_job(machines: Machines)
 
 
 def test_a_worker_that_is_stopped_drains_and_leaves_in_good_order(machines: Machines) -> None:
-    start = "from labwaiter import Client; Client().start('Waiter', 'short', secondsToWait=5)"
+    # it runs on for longer than looks take
+    start = "from labwaiter import Client; Client().start('Waiter', 'short', secondsToWait=40)"
     docker("exec", machines("ps", "-q", "web").strip(), "python", "-c", start)
     eventually(lambda: '"running"' in machines.labwaiter("web", "jobs", "show", "short", "--json"), 60)
     machines("stop", "worker")

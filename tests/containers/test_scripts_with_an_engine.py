@@ -85,7 +85,10 @@ def test_a_container_that_ends_at_once_is_told_at_once_and_the_old_one_is_back(c
     main = clone.folder / "app" / "labwaiter" / "cli" / "up.py"
     text = main.read_text()
     main.write_text(
-        text.replace("    settings = chosen(host=host, port=port)\n", "    raise Misconfigured('Not today.')\n")
+        text.replace(
+            "    settings = chosen(host=host, port=port)\n",
+            "    from labwaiter.errors import Misconfigured\n\n    raise Misconfigured('Not today.')\n",
+        )
     )
     done = clone("rebuildandrun.sh", "--force")
     main.write_text(text)

@@ -100,7 +100,7 @@ def order(store: FleetStore, name: str, machine: str = "north", **more: Any) -> 
 
 
 def publication(name: str, **more: Any) -> Publication:
-    return Publication(name, b"request", 7.5, b"view", at=9.25, **({"active": True, "settled": False} | more))
+    return Publication(name, b"request", 7.5, b"view", **({"at": 9.25, "active": True, "settled": False} | more))
 
 
 def taken(*_: object) -> str:
@@ -129,6 +129,20 @@ def test_an_order_is_recorded_and_queued_once(between: InMemory | InRedis) -> No
     assert store.active("north") == {"one", "second"} and store.count_active("north") == 2
     assert store.untaken("north") == ["one", "second"] and store.untaken("south") == ["elsewhere"]
     assert store.started() == [(1003.0, "one"), (1006.0, "second"), (1009.0, "elsewhere")]
+
+
+def test_a_revision_is_another_after_each_publication(between: InMemory | InRedis) -> None:
+    store = between.store
+    assert store.revision("one") == (None, False, False)
+    store.publish("north", [publication("one")])
+    assert store.revision("one") == (9.25, False, False)
+    store.publish("north", [publication("one", at=9.5)])
+    store.wish_abort("one")
+    assert store.revision("one") == (9.5, True, False)
+    snapshot = store.snapshot("one")
+    assert store.revision("one") == (snapshot.at, snapshot.abort, snapshot.tombstone)
+    store.publish("north", [Removal("one", "Echo", 1.0)])
+    assert store.revision("one") == (None, False, True)
 
 
 def test_orders_and_calls_have_the_form_that_releases_before_write_and_read() -> None:

@@ -14,7 +14,8 @@ import redis
 from fleetlab import SECRET
 from labwaiter.errors import JobAborted, ServiceIDInUse, TooManyJobs, Unavailable, UnknownServiceID
 from labwaiter.fleet import calls, rpc
-from labwaiter.fleet.fleet_store import Beat, Publication
+from labwaiter.fleet.breaker import HUNG_SECONDS
+from labwaiter.fleet.fleet_store import Beat, Publication, Removal
 from labwaiter.fleet.in_memory import InMemoryFleetStore
 from labwaiter.fleet.look import of_cache, of_snapshot
 from labwaiter.fleet.order import OpenedOrder, open_order
@@ -162,13 +163,69 @@ def test_without_redis_what_was_last_known_is_told_with_its_age(face: Face) -> N
     assert face.records.look("one").record.as_of is None and face.records.find("two") is None
 
 
+def stand_still(monkeypatch: pytest.MonkeyPatch, later: float) -> None:
+    """It is so many seconds later, and stays so."""
+    now = time.monotonic() + later
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+
+
 def test_who_saw_redis_hang_waits_for_it_once(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
-    face.start()
+    for name, state in (("one", State.RUNNING), ("two", State.FAILED)):
+        face.publish(state, name)
+        face.records.find(name)
+    record = face.records.record("one")
+    asked: list[str] = []
+    for method in ("ping", "snapshot", "seconds_told", "now", "face_seen", "polled", "last_beat", "count_active"):
+        real = getattr(face.store, method)
+        monkeypatch.setattr(face.store, method, lambda *args, real=real, **m: asked.append("") or real(*args, **m))
+    face.store.fail(redis.TimeoutError("no answer"))
+    for later in (0.0, HUNG_SECONDS):  # and each time that it is tried again
+        stand_still(monkeypatch, later)
+        asked.clear()
+        assert face.records.look("one").record.as_of is not None
+        assert face.records.told("two") is not None and face.records.unserved()
+        face.records.signed()
+        for call in (
+            lambda: face.records.look("never seen"),
+            lambda: face.records.buried("one"),
+            lambda: face.records.admit(Request("three", "Echo", {})),
+            lambda: face.start("three"),
+            lambda: face.records.abort(record, 5.0),
+            lambda: face.records.notify(record, "hello", 1.0),
+            lambda: face.records.bury(face.records.record("two")),
+        ):
+            with pytest.raises(Unavailable, match="can't be reached"):
+                call()
+        assert face.records.ended("two", 1.0) == face.records.record("two")
+        assert len(asked) == 1
+    face.store.fail(None)
+    assert face.records.look("one").record.as_of is not None
+    stand_still(monkeypatch, HUNG_SECONDS)
+    assert face.records.look("one").record.as_of is None
+
+
+def test_a_redis_that_refuses_is_asked_each_time(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    face.publish(State.RUNNING)
+    face.records.find("one")
+    face.store.fail(redis.ConnectionError("refused"))
+    assert face.records.look("one").record.as_of is not None
+    face.store.fail(None)
+    assert face.records.look("one").record.as_of is None
+
+
+def test_one_tries_whether_redis_goes_on_and_the_others_do_not_wait_for_that(
+    face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    face.publish(State.RUNNING)
+    face.records.find("one")
     face.store.fail(redis.TimeoutError("no answer"))
     assert face.records.look("one").record.as_of is not None
-    asked: list[str] = []
-    monkeypatch.setattr(face.store, "snapshot", lambda name: asked.append(name))
-    assert face.records.look("one").record.as_of is not None and asked == []
+    face.store.fail(None)
+    stand_still(monkeypatch, HUNG_SECONDS)
+    looks: list[Record] = []
+    monkeypatch.setattr(face.store, "ping", lambda: looks.append(face.records.look("one").record))
+    assert face.records.look("one").record.as_of is None
+    assert [look.as_of is None for look in looks] == [False]  # asked by another, meanwhile
 
 
 def test_what_redis_forgot_is_ordered_again_and_what_was_aborted_is_not(face: Face) -> None:
@@ -236,6 +293,66 @@ def test_a_poll_is_told_its_machine_while_that_can_be_reached(face: Face) -> Non
     face.records.polled(face.records.record("one"))
     face.records.polled(derive("two", Request("two", "Echo", {}), None, None))  # its machine is not known yet
     assert face.north.news("north").polled == frozenset()
+
+
+def test_its_machine_is_told_of_polls_once_a_second(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    face.publish(State.RUNNING)
+    record = face.records.record("one")
+    polled: list[frozenset[str]] = []
+    for later in (0.0, 0.5, 0.6):
+        stand_still(monkeypatch, later)
+        face.records.polled(record)
+        polled.append(face.north.news("north").polled)
+    assert polled == [{"one"}, frozenset(), {"one"}]
+
+
+# -- whether an answer is still right -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [State.RUNNING, State.COMPLETED])
+def test_a_revision_tells_whether_a_look_would_be_the_same(face: Face, state: State) -> None:
+    face.publish(state, page="a page", picture=b"\x89")
+    view = face.records.look("one").view(None)
+    revision = face.records.stamps(view, 0.0)
+    assert revision is not None and revision.are_same()
+    face.publish(state, page="another page")
+    assert not revision.are_same()
+    if state is State.RUNNING:
+        assert face.records.stamps(view, 0.0) is None  # it was made of what was there before
+        view = face.records.look("one").view(None)
+    revision = face.records.stamps(view, 0.0)
+    assert revision is not None and revision.are_same()
+    face.store.wish_abort("one")
+    assert not revision.are_same()
+
+
+@pytest.mark.parametrize("how", ["silent", "left", "away", "hangs", "removed", "forgotten"])
+@pytest.mark.parametrize("state", [State.RUNNING, State.COMPLETED])
+def test_nothing_is_kept_of_what_would_be_told_otherwise(
+    face: Face, monkeypatch: pytest.MonkeyPatch, how: str, state: State
+) -> None:
+    face.publish(state)
+    view = face.records.look("one").view(None)
+    revision = face.records.stamps(view, 0.0)
+    assert revision is not None and revision.are_same()
+    stand_still(monkeypatch, 2.0)
+    if how == "silent":
+        face.store.advance(15)
+    elif how == "left":
+        face.beat("left")
+    elif how == "away":
+        face.store.fail(redis.ConnectionError("gone"))
+    elif how == "hangs":
+        face.store.fail(redis.TimeoutError("no answer"))
+    elif how == "removed":
+        face.north.publish("north", [Removal("one", "Echo", 1.0)])
+    else:
+        face.store.clear()
+        face.beat()
+    of_its_machine = state is State.COMPLETED and how in ("silent", "left")  # of an end nothing is said of that
+    for _ in range(2):
+        assert revision.are_same() is of_its_machine
+        assert (face.records.stamps(view, 0.0) is not None) is of_its_machine
 
 
 # -- refusals, withdrawals ------------------------------------------------------------------------

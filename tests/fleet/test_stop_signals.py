@@ -8,7 +8,7 @@ import sys
 from lab import PATIENCE
 from labwaiter.settings import ROOT
 
-ABOUT_TO_WAIT = """
+ABOUT_TO_WAIT = f"""
 import os, signal, threading
 from labwaiter.system.stop_signals import set_by_signals
 
@@ -18,12 +18,12 @@ with stopping._cond:  # as wait() does first and last
     os.kill(os.getpid(), signal.SIGTERM)
     for _ in range(1000):
         pass  # the handler runs here
-assert stopping.wait(PATIENCE) and not at_once.is_set()
+assert stopping.wait({PATIENCE}) and not at_once.is_set()
 with at_once._cond:
     os.kill(os.getpid(), signal.SIGINT)
     for _ in range(1000):
         pass
-assert at_once.wait(PATIENCE)
+assert at_once.wait({PATIENCE})
 """
 
 

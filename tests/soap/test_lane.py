@@ -175,7 +175,6 @@ def at_one_second(ask: Callable[[], list[Reply]]) -> list[Reply]:
     raise AssertionError("no three answers came within one second")
 
 
-@pytest.mark.folder_way
 def test_polls_of_whatever_state_are_answered_alike_both_ways(lab: Lab, two_ways: tuple[Caller, Caller]) -> None:
     with_lane, without = two_ways
     lab.start("Unruly", "runs", word="hundred-but-running")
@@ -184,6 +183,7 @@ def test_polls_of_whatever_state_are_answered_alike_both_ways(lab: Lab, two_ways
     lab.ended("done")
     lab.start("Unruly", "failed", word="exit")
     lab.ended("failed")
+    lab.caught_up("runs")
     names = ["runs", "done", "failed", "nobody", "a b", "runs "]
     cases = itertools.product(
         3 * names, ("Unruly", "Echo", "Quiet"), ("a token", " ", "ü"), ("lab:8080", "other.example")
@@ -260,7 +260,6 @@ def test_a_file_of_the_job_that_grows_is_shown_as_it_is(lab: Lab, caller: Caller
     assert "curve.csv" not in base64.b64decode(polled(caller, "Unruly", "one")["status_base64"]).decode()
 
 
-@pytest.mark.folder_way
 def test_an_answer_that_differs_closes_the_lane_and_is_in_the_log(
     lab: Lab, caller: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -339,7 +338,6 @@ def test_switched_off_no_poll_is_recognised(make_lab: Callable[..., Lab]) -> Non
     assert caller.application._soap.lane._answers == 0 and not caller.application._soap.endpoint("Echo").forms.are_known
 
 
-@pytest.mark.folder_way
 def test_a_body_that_the_lane_has_read_in_vain_is_read_at_the_door(lab: Lab, caller: Caller) -> None:
     lab.start("Echo", "one", text="x")
     lab.ended("one")

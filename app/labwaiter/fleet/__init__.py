@@ -4,6 +4,7 @@ The hardware's machine holds the truth, in its jobs folder. Redis carries orders
 
     fleet_store.py  what faces and machines leave for each other, as values; the store that has them
     lab_redis.py    that store: here alone Redis is spoken to; address.py: where it is; redis_faults.py: why it refuses
+    breaker.py      that store as a face has it: one that hangs isn't waited for again and again
     in_memory.py    its twin, for tests
     signing.py      what is signed, and how
     order.py        a start on its way; rq_orders.py: as an RQ job, and RQ's worker that takes it

@@ -18,7 +18,8 @@ from typing import Any
 
 from ..errors import Unavailable
 from ..layout import Layout
-from ..store.files import read_bounded, read_record, write_whole
+from ..store.files import read_record, write_whole
+from ..store.stamps import Remembered
 
 log = logging.getLogger(__name__)
 LARGEST = 64_000_000  # bytes
@@ -65,14 +66,23 @@ class Cache:
         self._folder = Layout(jobs_folder).known
         self._keep = keep_seconds
         self._swept = time.monotonic()
+        self._remembered = Remembered()
 
-    def _file(self, name: str) -> Path:
-        return self._folder / f"{name}.json"
+    def _file(self, name: str) -> str:
+        return f"{self._folder}/{name}.json"
 
     def read(self, name: str) -> CacheEntry | None:
         """What is known of an execution; None without anything."""
-        text = read_bounded(self._file(name), LARGEST)
-        return CacheEntry.read(text) if text else None
+        file = self._file(name)
+
+        def read() -> CacheEntry | None:
+            text = read_record(file, LARGEST)
+            return CacheEntry.read(text) if text else None
+
+        try:
+            return self._remembered.of(file, read)
+        except OSError:
+            return None
 
     def certain(self, name: str) -> CacheEntry | None:
         """As `read`, for whom it matters that nothing is known. Raises Unavailable: that can't be read now."""

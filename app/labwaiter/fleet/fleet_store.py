@@ -148,6 +148,9 @@ class FleetStore(Protocol):
     def snapshot(self, name: str, brief: bool = False) -> Snapshot:
         """What there is of an execution. `brief`: without picture and page."""
 
+    def revision(self, name: str) -> tuple[float | None, bool, bool]:
+        """A snapshot's `at`, `abort` and `tombstone`: once its machine has published it, nothing changes without."""
+
     def snapshots(self, names: Sequence[str]) -> list[Snapshot]:
         """What there is of each, brief, in one go."""
 

@@ -118,6 +118,11 @@ class InMemoryFleetStore:
             fields = shared.executions.get(name, {})
             return replace(snapshot, picture=fields.get("picture"), page=fields.get("page"))
 
+    def revision(self, name: str) -> tuple[float | None, bool, bool]:
+        with self._open() as shared:
+            fields = shared.executions.get(name, {})
+            return fields.get("at"), "abort" in fields, "tombstone" in fields
+
     def snapshots(self, names: Sequence[str]) -> list[Snapshot]:
         with self._open() as shared:
             now = time.time() + shared.ahead

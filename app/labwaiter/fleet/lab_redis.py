@@ -55,6 +55,7 @@ KINDS = {  # what comes behind the prefix
     "check", "kept",
 }  # fmt: skip
 BRIEF = ("request", "machine", "view", "tombstone", "abort", "held", "settled", "at")
+REVISION = ("at", "abort", "tombstone")
 FIELDS = (*BRIEF, "picture", "page")
 TOLD = """
 local now = redis.call('TIME')
@@ -148,6 +149,10 @@ class LabRedis:
 
     def snapshot(self, name: str, brief: bool = False) -> Snapshot:
         return self._snapshots([name], BRIEF if brief else FIELDS)[0]
+
+    def revision(self, name: str) -> tuple[float | None, bool, bool]:
+        at, abort, tombstone = self.connection.hmget(self._key("job", name), REVISION)
+        return _number(at), abort is not None, tombstone is not None
 
     def snapshots(self, names: Sequence[str]) -> list[Snapshot]:
         return self._snapshots(names, BRIEF)
@@ -403,7 +408,7 @@ class LabRedis:
             try:
                 item = self.connection.blpop([reply_box], timeout=max(turn, 0.01))
             except redis.TimeoutError:
-                item = None
+                return None  # it hangs: each turn would wait as long
             if item is not None:
                 return bytes(item[1])
             wait -= turn

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TypeVar
 
 from ..model.record import Record, Request, State, View, derive
 from ..model.service import Service
@@ -13,6 +16,8 @@ from ..store import codec
 from .cache import CacheEntry
 from .fleet_store import SILENT_SECONDS, Snapshot
 
+T = TypeVar("T")
+LARGEST = 64_000  # bytes of a text in Redis of which is remembered what it says
 REFUSED = (
     "The machine {} refuses this order, and its log says why; `labwaiter init-db` tells whether REDIS_SECRET differs."
 )
@@ -37,6 +42,7 @@ class FleetLook:
     place: int | None = None  # of its order in the machine's queue, from 1
     as_of: float | None = None  # Unix time, s: nothing newer can be known now
     note: str = ""  # for its page: what is to be said of the way to its machine
+    at: float | None = None  # when its machine published it, by the store's clock; None: it hasn't, or that isn't known
 
     @property
     def record(self) -> Record:
@@ -76,13 +82,13 @@ class FleetLook:
 
 def of_snapshot(snapshot: Snapshot) -> FleetLook:
     """What a snapshot says. Raises ValueError, TypeError or KeyError where it is damaged, or without a request."""
-    view = None if snapshot.view is None else codec.view(snapshot.view)
+    view = None if snapshot.view is None else _read(codec.view, snapshot.view)
     now = snapshot.now
     if view is not None:  # two machines' clocks may differ by minutes; Redis' is one
         now = view.now + (0.0 if snapshot.at is None else max(0.0, snapshot.now - snapshot.at))
     return FleetLook(
         snapshot.name,
-        codec.request(snapshot.request or b""),
+        _read(codec.request, snapshot.request or b""),
         snapshot.machine,
         view,
         snapshot.picture,
@@ -92,7 +98,18 @@ def of_snapshot(snapshot: Snapshot) -> FleetLook:
         settled=snapshot.settled,
         now=now,
         refused=snapshot.refused and view is None,
+        at=snapshot.at,
     )
+
+
+def _read(read: Callable[[bytes], T], text: bytes) -> T:
+    """What it gives, which is shared by all who ask: nobody may change it. Most looks find the texts as before."""
+    return _read_once(read, text) if len(text) <= LARGEST else read(text)  # type: ignore[return-value]
+
+
+@lru_cache(2000)
+def _read_once(read: Callable[[bytes], object], text: bytes) -> object:
+    return read(text)
 
 
 def of_cache(name: str, entry: CacheEntry | None) -> FleetLook | None:

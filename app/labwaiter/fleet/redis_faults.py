@@ -101,6 +101,10 @@ class SentinelRefuses(redis.AuthenticationError):
     """What was asked for the master wants a password."""
 
 
+class Hangs(redis.TimeoutError):
+    """Redis isn't asked, since it has just been asked in vain."""
+
+
 _CODES = {
     "OOM": FULL,
     "MISCONF": UNSAVED,

@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ..errors import Misconfigured, TooManyJobs, Unavailable, UnknownServiceID
 from ..lab import labfile
@@ -20,7 +20,7 @@ from ..settings import Settings
 from ..store import codec, records
 from ..store.local_store import LocalStore
 from ..store.names import folder_name
-from . import calls, redis_faults, rpc
+from . import breaker, calls, redis_faults, rpc
 from .cache import Cache, CacheEntry
 from .files import FleetFiles
 from .fleet_store import LEFT, SILENT_SECONDS, FleetStore, Removal, Snapshot
@@ -31,8 +31,9 @@ from .redis_faults import FAULTS, away
 from .route import machine_for
 
 log = logging.getLogger(__name__)
-HUNG_SECONDS = 3.0  # after which a Redis that hangs is asked again: until then no poll waits for it
 NOTE_EVERY = 5.0  # s between two notes of one execution's progress in the cache
+POLLED_EVERY = 1.0  # s between two marks that one execution was polled: its machine looks as often
+POLLED_MAX = 10_000  # executions
 MACHINE_EVERY = 1.0  # s between two looks at whether a machine lives
 ENDS = (str(State.COMPLETED), str(State.FAILED))  # that a machine has published: nothing comes after them
 BATCH = 500
@@ -58,13 +59,13 @@ class RedisStore:
             Misconfigured: REDIS_URL is no URL of a Redis.
         """
         self.settings = settings
-        self.store: FleetStore = store or LabRedis(settings)
+        self.store = breaker.guarded(store or LabRedis(settings))
         self.cache = Cache(settings.jobs_folder, settings.keep_seconds)
         self.artifacts = FleetFiles(settings, self.store, self.machine_of)
         self._local = LocalStore(settings)  # this face may be on the machine that has it
-        self._beats: dict[str, tuple[float, bool, float]] = {}  # machine → last heard of, left, asked (monotonic s)
+        self._heard: dict[str, Heard] = {}  # by machine
         self._away = False  # that Redis is, was logged already
-        self._hung = -math.inf  # monotonic s: when Redis, which took the call, did not answer it in time
+        self._polled: dict[str, float] = {}  # when a machine was last told of a poll, monotonic s
 
     def unserved(self) -> str:
         """Why Redis doesn't answer."""
@@ -82,8 +83,6 @@ class RedisStore:
         Raises:
             Unavailable: nothing can be known now.
         """
-        if time.monotonic() - self._hung < HUNG_SECONDS and (cached := self._cached(name)) is not None:
-            return cached
         try:
             snapshot = self.store.snapshot(name)
             if snapshot.tombstone:
@@ -100,8 +99,6 @@ class RedisStore:
             if look.published is None and not look.note:
                 look = replace(look, place=self.store.place(look.machine, name))
         except FAULTS as error:
-            if redis_faults.hangs(error):
-                self._hung = time.monotonic()
             if not self._away:
                 self._away = True
                 log.warning("What was last known is told. %s", redis_faults.of(error).mend)
@@ -128,12 +125,12 @@ class RedisStore:
         """With what is to be said of the way to its machine (`now`: Redis' clock, s)."""
         if look.ended:
             return look
-        seen, left, asked = self._beats.get(look.machine, (0.0, False, -math.inf))
-        if time.monotonic() - asked > MACHINE_EVERY or now - seen > SILENT_SECONDS:
+        heard = self._heard.get(look.machine, Heard())
+        if time.monotonic() - heard.asked > MACHINE_EVERY or now - heard.seen > SILENT_SECONDS:
             beat, now = self.store.last_beat(look.machine)
             seen, left = (beat.seen, beat.state == LEFT) if beat else (0.0, False)
-            self._beats[look.machine] = (seen, left, time.monotonic())
-        return reached(look, now, seen, left)
+            heard = self._heard[look.machine] = Heard(seen, left, now - seen, time.monotonic())
+        return reached(look, now, heard.seen, heard.left)
 
     def _forgotten(self, name: str) -> FleetLook | None:
         """Redis knows nothing of it. What was ordered here is ordered again; what was taken, its machine tells anew."""
@@ -189,8 +186,27 @@ class RedisStore:
         """As its machine last told it."""
         return self.look(name).record
 
-    def stamps(self, view: View, read_from: float) -> None:
-        """Nothing tells that here."""
+    def stamps(self, view: View, read_from: float) -> FleetRevision | None:
+        """Of one that Redis tells of, whose machine is there."""
+        record, look = view.record, None
+        with contextlib.suppress(Unavailable):
+            look = self.find(record.name)
+        if look is None or look.at is None or look.as_of is not None or look.note or look.record != record:
+            return None
+        if record.active and replace(look.view(None), now=view.now, ran=view.ran, limit=view.limit) != view:
+            return None  # it has changed since that was made
+        return FleetRevision(self, look)
+
+    def is_same(self, look: FleetLook) -> bool:
+        """Whether a look at an execution whose machine is there would find the same; False where that isn't known."""
+        if not look.ended:
+            heard = self._heard.get(look.machine, Heard())
+            if heard.left or time.monotonic() - heard.asked > MACHINE_EVERY or heard.age > SILENT_SECONDS / 2:
+                return False
+        try:
+            return self.store.revision(look.name) == (look.at, look.abort, False)
+        except FAULTS:
+            return False
 
     def names(self, active: bool = False) -> Iterable[str]:
         """All that Redis knows, or where it is away, this face."""
@@ -230,15 +246,19 @@ class RedisStore:
                 yield self._reached(_read(snapshot), snapshot.now)
 
     def polled(self, record: Record) -> None:
-        """Tell its machine."""
-        if record.machine and record.active and record.as_of is None:
+        """Tell its machine, once a second at most."""
+        if not (record.machine and record.active and record.as_of is None):
+            return
+        name, now = record.name, time.monotonic()
+        if now - self._polled.get(name, -math.inf) >= POLLED_EVERY:
+            if len(self._polled) >= POLLED_MAX:
+                self._polled.clear()
             with contextlib.suppress(*FAULTS):
-                self.store.polled(record.machine, record.name)
+                self.store.polled(record.machine, name)
+                self._polled[name] = now
 
     def signed(self, anew: bool = False) -> None:
         """Tell the machines that this face is there to be asked."""
-        if self._away:
-            return  # a poll has a time to wait for Redis once
         with contextlib.suppress(*FAULTS):
             self.store.master()
             self.store.face_seen()
@@ -396,6 +416,28 @@ class RedisStore:
         except FAULTS as error:
             raise away(error) from error
         self.cache.forget(record.name)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was last heard of a machine."""
+
+    seen: float = 0.0  # when its worker told something, Redis' clock, s; 0.0: never
+    left: bool = False  # its worker has ended
+    age: float = math.inf  # s since then, when it was asked for
+    asked: float = -math.inf  # when that was, monotonic s
+
+
+@dataclass(frozen=True)
+class FleetRevision:
+    """A look that is still right as long as Redis tells the same revision."""
+
+    store: RedisStore
+    look: FleetLook
+
+    def are_same(self) -> bool:
+        """Whether it is."""
+        return self.store.is_same(self.look)
 
 
 def _read(snapshot: Snapshot) -> FleetLook:

@@ -1,5 +1,6 @@
-"""The status page: a record's view becomes a self-contained HTML document. The same view gives the
-same page; that the pieces of the last ones are kept changes nothing but the time that it takes.
+"""The status page: a record's view becomes a self-contained HTML document.
+
+The same view gives the same page: that the pieces of the last ones are kept changes only the time that it takes.
 
 No script, no outside resource, so that it lives inside any portal's frame; everything that came
 from outside is escaped and bounded. A program's own status.html is the one exception: it is the

@@ -21,6 +21,7 @@ from ..model.caller import Caller
 from ..model.contract import SERVICE_ID, SESSION_TOKEN, STATUS
 from ..model.service import Service
 from ..settings import Settings
+from ..system.process import boot_clock
 from ..verbs import Jobs
 from . import faults, wsdl
 from .binding import Answers
@@ -96,14 +97,14 @@ class Endpoint:
         return anew
 
     def _status(self, call: Call, caller: Caller) -> Answer:
-        began = time.time()
+        began, began_boot = time.time(), boot_clock()
         status, outputs = self.operations.status_and_answer(call.texts, caller)
         body, service_id = self.made[0].envelope(STATUS, outputs), status.view.record.request.service_id
-        until = right_until(status) if self._soap.lane.is_open and len(body) <= ANSWER_MAX else 0.0
-        if until and self._kept.are_worth_it(service_id):
+        until = right_until(status, began_boot) if self._soap.lane.is_open and len(body) <= ANSWER_MAX else 0.0
+        if until and self._kept.asked(service_id):
             stamps = self._soap.jobs.records.stamps(status.view, began)
             if stamps is not None:
-                self._kept.keep(service_id, caller.public_url, KeptAnswer(body, until, int(status.view.now), stamps))
+                self._kept.keep(service_id, caller.public_url, KeptAnswer(body, until, int(began), stamps))
         return Answer("200 OK", body)
 
     def reply(self, body: bytes, caller: Caller, final: bool = False, call: Call | None = None) -> Answer:
@@ -224,19 +225,19 @@ class Soap:
 
     def polled(self, environ: dict[str, Any]) -> Answer | None:
         """The answer to a poll of a form that is known; None for all else: its body can still be read then."""
-        poll = self.lane.read(environ, self.offered.last())
-        return None if poll is None else poll.endpoint.poll(poll)
+        try:
+            poll = self.lane.read(environ, self.offered.last())
+            return None if poll is None else poll.endpoint.poll(poll)
+        except Exception:
+            return _incident()
 
     def answer(self, environ: dict[str, Any], start_response: StartResponse, path: str, name: str) -> Iterable[bytes]:
         """As WSGI has it (PEP 3333): one request at the address `path` of the service `name`."""
         try:
             answer = self._answer(environ, path, name)
         except Exception:
-            incident = os.urandom(4).hex()
-            log.exception("incident %s", incident)
-            answer = _plain("500 Internal Server Error", faults.internal(incident).message)
-        headers = [("Content-Type", answer.kind), ("Content-Length", str(len(answer.body))), *answer.headers]
-        start_response(answer.status, headers)
+            answer = _incident()
+        start_response(answer.status, answer.http_headers())
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
 
     def _answer(self, environ: dict[str, Any], path: str, name: str) -> Answer:
@@ -285,6 +286,12 @@ class Soap:
 
 def _has(catalogue: Catalogue, name: str) -> bool:
     return name in catalogue.services or name in catalogue.broken or name in catalogue.gone
+
+
+def _incident() -> Answer:
+    incident = os.urandom(4).hex()
+    log.exception("incident %s", incident)
+    return _plain("500 Internal Server Error", faults.internal(incident).message)
 
 
 def _plain(status: str, text: str, headers: tuple[tuple[str, str], ...] = ()) -> Answer:

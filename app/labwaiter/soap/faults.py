@@ -28,6 +28,10 @@ class Answer:
     kind: str = XML_TYPE
     headers: tuple[tuple[str, str], ...] = ()
 
+    def http_headers(self) -> list[tuple[str, str]]:
+        """All of them, as WSGI takes them."""
+        return [("Content-Type", self.kind), ("Content-Length", str(len(self.body))), *self.headers]
+
 
 class Refused(Exception):
     """A request that gets no operation: the fault, and its own faultcode where SOAP asks for one."""

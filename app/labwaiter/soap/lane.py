@@ -14,7 +14,6 @@ differ switch the lane off, with a line in the log.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import re
 import threading
@@ -28,7 +27,7 @@ from .. import public
 from ..model.caller import Caller
 from ..model.contract import SERVICE_ID, SESSION_TOKEN, STATUS
 from ..model.record import State
-from ..store.stamps import Stamps
+from ..store.records import Revision
 from ..system.process import boot_clock
 from ..verbs import Status
 from .door import Call, Refused, envelope_in, media_type, parse
@@ -37,7 +36,8 @@ log = logging.getLogger("labwaiter.soap")
 FORMS_MAX = 16  # of one service: as many toolkits as may poll it
 FORM_MAX = 4096  # bytes of a poll
 SEEN_MAX = 1000  # bodies that may be of a form
-KEPT_MAX = 1000  # answers of one service
+KEPT_BYTES = 10_000_000  # of answers of one service
+ASKED_MAX = 20_000  # executions
 ANSWER_MAX = 100_000  # bytes of an answer that is kept
 COMPARED_EVERY = 1000  # answers
 PLACES_MAX = 1000  # paths and public addresses of polls
@@ -195,8 +195,8 @@ class KeptAnswer:
 
     body: bytes
     until: float  # boot clock, s
-    second: int  # Unix time of its page, whole s
-    stamps: Stamps  # of what it was made of
+    second: int  # Unix time when it was made, whole s: a clock that is set shows
+    stamps: Revision  # of what it was made of
 
     def is_right(self) -> bool:
         """Whether it would be written the same now."""
@@ -204,45 +204,57 @@ class KeptAnswer:
 
 
 class KeptAnswers:
-    """The last answers of one service's executions, each as one caller's public address has it."""
+    """The last answers of one service's executions, each as one caller's public address has it.
+
+    Whose they are isn't asked: every token is accepted, and who may ask for one execution may ask for all.
+    """
 
     def __init__(self) -> None:
         self._answers: OrderedDict[tuple[str, str], KeptAnswer] = OrderedDict()
+        self._bytes = 0
         self._asked: OrderedDict[str, float] = OrderedDict()  # serviceID → when it was polled last, boot clock, s
+        self._turn = threading.Lock()
 
     def of(self, service_id: str, public_url: str) -> KeptAnswer | None:
         """The one that is still right."""
         answer = self._answers.get((service_id, public_url))
         return answer if answer is not None and answer.is_right() else None
 
-    def are_worth_it(self, service_id: str) -> bool:
-        """Whether it was polled less than a second ago: of who asks every 6 s nothing need be kept."""
+    def asked(self, service_id: str) -> bool:
+        """Note a poll: True where the one before came within a second. Of who asks every 6 s nothing need be kept."""
         now = boot_clock()
-        before = self._asked.pop(service_id, 0.0)
-        self._asked[service_id] = now
-        if len(self._asked) > KEPT_MAX:
-            self._asked.popitem(last=False)
+        with self._turn:
+            before = self._asked.pop(service_id, 0.0)
+            self._asked[service_id] = now
+            if len(self._asked) > ASKED_MAX:
+                self._asked.popitem(last=False)
         return now - before < 1.0
 
     def keep(self, service_id: str, public_url: str, answer: KeptAnswer) -> None:
         """Keep one instead of the one before it."""
-        self._answers[service_id, public_url] = answer
-        self._answers.move_to_end((service_id, public_url))
-        if len(self._answers) > KEPT_MAX:
-            self._answers.popitem(last=False)
+        with self._turn:
+            if (before := self._answers.pop((service_id, public_url), None)) is not None:
+                self._bytes -= len(before.body)
+            self._answers[service_id, public_url] = answer
+            self._bytes += len(answer.body)
+            while self._bytes > KEPT_BYTES:
+                self._bytes -= len(self._answers.popitem(last=False)[1].body)
 
 
-def right_until(status: Status) -> float:
+def right_until(status: Status, read_from: float) -> float:
     """Boot clock (s) until which the words of an answer are the same, if nothing of it changes; 0.0: they may not be.
 
-    A page counts whole seconds of how long it has been running (and of the time of day: `KeptAnswer.second`).
+    A page counts whole seconds: of the time of day, by its machine's clock, and of how long it has been running.
+
+    Args:
+        read_from: boot clock, s, before which nothing of it was read.
     """
     record, view = status.view.record, status.view
     if record.state is State.COMPLETED:
-        return boot_clock() + 1.0
-    if record.state is not State.RUNNING or view.ran is None or record.started_boot is None or status.service.unchanged:
+        return read_from + 1.0
+    if record.state is not State.RUNNING or view.ran is None or status.service.unchanged:
         return 0.0
-    return record.started_boot + math.floor(view.ran) + 1.0
+    return read_from + 1.0 - max(view.ran % 1.0, view.now % 1.0)
 
 
 class Poll(NamedTuple, Generic[E]):

@@ -1,4 +1,4 @@
-"""Our JSON files ⇄ the values in `record`.
+"""Our JSON files ⇄ the values in `model.record`.
 
 Unknown fields are passed over and missing ones have their defaults, so that one release reads
 what the last and the next one wrote.

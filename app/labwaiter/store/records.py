@@ -9,7 +9,6 @@ from typing import Protocol
 from ..model.record import Record, Request, View
 from ..model.service import Service
 from .artifacts import Artifacts
-from .stamps import Stamps
 
 
 @dataclass(frozen=True)
@@ -18,6 +17,13 @@ class Look:
 
     record: Record
     view: Callable[[Service | None], View]  # all that a page of this service shows of it
+
+
+class Revision(Protocol):
+    """What a view was made of."""
+
+    def are_same(self) -> bool:
+        """Whether a view that is made now would be the same, but for its clock."""
 
 
 class Records(Protocol):
@@ -51,7 +57,7 @@ class Records(Protocol):
     def look(self, name: str) -> Look:
         """Its record, and all that a page shows of it. Raises as `record`."""
 
-    def stamps(self, view: View, read_from: float) -> Stamps | None:
+    def stamps(self, view: View, read_from: float) -> Revision | None:
         """What tells that a view is still right, but for its clock; None where nothing can, or it may not be.
 
         Args:
