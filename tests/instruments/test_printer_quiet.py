@@ -44,6 +44,7 @@ class Printing:
     def __init__(self, port: Path) -> None:
         self.stopping, self.ended = threading.Event(), threading.Event()
         self.why: BaseException | None = None
+        self.thread: threading.Thread | None = None
         self.printer = Hasty(str(port), name="printer", check=self.check)
 
     def check(self) -> None:
@@ -58,7 +59,8 @@ class Printing:
                 self.why = error
             self.ended.set()
 
-        threading.Thread(target=work).start()
+        self.thread = threading.Thread(target=work)
+        self.thread.start()
 
     def stop(self) -> None:
         self.stopping.set()
@@ -72,7 +74,8 @@ def printing(sim: Marlin, port: Path) -> Iterator[Printing]:
     one = Printing(port)
     yield one
     one.stopping.set()
-    one.ended.wait(PATIENCE)
+    if one.thread is not None:
+        one.thread.join(PATIENCE)
     one.printer.close()
 
 

@@ -29,6 +29,7 @@ UNREADABLE = "The execution could not be started: its record is damaged."
 VANISHED_SECONDS = 2.0  # an editor may empty the file before it writes it
 VANISHED = "The execution could not be started: the instrument {} is no longer in lab.toml."
 DISK_FULL = "The execution could not be started: the disk is full or can't be written."
+FORKING_MAX = 30  # jobs that a nursery is asked to fork at a time: a socket takes some ninety messages
 TRIES = 5  # processes that may end before the work begins, other than for want of something
 NEVER_BEGAN = f"The execution could not be started: its process ended {TRIES} times before the work began."
 LONGEST_PAUSE = 5.0  # s between two tries while processes or memory are wanting
@@ -90,7 +91,8 @@ class Admission:
         if not self._backoff.is_due(boot_clock()):
             return
         contested: set[str] = set()  # somebody was faster, or is just at it: the next tick looks again
-        while self._queue:
+        # a nursery that waits until we hear what it tells doesn't hear what we ask: more than fits would wait for ever
+        while self._queue and len(self._forking) < FORKING_MAX:
             nursery = self._nurseries.ready()
             if nursery is None:
                 return

@@ -26,6 +26,7 @@ from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
 from .permission import Action, permit
 
+LEAVES_SECONDS = 5.0  # for a driver that was asked to end its process
 BEING_MADE_SAFE = "labwaiter instruments safe"  # who has an instrument while that asks it
 WHO_MAX = 100  # characters of the name of who reserves
 BROKE = "the program that asks it broke; see above"  # its standard error is the caller's
@@ -166,10 +167,14 @@ class Instruments:
                         text=True,
                     )
                 yield _answer(process, entry.name)
+            if process is not None and process.returncode is None and process.stdin is not None:
+                process.stdin.close()  # nothing more is asked: it ends, and what its drivers printed is told
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(LEAVES_SECONDS)
         finally:
             if process is not None and process.returncode is None:
                 process.kill()
-                process.communicate()
+                process.wait()
 
     def make_safe(self, names: Sequence[str], caller: Caller) -> tuple[MadeSafe, ...]:
         """Make them safe, ask them, and free those that say that they are. Takes as long as the slowest of them.
