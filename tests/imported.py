@@ -29,7 +29,10 @@ def _key(file: Path) -> tuple[bytes, ...] | None:
     for home in HOMES:
         with contextlib.suppress(OSError):
             if (home / file.name).read_bytes() == content:
-                return (content, *(beside.read_bytes() for beside in sorted(file.parent.glob("**/*.py"))))
+                return (
+                    content,
+                    *(beside.read_bytes() for beside in sorted(file.parent.glob("**/*.py")) if beside.is_file()),
+                )
     return None
 
 

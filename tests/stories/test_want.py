@@ -100,8 +100,8 @@ def test_without_processes_the_supervisor_lives_and_who_waits_runs_once_there_ar
     names = [f"waits {number}" for number in range(10)]
     for name in names:
         lab.start("Counted", name)
-    gone = lab.jobs.abort(lab.services["Unruly"], "aborted", SHELL, wait=2.0)
-    assert gone is False  # nobody can clear up after it now
+    aborted = lab.jobs.abort(lab.services["Unruly"], "aborted", SHELL, wait=2.0)
+    assert aborted is False  # nobody can clear up after it now
     with contextlib.suppress(ProcessLookupError):
         os.kill(nursery, signal.SIGKILL)  # and no other can be had
     eventually(lambda: "no nursery can be had now" in log_of(lab) and "that clears up after a job" in log_of(lab))
