@@ -296,4 +296,4 @@ def test_a_clock_that_is_set_while_it_runs_changes_nothing_of_how_long_it_ran(ma
     record = lab.record("one")
     assert record.ended is not None and record.started == 4e9 and record.ran == ended
     view = lab.status("Unruly", "one").view
-    assert f"<dt>took</dt><dd>{span(ended)}</dd>" in render(view, lab.services["Unruly"])
+    assert f"<dt>took</dt><dd>{span(int(ended))}</dd>" in render(view, lab.services["Unruly"])

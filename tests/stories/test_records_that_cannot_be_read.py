@@ -20,6 +20,7 @@ from labwaiter.store.files import read_record
 from labwaiter.store.leases import Held, Lease, Leases
 from labwaiter.system import record_lock
 from labwaiter.system.process import identify, lives, open_pidfd
+from labwaiter.verbs import Status
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # renameat2(2)
 
@@ -260,8 +261,10 @@ def test_out_of_descriptors_every_verb_answers_in_a_sentence(lab: Lab) -> None:
                 told.append(verb())
             except BaseException as error:
                 told.append(error)
-    assert [type(one) for one in told[:5]] == [Unavailable] * 5, told
-    assert isinstance(told[5], OSError) and isinstance(told[6], Unavailable)  # the verb has a sentence for the first
+    seen = told.pop(1)  # by what is remembered of its record, whose stamp takes no descriptor to be seen
+    assert isinstance(seen, Unavailable) or (isinstance(seen, Status) and seen.view.record.state is State.RUNNING)
+    assert [type(one) for one in told[:4]] == [Unavailable] * 4, told
+    assert isinstance(told[4], OSError) and isinstance(told[5], Unavailable)  # the verb has a sentence for the first
     assert lab.record("runs").state is State.RUNNING and ended.state is State.COMPLETED
 
 
