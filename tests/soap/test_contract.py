@@ -216,3 +216,18 @@ signal.pause()
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "app")}
     assert subprocess.run([sys.executable, "-c", script], env=environment, timeout=PATIENCE).returncode == 7
+
+
+@pytest.mark.parametrize("token", [None, "", " "])
+@pytest.mark.parametrize("operation", ["startEcho", "getServiceStatus", "abortService", "notifyService"])
+def test_no_operation_is_carried_out_without_a_token(caller: Caller, operation: str, token: str | None) -> None:
+    caller.lab.start("Echo", "one", text="x")
+    caller.lab.ended("one")
+    texts = {"serviceID": "one", "text": "x", "message": "hello"}
+    inputs = caller.lab.services["Echo"].operations[operation].names()[0]
+    given = {name: texts[name] for name in inputs if name in texts}
+    given |= {} if token is None else {"sessionToken": token}
+    for _ in range(3):  # once a poll's form is known, too
+        assert "status_base64" in caller.call("Echo", "getServiceStatus", serviceID="one").body.decode()
+        reply = caller("/Echo", envelope(operation, **given))
+        assert reply["errorCode"] == "MissingParameter" and "sessionToken" in reply["description"]

@@ -28,7 +28,7 @@ from .binding import Answers
 from .door import Call, envelope_in, parse, read_body, service_id_in, spoken_namespace
 from .faults import Answer, Refused, fault
 from .lane import ANSWER_MAX, Forms, KeptAnswer, KeptAnswers, Lane, Poll, caller_of, is_plain, right_until
-from .operations import BeganOtherwise, Operations
+from .operations import BeganOtherwise, Operations, mandatory
 
 log = logging.getLogger("labwaiter.soap")
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
@@ -121,7 +121,7 @@ class Endpoint:
             try:
                 with self._soap.polls_in_turn:
                     call = call or parse(body, tns, self.inputs)
-                    caller = replace(caller, token=call.texts.get(SESSION_TOKEN.name) or "")
+                    caller = replace(caller, token=mandatory(call.texts, SESSION_TOKEN.name))
                     if call.operation == STATUS:
                         return self._status(call, caller)
             except Refused:

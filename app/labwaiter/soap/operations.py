@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import InvalidParameter, MissingParameter, ServiceError, Unavailable
 from ..model.caller import Caller
-from ..model.contract import EXTRA_PARAMETERS, MESSAGE, SERVICE_ID, SESSION_TOKEN
+from ..model.contract import EXTRA_PARAMETERS, MESSAGE, SERVICE_ID
 from ..model.parameter import TEXT_MAX, text_of
 from ..model.record import View
 from ..model.service import Service
@@ -52,8 +52,11 @@ class Operations:
         }
 
     def call(self, operation: str, texts: Texts, caller: Caller) -> list[str]:
-        """Carry one out. Raises errors.ServiceError, BeganOtherwise."""
-        mandatory(texts, SESSION_TOKEN.name)
+        """Carry one out. Raises errors.ServiceError, BeganOtherwise.
+
+        Args:
+            caller: with the token, which whoever made it has seen to be there.
+        """
         return self._by_name[operation](texts, caller)
 
     def start(self, texts: Texts, caller: Caller) -> list[str]:
