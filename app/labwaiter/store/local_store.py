@@ -203,7 +203,7 @@ class LocalStore:
         at = os.fsencode(self.folder.root) + b"/" + os.fsencode(record.name)
         # all else of ours is renamed into place, which the folder's own stamp tells
         names = [b"data", b"status.txt", b"status.html", b"log.txt", b"notifications.txt"]
-        sizes = {b"data/" + bytes_of(file): size for file, size in view.files}
+        sizes = {at + b"/data/" + bytes_of(file): size for file, size in view.files}
         names += sizes
         if view.progress.picture is not None:
             try:
@@ -211,12 +211,12 @@ class LocalStore:
             except UnicodeEncodeError:
                 return None
         if view.files:
-            names.append(os.fsencode(os.path.relpath(self.settings.layout.links_key, self.folder.path(record.name))))
+            names.append(os.fsencode(self.settings.layout.links_key))
         if record.request.instruments:
-            names.append(os.fsencode(os.path.relpath(self._leases.folder, self.folder.path(record.name))))
+            names.append(os.fsencode(self._leases.folder))
         stamps = Stamps.of(at, names, read_from)
-        seen = {} if stamps is None else {path[len(at) + 1 :]: size for path, _, size in stamps.files}
-        return stamps if all(seen.get(name) == size for name, size in sizes.items()) else None
+        seen = {} if stamps is None else {path: size for path, _, size in stamps.files}
+        return stamps if all(seen.get(path) == size for path, size in sizes.items()) else None
 
     def names(self, active: bool = False) -> Iterable[str]:
         """Every folder, or what the queue's index has."""

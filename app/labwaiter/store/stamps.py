@@ -32,13 +32,14 @@ class Stamps:
         """Taken after the files were read: of a folder, and of those of these files in it that are there.
 
         Args:
+            names: of files in it; or absolute paths of others.
             read_from: Unix time (s) before which nothing was read.
 
         Returns:
             None: the folder has gone; or one was changed since, or so short before that its stamp says nothing.
         """
         files = []
-        for path in (folder, *(folder + b"/" + name for name in names)):
+        for path in (folder, *(os.path.join(folder, name) for name in names)):
             try:
                 status = os.stat(path)
             except FileNotFoundError:
