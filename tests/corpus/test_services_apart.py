@@ -123,6 +123,10 @@ def test_functions_and_classes_of_a_service_s_file_reach_other_processes(apart: 
     assert result(apart, "Pools", f"{context} {kind}", context=context, kind=kind) == "[1, 4, 9]"
 
 
+def test_a_sigterm_ends_a_fork_however_early_it_comes(apart: Lab) -> None:
+    assert result(apart, "Terminates", "terminates") == "{15: 100}"
+
+
 @pytest.mark.parametrize("library", ["loky", "joblib"])
 def test_they_reach_other_libraries_processes_too(apart: Lab, library: str) -> None:
     pytest.importorskip(library)

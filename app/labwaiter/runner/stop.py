@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 from types import FrameType
 
 from ..system.channel import Channel
@@ -20,13 +21,31 @@ class Stop:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._process = os.getpid()
+        self._blocked = threading.local()  # the signals that a thread which forks had blocked before
         self.asked = False
         self.armed = False  # whether it may interrupt the work at any line
 
     def listen(self) -> None:
-        """From now on the runner's SIGTERM raises Aborted in the main thread."""
+        """From now on the runner's SIGTERM raises Aborted in the main thread, and ends forks as it ends any Python."""
+        os.register_at_fork(
+            before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._after_fork_in_child
+        )
         signal.signal(signal.SIGTERM, self._on_signal)
         self.asked = self._is_told()
+
+    # A fork with our handler could miss a SIGTERM: one that comes before the interpreter forgets what its parent was
+    # sent, or just before it waits in C for a lock. So it has none, and the signal waits until then.
+
+    def _before_fork(self) -> None:
+        self._blocked.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def _after_fork(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked.before)
+
+    def _after_fork_in_child(self) -> None:
+        if signal.getsignal(signal.SIGTERM) == self._on_signal:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._after_fork()
 
     def _is_told(self) -> bool:
         """Whether the runner has said so. The message stays where it is: forks of this process look there, too."""

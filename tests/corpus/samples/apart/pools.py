@@ -1,8 +1,11 @@
 """Its own functions and classes go to other processes by their names."""
 
 import multiprocessing
+import os
 import pickle
+import signal
 import sys
+import time
 from concurrent.futures import ProcessPoolExecutor
 
 from labwaiter import Command, Job, Outputs, Script, service
@@ -43,6 +46,20 @@ def startPools(job: Job, context: str, kind: str) -> Result:
             came = list(executor.map(square, readings))
     assert all(type(one) is Reading for one in came)
     return Result(result=str([one.value for one in came]))
+
+
+@service("Terminates", namespace=NS, limit=60)
+def startTerminates(job: Job) -> Result:
+    """Fork processes that wait for ever, and end each at once; gives the signals that ended them."""
+    ended: dict[int, int] = {}
+    for _ in range(100):
+        if (pid := os.fork()) == 0:
+            time.sleep(600)
+        os.kill(pid, signal.SIGTERM)
+        _, status = os.waitpid(pid, 0)
+        how = -os.waitstatus_to_exitcode(status)
+        ended[how] = ended.get(how, 0) + 1
+    return Result(result=str(ended))
 
 
 @service("Loky", namespace=NS, limit=60)
