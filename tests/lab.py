@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,6 +71,12 @@ class Lab:
     def services(self) -> dict[str, Service]:
         """What it offers now."""
         return self._offered.whole().services
+
+    def take_away(self, folder: Path) -> None:
+        """Remove a folder in one step, though somebody may be writing into it."""
+        aside = self.root.parent / f"{self.root.name}.taken-away"
+        folder.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
     def supervise(self) -> subprocess.Popen[bytes]:
         """Start a supervisor; returns when it has the folder's lock, or has left."""

@@ -337,7 +337,7 @@ def test_in_a_folder_that_was_restored_without_ours_what_ran_is_told_as_interrup
     lab.start("Echo", "done", text="x")
     assert lab.ended("done").state is State.COMPLETED
     kill(lab.supervisor, lab.nursery, runner)
-    shutil.rmtree(lab.store.layout.folder)
+    lab.take_away(lab.store.layout.folder)
     lab.supervise()  # nobody asks for any of them
     eventually(lambda: not lab.store.active_names())
     assert lab.record("one").why == INTERRUPTED

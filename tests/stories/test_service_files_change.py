@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -113,7 +112,7 @@ def test_a_web_side_that_never_knew_the_service_answers_by_the_execution_s_own_s
     Caller(lab).call("Waits", "startWaits", serviceID="one")
     begun(lab, "one")
     waits.write_text("import a_module_that_nobody_has\n" + WAITS)
-    shutil.rmtree(catalogue.cache_of(lab.settings.jobs_folder))
+    lab.take_away(catalogue.cache_of(lab.settings.jobs_folder))
     caller = Caller(lab)
     assert "<html" in page(caller.call("Waits", "getServiceStatus", serviceID="one"))
     assert caller.call("Waits", "notifyService", serviceID="one", message="hi")["response"] == "you said hi"
