@@ -43,6 +43,27 @@ def test_an_end_is_on_the_disk_before_it_has_its_name(store: Folder, monkeypatch
     assert named == synced[:1] and synced[-1] == folder, (named, synced)
 
 
+def test_a_claim_is_on_the_disk_before_it_has_its_name_and_nothing_is_synced_twice(
+    store: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    sync, rename = os.fsync, os.rename
+
+    def noting_sync(fd: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{fd}")
+        done.append("its folder" if os.path.dirname(path) == str(store.layout.new) else os.path.basename(path))
+        sync(fd)
+
+    def noting_rename(a: str, b: str) -> None:
+        done.append(f"named {os.path.basename(b)}")
+        rename(a, b)
+
+    monkeypatch.setattr(os, "fsync", noting_sync)
+    monkeypatch.setattr(os, "rename", noting_rename)
+    assert store.claim("other", Request("other", "Echo", {}))
+    assert done == ["request.json", "its folder", "named other", store.root.name]
+
+
 def test_work_begins_once(store: Folder) -> None:
     store.begin("one")
     with pytest.raises(FileExistsError):

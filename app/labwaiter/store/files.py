@@ -121,6 +121,24 @@ def write_whole(
         sync_folder(folder)
 
 
+def write_first(path: str | Path, content: bytes) -> None:
+    """Write a file durably into a folder that nobody knows yet: it needs no other name meanwhile.
+
+    So its folder has changed for the last time before the file is on the disk, and most file systems have nothing left
+    to write when they are asked for the folder.
+
+    Raises:
+        OSError: the disk is full, read-only, …; a part may be there then.
+    """
+    fd = open_ours(path, os.O_WRONLY | os.O_EXCL)
+    try:
+        _write_all(fd, content)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    sync_folder(os.path.dirname(path))
+
+
 def _write_all(fd: int, content: bytes) -> None:
     view = memoryview(content)
     while view:

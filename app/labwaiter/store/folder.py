@@ -25,7 +25,17 @@ from ..layout import Layout
 from ..model.record import ENDED, End, Progress, Record, Request, State, StoredState
 from ..system.process import boot_clock, boot_id, identify
 from . import codec, messages
-from .files import make_folder, open_ours, read_bounded, read_record, rights_in, sync_folder, touch, write_whole
+from .files import (
+    make_folder,
+    open_ours,
+    read_bounded,
+    read_record,
+    rights_in,
+    sync_folder,
+    touch,
+    write_first,
+    write_whole,
+)
 from .stamps import Remembered
 
 T = TypeVar("T")
@@ -59,6 +69,7 @@ class Folder:
         self.layout = Layout(root)
         self.active = self.layout.active
         self._active = os.fspath(self.active)
+        self._new = os.fspath(self.layout.new)
 
     def make(self, mode: int | None = None) -> None:
         """Have the folders there. Raises OSError where that can't be.
@@ -104,13 +115,13 @@ class Folder:
         The folder is filled first and renamed into place: it is there with its request or not
         at all, and a rename onto a filled folder fails.
         """
-        fresh = self.layout.new / f"{os.getpid()}.{os.urandom(8).hex()}"
+        fresh = f"{self._new}/{os.getpid()}.{os.urandom(8).hex()}"
         try:
             rights = rights_in(self.root)
             make_folder(fresh, rights)
-            make_folder(fresh / "data", rights)
-            write_whole(fresh / "request.json", codec.dump(request), durable=True)
-            os.rename(fresh, self.path(name))
+            make_folder(f"{fresh}/data", rights)
+            write_first(f"{fresh}/request.json", codec.dump(request))
+            os.rename(fresh, f"{self._at}/{name}")
         except FileExistsError:
             shutil.rmtree(fresh, ignore_errors=True)
             return False
@@ -126,7 +137,7 @@ class Folder:
     def mark_active(self, name: str) -> None:
         """Have the supervisor find the job."""
         with contextlib.suppress(OSError):  # on a full disk the next look marks it
-            touch(self.active / name)
+            touch(f"{self._active}/{name}")
 
     def is_active(self, name: str) -> bool:
         """Whether the supervisor finds it."""
