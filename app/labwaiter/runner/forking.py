@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
-import logging
 import os
 import signal
 import sys
-import threading
 
 from ..system.process import become_subreaper, for_jobs, put_mark
 from .program import NoProcess
@@ -53,9 +51,6 @@ def leave_the_nursery(mark: str, release: int) -> None:
     put_mark(mark)
     for_jobs()
     become_subreaper()
-    logger = logging.getLogger("labwaiter")
-    logger.handlers.clear()
-    logger.setLevel(logging.NOTSET)
 
 
 def leave_the_runner(into: int) -> None:
@@ -65,7 +60,8 @@ def leave_the_runner(into: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     set_group(0)
-    threading.main_thread()._set_native_id()  # type: ignore[attr-defined]  # a fork does it for its threads alone
+    if (threading := sys.modules.get("threading")) is not None:
+        threading.main_thread()._set_native_id()  # a fork does it for its threads alone
     os.dup2(into, 1)
     os.dup2(into, 2)
     sys.stdout = sys.__stdout__ = _stream(1, "<stdout>")  # type: ignore[misc]

@@ -12,14 +12,12 @@ import faulthandler
 import inspect
 import os
 import sys
-import threading
 import traceback
 import types
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..catalogue import catalogue
 from ..errors import InvalidParameter, JobFailed, Misconfigured
 from ..model.program import Program
 from ..model.record import End
@@ -27,7 +25,7 @@ from ..model.service import Declaration, Outputs, Service
 from ..service_files import import_file
 from ..store.artifacts import Artifacts
 from ..system.channel import Channel
-from ..system.process import children
+from ..system.process import children, proc_status
 from . import ending
 from .job import Job
 from .job_engine import JobEngine
@@ -44,15 +42,16 @@ NOT_TOLD = 79  # the exit status of a function's process that could not tell its
 
 def run_function(spec: RunnerSpec, channel: Channel) -> None:
     """Call the function of a job's service, and tell the runner what came of it."""
-    message = channel.receive()
-    if message is None or message[0]["do"] != "begin":
-        os._exit(0)
+    # nobody else's code runs before it is let go; ours does, while the job's beginning is written to the disk
     os.chdir(f"{spec.folder}/data")
     # matplotlib's list of fonts takes a second to make: all jobs of a deployment share one, and need no home for it
     os.environ.setdefault("MPLCONFIGDIR", os.fspath(spec.store.layout.matplotlib))
     faulthandler.enable(os.dup(2))
     sys.modules["__main__"] = types.ModuleType("__main__")  # not the nursery's, which a spawned child would import
     work = Work(spec, channel)
+    message = channel.receive()
+    if message is None or message[0]["do"] != "begin":
+        os._exit(0)
     try:
         end = work.end()
     except _HandOver as hand_over:
@@ -73,19 +72,23 @@ def run_function(spec: RunnerSpec, channel: Channel) -> None:
 
 
 def _file_of(spec: RunnerSpec) -> Path:
-    """Where the service's file is here: another machine's services folder, which the start saw, may be another."""
+    if spec.file is not None:
+        return spec.file
+    from ..catalogue import catalogue  # recorded by a release before 0.5
+
     folder = spec.settings.services
-    if named := spec.request.signature.get("file"):
-        return folder / Path(str(named)).name
-    # recorded by a release before 0.5
     return next((f for f in catalogue.files(folder) if spec.request.service in catalogue.names_in(f)), folder / "-.py")
 
 
 def _inheritance() -> tuple[object, ...]:
     """What this process' own programs would get from it, or find held by it, besides environment and umask."""
-    status = Path("/proc/self/status").read_text()
-    ignored = status[status.index("SigIgn:") :].split("\n", 1)[0]
+    ignored = proc_status("SigIgn")
     return Limits.of(0), ignored, os.listdir("/proc/self/fd")
+
+
+def _has_threads() -> bool:
+    threading = sys.modules.get("threading")
+    return threading is not None and threading.active_count() > 1
 
 
 class _HandOver(BaseException):
@@ -102,7 +105,6 @@ class Work:
         self._spec = spec
         self._process = os.getpid()
         self._stop = Stop(channel)
-        self._stop.listen()
         self._artifacts = Artifacts(spec.settings)
         self._file = _file_of(spec)
         self._engine = JobEngine(spec.store, spec.name, spec.request, self._stop, self._artifacts, channel)
@@ -133,6 +135,7 @@ class Work:
             self._engine.recorder.close()
 
     def _called(self) -> End:
+        self._stop.listen()
         self._stop.armed = True
         self._stop.check()
         declaration, service = self._declared()
@@ -174,7 +177,7 @@ class Work:
         """Whether nothing is left here that a program would miss: then this process may leave before it."""
         return (
             not self._instruments.opened
-            and threading.active_count() == 1
+            and not _has_threads()
             and atexit._ncallbacks() == self._callbacks
             and not children()
             and _inheritance() == self._inheritance

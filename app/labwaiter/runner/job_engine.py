@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -68,7 +68,7 @@ class JobEngine:
         self._looked_at = 0.0  # monotonic s: when `meanwhile` was last called
         self._bar = 0.0  # where it stands, without the parts of programs that run
         self._parts: dict[object, float] = {}  # of each of these, what it has of the bar so far
-        self._lock = threading.RLock()
+        self._lock = _thread.RLock()
 
     # -- what the page shows --------------------------------------------------------------------
 

@@ -15,13 +15,14 @@ import gc
 import os
 import signal
 import sys
-import threading
 import traceback
 import weakref
 from collections.abc import Callable
 from types import ModuleType
 from typing import NoReturn
 
+# a daemon thread may still be in these. An interpreter that ends lets none of them run any more; here one might
+_LEFT_WHOLE = ("threading", "logging", "subprocess")
 globals()["__builtins__"] = dict(vars(builtins))  # a script may have replaced some of those that all others share
 _warm: set[str] = set()
 _exit_of_c = ctypes.PyDLL(None).exit  # keeps the interpreter's lock: daemon threads stand still while C leaves
@@ -39,7 +40,9 @@ def leave(status: int) -> NoReturn:
     Args:
         status: its exit status; negative: by this signal.
     """
-    _quietly(threading._shutdown)  # type: ignore[attr-defined]
+    if (threading := sys.modules.get("threading")) is not None:  # as wait_for_thread_shutdown has it
+        _quietly(lambda: threading._shutdown())
+        del threading
     _quietly(atexit._run_exitfuncs)
     flushed = _flush()
     if gc.isenabled():
@@ -126,7 +129,7 @@ def _those_after_the_fork() -> list[str]:
     for name in reversed(sys.modules):
         if name == __name__:
             break
-        if name not in _warm:
+        if name not in _warm and name not in _LEFT_WHOLE:
             after.append(name)
     return names + after[::-1]
 

@@ -32,7 +32,7 @@ from . import ending, function, leaving, script
 from .forking import fork, leave_the_nursery, leave_the_runner, set_group, try_fork
 from .listening import Listener
 from .log import Log
-from .program import NoProcess, NotThere, Prepared, Ran, out_of_the_way, start, waits_for_one
+from .program import NoProcess, NotThere, Prepared, Ran, out_of_the_way, spawn, waits_for_one
 from .records import EndFile, ProgressFile
 from .spec import RunnerSpec
 
@@ -103,10 +103,6 @@ class Runner:
         self.status = 0  # our exit status
         leave_the_nursery(spec.mark, release)
         self._release = release
-        self._end_file = EndFile(spec.store, spec.name)
-        self._log = Log(f"{spec.folder}/log.txt", spec.settings.log_limit)
-        os.dup2(self._log.file, 1)  # what this process itself has to say
-        os.dup2(self._log.file, 2)
         self._progress = ProgressFile(spec.store, spec.name)
         self._end: End | None = None  # as the function gave it
         self._function = 0  # pid
@@ -126,7 +122,10 @@ class Runner:
         self._step: Continuation | None = None  # in a fork: what it does
 
     def begin(self) -> Continuation | None:
-        """Fork the function's process, which waits to be let go; in that process: what it does."""
+        """Fork the function's process, which waits to be let go; in that process: what it does.
+
+        First of all: what this process has touched by then is copied for it, too.
+        """
         self._awake, asleep = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(asleep, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, lambda *_: None)  # they arrive as bytes: `_wake_up`
@@ -144,6 +143,10 @@ class Runner:
         self._function = pid
         self._groups.add(pid)
         set_group(pid)
+        self._end_file = EndFile(self.spec.store, self.spec.name, self.spec.folder)
+        self._log = Log(f"{self.spec.folder}/log.txt", self.spec.settings.log_limit)
+        os.dup2(self._log.file, 1)  # what this process itself has to say
+        os.dup2(self._log.file, 2)
         return None
 
     def serve(self) -> Continuation | None:
@@ -330,8 +333,7 @@ class Runner:
                     return
                 set_group(pid)
             else:
-                self._popen = start(program, theirs)
-                pid = self._popen.pid
+                pid = spawn(program, theirs)
         except NoProcess as want:
             self._tell_waiting(waits_for_one(program.name, want))
             self._due, self._due_at = program, time.monotonic() + TRY_EVERY
@@ -359,8 +361,6 @@ class Runner:
 
     def _program_ended(self, status: int) -> None:
         assert self._program is not None and self._listener is not None
-        if not self._program.warm:
-            self._popen.returncode = status
         if self._program_pipe in self._pipes:  # what it printed to its end; what others still hold is drained on
             self._log.drain(self._program_pipe, self._listener.hear, at_most=64)
         self._ran = Ran(self._program, status, self._listener.printed, self._before)
@@ -396,7 +396,7 @@ class Runner:
                 "The function has closed descriptors that it did not open (os.closerange?), labwaiter's among them,"
                 " so its result could not be told: have it close its own alone."
             )
-        result = self.spec.store.path(self.spec.name) / "result.txt"
+        result = Path(self.spec.folder, "result.txt")
         return ending.of_program(self._function_status, result, outputs, hand_on)
 
 

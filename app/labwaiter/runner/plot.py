@@ -6,7 +6,6 @@ matplotlib takes a second and 40 MB to import: only a job that plots does, when 
 from __future__ import annotations
 
 import io
-import logging
 import math
 from typing import Any
 
@@ -61,6 +60,8 @@ def _extremes(group: list[Point]) -> list[Point]:
 
 def picture(curves: dict[str, list[Point]], units: dict[str, str], against: str) -> bytes:
     """A PNG of curves with their axes and units, one panel below the other for each unit."""
+    import logging  # not before it is needed: see supervisor/nursery.py
+
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
     curves = {_drawable(name): points for name, points in curves.items()}
     units, against = {_drawable(name): _drawable(unit) for name, unit in units.items()}, _drawable(against)

@@ -14,23 +14,25 @@ import pty
 import select
 import signal
 import socket
-import subprocess
 import sys
 import termios
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import JobFailed, Misconfigured
 from ..model.program import Program, Script, command_file, interpreter, script_file
 from ..system.backoff import Backoff
 from ..system.channel import Channel, pair
-from ..system.process import LONGEST_PAUSE, is_shortage, reap
+from ..system.process import LONGEST_PAUSE, is_shortage, proc_status, reap
 from . import script
 from .ending import Stamp, stamp
 from .listening import Listener, Say
 from .stop import Aborted, Stop
+
+if TYPE_CHECKING:
+    import subprocess
 
 _HIGH = 700  # below the usual limit of 1024
 COLUMNS = 80  # of a program's terminal
@@ -246,9 +248,13 @@ _NOTHING_YET = -1
 def start(program: Prepared, out: int) -> subprocess.Popen[bytes]:
     """Start any program but a warm one as a child of this process, with a process group of its own.
 
+    For a process that may have threads, or a folder of its own: see `spawn`.
+
     Raises:
         NotThere, NoProcess.
     """
+    import subprocess  # not before it is needed: see supervisor/nursery.py
+
     try:
         return subprocess.Popen(
             program.arguments,
@@ -261,14 +267,53 @@ def start(program: Prepared, out: int) -> subprocess.Popen[bytes]:
             umask=program.umask,
         )
     except OSError as error:
-        if is_shortage(error):
-            raise NoProcess(error.strerror) from error
-        why = {
-            errno.EACCES: f"The program {program.name} may not be executed: it lacks the permission.",
-            errno.ENOEXEC: f"{program.name} is no program that this machine can run.",
-            errno.ENOENT: f"The program {program.name} is not there, or what its first line names isn't.",
-        }.get(error.errno or 0, f"The program {program.name} could not be started: {error.strerror}.")
-        raise NotThere(why) from error
+        raise _why_not(program, error) from error
+
+
+def spawn(program: Prepared, out: int) -> int:
+    """As `start`, of a process that has nothing but this to do: its pid.
+
+    Without `subprocess`, which a runner would import for each job: posix_spawn(3) has no folder and no umask, so they
+    are this process' own meanwhile.
+
+    Raises:
+        NotThere, NoProcess.
+    """
+    folder, umask = os.getcwd(), os.umask(program.umask)
+    try:
+        os.chdir(program.folder)
+        return os.posix_spawn(
+            program.arguments[0],
+            program.arguments,
+            program.environment,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
+                (os.POSIX_SPAWN_DUP2, out, 1),
+                (os.POSIX_SPAWN_DUP2, out, 2),
+            ],
+            setpgroup=0,
+            setsigdef=_RESTORED,
+        )
+    except OSError as error:
+        raise _why_not(program, error) from error
+    finally:
+        os.umask(umask)
+        os.chdir(folder)
+
+
+# those that Python ignores, as `subprocess` has them
+_RESTORED = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ") if hasattr(signal, name)]
+
+
+def _why_not(program: Prepared, error: OSError) -> NoProcess | NotThere:
+    if is_shortage(error):
+        return NoProcess(error.strerror)
+    why = {
+        errno.EACCES: f"The program {program.name} may not be executed: it lacks the permission.",
+        errno.ENOEXEC: f"{program.name} is no program that this machine can run.",
+        errno.ENOENT: f"The program {program.name} is not there, or what its first line names isn't.",
+    }.get(error.errno or 0, f"The program {program.name} could not be started: {error.strerror}.")
+    return NotThere(why)
 
 
 def waits_for_one(name: str, want: NoProcess) -> str:
@@ -365,10 +410,7 @@ class WarmScript:
 
 def _umask() -> int:
     """This process' umask, read where that changes nothing for its other threads: proc_pid_status(5)."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("Umask:"):
-            return int(line.split()[1], 8)
-    return 0o022
+    return int(proc_status("Umask") or b"022", 8)
 
 
 def _terminal() -> tuple[int, int]:

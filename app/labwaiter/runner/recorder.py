@@ -6,6 +6,7 @@ points are thinned out as they grow in number, so that a day at ten a second cos
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import csv
 import errno
@@ -14,18 +15,20 @@ import io
 import math
 import os
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..model.record import PLOT
 from ..model.values import Plain, plain
 from ..store.files import write_whole
 from ..system.process import start_thread
 from .plot import Curve, picture
+
+if TYPE_CHECKING:
+    import threading
 
 DRAW_EVERY = 5.0  # s: portals look every 6
 DRAW_SHARE = 0.05  # of a core that drawing may take: on a slow machine it is done less often
@@ -93,10 +96,10 @@ class Recorder:
         self._against = "time"
         self._curves: dict[str, Curve] = {}
         self._units: dict[str, str] = {}
-        self._turn = threading.Lock()
-        self._over = threading.Event()
+        self._turn = _thread.allocate_lock()
         self._changed = False
-        self._thread: threading.Thread | None = None
+        self._thread: threading.Thread | None = None  # that draws
+        self._over: threading.Event  # of that thread
 
     def plot(self, names: tuple[str, ...], against: str) -> None:
         """Have these drawn from now on."""
@@ -121,6 +124,9 @@ class Recorder:
                     curve.add(x, _place(row[name]))
             self._changed = True
         if self._thread is None:
+            import threading  # not before it is needed: see supervisor/nursery.py
+
+            self._over = threading.Event()
             self._thread = start_thread(self._draw_on, name="plot", daemon=True)
 
     # -- drawing ------------------------------------------------------------------------------
@@ -142,8 +148,8 @@ class Recorder:
 
     def close(self) -> None:
         """Draw the last of it."""
-        self._over.set()
         if self._thread is not None:
+            self._over.set()
             self._thread.join()
             self.draw()
 

@@ -72,9 +72,13 @@ class ProgressFile:
 class EndFile:
     """end.json, and the room that is kept for it."""
 
-    def __init__(self, store: Folder, name: str) -> None:
-        self._store, self._name = store, name
-        self._room = store.path(name) / ".end"
+    def __init__(self, store: Folder, name: str, folder: str) -> None:
+        """
+        Args:
+            folder: the job's.
+        """
+        self._store, self._name, self._folder = store, name, folder
+        self._room = f"{folder}/.end"
         self._reserve: int | None = None
         with contextlib.suppress(OSError):
             self._reserve = open_ours(self._room, os.O_RDWR)
@@ -102,4 +106,4 @@ class EndFile:
         os.ftruncate(reserve, len(content))
         os.fsync(reserve)
         with contextlib.suppress(FileExistsError):
-            os.link(self._room, self._store.path(self._name) / "end.json")
+            os.link(self._room, f"{self._folder}/end.json")

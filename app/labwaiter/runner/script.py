@@ -168,9 +168,12 @@ def _without_ours(trace: TracebackType | None) -> TracebackType | None:
 def _inherit(spec: ScriptSpec) -> None:
     """Be in the environment and the folder that were asked for, and under the limits of whoever asked."""
     before = os.environ.get("TZ")
-    for name in [n for n in os.environ if n not in spec.environment]:
+    now = os.environ.copy()
+    for name in now.keys() - spec.environment.keys():
         del os.environ[name]
-    os.environ.update(spec.environment)
+    for name, value in spec.environment.items():
+        if now.get(name) != value:  # each that is set is copied, twice
+            os.environ[name] = value
     service_files.look_around()
     if os.environ.get("TZ") != before:
         time.tzset()

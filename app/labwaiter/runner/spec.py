@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..model.record import Request
 from ..model.service import Service, service_of
@@ -22,7 +23,10 @@ class RunnerSpec:
     folder: str
     mark: str
     request: Request
-    service: Service | None  # as the execution was started with it; None: by a release before 0.5
+    # as the execution was started with it, and where that is here: another machine's services folder, which the start
+    # saw, may be another. None: by a release before 0.5
+    service: Service | None
+    file: Path | None
 
 
 def spec_of(settings: Settings, name: str) -> RunnerSpec:
@@ -33,4 +37,6 @@ def spec_of(settings: Settings, name: str) -> RunnerSpec:
         raise ValueError(f"{name} has no request")
     mark = mark_of(settings.jobs_folder, name)
     service = service_of(request.signature) if request.signature else None
-    return RunnerSpec(settings, store, name, os.fspath(store.path(name)), mark, request, service)
+    named = request.signature.get("file")
+    file = settings.services / Path(str(named)).name if named else None
+    return RunnerSpec(settings, store, name, os.fspath(store.path(name)), mark, request, service, file)

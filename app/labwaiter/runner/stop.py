@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import socket
-import threading
 from types import FrameType
 
 from ..system.channel import Channel
@@ -21,7 +21,8 @@ class Stop:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._process = os.getpid()
-        self._blocked = threading.local()  # the signals that a thread which forks had blocked before
+        # the signals that a thread which forks had blocked before, by the thread
+        self._blocked: dict[int, set[signal.Signals | int]] = {}
         self.asked = False
         self.armed = False  # whether it may interrupt the work at any line
 
@@ -37,10 +38,10 @@ class Stop:
     # sent, or just before it waits in C for a lock. So it has none, and the signal waits until then.
 
     def _before_fork(self) -> None:
-        self._blocked.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        self._blocked[_thread.get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
     def _after_fork(self) -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked.before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked[_thread.get_ident()])
 
     def _after_fork_in_child(self) -> None:
         if signal.getsignal(signal.SIGTERM) == self._on_signal:

@@ -11,9 +11,11 @@ import contextlib
 import importlib.util
 import os
 import site
+import stat
 import sys
-import sysconfig
+import warnings
 from pathlib import Path
+from types import CodeType
 
 from ..errors import Misconfigured
 from ..model.service import Declaration
@@ -21,7 +23,9 @@ from ..system.process import APP, paths_of_others
 
 _TICK = 20_000_000  # ns: file systems count the time of a change in steps of at most half of that
 FOLDER = "LABWAITER_SERVICE_FILES"  # in the environment: where they are
-_INSTALLED = {*site.getsitepackages(), site.getusersitepackages(), sysconfig.get_path("purelib"), APP}
+_INSTALLED = {*site.getsitepackages(), site.getusersitepackages(), APP}
+_KEPT_MAX = 200_000  # bytes of a file that is compiled before a job asks for it
+_kept: dict[str, tuple[bytes, CodeType]] = {}  # its bytes, and what they mean to Python
 __path__ = []
 
 
@@ -47,12 +51,17 @@ def import_file(file: Path) -> dict[str, Declaration]:
     name = f"{__name__}.{file.stem.replace('.', '_')}"
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None
-    _drop_old_bytecode(file)
+    code = _code_of(file)
+    if code is None:
+        _drop_old_bytecode(file)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     setattr(sys.modules[__name__], name.rpartition(".")[2], module)
     try:
-        spec.loader.exec_module(module)
+        if code is None:
+            spec.loader.exec_module(module)
+        else:
+            exec(code, vars(module))
     except Misconfigured:
         raise
     except SyntaxError as error:
@@ -73,6 +82,49 @@ def import_file(file: Path) -> dict[str, Declaration]:
     if not declared:
         raise Misconfigured(f"{file.name} declares no service: put @service(…) above its start function.")
     return declared
+
+
+def keep_compiled(file: Path) -> None:
+    """Have this file compiled for those who are forked from this process and import it: they compare its bytes.
+
+    Nothing of it is run here. What can't be compiled, or warns, is left to each of them, so that each says so.
+    """
+    name = os.fspath(file)
+    source = _source(name)
+    if source is None:
+        _kept.pop(name, None)
+    elif name not in _kept or _kept[name][0] != source:
+        _kept.pop(name, None)
+        with contextlib.suppress(Exception), warnings.catch_warnings():
+            warnings.simplefilter("error")
+            _kept[name] = source, compile(source, name, "exec", dont_inherit=True)
+
+
+def _code_of(file: Path) -> CodeType | None:
+    """Its code, if the process that this one was forked from has compiled these very bytes."""
+    name = os.fspath(file)
+    if name not in _kept:
+        return None
+    source, code = _kept[name]
+    return code if _source(name) == source else None
+
+
+def _source(file: str) -> bytes | None:
+    """The bytes of a file that isn't too large; None where they can't be had: a pipe in its place holds nobody up."""
+    try:
+        fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _KEPT_MAX:
+            return None
+        source = os.pread(fd, _KEPT_MAX + 1, 0)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return source if len(source) <= _KEPT_MAX else None
 
 
 def _drop_old_bytecode(file: Path) -> None:

@@ -11,14 +11,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
-import logging
 import os
 import re
 import shutil
 import time
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote_to_bytes
 
 from ..errors import ClientError, InvalidParameter, Unavailable
@@ -28,12 +27,20 @@ from ..system import flock
 from .files import open_ours, read_record, write_whole
 from .names import LONGEST, folder_name
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    import logging
+
 SHOWN_MAX = 20  # files on a page
 KEY_BYTES = 32
 # in a name: what is no text (its bytes are no UTF-8), and what XML can't carry as it is (XML 1.0, sections 2.2, 2.11)
 _UNTOLD = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u2028]")
 LOOKED_AT_MAX = 500  # entries of data/ that are looked at for that
+
+
+def _log() -> logging.Logger:
+    import logging  # not before it is needed: see supervisor/nursery.py
+
+    return logging.getLogger(__name__)
 
 
 class Artifacts:
@@ -148,7 +155,7 @@ class Artifacts:
         try:
             return self._read_key() or self._make_key()
         except OSError as error:
-            log.error("links.key can't be read or made: %s", error)
+            _log().error("links.key can't be read or made: %s", error)
             raise Unavailable("The links to files can't be made or read now; try again later.") from error
 
     def _read_key(self) -> bytes | None:
@@ -173,7 +180,7 @@ class Artifacts:
             key = self._read_key()
             if key is None:
                 if os.path.lexists(self._secret):
-                    log.error("links.key was damaged: a new one is made, and links that were given out end with it")
+                    _log().error("links.key was damaged: a new one is made, and links that were given out end with it")
                 write_whole(self._secret, os.urandom(KEY_BYTES), durable=True, mode=0o600)
                 key = self._read_key()
             if key is None:

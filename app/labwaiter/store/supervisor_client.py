@@ -11,7 +11,6 @@ import os
 import select
 import signal
 import socket
-import subprocess
 import sys
 import time
 from dataclasses import asdict
@@ -150,6 +149,8 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def _spawn(settings: Settings, log: Path, words: list[str]) -> None:
+    import subprocess  # not before it is needed: see supervisor/nursery.py
+
     with contextlib.suppress(OSError):
         if log.stat().st_size > LOG_MAX:
             os.replace(log, log.with_suffix(".log.1"))

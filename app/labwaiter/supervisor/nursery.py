@@ -1,6 +1,8 @@
 """The nursery: a warm process that forks a runner per job.
 
-It holds the standard library and our runner, and nobody's state.
+It holds what of the standard library most jobs need, our runner, and nobody's state. What has something done in
+each fork stays out of it (threading, and so logging and subprocess: a hundred pages a fork, three forks a job), and is
+imported by whoever needs it, as under `python file`.
 Started by the supervisor with the number of its channel's descriptor as its argument.
 """
 
@@ -8,23 +10,23 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import logging
 import os
 import select
 import signal
 import socket
 import sys
+import time
+import traceback
 from functools import partial
 
 from ..runner import main as runner
 from ..runner.spec import spec_of
-from ..service_files import put_ours_last
+from ..service_files import keep_compiled, put_ours_last
 from ..settings import Settings, load
 from ..store import supervisor_client
 from ..system.channel import Channel
 from ..system.process import become_subreaper, identify, strays, tell_group
 
-log = logging.getLogger("labwaiter.nursery")
 TRY_AGAIN = 1.0  # s between two tries to start the next supervisor while processes or memory are wanting
 
 
@@ -83,7 +85,7 @@ class Nursery:
         """The supervisor is gone: the next one is started, unless it is for another nursery to do that."""
         self.orphaned = True
         if not self.retired:
-            log.warning("the supervisor is gone; the next one is started")
+            _log("WARNING", "the supervisor is gone; the next one is started")
             self._start_the_next()
 
     def _start_the_next(self) -> None:
@@ -93,27 +95,32 @@ class Nursery:
             self.next_is_due = False
         except (OSError, MemoryError) as want:
             if not self.next_is_due:
-                log.exception("the next supervisor can't be started now (%s); it is tried again", want)
+                _log("ERROR", f"the next supervisor can't be started now ({want}); it is tried again", trace=True)
             self.next_is_due = os.path.isdir(self.settings.jobs_folder)
 
     def _fork(self, name: str) -> runner.Continuation | None:
         try:
             spec = spec_of(self.settings, name)
         except (OSError, ValueError, TypeError, KeyError):
-            log.exception("%s: its request can't be read", name)
+            _log("ERROR", f"{name}: its request can't be read", trace=True)
             self._tell({"event": "refused", "name": name, "why": "record"})
             return None
+        if spec.file is not None:
+            keep_compiled(spec.file)
         hold, let_go = os.pipe()
         try:
             pid = os.fork()
         except OSError as error:  # of processes or memory there is none left just now
-            log.error("%s can't be forked: %s", name, error.strerror)
+            _log("ERROR", f"{name} can't be forked: {error.strerror}")
             os.close(hold)
             os.close(let_go)
             self._tell({"event": "refused", "name": name, "why": "processes"})
             return None
         if pid == 0:
             os.close(let_go)
+            # one that is let go of open has a warning made of all that it is, which nobody reads, and whose pages a
+            # fork has copied. Its number is closed with all others
+            self.channel.end.detach()
             return partial(runner.run, spec, hold)
         os.close(hold)
         self.runners[pid] = name
@@ -163,13 +170,18 @@ class Nursery:
                 self._tell({"event": "exited", "name": name, "status": os.waitstatus_to_exitcode(status)})
 
 
+def _log(level: str, text: str, trace: bool = False) -> None:
+    """A line in supervisor.log, as `logging` writes the others there; with the exception that is being handled."""
+    now = time.time()
+    clock = f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(now))},{int(now % 1 * 1000):03}"
+    with contextlib.suppress(OSError, ValueError):  # a full disk ends no nursery
+        print(f"{clock} nursery[{os.getpid()}] {level} {text}", file=sys.stderr)
+        if trace:
+            traceback.print_exc()
+
+
 def main() -> None:
     """Entry: `python -m labwaiter.supervisor.nursery FD`."""
-    lines = logging.StreamHandler()
-    lines.setFormatter(logging.Formatter("%(asctime)s nursery[%(process)d] %(levelname)s %(message)s"))
-    logger = logging.getLogger("labwaiter")  # not the root: that is for the jobs' own code to set up
-    logger.addHandler(lines)
-    logger.setLevel(logging.INFO)
     descriptor = int(sys.argv[1])
     os.set_inheritable(descriptor, False)
     if sys.path[0] in ("", os.getcwd()):

@@ -21,10 +21,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from threading import Thread
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .backoff import Backoff
+
+if TYPE_CHECKING:
+    from threading import Thread
 
 APP = os.fspath(Path(__file__).resolve().parents[2])  # app/: the path's place where labwaiter is found
 SET_ASIDE = "LABWAITER_SET_ASIDE"  # in the environment of our own processes: what is not for them, as JSON
@@ -89,6 +91,7 @@ def when_possible(begin: Callable[[], T]) -> T:
 
 def start_thread(target: Callable[..., Any], *args: Any, name: str | None = None, daemon: bool = False) -> Thread:
     """A thread that calls `target`, as soon as there is one for it."""
+    from threading import Thread  # not before it is needed: see supervisor/nursery.py
 
     def begin() -> Thread:
         # each try has an object of its own: with Python 3.15 one whose start failed can't be started any more
@@ -99,13 +102,28 @@ def start_thread(target: Callable[..., Any], *args: Any, name: str | None = None
     return when_possible(begin)
 
 
-def _stat(pid: int) -> list[str]:
-    # the command's name may hold spaces and brackets: fields begin behind its last bracket
-    fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+def read_proc(path: str) -> bytes:
+    """A small file of proc(5): without Python's streams, of which a fork would copy a dozen pages. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.read(fd, 4096).decode(errors="replace").rpartition(")")[2].split()
+        text = piece = os.read(fd, 65536)
+        while piece:
+            piece = os.read(fd, 65536)
+            text += piece
+        return text
     finally:
         os.close(fd)
+
+
+def _stat(pid: int) -> list[bytes]:
+    # the command's name may hold spaces and brackets: fields begin behind its last bracket
+    return read_proc(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+
+
+def proc_status(field: str) -> bytes:
+    """A field of this process' proc_pid_status(5); b"" where there is none of that name."""
+    _, _, rest = read_proc("/proc/self/status").partition(f"\n{field}:".encode())
+    return rest.partition(b"\n")[0].strip()
 
 
 def identify(pid: int) -> Identity | None:
@@ -118,7 +136,7 @@ def identify(pid: int) -> Identity | None:
         fields = _stat(pid)
     except (FileNotFoundError, ProcessLookupError):
         return None
-    if not fields or fields[0] in "ZX":
+    if not fields or fields[0] in b"ZX":
         return None
     return Identity(pid, int(fields[19]), boot_id(), _pid_namespace())
 
@@ -208,8 +226,9 @@ def paths_of_others(environ: Mapping[str, str]) -> list[str]:
 
 def for_jobs() -> None:
     """Have in this process' environment what was set aside: a job's programs get the environment of who started us."""
-    os.environ.update(_aside(os.environ))
-    os.environ.pop(SET_ASIDE, None)
+    if SET_ASIDE in os.environ:
+        os.environ.update(_aside(os.environ))
+        del os.environ[SET_ASIDE]
 
 
 def _aside(environ: Mapping[str, str]) -> dict[str, str]:
@@ -224,10 +243,11 @@ def become_subreaper() -> None:
 
 def children(pid: int | None = None) -> list[int]:
     """The pids of the children of `pid`, or of this process."""
+    tasks = f"/proc/{pid or os.getpid()}/task"
     pids: list[int] = []
-    for task in Path(f"/proc/{pid or os.getpid()}/task").iterdir():
+    for task in os.listdir(tasks):
         try:
-            pids += [int(p) for p in (task / "children").read_text().split()]
+            pids += map(int, read_proc(f"{tasks}/{task}/children").split())
         except OSError:
             continue
     return pids
@@ -244,7 +264,7 @@ def strays(known: set[int]) -> list[int]:
             continue
         environ: list[bytes] = []
         with contextlib.suppress(OSError):  # it is just ending; nobody but us takes its number away
-            environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            environ = read_proc(f"/proc/{pid}/environ").split(b"\0")
         if f"{MARKER}={NO_MARK}".encode() not in environ:
             pids.append(pid)
     return pids
@@ -263,7 +283,7 @@ def marked(mark: str, name: str = MARKER) -> list[Identity]:
             continue
         try:
             process = identify(int(entry))
-            environ = Path(f"/proc/{entry}/environ").read_bytes()
+            environ = read_proc(f"/proc/{entry}/environ")
         except (FileNotFoundError, ProcessLookupError, PermissionError):  # it has ended, or is another user's
             continue
         if process is not None and variable in environ.split(b"\0"):
