@@ -9,13 +9,16 @@ from __future__ import annotations
 import atexit
 import contextlib
 import faulthandler
-import inspect
 import os
 import sys
+import time
 import traceback
 import types
+from collections.abc import Callable
 from functools import partial
+from inspect import CO_VARARGS, CO_VARKEYWORDS, signature
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from ..errors import InvalidParameter, JobFailed, Misconfigured
@@ -86,6 +89,15 @@ def _inheritance() -> tuple[object, ...]:
     return Limits.of(0), ignored, os.listdir("/proc/self/fd")
 
 
+def _takes(function: Callable[..., Any]) -> list[str]:
+    """The names of what a function takes."""
+    if type(function) is FunctionType and not vars(function).keys() & {"__wrapped__", "__signature__"}:
+        code = function.__code__
+        if not code.co_flags & (CO_VARARGS | CO_VARKEYWORDS):
+            return list(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+    return list(signature(function).parameters)
+
+
 def _has_threads() -> bool:
     threading = sys.modules.get("threading")
     return threading is not None and threading.active_count() > 1
@@ -132,10 +144,11 @@ class Work:
         """Make safe and close what is open; the last of the plot."""
         self._instruments.put_away()
         with contextlib.suppress(Exception):
-            self._engine.recorder.close()
+            self._engine.close_recorder()
 
     def _called(self) -> End:
         self._stop.listen()
+        self._engine.began = time.monotonic()
         self._stop.armed = True
         self._stop.check()
         declaration, service = self._declared()
@@ -199,7 +212,7 @@ class Work:
         if declaration is None:
             raise JobFailed(f"The service {request.service} is no longer declared in {self._file.name}.")
         service = self._spec.service or declaration.signature()
-        takes = list(inspect.signature(declaration.function).parameters)[1:]
+        takes = _takes(declaration.function)[1:]
         changed = takes != [p.name for p in service.inputs]
         if not changed and self._file.stat().st_mtime > request.created:
             changed = declaration.signature().inputs != service.inputs

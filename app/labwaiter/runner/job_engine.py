@@ -49,6 +49,7 @@ class JobEngine:
         run_program: runs a program for `Job.run`, and gives what it printed. Set by whoever calls the function.
         meanwhile: the user's, see `Job`.
         last_message: the last one that was read; None before.
+        began: when its function was called, monotonic s. Set by whoever calls it.
     """
 
     run_program: Callable[[Program, Say], str]
@@ -60,7 +61,8 @@ class JobEngine:
         self.folder: Path = store.path(name)
         self.data = self.folder / "data"
         self.stop = stop
-        self.recorder = Recorder(self.data, lambda why: self._tell({"failed": why}))
+        self.began = time.monotonic()
+        self._recorder: Recorder | None = None
         self.progress = Progress()
         self.meanwhile: Callable[[], None] | None = None
         self.last_message: Message | None = None
@@ -69,6 +71,18 @@ class JobEngine:
         self._bar = 0.0  # where it stands, without the parts of programs that run
         self._parts: dict[object, float] = {}  # of each of these, what it has of the bar so far
         self._lock = _thread.RLock()
+
+    @property
+    def recorder(self) -> Recorder:
+        """What records values and draws them, made when it is first asked for."""
+        if self._recorder is None:
+            self._recorder = Recorder(self.data, lambda why: self._tell({"failed": why}), self.began)
+        return self._recorder
+
+    def close_recorder(self) -> None:
+        """Draw the last of what was recorded."""
+        if self._recorder is not None:
+            self._recorder.close()
 
     # -- what the page shows --------------------------------------------------------------------
 

@@ -85,13 +85,16 @@ class Table:
 class Recorder:
     """The CSV file and the plot of one job."""
 
-    def __init__(self, data: Path, failed: Callable[[str], None] = lambda why: None) -> None:
+    def __init__(
+        self, data: Path, failed: Callable[[str], None] = lambda why: None, began: float | None = None
+    ) -> None:
         """
         Args:
             failed: is told, by the thread that draws, why it can draw no more.
+            began: when its time begins, monotonic s; None: now.
         """
         self._data, self._failed = data, failed
-        self._began = time.monotonic()
+        self._began = time.monotonic() if began is None else began
         self._table = Table(data / FILE)
         self._against = "time"
         self._curves: dict[str, Curve] = {}

@@ -10,6 +10,8 @@ from types import FrameType
 
 from ..system.channel import Channel
 
+_A_LOOK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
+
 
 class Aborted(BaseException):
     """The job is to stop now. No Exception, so that `except Exception` doesn't swallow it."""
@@ -51,7 +53,7 @@ class Stop:
     def _is_told(self) -> bool:
         """Whether the runner has said so. The message stays where it is: forks of this process look there, too."""
         try:
-            return bool(self._channel.end.recv(100, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+            return bool(self._channel.end.recv(100, _A_LOOK))
         except BlockingIOError:
             return False
         except OSError:

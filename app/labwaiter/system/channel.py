@@ -27,6 +27,9 @@ from typing import Any
 _SMALL = 60_000  # bytes of a message that is sent as it is: well below what a socket takes at once
 _LARGEST = 100_000_000  # bytes of any message
 _ROOM = socket.CMSG_LEN(8 * array.array("i").itemsize)  # for descriptors
+# as a number: an Enum looks for a member, and makes one, each time that two are joined
+_CLOEXEC = int(socket.MSG_CMSG_CLOEXEC)
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 _FLAG = b"@"  # instead of a message: it lies in the descriptor beside this
 
 
@@ -42,7 +45,7 @@ class Channel:
 
     def send(self, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
         """Send one message, however long. Raises OSError when the other end is gone."""
-        text = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+        text = _encode(message).encode("utf-8", "surrogatepass")
         if len(text) <= _SMALL:
             socket.send_fds(self.end, [text], descriptors or [])
             return
@@ -58,7 +61,7 @@ class Channel:
         """The next message and its descriptors; None when the other end is gone. Raises as recvmsg(2) does."""
         try:
             # not socket.recv_fds: it passes no flags on
-            text, beside, _, _ = self.end.recvmsg(_SMALL, _ROOM, flags | socket.MSG_CMSG_CLOEXEC)
+            text, beside, _, _ = self.end.recvmsg(_SMALL, _ROOM, int(flags) | _CLOEXEC)
         except (ConnectionResetError, BrokenPipeError):
             return None
         numbers = array.array("i")
