@@ -29,6 +29,15 @@ ASKED = (
     "SERVER_NAME",
     "SERVER_PORT",
 )
+FORWARDED = (
+    "HTTP_FORWARDED",
+    "HTTP_VIA",
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_FORWARDED_PREFIX",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_REAL_IP",
+)
 _SLASHES = re.compile("//+")
 _PREFIX = re.compile(r"(/(?!\.\.?(?:/|$))[A-Za-z0-9._~-]+)+/?")
 
@@ -118,6 +127,11 @@ def _listened_on(environ: dict[str, Any]) -> str:
     if address.is_unspecified or "%" in name:
         return ""
     return f"[{name}]:{port}" if address.version == 6 else f"{name}:{port}"
+
+
+def is_forwarded(environ: dict[str, Any]) -> bool:
+    """Whether a proxy says that it has handed a request on (RFC 7239, and what proxies sent before it)."""
+    return any(name in environ for name in FORWARDED)
 
 
 def _first(environ: dict[str, Any], name: str) -> str:

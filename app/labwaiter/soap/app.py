@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -15,14 +16,17 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from .. import public
+from ..authentication.authenticator import Authenticator
 from ..catalogue.catalogue import Catalogue, WatchedCatalogue
-from ..errors import ServiceError, Unavailable
+from ..errors import ManagerAway, ServiceError, TokenExpired, Unavailable, UnknownServiceID
 from ..model.caller import Caller
-from ..model.contract import SERVICE_ID, SESSION_TOKEN, STATUS
+from ..model.contract import EXTRA_PARAMETERS, SERVICE_ID, SESSION_TOKEN, STATUS, extra_parameters
 from ..model.service import Service
 from ..settings import Settings
+from ..store.names import folder_name
 from ..system.process import boot_clock
 from ..verbs import Jobs
+from ..verbs.permission import Action, may
 from . import faults, wsdl
 from .binding import Answers
 from .door import Call, envelope_in, parse, read_body, service_id_in, spoken_namespace
@@ -39,6 +43,7 @@ NO_ADDRESS = (
 _ALLOW = (("Allow", "GET, HEAD, OPTIONS, POST"),)
 _ADDRESS = re.compile(r"/(?:([A-Za-z][A-Za-z0-9_]*)/)?([A-Za-z][A-Za-z0-9_]*)(?:\.wsdl)?", re.IGNORECASE)
 _PAGES = ("health",)  # not worth a look whether a file has come that offers it
+SLOT = 0.025  # s: answers that know no such execution come a whole number of these after their calls
 OTHERS_MAX = 100  # endpoints of signatures that are no longer offered, as their executions began with them
 
 
@@ -84,10 +89,14 @@ class Endpoint:
 
     def poll(self, poll: Poll[Endpoint]) -> Answer:
         """As `post`, for a poll that was recognised by its form."""
+        call = Call(STATUS, {SERVICE_ID.name: poll.service_id, SESSION_TOKEN.name: poll.caller.token})
+        try:
+            caller = self._soap.identified(poll.caller, call)
+        except ServiceError:
+            return self.reply(poll.body, poll.caller, call=call)
         with self._soap.polls_in_turn:
-            kept = self._kept.of(poll.service_id, poll.caller.public_url)
-        if kept is None:
-            call = Call(STATUS, {SERVICE_ID.name: poll.service_id, SESSION_TOKEN.name: poll.caller.token})
+            kept = self._kept.of(poll.service_id, caller.public_url)
+        if kept is None or not may(caller, Action.SEE, kept.request):
             return self.reply(poll.body, poll.caller, call=call)
         if not self._soap.lane.is_to_compare():
             return Answer("200 OK", kept.body)
@@ -99,12 +108,13 @@ class Endpoint:
     def _status(self, call: Call, caller: Caller) -> Answer:
         began, began_boot = time.time(), boot_clock()
         status, outputs = self.operations.status_and_answer(call.texts, caller)
-        body, service_id = self.made[0].envelope(STATUS, outputs), status.view.record.request.service_id
+        body, request = self.made[0].envelope(STATUS, outputs), status.view.record.request
         until = right_until(status, began_boot) if self._soap.lane.is_open and len(body) <= ANSWER_MAX else 0.0
-        if until and self._kept.asked(service_id):
+        if until and self._kept.asked(request.service_id):
             stamps = self._soap.jobs.records.stamps(status.view, began)
             if stamps is not None:
-                self._kept.keep(service_id, caller.public_url, KeptAnswer(body, until, int(began), stamps))
+                kept = KeptAnswer(body, until, request, int(began), stamps)
+                self._kept.keep(request.service_id, caller.public_url, kept)
         return Answer("200 OK", body)
 
     def reply(self, body: bytes, caller: Caller, final: bool = False, call: Call | None = None) -> Answer:
@@ -115,14 +125,16 @@ class Endpoint:
             final: it is answered by this signature, whatever it is.
             call: what the body says, where that is known already.
         """
-        tns = self.service.namespace
+        tns, taken_up = self.service.namespace, time.monotonic()
         try:
             answers, _ = self.made
             try:
                 with self._soap.polls_in_turn:
                     call = call or parse(body, tns, self.inputs)
-                    caller = replace(caller, token=mandatory(call.texts, SESSION_TOKEN.name))
-                    if call.operation == STATUS:
+                caller = replace(caller, token=mandatory(call.texts, SESSION_TOKEN.name))
+                caller = self._soap.identified(caller, call)
+                if call.operation == STATUS:
+                    with self._soap.polls_in_turn:
                         return self._status(call, caller)
             except Refused:
                 other = None if final else self._soap.other_for(self, body)
@@ -139,6 +151,9 @@ class Endpoint:
             return self._soap.other(began.service).reply(body, caller, final=True)
         except Refused as refusal:
             return fault(refusal.error, tns, refusal.faultcode)
+        except UnknownServiceID as error:
+            self._soap.wait_out_the_slot(taken_up)
+            return fault(error, tns)
         except ServiceError as error:
             return fault(error, tns)
         except Exception:
@@ -160,6 +175,7 @@ class Soap:
         # each want Python's own lock again after each read take twice the time. Those that ask Redis wait for it.
         self.polls_in_turn: AbstractContextManager[Any] = nullcontext() if settings.redis_url else threading.Lock()
         self.lane: Lane[Endpoint] = Lane(settings.poll_lane)
+        self._authenticator = Authenticator(settings)
         self._turn = threading.Lock()
         self._endpoints: dict[str, Endpoint] = {}  # by the service's name
         self._others: OrderedDict[str, Endpoint] = OrderedDict()  # by their signatures
@@ -222,6 +238,40 @@ class Soap:
         except ServiceError:
             return None
         return self.other(service) if service is not None else None
+
+    def identified(self, caller: Caller, call: Call) -> Caller:
+        """The caller of a call, now that somebody has said who it is. Raises ServiceError: nobody does.
+
+        A poll whose token was good until it ran out, or that nobody can judge just now, is a sign of life all the same.
+        """
+        try:
+            return replace(caller, identity=self._authenticator.identify(caller, self._manager_of(call)))
+        except (TokenExpired, ManagerAway) as error:
+            if call.operation == STATUS:
+                identity = error.identity if isinstance(error, TokenExpired) else None
+                self.jobs.heard(call.texts.get(SERVICE_ID.name) or "", identity)
+            raise
+
+    def wait_out_the_slot(self, began: float) -> None:
+        """Have an answer that knows no such execution take as long as one that knows somebody else's.
+
+        Args:
+            began: when the call was taken up, monotonic s.
+        """
+        if self.settings.tokens in ("file", "manager"):
+            time.sleep(SLOT - (time.monotonic() - began) % SLOT)
+
+    def _manager_of(self, call: Call) -> str:
+        """The authentication manager that a start names, or that the start of a call's execution named; "": none."""
+        if EXTRA_PARAMETERS.name in call.texts:
+            return extra_parameters(call.texts[EXTRA_PARAMETERS.name] or "").get("auth", "")
+        if not self.settings.auth_allowed:
+            return ""
+        with contextlib.suppress(ServiceError):
+            request = self.jobs.records.request(folder_name(call.texts.get(SERVICE_ID.name) or ""))
+            if request is not None and request.authority in self.settings.auth_allowed:
+                return request.authority
+        return ""
 
     def polled(self, environ: dict[str, Any]) -> Answer | None:
         """The answer to a poll of a form that is known; None for all else: its body can still be read then."""

@@ -26,7 +26,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from .. import public
 from ..model.caller import Caller
 from ..model.contract import SERVICE_ID, SESSION_TOKEN, STATUS
-from ..model.record import State
+from ..model.record import Request, State
 from ..store.records import Revision
 from ..system.process import boot_clock
 from ..verbs import Status
@@ -67,7 +67,13 @@ def _has_ascii(content_type: str) -> bool:
 
 def caller_of(environ: dict[str, Any], public_url: str, token: str = "") -> Caller:
     """Who has sent a request; its body says the token."""
-    return Caller(token=token, address=environ.get("REMOTE_ADDR", ""), public_url=public_url, polls=True)
+    return Caller(
+        token=token,
+        address=environ.get("REMOTE_ADDR", ""),
+        public_url=public_url,
+        polls=True,
+        forwarded=public.is_forwarded(environ),
+    )
 
 
 class Unread:
@@ -195,6 +201,7 @@ class KeptAnswer:
 
     body: bytes
     until: float  # boot clock, s
+    request: Request  # whose it is
     second: int  # Unix time when it was made, whole s: a clock that is set shows
     stamps: Revision  # of what it was made of
 
@@ -206,7 +213,7 @@ class KeptAnswer:
 class KeptAnswers:
     """The last answers of one service's executions, each as one caller's public address has it.
 
-    Whose they are isn't asked: every token is accepted, and who may ask for one execution may ask for all.
+    Whether a caller may have one is asked each time (`KeptAnswer.request`): all who may get the same.
     """
 
     def __init__(self) -> None:
