@@ -152,6 +152,13 @@ MUTATIONS = (
         "soap/test_contract.py::test_a_service_that_asks_for_it_answers_unchanged_to_the_one_who_saw_that_page",
     ),
     Mutation(
+        "a status.txt that has changed is not read again",
+        "store/local_store.py",
+        "if read is not None and read[0] == (status.st_ctime_ns, status.st_size):",
+        "if read is not None:",
+        "soap/test_lane.py::test_nor_does_any_poll_over_the_wire[over]",
+    ),
+    Mutation(
         "a DOCTYPE is accepted",
         "soap/door.py",
         "    if root.getroottree().docinfo.internalDTD is not None or root.getroottree().docinfo.doctype:",

@@ -1,6 +1,7 @@
 """The poll's lane answers what the door's way does, to the byte, and shows nothing older than what was written."""
 
 import base64
+import http.client
 import itertools
 import logging
 import multiprocessing
@@ -15,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from callers import NS, SOAP_11, Caller, Reply, envelope
-from lab import Lab, eventually
+from callers import NS, SOAP_11, Caller, Reply, Web, envelope
+from lab import PATIENCE, Lab, eventually
 from labwaiter.soap import lane
 from labwaiter.soap.door import Refused, parse
 from labwaiter.soap.lane import FORMS_MAX, SEEN_MAX, Forms
@@ -247,6 +248,64 @@ def test_no_poll_shows_what_is_older_than_what_was_written_before_it_was_sent(
 
 
 @pytest.mark.folder_way
+@pytest.mark.parametrize("how", ["truncated", "over"])
+def test_nor_does_any_poll_over_the_wire(web: Web, how: str) -> None:
+    lab = web.lab
+    lab.start("Unruly", "one", word="hundred-but-running")
+    lab.file("one", "status.txt")
+    latest = multiprocessing.get_context("fork").Value("q", 0)
+    process = multiprocessing.get_context("fork").Process(
+        target=writer, args=(str(lab.folder("one") / "status.txt"), latest, time.monotonic() + 4, how)
+    )
+    process.start()
+    line = http.client.HTTPConnection("127.0.0.1", web.port, timeout=PATIENCE)
+    body, headers = envelope("getServiceStatus", serviceID="one", sessionToken="t"), {"Content-Type": "text/xml"}
+    try:
+        polls = 0
+        while process.is_alive():
+            before = latest.value
+            line.request("POST", f"{lab.settings.context_root}/Unruly", body, headers)
+            page = page_of(Reply("200 OK", {}, line.getresponse().read()))
+            after = latest.value + 1  # it may be on the disk already
+            shown = re.search(r'aria-valuenow="(\d+)"', page)
+            if before < 3 or (shown is None and how == "truncated"):
+                continue  # the writer was kept from going on between its truncate and its write
+            assert shown is not None, page[-2000:]
+            assert int(shown[1]) in {number % 100 for number in range(before, after + 1)}
+            polls += 1
+        assert polls > 10
+    finally:
+        process.join()
+        line.close()
+
+
+@pytest.mark.folder_way
+def test_of_an_execution_whose_status_txt_alone_has_changed_nothing_else_is_read(
+    lab: Lab, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.start("Unruly", "one", word="hundred-but-running")
+    lab.file("one", "status.txt")
+    monkeypatch.setattr(lane, "KEPT_SECONDS", PATIENCE)
+    looks, numbers, records = [0], itertools.cycle(range(2, 90)), caller.application._jobs.records
+    look = records.look
+    monkeypatch.setattr(records, "look", lambda name: looks.append(1) or look(name))
+
+    def polled_without_a_look() -> bool:
+        number = next(numbers)
+        (lab.folder("one") / "status.txt").write_text(str(number))
+        before = len(looks)
+        assert f'aria-valuenow="{number}"' in page_of(polled(caller, "Unruly", "one"))
+        return len(looks) == before
+
+    eventually(polled_without_a_look)
+    for _ in range(50):
+        assert polled_without_a_look()
+    (lab.folder("one") / "status.txt").unlink()
+    assert "The progress is not known" in page_of(polled(caller, "Unruly", "one"))
+    assert not polled_without_a_look()
+
+
+@pytest.mark.folder_way
 def test_a_file_of_the_job_that_grows_is_shown_as_it_is(lab: Lab, caller: Caller) -> None:
     lab.start("Unruly", "one", word="hundred-but-running")
     lab.file("one", "status.txt")
@@ -273,7 +332,7 @@ def test_an_answer_that_differs_closes_the_lane_and_is_in_the_log(
 
     def spoilt() -> bool:
         for answer in soap.endpoint("Echo")._kept._answers.values():  # it is right for a second at most
-            object.__setattr__(answer, "body", answer.body.replace(b"COMPLETED", b"UNCHANGED"))
+            answer._made = None, answer._made[1].replace(b"COMPLETED", b"UNCHANGED")
         assert polled(caller, "Echo", "one").body == right.body  # what is compared is what was made anew
         return not soap.lane.is_open
 

@@ -17,7 +17,6 @@ import logging
 import os
 import re
 import threading
-import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,7 +25,8 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from .. import public
 from ..model.caller import Caller
 from ..model.contract import SERVICE_ID, SESSION_TOKEN, STATUS
-from ..model.record import State
+from ..model.record import Moment, State
+from ..page import PageTemplate
 from ..store.records import Revision
 from ..system.process import boot_clock
 from ..verbs import Status
@@ -36,10 +36,12 @@ log = logging.getLogger("labwaiter.soap")
 FORMS_MAX = 16  # of one service: as many toolkits as may poll it
 FORM_MAX = 4096  # bytes of a poll
 SEEN_MAX = 1000  # bodies that may be of a form
-KEPT_BYTES = 10_000_000  # of answers of one service
+KEPT_BYTES = 20_000_000  # of answers of one service
+KEPT_SECONDS = 1.0  # that an answer is given again without a look at what no stamp tells
 ASKED_MAX = 20_000  # executions
 ANSWER_MAX = 100_000  # bytes of an answer that is kept
 COMPARED_EVERY = 1000  # answers
+COMPARED_TIMES = 3  # what changes between two looks, and back again, differs once
 PLACES_MAX = 1000  # paths and public addresses of polls
 SAID_MAX = 1000  # characters of what a request says of its address
 _SAYS = (*public.ASKED, "SCRIPT_NAME", "PATH_INFO")  # all that the public address of a request depends on
@@ -189,18 +191,54 @@ class Recognising(Protocol):
 E = TypeVar("E", bound=Recognising)
 
 
-@dataclass(frozen=True)
 class KeptAnswer:
-    """An answer, and for how long it is right."""
+    """An answer, for as long as nothing but the moment that its page shows may be another."""
 
-    body: bytes
-    until: float  # boot clock, s
-    second: int  # Unix time when it was made, whole s: a clock that is set shows
-    stamps: Revision  # of what it was made of
+    def __init__(self, body: bytes, read_from: float, revision: Revision) -> None:
+        """
+        Args:
+            read_from: boot clock (s) before which nothing of it was read.
+            revision: of what it was made of.
+        """
+        self._until, self._revision = read_from + KEPT_SECONDS, revision
+        self._made: tuple[tuple[object, ...] | None, bytes] = None, body  # what it shows of a moment, and it
+        self._template: PageTemplate | None = None
+        self._around = b"", b""
+        self.size = len(body)  # bytes that it takes, but for what others have in common with it
 
-    def is_right(self) -> bool:
-        """Whether it would be written the same now."""
-        return boot_clock() < self.until and int(time.time()) == self.second and self.stamps.are_same()
+    def show(self, moment: Moment, page: bytes, template: PageTemplate | None) -> None:
+        """Its page shows a moment.
+
+        Args:
+            page: as it stands in the answer.
+            template: of it; None: for another moment it is to be made anew.
+        """
+        body = self._made[1]
+        before, _, after = body.partition(page)
+        self._made, self._around, self._template = (_shown(moment), body), (before, after), template
+        self.size += template.size if template else 0
+
+    def now(self) -> bytes | None:
+        """It, as it would be written now; None where all of it may be another."""
+        if boot_clock() >= self._until or not self._revision.are_same():
+            return None
+        shown_before, body = self._made
+        if shown_before is None:
+            return body
+        moment = self._revision.moment()
+        shown = _shown(moment)
+        if shown != shown_before:
+            page = None if self._template is None else self._template.at(moment)
+            if page is None:
+                return None
+            body = page.join(self._around)
+            self._made = shown, body
+        return body
+
+
+def _shown(moment: Moment) -> tuple[object, ...]:
+    """What a page shows of a moment: whole seconds of two clocks, and how far the work is."""
+    return int(moment.now), int(moment.ran or 0.0), moment.fraction
 
 
 class KeptAnswers:
@@ -216,9 +254,8 @@ class KeptAnswers:
         self._turn = threading.Lock()
 
     def of(self, service_id: str, public_url: str) -> KeptAnswer | None:
-        """The one that is still right."""
-        answer = self._answers.get((service_id, public_url))
-        return answer if answer is not None and answer.is_right() else None
+        """The last one."""
+        return self._answers.get((service_id, public_url))
 
     def asked(self, service_id: str) -> bool:
         """Note a poll: True where the one before came within a second. Of who asks every 6 s nothing need be kept."""
@@ -234,27 +271,19 @@ class KeptAnswers:
         """Keep one instead of the one before it."""
         with self._turn:
             if (before := self._answers.pop((service_id, public_url), None)) is not None:
-                self._bytes -= len(before.body)
+                self._bytes -= before.size
             self._answers[service_id, public_url] = answer
-            self._bytes += len(answer.body)
+            self._bytes += answer.size
             while self._bytes > KEPT_BYTES:
-                self._bytes -= len(self._answers.popitem(last=False)[1].body)
+                self._bytes -= self._answers.popitem(last=False)[1].size
 
 
-def right_until(status: Status, read_from: float) -> float:
-    """Boot clock (s) until which the words of an answer are the same, if nothing of it changes; 0.0: they may not be.
-
-    A page counts whole seconds: of the time of day, by its machine's clock, and of how long it has been running.
-
-    Args:
-        read_from: boot clock, s, before which nothing of it was read.
-    """
+def may_be_kept(status: Status) -> bool:
+    """Whether an answer may be given again: a bad end is told otherwise after 20 s, a place depends on others."""
     record, view = status.view.record, status.view
     if record.state is State.COMPLETED:
-        return read_from + 1.0
-    if record.state is not State.RUNNING or view.ran is None or status.service.unchanged:
-        return 0.0
-    return read_from + 1.0 - max(view.ran % 1.0, view.now % 1.0)
+        return True
+    return record.state is State.RUNNING and view.ran is not None and not status.service.unchanged
 
 
 class Poll(NamedTuple, Generic[E]):
