@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import random
 import re
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from lab import PATIENCE, Lab, eventually
 from labwaiter.soap import lane
 from labwaiter.soap.door import Refused, parse
 from labwaiter.soap.lane import FORMS_MAX, SEEN_MAX, Forms
+from labwaiter.store import supervisor_client
 from labwaiter.store.stamps import Stamps, is_young
 
 OPERATIONS = {"getServiceStatus": ("serviceID", "sessionToken"), "abortService": ("serviceID", "sessionToken")}
@@ -279,6 +281,21 @@ def test_nor_does_any_poll_over_the_wire(web: Web, how: str) -> None:
         line.close()
 
 
+def looking_at(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> Callable[..., bool]:
+    """Polls the execution "one", whose page must have some words, and tells whether its records weren't looked at."""
+    looks, records = [0], caller.application._jobs.records
+    look = records.look
+    monkeypatch.setattr(records, "look", lambda name: looks.append(1) or look(name))
+    monkeypatch.setattr(lane, "COMPARED_EVERY", 10**9)  # which is a look, too
+
+    def without_a_look(words: str = "") -> bool:
+        before = len(looks)
+        assert words in page_of(polled(caller, "Unruly", "one"))
+        return len(looks) == before
+
+    return without_a_look
+
+
 @pytest.mark.folder_way
 def test_of_an_execution_whose_status_txt_alone_has_changed_nothing_else_is_read(
     lab: Lab, caller: Caller, monkeypatch: pytest.MonkeyPatch
@@ -286,23 +303,66 @@ def test_of_an_execution_whose_status_txt_alone_has_changed_nothing_else_is_read
     lab.start("Unruly", "one", word="hundred-but-running")
     lab.file("one", "status.txt")
     monkeypatch.setattr(lane, "KEPT_SECONDS", PATIENCE)
-    looks, numbers, records = [0], itertools.cycle(range(2, 90)), caller.application._jobs.records
-    look = records.look
-    monkeypatch.setattr(records, "look", lambda name: looks.append(1) or look(name))
+    without_a_look, numbers = looking_at(caller, monkeypatch), itertools.cycle(range(2, 90))
 
-    def polled_without_a_look() -> bool:
+    def changed_and_polled_without_a_look() -> bool:
         number = next(numbers)
         (lab.folder("one") / "status.txt").write_text(str(number))
-        before = len(looks)
-        assert f'aria-valuenow="{number}"' in page_of(polled(caller, "Unruly", "one"))
-        return len(looks) == before
+        return without_a_look(f'aria-valuenow="{number}"')
 
-    eventually(polled_without_a_look)
+    eventually(changed_and_polled_without_a_look)
     for _ in range(50):
-        assert polled_without_a_look()
+        assert changed_and_polled_without_a_look()
     (lab.folder("one") / "status.txt").unlink()
-    assert "The progress is not known" in page_of(polled(caller, "Unruly", "one"))
-    assert not polled_without_a_look()
+    assert not without_a_look("The progress is not known")
+
+
+@pytest.mark.folder_way
+def test_of_an_execution_that_goes_on_it_is_noted_each_second_that_somebody_asks(
+    lab: Lab, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.start("Unruly", "one", word="hundred-but-running")
+    lab.file("one", "status.txt")
+    monkeypatch.setattr(lane, "RENEWED_SECONDS", 10 * PATIENCE)
+    without_a_look = looking_at(caller, monkeypatch)
+    eventually(without_a_look)
+    for _ in range(2):
+        before = lab.store.polled_at("one") or 0.0
+
+        def is_noted(before: float = before) -> bool:
+            assert without_a_look()
+            return (lab.store.polled_at("one") or 0.0) > before
+
+        eventually(is_noted)
+
+
+@pytest.mark.folder_way
+@pytest.mark.parametrize("who", ["runner", "supervisor", "active"])
+def test_where_nobody_would_write_the_end_of_a_job_all_is_looked_at(
+    lab: Lab, caller: Caller, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    lab.start("Unruly", "one", word="hundred-but-running")
+    lab.file("one", "status.txt")
+    monkeypatch.setattr(lane, "RENEWED_SECONDS", 10 * PATIENCE)
+    without_a_look, runner = looking_at(caller, monkeypatch), lab.running("one")
+    eventually(without_a_look)
+    supervisor = lab.supervisor
+    if who == "supervisor":
+        monkeypatch.setattr(supervisor_client, "ensure", lambda *args, **more: None)
+        for pid in (lab.nursery, supervisor):
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not without_a_look())
+        return
+    os.kill(supervisor, signal.SIGSTOP)  # it says nothing
+    try:
+        if who == "runner":
+            os.kill(runner, signal.SIGKILL)
+        else:
+            lab.store.forget_active("one")
+        eventually(lambda: not without_a_look())
+        assert who == "runner" or lab.store.is_active("one")
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
 
 
 @pytest.mark.folder_way

@@ -442,6 +442,10 @@ class FleetRevision:
         """Whether it is."""
         return self.store.is_same(self.look)
 
+    def look_again(self) -> bool:
+        """Nothing can be seen from here but by a look at it all."""
+        return False
+
     def moment(self) -> Moment:
         """As much later as time has passed here; whatever else its machine tells comes with another revision."""
         passed = boot_clock() - self.made_at

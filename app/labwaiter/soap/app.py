@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -35,7 +36,6 @@ from .lane import (
     KeptAnswers,
     Lane,
     Poll,
-    caller_of,
     is_plain,
     may_be_kept,
 )
@@ -96,10 +96,14 @@ class Endpoint:
     def poll(self, poll: Poll[Endpoint]) -> Answer:
         """As `post`, for a poll that was recognised by its form."""
         with self._soap.polls_in_turn:
-            kept = self._kept.of(poll.service_id, poll.caller.public_url)
-            body = None if kept is None else kept.now()
+            kept = self._kept.of(poll.service_id, poll.public_url)
+            body = None
+            if kept is not None:
+                body = kept.now()
+                if body is None and kept.renew(partial(self._soap.jobs.goes_on, caller=poll.caller)):
+                    body = kept.now()
         if kept is None or body is None:
-            call = Call(STATUS, {SERVICE_ID.name: poll.service_id, SESSION_TOKEN.name: poll.caller.token})
+            call = Call(STATUS, {SERVICE_ID.name: poll.service_id, SESSION_TOKEN.name: poll.token})
             return self.reply(poll.body, poll.caller, call=call)
         if not self._soap.lane.is_to_compare():
             return Answer("200 OK", body)
@@ -124,7 +128,7 @@ class Endpoint:
         if self._soap.lane.is_open and len(body) <= ANSWER_MAX and may_be_kept(status) and self._kept.asked(service_id):
             stamps = self._soap.jobs.records.stamps(view, began)
             if stamps is not None:
-                kept = KeptAnswer(body, began_boot, stamps)
+                kept = KeptAnswer(body, view.record, began_boot, stamps)
                 if page is not None:
                     kept.show(view.moment, outputs[0].encode(), page.template())
                 self._kept.keep(service_id, caller.public_url, kept)
@@ -276,7 +280,8 @@ class Soap:
             return _plain("405 Method Not Allowed", "A SOAP service takes POST, and GET for its ?wsdl.", _ALLOW)
         if not public_url and (method == "POST" or asks_wsdl):
             return _plain("400 Bad Request", NO_ADDRESS)
-        caller = caller_of(environ, public_url)
+        # its body says the token
+        caller = Caller(address=environ.get("REMOTE_ADDR", ""), public_url=public_url, polls=True)
         endpoint = self.endpoint(name) if method == "POST" else self.newest(name)
         if endpoint is None:
             return self._unavailable(name, environ, caller)

@@ -18,6 +18,7 @@ import os
 import re
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -25,7 +26,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from .. import public
 from ..model.caller import Caller
 from ..model.contract import SERVICE_ID, SESSION_TOKEN, STATUS
-from ..model.record import Moment, State
+from ..model.record import Moment, Record, State
 from ..page import PageTemplate
 from ..store.records import Revision
 from ..system.process import boot_clock
@@ -38,6 +39,7 @@ FORM_MAX = 4096  # bytes of a poll
 SEEN_MAX = 1000  # bodies that may be of a form
 KEPT_BYTES = 20_000_000  # of answers of one service
 KEPT_SECONDS = 1.0  # that an answer is given again without a look at what no stamp tells
+RENEWED_SECONDS = 10.0  # and without a look at all
 ASKED_MAX = 20_000  # executions
 ANSWER_MAX = 100_000  # bytes of an answer that is kept
 COMPARED_EVERY = 1000  # answers
@@ -47,8 +49,8 @@ SAID_MAX = 1000  # characters of what a request says of its address
 _SAYS = (*public.ASKED, "SCRIPT_NAME", "PATH_INFO")  # all that the public address of a request depends on
 _ASCII_CHARSETS = ("", "utf-8", "us-ascii", "ascii", "iso-8859-1", "windows-1252")  # in which ASCII means itself
 _ENCODING = re.compile(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([^\"']*)[\"']")
-# printable ASCII without <, > and &; not a blank at its beginning, since a blank value is a missing one
-_VALUE = re.compile(rb"[!-%'-;=?-~][ -%'-;=?-~]{0,400}")
+_PLAIN = bytes(letter for letter in range(0x20, 0x7F) if letter not in b"<>&")  # printable ASCII
+VALUE_MAX = 400  # bytes of a value
 _INPUT = rb"<((?:[\w.-]{1,40}:)?%s)((?:\s[^<>]*)?)>([^<>&]*)</\1\s*>"
 _INPUTS = tuple(re.compile(_INPUT % name.encode()) for name in (SERVICE_ID.name, SESSION_TOKEN.name))
 
@@ -65,11 +67,6 @@ def is_plain(environ: dict[str, Any]) -> bool:
 def _has_ascii(content_type: str) -> bool:
     kind, parameters = media_type(content_type)
     return not kind.startswith("multipart/") and parameters.get("charset", "").strip("' ").lower() in _ASCII_CHARSETS
-
-
-def caller_of(environ: dict[str, Any], public_url: str, token: str = "") -> Caller:
-    """Who has sent a request; its body says the token."""
-    return Caller(token=token, address=environ.get("REMOTE_ADDR", ""), public_url=public_url, polls=True)
 
 
 class Unread:
@@ -105,11 +102,16 @@ class Form:
         end = body.find(self.middle, start, stop)
         if end < 0:
             return None
-        values = body[start:end], body[end + len(self.middle) : stop]
-        if not (_VALUE.fullmatch(values[0]) and _VALUE.fullmatch(values[1])):
+        one, other = body[start:end], body[end + len(self.middle) : stop]
+        if not (_is_plain_value(one) and _is_plain_value(other)):
             return None
-        one, other = values[0].decode("ascii"), values[1].decode("ascii")
-        return (one, other) if self.id_first else (other, one)
+        values = one.decode("ascii"), other.decode("ascii")
+        return values if self.id_first else values[::-1]
+
+
+def _is_plain_value(value: bytes) -> bool:
+    """Whether no letter of it can change what the rest means, and it isn't blank at its beginning: that is missing."""
+    return 0 < len(value) <= VALUE_MAX and value[0] != 0x20 and not value.translate(None, _PLAIN)
 
 
 class Forms:
@@ -194,13 +196,15 @@ E = TypeVar("E", bound=Recognising)
 class KeptAnswer:
     """An answer, for as long as nothing but the moment that its page shows may be another."""
 
-    def __init__(self, body: bytes, read_from: float, revision: Revision) -> None:
+    def __init__(self, body: bytes, record: Record, read_from: float, revision: Revision) -> None:
         """
         Args:
+            record: that it tells of.
             read_from: boot clock (s) before which nothing of it was read.
             revision: of what it was made of.
         """
-        self._until, self._revision = read_from + KEPT_SECONDS, revision
+        self._record, self._revision = record, revision
+        self._until, self._renewed_until = read_from + KEPT_SECONDS, read_from + RENEWED_SECONDS
         self._made: tuple[tuple[object, ...] | None, bytes] = None, body  # what it shows of a moment, and it
         self._template: PageTemplate | None = None
         self._around = b"", b""
@@ -218,8 +222,20 @@ class KeptAnswer:
         self._made, self._around, self._template = (_shown(moment), body), (before, after), template
         self.size += template.size if template else 0
 
+    def renew(self, goes_on: Callable[[Record, Revision], bool]) -> bool:
+        """Have it looked at what no stamp tells, where that is due: False where it wasn't, or may be another now.
+
+        Args:
+            goes_on: see `verbs.Jobs.goes_on`.
+        """
+        now = boot_clock()
+        if not self._until <= now < self._renewed_until or not goes_on(self._record, self._revision):
+            return False
+        self._until = now + KEPT_SECONDS
+        return True
+
     def now(self) -> bytes | None:
-        """It, as it would be written now; None where all of it may be another."""
+        """It, as it would be written now; None where all of it may be another, or it is to be renewed."""
         if boot_clock() >= self._until or not self._revision.are_same():
             return None
         shown_before, body = self._made
@@ -291,8 +307,15 @@ class Poll(NamedTuple, Generic[E]):
 
     endpoint: E
     service_id: str
+    token: str
     body: bytes
-    caller: Caller
+    public_url: str
+    address: str
+
+    @property
+    def caller(self) -> Caller:
+        """Who polls. Most polls are answered without it: to make it takes as long as to look at two files."""
+        return Caller(token=self.token, address=self.address, public_url=self.public_url, polls=True)
 
 
 class Lane(Generic[E]):
@@ -325,8 +348,7 @@ class Lane(Generic[E]):
         if values is None:
             environ["wsgi.input"] = Unread(body, environ["wsgi.input"])
             return None
-        service_id, token = values
-        return Poll(endpoint, service_id, body, caller_of(environ, public_url, token))
+        return Poll(endpoint, *values, body, public_url, environ.get("REMOTE_ADDR", ""))
 
     def know(self, environ: dict[str, Any], endpoint: E, public_url: str, catalogue: object) -> None:
         """Recognise polls as this one from now on: at this path, and with these words on its own address."""

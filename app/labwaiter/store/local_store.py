@@ -221,7 +221,7 @@ class LocalStore:
         seen = {path: size for path, _, size in stamps.files}
         if any(seen.get(path) != size for path, size in sizes.items()):
             return None
-        return FolderRevision(stamps, self.folder, view, read_from, asks_status)
+        return FolderRevision(stamps, self, view, read_from, asks_status)
 
     def names(self, active: bool = False) -> Iterable[str]:
         """Every folder, or what the queue's index has."""
@@ -332,15 +332,17 @@ class LocalStore:
 class FolderRevision:
     """The stamps of all files that a view was made of, but for status.txt: that is read again when it has changed."""
 
-    def __init__(self, stamps: Stamps, folder: Folder, view: View, read_from: float, asks_status: bool) -> None:
+    def __init__(self, stamps: Stamps, store: LocalStore, view: View, read_from: float, asks_status: bool) -> None:
         """
         Args:
             read_from: Unix time (s) before which nothing was read.
             asks_status: status.txt tells the fraction of the work.
         """
-        self._stamps, self._folder, self._record = stamps, folder, view.record
+        self._stamps, self._store, self._folder, self._record = stamps, store, store.folder, view.record
         self._fraction = view.progress.fraction
-        self._status = folder.status_file(view.record.name) if asks_status else ""
+        self._status = self._folder.status_file(view.record.name) if asks_status else ""
+        # a page or a picture that is written by mmap(2) has no new stamp, nor has the silence of a workflow manager
+        self._is_plain = view.own_page is None and view.picture is None and not view.record.request.instruments
         self._read: tuple[tuple[int, int], float | None] | None = None  # a stamp of status.txt, and what that said then
         if asks_status:
             with contextlib.suppress(OSError):
@@ -349,6 +351,14 @@ class FolderRevision:
     def are_same(self) -> bool:
         """Whether each file is as it was."""
         return self._stamps.are_same()
+
+    def look_again(self) -> bool:
+        """Whether it runs on, and has somebody who would see its end; status.txt is read again."""
+        record, self._read = self._record, None
+        if record.state is not State.RUNNING or record.runner is None or not self._is_plain:
+            return False
+        served = not self._store.unserved() and self._folder.is_active(record.name)
+        return served and lives(record.runner) is not False
 
     def moment(self) -> Moment:
         """Now."""

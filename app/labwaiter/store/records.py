@@ -23,7 +23,10 @@ class Revision(Protocol):
     """What a view was made of."""
 
     def are_same(self) -> bool:
-        """Whether a view that is made now would be the same, but for its moment."""
+        """Whether a view that is made now would be the same, but for its moment and what only a look at it tells."""
+
+    def look_again(self) -> bool:
+        """Look at that: True where it is the same, False where all is to be looked at. Raises OSError."""
 
     def moment(self) -> Moment:
         """The moment of a view that is made now, if all else of it is the same."""

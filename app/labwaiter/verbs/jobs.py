@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from ..catalogue import catalogue, importing
-from ..errors import JobAborted, JobFailed, Misconfigured, ServiceIDInUse, Unavailable, UnknownServiceID
+from ..errors import JobAborted, JobFailed, Misconfigured, NotPermitted, ServiceIDInUse, Unavailable, UnknownServiceID
 from ..lab import labfile
 from ..lab.lab import Lab
 from ..model.caller import Caller
@@ -28,7 +28,7 @@ from ..store.artifacts import LOOKED_AT_MAX
 from ..store.folder import Folder
 from ..store.local_store import LocalStore
 from ..store.names import folder_name
-from ..store.records import Look, Records
+from ..store.records import Look, Records, Revision
 from . import permission
 from .permission import Action, permit
 
@@ -211,6 +211,18 @@ class Jobs:
             if self._told(record.name):
                 raise (JobFailed if record.state is State.FAILED else JobAborted)(record.why)
         return Status(look.view(service), False, service.placeholders, service)
+
+    def goes_on(self, record: Record, revision: Revision, caller: Caller) -> bool:
+        """As `status`, of a running one whose revision is the same: whether it would tell the same. False: ask it."""
+        try:
+            permit(caller, Action.SEE, record)
+            if not revision.look_again():
+                return False
+        except (NotPermitted, OSError):
+            return False
+        if caller.polls:
+            self.records.polled(record)
+        return True
 
     def _outputs(self, service: Service, record: Record) -> dict[str, Any]:
         if record.outputs is None:
