@@ -6,12 +6,13 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from labwaiter.errors import NotPermitted, UnknownServiceID
 from labwaiter.model.caller import Caller
-from labwaiter.model.record import Record, Request
+from labwaiter.model.record import Record, Request, State
 from labwaiter.model.service import Service
 from labwaiter.settings import Settings, load
 from labwaiter.store.leases import Leases
@@ -27,9 +28,11 @@ port = "/dev/null"
 """
 ADA = Caller(user="Ada")
 ECHO = Service("Echo", "urn:echo", "startEcho", (), (), "Says it again.", Path("echo.py"))
+ONE = Record("one", Request("one", "Echo", {}), State.RUNNING)
 JOBS: dict[str, tuple[Action, Callable[[Jobs], Any]]] = {
     "start": (Action.START, lambda verbs: verbs.start(ECHO, "new", {}, ADA)),
     "status": (Action.SEE, lambda verbs: verbs.status(ECHO, "one", ADA)),
+    "goes_on": (Action.SEE, lambda verbs: verbs.goes_on(ONE, Mock(), ADA)),
     "abort": (Action.ABORT, lambda verbs: verbs.abort(ECHO, "one", ADA, 0.1)),
     "wait": (Action.SEE, lambda verbs: verbs.wait("one", 0.1, ADA)),
     "notify": (Action.NOTIFY, lambda verbs: verbs.notify(ECHO, "one", "hello", ADA, 0.1)),

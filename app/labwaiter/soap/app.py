@@ -9,7 +9,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 
 from .. import public
 from ..catalogue.catalogue import Catalogue, WatchedCatalogue
-from ..errors import ServiceError, Unavailable
+from ..errors import NotPermitted, ServiceError, Unavailable
 from ..model.caller import Caller
 from ..model.contract import SERVICE_ID, SESSION_TOKEN, STATUS
 from ..model.service import Service
@@ -97,24 +97,23 @@ class Endpoint:
         """As `post`, for a poll that was recognised by its form."""
         with self._soap.polls_in_turn:
             kept = self._kept.of(poll.service_id, poll.public_url)
-            body = None
-            if kept is not None:
-                body = kept.now()
-                if body is None and kept.renew(partial(self._soap.jobs.goes_on, caller=poll.caller)):
-                    body = kept.now()
-        if kept is None or body is None:
+            answer = None if kept is None else kept.now()
+            if kept is not None and answer is None:
+                with suppress(NotPermitted):  # who asks for it hears that
+                    answer = kept.now() if kept.renew(partial(self._soap.jobs.goes_on, caller=poll.caller)) else None
+        if kept is None or answer is None:
             call = Call(STATUS, {SERVICE_ID.name: poll.service_id, SESSION_TOKEN.name: poll.token})
             return self.reply(poll.body, poll.caller, call=call)
         if not self._soap.lane.is_to_compare():
-            return Answer("200 OK", body)
-        return self._compared(poll, kept, body)
+            return answer
+        return self._compared(poll, kept, answer)
 
-    def _compared(self, poll: Poll[Endpoint], kept: KeptAnswer, body: bytes) -> Answer:
+    def _compared(self, poll: Poll[Endpoint], kept: KeptAnswer, answer: Answer) -> Answer:
         """The answer made anew at the door; where what was kept differs from it, the lane is closed."""
         for _ in range(COMPARED_TIMES):
             anew = self.reply(poll.body, poll.caller)
             with self._soap.polls_in_turn:
-                is_sure = anew.status == "200 OK" and anew.body != body and kept.now() == body
+                is_sure = anew.status == "200 OK" and anew != answer and kept.now() == answer
             if not is_sure:  # it is the same, or has changed meanwhile
                 return anew
         self._soap.lane.close()

@@ -32,6 +32,7 @@ from ..store.records import Revision
 from ..system.process import boot_clock
 from ..verbs import Status
 from .door import Call, Refused, envelope_in, media_type, parse
+from .faults import Answer
 
 log = logging.getLogger("labwaiter.soap")
 FORMS_MAX = 16  # of one service: as many toolkits as may poll it
@@ -46,7 +47,7 @@ COMPARED_EVERY = 1000  # answers
 COMPARED_TIMES = 3  # what changes between two looks, and back again, differs once
 PLACES_MAX = 1000  # paths and public addresses of polls
 SAID_MAX = 1000  # characters of what a request says of its address
-_SAYS = (*public.ASKED, "SCRIPT_NAME", "PATH_INFO")  # all that the public address of a request depends on
+_SAYS = (*public.ASKED, "SCRIPT_NAME", "PATH_INFO")  # all that the public address of a request depends on, and its path
 _ASCII_CHARSETS = ("", "utf-8", "us-ascii", "ascii", "iso-8859-1", "windows-1252")  # in which ASCII means itself
 _ENCODING = re.compile(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([^\"']*)[\"']")
 _PLAIN = bytes(letter for letter in range(0x20, 0x7F) if letter not in b"<>&")  # printable ASCII
@@ -205,7 +206,10 @@ class KeptAnswer:
         """
         self._record, self._revision = record, revision
         self._until, self._renewed_until = read_from + KEPT_SECONDS, read_from + RENEWED_SECONDS
-        self._made: tuple[tuple[object, ...] | None, bytes] = None, body  # what it shows of a moment, and it
+        self._made: tuple[tuple[object, ...] | None, Answer] = (
+            None,
+            Answer("200 OK", body),
+        )  # what it shows of a moment, and it
         self._template: PageTemplate | None = None
         self._around = b"", b""
         self.size = len(body)  # bytes that it takes, but for what others have in common with it
@@ -217,9 +221,9 @@ class KeptAnswer:
             page: as it stands in the answer.
             template: of it; None: for another moment it is to be made anew.
         """
-        body = self._made[1]
-        before, _, after = body.partition(page)
-        self._made, self._around, self._template = (_shown(moment), body), (before, after), template
+        answer = self._made[1]
+        before, _, after = answer.body.partition(page)
+        self._made, self._around, self._template = (_shown(moment), answer), (before, after), template
         self.size += template.size if template else 0
 
     def renew(self, goes_on: Callable[[Record, Revision], bool]) -> bool:
@@ -234,22 +238,22 @@ class KeptAnswer:
         self._until = now + KEPT_SECONDS
         return True
 
-    def now(self) -> bytes | None:
+    def now(self) -> Answer | None:
         """It, as it would be written now; None where all of it may be another, or it is to be renewed."""
         if boot_clock() >= self._until or not self._revision.are_same():
             return None
-        shown_before, body = self._made
+        shown_before, answer = self._made
         if shown_before is None:
-            return body
+            return answer
         moment = self._revision.moment()
         shown = _shown(moment)
         if shown != shown_before:
             page = None if self._template is None else self._template.at(moment)
             if page is None:
                 return None
-            body = page.join(self._around)
-            self._made = shown, body
-        return body
+            answer = Answer("200 OK", page.join(self._around))
+            self._made = shown, answer
+        return answer
 
 
 def _shown(moment: Moment) -> tuple[object, ...]:
@@ -323,9 +327,10 @@ class Lane(Generic[E]):
 
     def __init__(self, is_open: bool) -> None:
         self.is_open = is_open
-        self._endpoints: dict[tuple[str, str], E] = {}  # by the path of a request, as the web server tells it
+        self._places: dict[
+            tuple[str | None, ...], tuple[E, str]
+        ] = {}  # and public URLs, by all that a request says of it
         self._catalogue: object = None  # of which these endpoints are
-        self._public_urls: dict[tuple[str | None, ...], str] = {}  # by all that a request says of it
         self._answers = 0
 
     def read(self, environ: dict[str, Any], catalogue: object) -> Poll[E] | None:
@@ -334,15 +339,16 @@ class Lane(Generic[E]):
         Args:
             catalogue: what is offered now; once it is another one, all is learnt anew.
         """
-        endpoint = self._endpoints.get((environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")))
-        if not self.is_open or endpoint is None or environ["REQUEST_METHOD"] != "POST" or not is_plain(environ):
+        place = self._places.get(_says(environ))
+        if not self.is_open or place is None or environ["REQUEST_METHOD"] != "POST" or not is_plain(environ):
             return None
         if self._catalogue is not catalogue:
-            self._endpoints.clear()
+            self._places.clear()
             return None
-        public_url, length = self._public_urls.get(_says(environ)), int(environ["CONTENT_LENGTH"])
-        if public_url is None or length > FORM_MAX:
+        length = int(environ["CONTENT_LENGTH"])
+        if length > FORM_MAX:
             return None
+        endpoint, public_url = place
         body = environ["wsgi.input"].read(length)
         values = endpoint.forms.read(body) if len(body) == length else None
         if values is None:
@@ -352,16 +358,15 @@ class Lane(Generic[E]):
 
     def know(self, environ: dict[str, Any], endpoint: E, public_url: str, catalogue: object) -> None:
         """Recognise polls as this one from now on: at this path, and with these words on its own address."""
-        place, says = (environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")), _says(environ)
+        says = _says(environ)
         if not self.is_open or public.bad_host(environ) or sum(len(text or "") for text in says) > SAID_MAX:
             return
         if self._catalogue is not catalogue:
-            self._endpoints.clear()
+            self._places.clear()
             self._catalogue = catalogue
-        if len(self._endpoints) + len(self._public_urls) >= PLACES_MAX:
-            self._endpoints.clear()
-            self._public_urls.clear()
-        self._endpoints[place], self._public_urls[says] = endpoint, public_url
+        if len(self._places) >= PLACES_MAX:
+            self._places.clear()
+        self._places[says] = endpoint, public_url
 
     def is_to_compare(self) -> bool:
         """Whether it is the turn of a kept answer to be made anew at the door, and compared."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from ..catalogue import catalogue, importing
-from ..errors import JobAborted, JobFailed, Misconfigured, NotPermitted, ServiceIDInUse, Unavailable, UnknownServiceID
+from ..errors import JobAborted, JobFailed, Misconfigured, ServiceIDInUse, Unavailable, UnknownServiceID
 from ..lab import labfile
 from ..lab.lab import Lab
 from ..model.caller import Caller
@@ -214,11 +214,11 @@ class Jobs:
 
     def goes_on(self, record: Record, revision: Revision, caller: Caller) -> bool:
         """As `status`, of a running one whose revision is the same: whether it would tell the same. False: ask it."""
+        permit(caller, Action.SEE, record)
         try:
-            permit(caller, Action.SEE, record)
             if not revision.look_again():
                 return False
-        except (NotPermitted, OSError):
+        except OSError:
             return False
         if caller.polls:
             self.records.polled(record)
