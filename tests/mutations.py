@@ -180,6 +180,20 @@ MUTATIONS = (
         "soap/test_contract.py::test_a_service_that_asks_for_it_answers_unchanged_to_the_one_who_saw_that_page",
     ),
     Mutation(
+        "a status.txt that has changed is not read again",
+        "store/local_store.py",
+        "if read is not None and read[0] == (status.st_ctime_ns, status.st_size):",
+        "if read is not None:",
+        "soap/test_lane.py::test_nor_does_any_poll_over_the_wire[over]",
+    ),
+    Mutation(
+        "that a job goes on is told without a look at its process",
+        "store/local_store.py",
+        "return served and lives(record.runner) is not False",
+        "return served",
+        "soap/test_lane.py::test_where_nobody_would_write_the_end_of_a_job_all_is_looked_at[runner]",
+    ),
+    Mutation(
         "a DOCTYPE is accepted",
         "soap/door.py",
         "    if root.getroottree().docinfo.internalDTD is not None or root.getroottree().docinfo.doctype:",

@@ -129,9 +129,24 @@ def _listened_on(environ: dict[str, Any]) -> str:
     return f"[{name}]:{port}" if address.version == 6 else f"{name}:{port}"
 
 
-def is_forwarded(environ: dict[str, Any]) -> bool:
-    """Whether a proxy says that it has handed a request on (RFC 7239, and what proxies sent before it)."""
-    return any(name in environ for name in FORWARDED)
+def is_from_elsewhere(environ: dict[str, Any]) -> bool:
+    """Whether a request came from another machine, or a proxy says that it has handed it on.
+
+    By the headers of RFC 7239, and by those that proxies sent before it.
+    """
+    return not _is_loopback(environ.get("REMOTE_ADDR", "")) or any(name in environ for name in FORWARDED)
+
+
+@lru_cache(256)
+def _is_loopback(address: str) -> bool:
+    """Whether an address is this machine itself; "" is: then nobody called over a network."""
+    try:
+        caller = ip_address(address) if address else None
+    except ValueError:
+        return False
+    if isinstance(caller, IPv6Address) and caller.ipv4_mapped:  # as a server that listens to :: sees callers over IPv4
+        caller = caller.ipv4_mapped
+    return caller is None or caller.is_loopback
 
 
 def _first(environ: dict[str, Any], name: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -111,6 +112,13 @@ def test_everybody_else_hears_what_is_said_of_an_unknown_one(verbs: Jobs, who: s
     assert not verbs.records.record("one").abort_asked
 
 
+def test_nobody_else_has_an_answer_that_was_kept_renewed(verbs: Jobs) -> None:
+    record, revision = verbs.records.record("one"), Mock(look_again=lambda: True)
+    assert verbs.goes_on(record, revision, Caller(OPTICS)) is True
+    with pytest.raises(NotPermitted):
+        verbs.goes_on(record, revision, Caller(STRANGERS["of another project"]))
+
+
 @pytest.mark.parametrize("verb", LISTS)
 @pytest.mark.parametrize("who", STRANGERS)
 def test_a_list_leaves_out_what_its_caller_may_not_see(verbs: Jobs, who: str, verb: str) -> None:
@@ -206,5 +214,5 @@ def test_no_verb_has_a_caller_of_its_own_accord() -> None:
         if parameter.name == "caller" and not name.startswith("_")
     }
     assert set(callers.values()) == {inspect.Parameter.empty}
-    assert {name for kind, name in callers if kind == "Jobs"} == {"start", *JOBS, *FILES, *LISTS}
+    assert {name for kind, name in callers if kind == "Jobs"} == {"start", "goes_on", *JOBS, *FILES, *LISTS}
     assert {name for kind, name in callers if kind == "Instruments"} == {*INSTRUMENTS}

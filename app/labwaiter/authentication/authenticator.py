@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
 from typing import Protocol
 
 from ..errors import Misconfigured, TokenValidationFailed
@@ -20,19 +18,7 @@ class Tokens(Protocol):
     """Says who has a token."""
 
     def identify(self, token: str, manager: str) -> Identity:
-        """As `Authenticator.identify`."""
-
-
-@lru_cache(256)
-def is_here(address: str) -> bool:
-    """Whether a call came from this machine itself, over its loopback; or over no network at all, ""."""
-    try:
-        caller = ip_address(address) if address else None
-    except ValueError:
-        return False
-    if isinstance(caller, IPv6Address) and caller.ipv4_mapped:  # as a server that listens to :: sees callers over IPv4
-        caller = caller.ipv4_mapped
-    return caller is None or caller.is_loopback
+        """As `Authenticator.of_token`."""
 
 
 class Authenticator:
@@ -41,7 +27,7 @@ class Authenticator:
     def __init__(self, settings: Settings) -> None:
         """Raises Misconfigured: as `judge`."""
         judge(settings)
-        self._only_here, self._owns_alone = not settings.tokens, settings.owner == "user"
+        self.only_here, self._owns_alone = not settings.tokens, settings.owner == "user"
         self._tokens: Tokens | None = None
         if settings.tokens == "file":
             self._tokens = TokenFile(settings.tokens_file)
@@ -57,7 +43,16 @@ class Authenticator:
             )
 
     def identify(self, caller: Caller, manager: str = "") -> Identity:
-        """Who that is, by the caller's token.
+        """As `of_token`. Raises TokenValidationFailed also: it called from elsewhere, and TOKENS isn't set."""
+        if self.only_here and caller.is_elsewhere:
+            raise TokenValidationFailed(
+                "This deployment answers calls from its own machine alone, and this one came from another or"
+                " through a proxy: the administrator says by TOKENS who may call."
+            )
+        return self.of_token(caller.token, manager)
+
+    def of_token(self, token: str, manager: str = "") -> Identity:
+        """Who has a token.
 
         Args:
             manager: the authentication manager that a call names (`extraParameters`, auth=…); "": none.
@@ -68,13 +63,8 @@ class Authenticator:
             InvalidParameter: that manager is not believed here.
         """
         if self._tokens is None:
-            if self._only_here and (caller.forwarded or not is_here(caller.address)):
-                raise TokenValidationFailed(
-                    "This deployment answers calls from its own machine alone, and this one came from another or"
-                    " through a proxy: the administrator says by TOKENS who may call."
-                )
             return EVERYBODY
-        identity = self._tokens.identify(caller.token, manager)
+        identity = self._tokens.identify(token, manager)
         return replace(identity, owns_alone=True) if self._owns_alone else identity
 
 

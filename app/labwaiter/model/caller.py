@@ -36,7 +36,7 @@ class Caller:
     # this deployment's, with its context root, as this caller's links must say it; "": nobody knows
     public_url: str = ""
     polls: bool = False  # it asks for the status again and again, as workflow managers do: its silence means something
-    forwarded: bool = False  # a proxy says that it has handed the call on
+    is_elsewhere: bool = False  # it called from another machine, or through a proxy
 
     @property
     def user(self) -> str:

@@ -28,7 +28,7 @@ from ..store.artifacts import LOOKED_AT_MAX
 from ..store.folder import Folder
 from ..store.local_store import LocalStore
 from ..store.names import folder_name
-from ..store.records import UNKNOWN, Look, Records
+from ..store.records import UNKNOWN, Look, Records, Revision
 from . import permission
 from .permission import Action, is_owner, permit
 
@@ -228,6 +228,18 @@ class Jobs:
             record = self.records.record(folder_name(service_id))
             if record.active and record.request.polls and (not identity or is_owner(identity, record.request)):
                 self.records.polled(record)
+
+    def goes_on(self, record: Record, revision: Revision, caller: Caller) -> bool:
+        """As `status`, of a running one whose revision is the same: whether it would tell the same. False: ask it."""
+        permit(caller, Action.SEE, record.request)
+        try:
+            if not revision.look_again():
+                return False
+        except OSError:
+            return False
+        if caller.polls:
+            self.records.polled(record)
+        return True
 
     def _outputs(self, service: Service, record: Record) -> dict[str, Any]:
         if record.outputs is None:
