@@ -15,48 +15,23 @@ from typing import Any
 
 import pytest
 
-from callers import NS, SOAP_11, Caller, Reply, envelope
+from callers import NS, Caller, Reply, envelope
 from lab import Lab, eventually
 from labwaiter.soap import lane
 from labwaiter.soap.door import Refused, parse
 from labwaiter.soap.lane import FORMS_MAX, SEEN_MAX, Forms
 from labwaiter.store.stamps import Stamps, is_young
+from polls import TOOLKITS
 
 OPERATIONS = {"getServiceStatus": ("serviceID", "sessionToken"), "abortService": ("serviceID", "sessionToken")}
-DECLARED = b'<?xml version="1.0" encoding="utf-8"?>'
-# as toolkits write a poll of theirs: the form of each, with {0} and {1} for the serviceID and the token
-TOOLKITS = {
-    "suds": (
-        '<?xml version="1.0" encoding="UTF-8"?>'
-        f'<SOAP-ENV:Envelope xmlns:ns0="{NS}" xmlns:ns1="{SOAP_11}" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
-        f' xmlns:SOAP-ENV="{SOAP_11}"><SOAP-ENV:Header/><ns1:Body><ns0:getServiceStatus><ns0:serviceID>{{0}}'
-        "</ns0:serviceID><ns0:sessionToken>{1}</ns0:sessionToken></ns0:getServiceStatus></ns1:Body></SOAP-ENV:Envelope>"
-    ),
-    "zeep": (
-        "<?xml version='1.0' encoding='utf-8'?>\n"
-        f'<soap-env:Envelope xmlns:soap-env="{SOAP_11}"><soap-env:Body><ns0:getServiceStatus xmlns:ns0="{NS}">'
-        "<ns0:serviceID>{0}</ns0:serviceID><ns0:sessionToken>{1}</ns0:sessionToken></ns0:getServiceStatus>"
-        "</soap-env:Body></soap-env:Envelope>"
-    ),
-    "a default namespace, the token first": (
-        f'<Envelope xmlns="{SOAP_11}">\n  <Body>\n    <getServiceStatus xmlns="{NS}">\n      <sessionToken>{{1}}'
-        "</sessionToken>\n      <serviceID >{0}</serviceID >\n    </getServiceStatus>\n  </Body>\n</Envelope>\n"
-    ),
-    "types on its values": (
-        f'<s:Envelope xmlns:s="{SOAP_11}" xmlns:i="http://www.w3.org/2001/XMLSchema-instance"'
-        f' xmlns:x="http://www.w3.org/2001/XMLSchema" s:encodingStyle=""><s:Body><t:getServiceStatus xmlns:t="{NS}">'
-        '<t:serviceID i:type="x:string">{0}</t:serviceID><t:sessionToken i:type="x:string">{1}</t:sessionToken>'
-        "</t:getServiceStatus></s:Body></s:Envelope>"
-    ),
-}
 
 
 @pytest.mark.parametrize("toolkit", TOOLKITS)
 def test_a_poll_written_as_one_before_is_recognised_with_its_own_values(toolkit: str) -> None:
     forms = Forms(NS, OPERATIONS)
-    forms.learn(TOOLKITS[toolkit].format("one", "a token").encode(), "text/xml; charset=utf-8")
+    forms.learn(TOOLKITS[toolkit].format("one", "a token").encode())
     assert not forms.are_known  # it may have something new each time
-    forms.learn(TOOLKITS[toolkit].format("one", "another token").encode(), "text/xml; charset=utf-8")
+    forms.learn(TOOLKITS[toolkit].format("one", "another token").encode())
     for values in (("two", "another"), ("a b", "x" * 300), ('"quoted"', "it's = 1/2;"), ("two", "another")):
         assert forms.read(TOOLKITS[toolkit].format(*values).encode()) == values
 
@@ -69,6 +44,7 @@ def test_a_poll_written_as_one_before_is_recognised_with_its_own_values(toolkit:
         TOOLKITS["suds"].format("one", "t").replace("UTF-8", "utf-7"),
         TOOLKITS["suds"].format("one", "t").replace("UTF-8", "utf-16"),
         TOOLKITS["suds"].format("one", "t").replace("?><", "?><?a pi?><"),
+        TOOLKITS["suds"].format("one", "t").replace('encoding="UTF-8"', "encoding=UTF-8"),  # read with a charset alone
         TOOLKITS["suds"].format("one", "t").replace("getServiceStatus", "abortService"),
         TOOLKITS["suds"].format("one", "t").replace("Header/>", "Header><serviceID>a</serviceID></SOAP-ENV:Header>"),
         TOOLKITS["suds"].format("one", "t").replace(NS, "urn:another"),
@@ -80,68 +56,21 @@ def test_a_poll_written_as_one_before_is_recognised_with_its_own_values(toolkit:
 def test_what_is_no_plain_poll_is_never_learnt(body: str) -> None:
     forms = Forms(NS, OPERATIONS)
     for _ in range(3):
-        forms.learn(body.encode(), "text/xml; charset=utf-8")
+        forms.learn(body.encode())
     assert not forms.are_known
 
 
 def test_one_odd_caller_keeps_nobody_else_s_form_out() -> None:
     forms, odd = Forms(NS, OPERATIONS), TOOLKITS["types on its values"]
     for number in range(3000):
-        forms.learn(odd.format("one", "t").replace('Style=""', f'Style="urn:{number}"').encode(), "text/xml")
+        forms.learn(odd.format("one", "t").replace('Style=""', f'Style="urn:{number}"').encode())
     for number in range(3 * FORMS_MAX):  # these do come again
         for _ in range(2):
-            forms.learn(odd.format("one", "t").replace('Style=""', f'Style="urn:x{number}"').encode(), "text/xml")
+            forms.learn(odd.format("one", "t").replace('Style=""', f'Style="urn:x{number}"').encode())
     for _ in range(2):
-        forms.learn(TOOLKITS["zeep"].format("one", "t").encode(), "text/xml")
+        forms.learn(TOOLKITS["zeep"].format("one", "t").encode())
     assert forms.read(TOOLKITS["zeep"].format("two", "t").encode()) == ("two", "t")
     assert len(forms._forms) == FORMS_MAX and len(forms._seen) <= SEEN_MAX
-
-
-PIECES = [
-    "&amp;",
-    "<",
-    ">",
-    "&",
-    "]]>",
-    "\x00",
-    "\n",
-    "\t",
-    " ",
-    "ü",
-    "</t>",
-    "<!--",
-    "'",
-    '"',
-    "a",
-    "1",
-    "漢",
-    "\x7f",
-    "\x1b",
-    "",
-]
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_whatever_is_recognised_is_what_the_door_reads(seed: int) -> None:
-    """A poll with bytes put in, taken out or changed anywhere: the lane gives it up, or reads what the door reads."""
-    chance = random.Random(seed)
-    forms = Forms(NS, OPERATIONS)
-    for form in 2 * list(TOOLKITS.values()):
-        forms.learn(form.format("one", "t").encode(), "text/xml; charset=utf-8")
-    recognised = 0
-    for _ in range(1500):
-        values = ["".join(chance.choices(PIECES, k=chance.randrange(4))) for _ in range(2)]
-        body = chance.choice(list(TOOLKITS.values())).format(*values).encode()
-        for _ in range(chance.choice((0, 0, 1, 2))):
-            at = chance.randrange(len(body))
-            body = body[:at] + chance.choice(PIECES).encode() + body[at + chance.randrange(3) :]
-        read = forms.read(body)
-        if read is None:
-            continue
-        recognised += 1
-        call = parse(body, NS, OPERATIONS)  # raises Refused where the lane took what is none
-        assert (call.operation, call.texts) == ("getServiceStatus", {"serviceID": read[0], "sessionToken": read[1]})
-    assert recognised > 2
 
 
 # -- both ways --------------------------------------------------------------------------------

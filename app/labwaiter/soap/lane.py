@@ -56,7 +56,7 @@ def is_plain(environ: dict[str, Any]) -> bool:
     if "HTTP_TRANSFER_ENCODING" in environ or "HTTP_CONTENT_ENCODING" in environ:
         return False
     content_type = environ.get("CONTENT_TYPE", "")
-    return environ.get("CONTENT_LENGTH", "").isdigit() and len(content_type) < 200 and _has_ascii(content_type)
+    return environ.get("CONTENT_LENGTH", "").isdecimal() and len(content_type) < 200 and _has_ascii(content_type)
 
 
 @lru_cache(256)
@@ -131,7 +131,7 @@ class Forms:
                 return values
         return None
 
-    def learn(self, body: bytes, content_type: str) -> None:
+    def learn(self, body: bytes) -> None:
         """Know the form of a poll that the door has read, if it is a plain one and came before.
 
         What has something new in each poll (a message id, a time) never comes again.
@@ -146,19 +146,24 @@ class Forms:
                     self._seen.clear()
                 self._seen[hash(form)] = None
                 return
-            if self._is_right(form, content_type):
+            if self._is_right(form):
                 self._forms = (form, *self._forms)[:FORMS_MAX]
 
-    def _is_right(self, form: Form, content_type: str) -> bool:
-        """Whether the door reads two words that nobody could have written where the form has its values."""
+    def _is_right(self, form: Form) -> bool:
+        """Whether the door reads two words that nobody could have written where the form has its values.
+
+        It comes with or without a charset in its Content-Type, and then the document's own declaration is read or not.
+        """
         words = os.urandom(12).hex(), os.urandom(12).hex()
         values = words if form.id_first else words[::-1]
         body = form.first + values[0].encode() + form.middle + values[1].encode() + form.last
         texts: dict[str, str | None] = {SERVICE_ID.name: words[0], SESSION_TOKEN.name: words[1]}
         try:
-            return parse(envelope_in(body, content_type), self._namespace, self._operations) == Call(STATUS, texts)
+            envelopes = {envelope_in(body, content_type) for content_type in ("text/xml", "text/xml; charset=utf-8")}
+            calls = [parse(envelope, self._namespace, self._operations) for envelope in envelopes]
         except Refused:
             return False
+        return all(call == Call(STATUS, texts) for call in calls)
 
 
 def _form_of(body: bytes) -> Form | None:
