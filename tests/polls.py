@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from callers import NS, SOAP_11
+from labwaiter.wsgi import Application
 
 XSI, XSD = "http://www.w3.org/2001/XMLSchema-instance", "http://www.w3.org/2001/XMLSchema"
 UTF_8 = '<?xml version="1.0" encoding="UTF-8"?>'
@@ -61,3 +62,9 @@ TOOLKITS = {
         '<sessionToken xsi:type="xsd:string">{1}</sessionToken></getServiceStatus></soap:Body></soap:Envelope>'
     ),
 }
+
+
+def kept_answers(application: Application) -> int:
+    """How many polls it has answered by what its lane had kept."""
+    endpoints = application._soap._endpoints.values()
+    return sum(form.answered for endpoint in endpoints for form in endpoint.forms._forms)

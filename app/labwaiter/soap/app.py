@@ -89,10 +89,11 @@ class Endpoint:
         if kept is None:
             call = Call(STATUS, {SERVICE_ID.name: poll.service_id, SESSION_TOKEN.name: poll.caller.token})
             return self.reply(poll.body, poll.caller, call=call)
-        if not self._soap.lane.is_to_compare():
-            return Answer("200 OK", kept.body)
+        answer = Answer("200 OK", kept.body)
+        if not poll.form.is_to_compare():
+            return answer
         anew = self.reply(poll.body, poll.caller)
-        if anew.status == "200 OK" and anew.body != kept.body and kept.is_right():
+        if anew.status == "200 OK" and anew != answer and kept.is_right():
             self._soap.lane.close()
         return anew
 

@@ -7,8 +7,8 @@ letter that XML treats otherwise are taken, so that the rest of the document can
 of such a form goes to the door.
 
 An answer is kept for as long as it would be written the same again: until a second of its page passes, or the stamps of
-what it was made of differ (`LocalStore.stamps`). Every so many answers one is made anew and compared; bytes that
-differ switch the lane off, with a line in the log.
+what it was made of differ (`LocalStore.stamps`). The first one that a form would get, and one of many after that, is
+made anew and compared; bytes that differ switch the lane off, with a line in the log.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -39,7 +39,7 @@ SEEN_MAX = 1000  # bodies that may be of a form
 KEPT_BYTES = 10_000_000  # of answers of one service
 ASKED_MAX = 20_000  # executions
 ANSWER_MAX = 100_000  # bytes of an answer that is kept
-COMPARED_EVERY = 1000  # answers
+COMPARED_EVERY = 1000  # answers of one form
 PLACES_MAX = 1000  # paths and public addresses of polls
 SAID_MAX = 1000  # characters of what a request says of its address
 _SAYS = (*public.ASKED, "SCRIPT_NAME", "PATH_INFO")  # all that the public address of a request depends on
@@ -86,7 +86,7 @@ class Unread:
         return beginning
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class Form:
     """A poll but for its two values: what stands before, between and behind them."""
 
@@ -94,6 +94,7 @@ class Form:
     middle: bytes
     last: bytes
     id_first: bool  # the serviceID stands before the sessionToken
+    answered: int = field(default=0, compare=False)  # polls of it, by an answer that was kept
 
     def values(self, body: bytes) -> tuple[str, str] | None:
         """The serviceID and the sessionToken of a poll of this form; None for any other body."""
@@ -108,6 +109,11 @@ class Form:
             return None
         one, other = values[0].decode("ascii"), values[1].decode("ascii")
         return (one, other) if self.id_first else (other, one)
+
+    def is_to_compare(self) -> bool:
+        """Whether it is the turn of a kept answer to be made anew at the door, and compared: the first one's, too."""
+        self.answered += 1
+        return (self.answered - 1) % COMPARED_EVERY == 0
 
 
 class Forms:
@@ -124,11 +130,11 @@ class Forms:
         """Whether there is any."""
         return bool(self._forms)
 
-    def read(self, body: bytes) -> tuple[str, str] | None:
-        """The serviceID and the sessionToken of a poll of a known form; None for any other body."""
+    def read(self, body: bytes) -> tuple[Form, str, str] | None:
+        """The form, the serviceID and the sessionToken of a poll of a known form; None for any other body."""
         for form in self._forms:
             if (values := form.values(body)) is not None:
-                return values
+                return form, *values
         return None
 
     def learn(self, body: bytes) -> None:
@@ -266,6 +272,7 @@ class Poll(NamedTuple, Generic[E]):
     """A poll that was recognised."""
 
     endpoint: E
+    form: Form
     service_id: str
     body: bytes
     caller: Caller
@@ -279,7 +286,6 @@ class Lane(Generic[E]):
         self._endpoints: dict[tuple[str, str], E] = {}  # by the path of a request, as the web server tells it
         self._catalogue: object = None  # of which these endpoints are
         self._public_urls: dict[tuple[str | None, ...], str] = {}  # by all that a request says of it
-        self._answers = 0
 
     def read(self, environ: dict[str, Any], catalogue: object) -> Poll[E] | None:
         """The poll that a request is; None for whatever else it may be: then its body can still be read.
@@ -297,12 +303,12 @@ class Lane(Generic[E]):
         if public_url is None or length > FORM_MAX:
             return None
         body = environ["wsgi.input"].read(length)
-        values = endpoint.forms.read(body) if len(body) == length else None
-        if values is None:
+        read = endpoint.forms.read(body) if len(body) == length else None
+        if read is None:
             environ["wsgi.input"] = Unread(body, environ["wsgi.input"])
             return None
-        service_id, token = values
-        return Poll(endpoint, service_id, body, caller_of(environ, public_url, token))
+        form, service_id, token = read
+        return Poll(endpoint, form, service_id, body, caller_of(environ, public_url, token))
 
     def know(self, environ: dict[str, Any], endpoint: E, public_url: str, catalogue: object) -> None:
         """Recognise polls as this one from now on: at this path, and with these words on its own address."""
@@ -316,11 +322,6 @@ class Lane(Generic[E]):
             self._endpoints.clear()
             self._public_urls.clear()
         self._endpoints[place], self._public_urls[says] = endpoint, public_url
-
-    def is_to_compare(self) -> bool:
-        """Whether it is the turn of a kept answer to be made anew at the door, and compared."""
-        self._answers += 1
-        return self._answers % COMPARED_EVERY == 0
 
     def close(self) -> None:
         """A kept answer was not what the door's way gives: answer all polls that way from now on."""
