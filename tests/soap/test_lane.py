@@ -1,11 +1,9 @@
-"""The poll's lane answers what the door's way does, to the byte, and shows nothing older than what was written."""
+"""The poll's lane: the forms that it knows, the answers that it keeps, and when it is closed."""
 
 import base64
 import itertools
 import logging
-import multiprocessing
 import os
-import random
 import re
 import time
 from collections.abc import Callable
@@ -132,54 +130,6 @@ def test_polls_of_whatever_state_are_answered_alike_both_ways(lab: Lab, two_ways
 
         assert len({(r.status, tuple(r.headers.items()), r.body) for r in at_one_second(ask)}) == 1
     assert kept_answers(with_lane.application) > 5 and not kept_answers(without.application)
-
-
-def writer(file: str, latest: Any, until: float, how: str) -> None:
-    """Writes 0 to 100 over and over: `latest` is what is certainly on the disk, in all that was ever written."""
-    number = 0
-    while time.monotonic() < until:
-        number += 1
-        text = str(number % 100)
-        if how == "renamed":
-            Path(f"{file}.new").write_text(text)
-            os.replace(f"{file}.new", file)
-        else:
-            with open(file, "r+" if how == "over" else "w") as opened:
-                opened.write(f"{text:<3}" if how == "over" else text)
-        latest.value = number
-        time.sleep(random.choice((0, 0.0005, 0.003, 0.03)))
-
-
-@pytest.mark.folder_way
-@pytest.mark.parametrize("how", ["truncated", "renamed", "over"])
-def test_no_poll_shows_what_is_older_than_what_was_written_before_it_was_sent(
-    lab: Lab, caller: Caller, how: str
-) -> None:
-    lab.start("Unruly", "one", word="hundred-but-running")
-    lab.file("one", "status.txt")
-    latest = multiprocessing.get_context("fork").Value("q", 0)
-    seconds = time.monotonic() + 4
-    process = multiprocessing.get_context("fork").Process(
-        target=writer, args=(str(lab.folder("one") / "status.txt"), latest, seconds, how)
-    )
-    process.start()
-    try:
-        eventually(lambda: latest.value > 2)
-        polls = 0
-        while process.is_alive():
-            before = latest.value
-            page = base64.b64decode(polled(caller, "Unruly", "one")["status_base64"]).decode()
-            after = latest.value + 1  # it may be on the disk already
-            shown = re.search(r'aria-valuenow="(\d+)"', page)
-            if shown is None and how == "truncated":
-                continue  # the writer was kept from going on between its truncate and its write
-            assert shown is not None, page[-2000:]
-            assert int(shown[1]) in {number % 100 for number in range(before, after + 1)}
-            polls += 1
-        assert polls > 10
-    finally:
-        process.join()
-    assert kept_answers(caller.application) > 3
 
 
 @pytest.mark.folder_way
