@@ -70,38 +70,38 @@ def drawn(examples: int, **more: Any) -> settings:
 
 
 class Clock:
-    """The faces' clocks: the machine's own, but that a test may move them on, and that they stand while both answer."""
+    """The faces' clocks, which a test moves on: a story takes the same time on every machine."""
 
     def __init__(self) -> None:
-        self.ahead = 0.0  # s, of the machine's
-        self.wrong = 0.0  # s, by which the time of day was set beside that
+        self.time, self.boot = int(time.time()) + 0.25, int(boot_clock()) + 0.5  # s, Unix time and boot clock
         self._is_young = stamps.is_young
 
-    def now(self) -> float:
-        """Unix time, s, to them."""
-        return time.time() + self.ahead + self.wrong
+    def move(self, seconds: float) -> None:
+        """Time passes."""
+        self.time += seconds
+        self.boot += seconds
 
-    def booted(self) -> float:
-        """Boot clock, s, to them."""
-        return boot_clock() + self.ahead
+    def rest(self) -> None:
+        """As long as it takes until what was written is old enough to be believed: by the file system's own clock."""
+        time.sleep(1.1 * stamps.STEP)
+        self.move(1.1 * stamps.STEP)
 
     @contextlib.contextmanager
-    def stopped(self) -> Iterator[None]:
-        """While it lasts no time passes. Stamps are as old as they are by the file system's own clock."""
-        now, booted, clock_gettime = self.now(), self.booted(), time.clock_gettime
-        others = self.ahead + self.wrong
+    def in_charge(self) -> Iterator[None]:
+        """While it lasts the faces go by this clock; only how old a stamp is they see by the file system's."""
+        real, clock_gettime = time.time(), time.clock_gettime
 
         def mark(folder: Folder, name: str, mark: str, set_mark: Any = Folder.mark) -> bool:
             is_first: bool = set_mark(folder, name, mark)
             if is_first:  # a page of a bad end counts its 20 s from such a mark
-                os.utime(folder.path(name) / mark, (now, now))
+                os.utime(folder.path(name) / mark, (self.time, self.time))
             return is_first
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(time, "time", lambda: now)
-            patch.setattr(time, "clock_gettime", lambda c: booted if c == time.CLOCK_BOOTTIME else clock_gettime(c))
+            patch.setattr(time, "time", lambda: self.time)
+            patch.setattr(time, "clock_gettime", lambda c: self.boot if c == time.CLOCK_BOOTTIME else clock_gettime(c))
             patch.setattr(Folder, "mark", mark)
-            patch.setattr(stamps, "is_young", lambda status, since: self._is_young(status, since - others))
+            patch.setattr(stamps, "is_young", lambda status, since: self._is_young(status, real - (self.time - since)))
             yield
 
 
@@ -183,7 +183,7 @@ class BothWays:
 
     def ask(self, asked: Asked) -> Told:
         """The answer of both faces, which must be one."""
-        with self.clock.stopped():
+        with self.clock.in_charge():
             answer = told(self.with_lane, asked)
             pieces = dict(page._pieces)
             page._pieces.clear()
@@ -207,11 +207,11 @@ class BothWays:
     def begin(self, service: Service, service_id: str, runs: bool = True) -> None:
         """An execution as a face starts it; `runs`: and as a supervisor runs it, in this very process."""
         inputs = {p.name: p.default if p.default is not None else "x" for p in service.inputs}
-        now = self.clock.now()
+        now = self.clock.time
         request = Request(service_id, service.name, inputs, created=now, polls=True, signature=service.as_data())
         assert self.store.claim(folder_name(service_id), request)
         if runs:
-            self.write(service_id, StoredState(State.RUNNING, "", now, now, self.clock.booted(), marks_begin=True))
+            self.write(service_id, StoredState(State.RUNNING, "", now, now, self.clock.boot, marks_begin=True))
 
     def write(self, service_id: str, stored: StoredState) -> None:
         self.store.write_state(folder_name(service_id), replace(stored, runner=identify(os.getpid())))
@@ -220,7 +220,7 @@ class BothWays:
         """As a runner ends it, and then the supervisor."""
         outputs = {p.name: p.choices[0] if p.choices else p.placeholder for p in service.outputs}
         why = "" if state is State.COMPLETED else "The sample slipped."
-        now = self.clock.now()
+        now = self.clock.time
         self.store.write_end(folder_name(service_id), End(state, why, outputs, now))
         before = self.store.stored_state(folder_name(service_id)) or StoredState()
         self.store.write_state(folder_name(service_id), replace(before, state=state, why=why, ended=now, ran=1.5))
@@ -459,7 +459,7 @@ def inhabited(ways: BothWays) -> BothWays:
     ways.store.bury(folder_name("buried"), "Unruly", 1.0)
     (ways.folder("runs") / "status.txt").write_text("41")
     (ways.folder("runs") / "data" / "ü <curve>.csv").write_text("1,2")
-    time.sleep(1.5 * stamps.STEP)
+    ways.clock.rest()
     return ways
 
 
@@ -561,7 +561,7 @@ class Polling(RuleBasedStateMachine):
             name, kit, place = self.usual
             self.ways.poll(TOOLKITS[kit], "Unruly", name, **place)
             if self.slowly:
-                time.sleep(1.1 * stamps.STEP)
+                self.ways.clock.rest()
                 self.ways.poll(TOOLKITS[kit], "Unruly", name, **place)
 
     @rule(name=NAMES, kit=KITS, place=PLACES)
@@ -577,11 +577,11 @@ class Polling(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.01, 0.2, 0.4, 0.95, 1.0, 3.0, 25.0]))
     def time_passes(self, seconds: float) -> None:
-        self.ways.clock.ahead += seconds
+        self.ways.clock.move(seconds)
 
     @rule(seconds=st.sampled_from([-3600.0, -0.5, 0.3, 30.0]))
     def the_time_of_day_is_set(self, seconds: float) -> None:
-        self.ways.clock.wrong += seconds
+        self.ways.clock.time += seconds
 
     @while_it(State.QUEUED)
     @rule(queued=st.permutations(["one", "two", "three"]), running=st.integers(0, 2))
@@ -591,7 +591,7 @@ class Polling(RuleBasedStateMachine):
     @while_it(State.FAILED, State.ABORTED)
     @rule()
     def the_page_of_its_end_has_been_shown_long_enough(self) -> None:
-        os.utime(self.ways.folder(self.name) / "told", (self.ways.clock.now() - 20.0,) * 2)
+        os.utime(self.ways.folder(self.name) / "told", (self.ways.clock.time - 20.0,) * 2)
 
     @IS_THERE
     @rule(text=NUMBERS, how=st.sampled_from(["renamed", "over", "truncated", "removed"]))
@@ -643,11 +643,9 @@ class Polling(RuleBasedStateMachine):
     @while_it(State.RUNNING)
     @rule(stage=st.sampled_from(["asked", "told to stop", "killed"]))
     def it_is_being_stopped(self, stage: str) -> None:
-        now = self.ways.clock.now()
+        now = self.ways.clock.time
         stopping = Stopping("abort", "It was aborted.", stage)
-        self.ways.write(
-            self.name, StoredState(State.RUNNING, "", now, now, self.ways.clock.booted(), stopping=stopping)
-        )
+        self.ways.write(self.name, StoredState(State.RUNNING, "", now, now, self.ways.clock.boot, stopping=stopping))
 
     @while_it(State.RUNNING)
     @rule(state=st.sampled_from(ENDED))
@@ -658,7 +656,7 @@ class Polling(RuleBasedStateMachine):
     @while_it(*ENDED)
     @rule()
     def it_is_buried(self) -> None:
-        self.ways.store.bury(folder_name(self.name), "Unruly", self.ways.clock.now())
+        self.ways.store.bury(folder_name(self.name), "Unruly", self.ways.clock.time)
         del self.states[self.name]
 
     @IS_THERE

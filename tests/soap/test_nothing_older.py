@@ -28,9 +28,11 @@ CONNECTIONS = 4  # so that each of the workers has some
 
 
 @pytest.fixture
-def web(lab: Lab, make_web: Callable[..., Web]) -> Web:
-    """With two workers."""
-    return make_web(lab, 2)
+def web(lab: Lab, make_web: Callable[..., Web]) -> Iterator[Web]:
+    """With two workers, neither of which may have found its lane wrong, and closed it."""
+    served = make_web(lab, 2)
+    yield served
+    assert "the long way" not in served.log.read_text()
 
 
 def polls(web: Web, service: str, service_id: str) -> Iterator[str]:
