@@ -177,7 +177,7 @@ MUTATIONS = (
         "soap/lane.py",
         "    return read_from + 1.0 - max(view.ran % 1.0, view.now % 1.0)",
         "    return read_from + 1.0",
-        "soap/test_both_ways.py::test_whatever_happens_in_between_polls_are_answered_alike",
+        "soap/test_both_ways.py::test_what_the_clock_or_the_queue_changes_is_told_in_time",
     ),
     Mutation(
         "the lane's first answer is not compared",
