@@ -140,9 +140,37 @@ MUTATIONS = (
     Mutation(
         "a token is kept",
         "verbs/jobs.py",
-        "            user=caller.user,",
-        "            user=caller.user or caller.token,",
+        "            user=owner.user,",
+        "            user=owner.user or caller.token,",
         "soap/test_contract.py::test_no_token_is_ever_kept",
+    ),
+    Mutation(
+        "the token of another one is good",
+        "authentication/token_file.py",
+        "        if entry is None or not hmac.compare_digest(given, entry.hash):",
+        "        if entry is None:",
+        "authentication/test_token_file.py::test_any_other_is_refused",
+    ),
+    Mutation(
+        "a manager's fault is a yes",
+        "authentication/auth_manager.py",
+        "        if good is not True:",
+        "        if not good:",
+        "authentication/test_managers.py::test_only_a_plain_true_is_a_yes",
+    ),
+    Mutation(
+        "an execution is shown to other projects",
+        "verbs/jobs.py",
+        "        if not permission.may(caller, Action.SEE, request):\n            raise UnknownServiceID(UNKNOWN)",
+        "        if False:\n            raise UnknownServiceID(UNKNOWN)",
+        "core/test_permission.py::test_everybody_else_hears_what_is_said_of_an_unknown_one",
+    ),
+    Mutation(
+        "the lane asks nobody whose an answer is",
+        "soap/app.py",
+        "            if kept is not None and allows(identity, Action.SEE, kept.record.request):",
+        "            if kept is not None:",
+        "soap/test_tokens.py::test_another_project_hears_what_is_said_of_an_unknown_serviceID_by_each_way",
     ),
     Mutation(
         "UNCHANGED is said to another token",
@@ -150,6 +178,20 @@ MUTATIONS = (
         '{service_id}{token}"',
         '{service_id}"',
         "soap/test_contract.py::test_a_service_that_asks_for_it_answers_unchanged_to_the_one_who_saw_that_page",
+    ),
+    Mutation(
+        "a status.txt that has changed is not read again",
+        "store/local_store.py",
+        "if read is not None and read[0] == (status.st_ctime_ns, status.st_size):",
+        "if read is not None:",
+        "soap/test_nothing_older.py::test_no_page_is_older_than_the_last_status_txt[over]",
+    ),
+    Mutation(
+        "that a job goes on is told without a look at its process",
+        "store/local_store.py",
+        "return served and lives(record.runner) is not False",
+        "return served",
+        "soap/test_lane.py::test_where_nobody_would_write_the_end_of_a_job_all_is_looked_at[runner]",
     ),
     Mutation(
         "a DOCTYPE is accepted",
@@ -161,7 +203,7 @@ MUTATIONS = (
     Mutation(
         "what a kept answer was made of is not looked at",
         "soap/lane.py",
-        " and self.stamps.are_same()",
+        " or not self._revision.are_same()",
         "",
         "soap/test_nothing_older.py::test_no_page_is_older_than_the_last_status_txt[renamed]",
     ),
@@ -175,8 +217,8 @@ MUTATIONS = (
     Mutation(
         "an answer is kept beyond the second on its page",
         "soap/lane.py",
-        "    return read_from + 1.0 - max(view.ran % 1.0, view.now % 1.0)",
-        "    return read_from + 1.0",
+        "    return int(moment.now), int(moment.ran or 0.0), moment.fraction",
+        "    return int(moment.now), moment.fraction",
         "soap/test_both_ways.py::test_what_the_clock_or_the_queue_changes_is_told_in_time",
     ),
     Mutation(
