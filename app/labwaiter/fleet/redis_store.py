@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 
 from ..errors import Misconfigured, TooManyJobs, Unavailable, UnknownServiceID
 from ..lab import labfile
-from ..model.record import Record, Request, State, View
+from ..model.record import Moment, Record, Request, State, View
 from ..page.words import clock
 from ..settings import Settings
 from ..store import codec, records
 from ..store.local_store import LocalStore
 from ..store.names import folder_name
+from ..system.process import boot_clock
 from . import breaker, calls, redis_faults, rpc
 from .cache import Cache, CacheEntry
 from .files import FleetFiles
@@ -39,12 +40,10 @@ ENDS = (str(State.COMPLETED), str(State.FAILED))  # that a machine has published
 BATCH = 500
 QUEUE_SECONDS = 3.0  # that a message may wait behind those that came to its machine before it
 REMOVE_WAIT = 5.0  # s
-LOST = "Nothing was started under this serviceID."
 UNKEPT = (
     "This is not certain yet: no replica of the Redis between the machines of this lab has it; try it again, under the"
     " same serviceID."
 )
-REMOVED = "What was started under this serviceID has been removed, its results too."
 
 
 class RedisStore:
@@ -179,7 +178,7 @@ class RedisStore:
             local = self._local.look(name)
             return replace(local, record=replace(local.record, machine=self.settings.machine))
         if look is None:
-            raise UnknownServiceID(REMOVED if self.buried(name) else LOST)
+            raise UnknownServiceID(records.REMOVED if self.buried(name) else records.UNKNOWN)
         return records.Look(look.record, look.view)
 
     def record(self, name: str) -> Record:
@@ -195,7 +194,7 @@ class RedisStore:
             return None
         if record.active and replace(look.view(None), now=view.now, ran=view.ran, limit=view.limit) != view:
             return None  # it has changed since that was made
-        return FleetRevision(self, look)
+        return FleetRevision(self, look, view.moment, boot_clock())
 
     def is_same(self, look: FleetLook) -> bool:
         """Whether a look at an execution whose machine is there would find the same; False where that isn't known."""
@@ -389,7 +388,7 @@ class RedisStore:
                 while True:
                     look = self.find(name)
                     if look is None:
-                        raise UnknownServiceID(REMOVED if self.buried(name) else LOST)
+                        raise UnknownServiceID(records.REMOVED if self.buried(name) else records.UNKNOWN)
                     if not look.record.active and look.settled:
                         return look.record
                     left = until - time.monotonic()
@@ -434,10 +433,22 @@ class FleetRevision:
 
     store: RedisStore
     look: FleetLook
+    made: Moment
+    made_at: float  # boot clock, s
 
     def are_same(self) -> bool:
         """Whether it is."""
         return self.store.is_same(self.look)
+
+    def look_again(self) -> bool:
+        """Nothing can be seen from here but by a look at it all."""
+        return False
+
+    def moment(self) -> Moment:
+        """As much later as time has passed here; whatever else its machine tells comes with another revision."""
+        passed = boot_clock() - self.made_at
+        ran = None if self.made.ran is None else self.made.ran + passed
+        return self.made._replace(now=self.made.now + passed, ran=ran)
 
 
 def _read(snapshot: Snapshot) -> FleetLook:
