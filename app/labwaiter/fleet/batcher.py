@@ -21,7 +21,7 @@ class _Ticket(Generic[Q, A]):
 
     def __init__(self, question: Q) -> None:
         self.question = question
-        self.asks = False  # it is its thread that asks next
+        self.asks = False  # it is its thread that asks
         self.answer: A | Exception | None = None
         self.over = threading.Lock()  # held until it has its answer, or asks
         self.over.acquire()
@@ -45,22 +45,21 @@ class Batcher(Generic[Q, A]):
         """The answer to one question. Raises why there is none."""
         ticket: _Ticket[Q, A] = _Ticket(question)
         with self._turn:
-            self._waiting.append(ticket)
-            is_first, self._is_busy = not self._is_busy, True
-        if is_first:
-            self._ask_for_all(ticket)
-        else:
+            ticket.asks, self._is_busy = not self._is_busy, True
+            if not ticket.asks:
+                self._waiting.append(ticket)
+        if not ticket.asks:
             ticket.over.acquire()
-            if ticket.asks:
-                self._ask_for_all(ticket)
+        if ticket.asks:
+            self._ask_for_all(ticket)
         if isinstance(ticket.answer, Exception):
             raise ticket.answer
         return ticket.answer  # type: ignore[return-value]
 
     def _ask_for_all(self, own: _Ticket[Q, A]) -> None:
-        """Ask what waits, `own` among it; then let the next one ask, and those go who have their answers."""
+        """Ask for one and for all who wait; then let the next one ask, and those go who have their answers."""
         with self._turn:
-            batch, self._waiting = self._waiting, []
+            batch, self._waiting = [own, *self._waiting], []
         try:
             answers = self._ask([ticket.question for ticket in batch])
             for ticket, answer in zip(batch, answers, strict=True):
@@ -72,10 +71,10 @@ class Batcher(Generic[Q, A]):
                 ticket.answer = error
         finally:
             with self._turn:
-                self._is_busy = bool(self._waiting)
-                if self._waiting:
-                    self._waiting[0].asks = True
-                    self._waiting[0].over.release()
-            for ticket in batch:
-                if ticket is not own:
-                    ticket.over.release()
+                next_one = self._waiting.pop(0) if self._waiting else None
+                self._is_busy = next_one is not None
+            if next_one is not None:
+                next_one.asks = True
+                next_one.over.release()
+            for ticket in batch[1:]:
+                ticket.over.release()

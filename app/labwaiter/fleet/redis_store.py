@@ -60,6 +60,7 @@ class RedisStore:
         """
         self.settings = settings
         self.store = breaker.guarded(store or LabRedis(settings))
+        self._lab_file = labfile.WatchedLab(settings.lab)
         self.cache = Cache(settings.jobs_folder, settings.keep_seconds)
         self.artifacts = FleetFiles(settings, self.store, self.machine_of)
         self._local = LocalStore(settings)  # this face may be on the machine that has it
@@ -168,7 +169,7 @@ class RedisStore:
     def buried(self, name: str) -> bool:
         """Whether its machine has told of a tombstone."""
         try:
-            return self.store.snapshot(name, brief=True).tombstone
+            return self.store.revision(name).tombstone
         except FAULTS as error:
             raise away(error) from error
 
@@ -304,7 +305,7 @@ class RedisStore:
 
     def _machine(self, name: str, request: Request) -> str:
         try:
-            return machine_for(labfile.load(self.settings.lab), name, request)
+            return machine_for(self._lab_file.load(), name, request)
         except Misconfigured as error:
             log.exception("%s", error)
             raise Unavailable("This deployment's lab.toml has a mistake; tell the administrator.") from error
