@@ -14,7 +14,7 @@ import redis
 from fleetlab import SECRET
 from lab import eventually
 from labwaiter.errors import JobAborted, ServiceIDInUse, TooManyJobs, Unavailable, UnknownServiceID
-from labwaiter.fleet import calls, rpc
+from labwaiter.fleet import calls, redis_store, rpc
 from labwaiter.fleet.breaker import HUNG_SECONDS
 from labwaiter.fleet.fleet_store import Beat, Publication, Removal
 from labwaiter.fleet.in_memory import InMemoryFleetStore
@@ -341,6 +341,17 @@ def test_a_revision_tells_whether_a_look_would_be_the_same(face: Face, state: St
     assert revision is not None and revision.are_same()
     face.store.wish_abort("one")
     assert not revision.are_same()
+
+
+def test_the_moment_of_a_revision_moves_with_the_clock_alone(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    face.publish(State.RUNNING)
+    view = replace(face.records.look("one").view(None), ran=3.0)
+    clock = [99.0]
+    monkeypatch.setattr(redis_store, "boot_clock", lambda: clock[0])
+    revision = face.records.stamps(view, 0.0)
+    assert revision is not None and revision.moment() == view.moment
+    clock[0] += 1.0
+    assert revision.moment() == (view.now + 1.0, 4.0, view.progress.fraction)
 
 
 @pytest.mark.parametrize("how", ["silent", "left", "away", "hangs", "removed", "forgotten"])

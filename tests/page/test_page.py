@@ -1,5 +1,6 @@
 """What a portal shows of an execution."""
 
+import base64
 import itertools
 import random
 import time
@@ -13,7 +14,7 @@ from labwaiter import page as page_module
 from labwaiter.catalogue import catalogue
 from labwaiter.model.record import Holder, Picture, Progress, Record, Request, State, Stopping, View
 from labwaiter.model.span import span
-from labwaiter.page import render
+from labwaiter.page import Page, render
 from labwaiter.settings import ROOT
 from labwaiter.store import codec
 
@@ -226,7 +227,8 @@ def test_a_kept_page_is_not_that_of_a_value_that_is_merely_equal(values: tuple[f
 
 def test_a_page_of_kept_pieces_is_the_page_that_is_made_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever changes from one look to the next: what moves, what doesn't, and what wasn't there before."""
-    chance, names = random.Random(5), ("a", "b")
+    monkeypatch.setattr(page_module, "PIECES_KEPT", 5)
+    chance, names, alike = random.Random(5), ("a", "b"), 0
     for _ in range(400):
         some = chance.choice(everything(chance.choice((NASTY, "plain", ""))))
         name = chance.choice(names)
@@ -244,8 +246,30 @@ def test_a_page_of_kept_pieces_is_the_page_that_is_made_whole(monkeypatch: pytes
             ran=chance.choice((None, 1.0, 99.0)),
             own_page=chance.choice((some.own_page, None, None)),
         )
-        kept = render(shown, SERVICE, "http://x/")
-        monkeypatch.setattr(page_module, "KEPT_LARGEST", -1)
-        assert render(shown, SERVICE, "http://x/") == kept
-        monkeypatch.undo()
-    assert set(names) <= set(page_module._pieces) and len(page_module._pieces) <= page_module.PAGES_KEPT
+        kept = Page(shown, SERVICE, "http://x/")
+        later = replace(
+            shown,
+            now=shown.now + chance.choice((0.5, 1.0, 90_000.0)),
+            ran=None if shown.ran is None else shown.ran + chance.choice((0.5, 1.0, 90_000.0)),
+            progress=replace(shown.progress, fraction=chance.choice((shown.progress.fraction, 0.0, 0.29, 0.58, 1.0))),
+        )
+        with monkeypatch.context() as whole:
+            whole.setattr(page_module, "KEPT_LARGEST", -1)
+            assert render(shown, SERVICE, "http://x/") == kept.text
+            assert Page(shown, SERVICE).template() is None or shown.own_page
+            template = kept.template()
+            assert template is not None
+            for one in (shown, later):
+                if one.record.state is State.RUNNING and (page := template.at(one.moment)) is not None:
+                    assert base64.b64decode(page).decode() == render(one, SERVICE, "http://x/")
+                    alike += one is later
+    assert {name for name, _ in page_module._pieces} == set(names) and len(page_module._pieces) <= 5
+    assert alike > 50
+
+
+def test_a_page_template_gives_no_page_that_has_other_words() -> None:
+    running = view(progress=Progress(fraction=0.5))
+    template = Page(running, SERVICE).template()
+    assert template is not None and template.at(running.moment) is not None
+    for fraction in (None, 0.0, 1.0):  # of none of these it is known what remains
+        assert template.at(running.moment._replace(fraction=fraction)) is None

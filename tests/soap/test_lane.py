@@ -1,12 +1,14 @@
 """The poll's lane answers what the door's way does, to the byte, and shows nothing older than what was written."""
 
 import base64
+import http.client
 import itertools
 import logging
 import multiprocessing
 import os
 import random
 import re
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +17,12 @@ from typing import Any
 
 import pytest
 
-from callers import NS, SOAP_11, Caller, Reply, envelope
-from lab import Lab, eventually
+from callers import NS, SOAP_11, Caller, Reply, Web, envelope
+from lab import PATIENCE, Lab, eventually
 from labwaiter.soap import lane
 from labwaiter.soap.door import Refused, parse
 from labwaiter.soap.lane import FORMS_MAX, SEEN_MAX, Forms
+from labwaiter.store import supervisor_client
 from labwaiter.store.stamps import Stamps, is_young
 
 OPERATIONS = {"getServiceStatus": ("serviceID", "sessionToken"), "abortService": ("serviceID", "sessionToken")}
@@ -247,6 +250,122 @@ def test_no_poll_shows_what_is_older_than_what_was_written_before_it_was_sent(
 
 
 @pytest.mark.folder_way
+@pytest.mark.parametrize("how", ["truncated", "over"])
+def test_nor_does_any_poll_over_the_wire(web: Web, how: str) -> None:
+    lab = web.lab
+    lab.start("Unruly", "one", word="hundred-but-running")
+    lab.file("one", "status.txt")
+    latest = multiprocessing.get_context("fork").Value("q", 0)
+    process = multiprocessing.get_context("fork").Process(
+        target=writer, args=(str(lab.folder("one") / "status.txt"), latest, time.monotonic() + 4, how)
+    )
+    process.start()
+    line = http.client.HTTPConnection("127.0.0.1", web.port, timeout=PATIENCE)
+    body, headers = envelope("getServiceStatus", serviceID="one", sessionToken="t"), {"Content-Type": "text/xml"}
+    try:
+        polls = 0
+        while process.is_alive():
+            before = latest.value
+            line.request("POST", f"{lab.settings.context_root}/Unruly", body, headers)
+            page = page_of(Reply("200 OK", {}, line.getresponse().read()))
+            after = latest.value + 1  # it may be on the disk already
+            shown = re.search(r'aria-valuenow="(\d+)"', page)
+            if before < 3 or (shown is None and how == "truncated"):
+                continue  # the writer was kept from going on between its truncate and its write
+            assert shown is not None, page[-2000:]
+            assert int(shown[1]) in {number % 100 for number in range(before, after + 1)}
+            polls += 1
+        assert polls > 10
+    finally:
+        process.join()
+        line.close()
+
+
+def looking_at(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> Callable[..., bool]:
+    """Polls the execution "one", whose page must have some words, and tells whether its records weren't looked at."""
+    looks, records = [0], caller.application._jobs.records
+    look = records.look
+    monkeypatch.setattr(records, "look", lambda name: looks.append(1) or look(name))
+    monkeypatch.setattr(lane, "COMPARED_EVERY", 10**9)  # which is a look, too
+
+    def without_a_look(words: str = "") -> bool:
+        before = len(looks)
+        assert words in page_of(polled(caller, "Unruly", "one"))
+        return len(looks) == before
+
+    return without_a_look
+
+
+@pytest.mark.folder_way
+def test_of_an_execution_whose_status_txt_alone_has_changed_nothing_else_is_read(
+    lab: Lab, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.start("Unruly", "one", word="hundred-but-running")
+    lab.file("one", "status.txt")
+    monkeypatch.setattr(lane, "KEPT_SECONDS", PATIENCE)
+    without_a_look, numbers = looking_at(caller, monkeypatch), itertools.cycle(range(2, 90))
+
+    def changed_and_polled_without_a_look() -> bool:
+        number = next(numbers)
+        (lab.folder("one") / "status.txt").write_text(str(number))
+        return without_a_look(f'aria-valuenow="{number}"')
+
+    eventually(changed_and_polled_without_a_look)
+    for _ in range(50):
+        assert changed_and_polled_without_a_look()
+    (lab.folder("one") / "status.txt").unlink()
+    assert not without_a_look("The progress is not known")
+
+
+@pytest.mark.folder_way
+def test_of_an_execution_that_goes_on_it_is_noted_each_second_that_somebody_asks(
+    lab: Lab, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.start("Unruly", "one", word="hundred-but-running")
+    lab.file("one", "status.txt")
+    monkeypatch.setattr(lane, "RENEWED_SECONDS", 10 * PATIENCE)
+    without_a_look = looking_at(caller, monkeypatch)
+    eventually(without_a_look)
+    for _ in range(2):
+        before = lab.store.polled_at("one") or 0.0
+
+        def is_noted(before: float = before) -> bool:
+            assert without_a_look()
+            return (lab.store.polled_at("one") or 0.0) > before
+
+        eventually(is_noted)
+
+
+@pytest.mark.folder_way
+@pytest.mark.parametrize("who", ["runner", "supervisor", "active"])
+def test_where_nobody_would_write_the_end_of_a_job_all_is_looked_at(
+    lab: Lab, caller: Caller, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    lab.start("Unruly", "one", word="hundred-but-running")
+    lab.file("one", "status.txt")
+    monkeypatch.setattr(lane, "RENEWED_SECONDS", 10 * PATIENCE)
+    without_a_look, runner = looking_at(caller, monkeypatch), lab.running("one")
+    eventually(without_a_look)
+    supervisor = lab.supervisor
+    if who == "supervisor":
+        monkeypatch.setattr(supervisor_client, "ensure", lambda *args, **more: None)
+        for pid in (lab.nursery, supervisor):
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not without_a_look())
+        return
+    os.kill(supervisor, signal.SIGSTOP)  # it says nothing
+    try:
+        if who == "runner":
+            os.kill(runner, signal.SIGKILL)
+        else:
+            lab.store.forget_active("one")
+        eventually(lambda: not without_a_look())
+        assert who == "runner" or lab.store.is_active("one")
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+
+
+@pytest.mark.folder_way
 def test_a_file_of_the_job_that_grows_is_shown_as_it_is(lab: Lab, caller: Caller) -> None:
     lab.start("Unruly", "one", word="hundred-but-running")
     lab.file("one", "status.txt")
@@ -273,7 +392,8 @@ def test_an_answer_that_differs_closes_the_lane_and_is_in_the_log(
 
     def spoilt() -> bool:
         for answer in soap.endpoint("Echo")._kept._answers.values():  # it is right for a second at most
-            object.__setattr__(answer, "body", answer.body.replace(b"COMPLETED", b"UNCHANGED"))
+            right_one = answer._made[1]
+            answer._made = None, right_one._replace(body=right_one.body.replace(b"COMPLETED", b"UNCHANGED"))
         assert polled(caller, "Echo", "one").body == right.body  # what is compared is what was made anew
         return not soap.lane.is_open
 
@@ -311,7 +431,7 @@ def test_what_a_request_says_at_length_is_not_remembered(lab: Lab, caller: Calle
     lab.ended("one")
     for number in range(5):
         assert polled(caller, "Echo", "one", HTTP_X_FORWARDED_PREFIX=f"/{number}" + "x" * 5000)["text"] == "x"
-    assert not caller.application._soap.lane._public_urls
+    assert not caller.application._soap.lane._places
 
 
 def test_a_stamp_of_a_whole_second_is_trusted_late(tmp_path: Path) -> None:

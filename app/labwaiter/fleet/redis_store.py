@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 
 from ..errors import Misconfigured, TooManyJobs, Unavailable, UnknownServiceID
 from ..lab import labfile
-from ..model.record import Record, Request, State, View
+from ..model.record import Moment, Record, Request, State, View
 from ..page.words import clock
 from ..settings import Settings
 from ..store import codec, records
 from ..store.local_store import LocalStore
 from ..store.names import folder_name
+from ..system.process import boot_clock
 from . import breaker, calls, redis_faults, rpc
 from .cache import Cache, CacheEntry
 from .files import FleetFiles
@@ -39,12 +40,10 @@ ENDS = (str(State.COMPLETED), str(State.FAILED))  # that a machine has published
 BATCH = 500
 QUEUE_SECONDS = 3.0  # that a message may wait behind those that came to its machine before it
 REMOVE_WAIT = 5.0  # s
-LOST = "Nothing was started under this serviceID."
 UNKEPT = (
     "This is not certain yet: no replica of the Redis between the machines of this lab has it; try it again, under the"
     " same serviceID."
 )
-REMOVED = "What was started under this serviceID has been removed, its results too."
 
 
 class RedisStore:
@@ -64,7 +63,7 @@ class RedisStore:
         self.cache = Cache(settings.jobs_folder, settings.keep_seconds)
         self.artifacts = FleetFiles(settings, self.store, self.machine_of)
         self._local = LocalStore(settings)  # this face may be on the machine that has it
-        self._last = threading.local()  # .found: FleetRevision | None, of what this thread found last
+        self._last = threading.local()  # .found: the record that this thread found last, and its revision; or None
         self._heard: dict[str, Heard] = {}  # by machine
         self._away = False  # that Redis is, was logged already
         self._poll_marks = PollMarks(lambda machine, names: self.store.polled(machine, names))
@@ -111,7 +110,7 @@ class RedisStore:
             self._away = False
             log.warning("Redis answers again")
         told = look.at is not None and look.as_of is None and not look.note
-        self._last.found = FleetRevision(self, look.record, snapshot.revision) if told else None
+        self._last.found = (look.record, snapshot.revision) if told else None
         return look
 
     def _cached(self, name: str) -> FleetLook | None:
@@ -183,7 +182,7 @@ class RedisStore:
             local = self._local.look(name)
             return replace(local, record=replace(local.record, machine=self.settings.machine))
         if look is None:
-            raise UnknownServiceID(REMOVED if self.buried(name) else LOST)
+            raise UnknownServiceID(records.REMOVED if self.buried(name) else records.UNKNOWN)
         return records.Look(look.record, look.view)
 
     def record(self, name: str) -> Record:
@@ -192,8 +191,10 @@ class RedisStore:
 
     def stamps(self, view: View, read_from: float) -> FleetRevision | None:
         """Of one that Redis tells of, whose machine is there: this thread found it just now."""
-        found: FleetRevision | None = getattr(self._last, "found", None)
-        return found if found is not None and found.record is view.record else None
+        found: tuple[Record, Revision] | None = getattr(self._last, "found", None)
+        if found is None or found[0] is not view.record:
+            return None
+        return FleetRevision(self, *found, view.moment, boot_clock())
 
     def is_same(self, found: FleetRevision) -> bool:
         """Whether a look at an execution whose machine is there would find the same; False where that isn't known."""
@@ -380,7 +381,7 @@ class RedisStore:
                 while True:
                     look = self.find(name)
                     if look is None:
-                        raise UnknownServiceID(REMOVED if self.buried(name) else LOST)
+                        raise UnknownServiceID(records.REMOVED if self.buried(name) else records.UNKNOWN)
                     if not look.record.active and look.settled:
                         return look.record
                     left = until - time.monotonic()
@@ -426,10 +427,22 @@ class FleetRevision:
     store: RedisStore
     record: Record
     revision: Revision
+    made: Moment
+    made_at: float  # boot clock, s
 
     def are_same(self) -> bool:
         """Whether it does."""
         return self.store.is_same(self)
+
+    def look_again(self) -> bool:
+        """Nothing can be seen from here but by a look at it all."""
+        return False
+
+    def moment(self) -> Moment:
+        """As much later as time has passed here; whatever else its machine tells comes with another revision."""
+        passed = boot_clock() - self.made_at
+        ran = None if self.made.ran is None else self.made.ran + passed
+        return self.made._replace(now=self.made.now + passed, ran=ran)
 
 
 def _read(snapshot: Snapshot) -> FleetLook:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..system.process import Identity
 
@@ -52,6 +52,8 @@ class Request:
     polls: bool = False  # the caller asks for its status again and again
     files: tuple[str, ...] = ()  # the names of the files that it is given
     signature: dict[str, Any] = field(default_factory=dict)  # the service as it was then: `service.service_of`
+    project: str = ""  # whose work it is, as the token said; "": no token was asked for
+    authority: str = ""  # the authentication manager whose word that was; "": this deployment's own
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,11 @@ class Progress:
     picture: Picture | None = None
     replies: dict[int, str] = field(default_factory=dict)  # message number (from 1) → reply
 
+    @property
+    def is_told(self) -> bool:
+        """Whether it says anything of how far the work is."""
+        return self.fraction is not None or bool(self.stage)
+
 
 @dataclass(frozen=True)
 class Record:
@@ -154,6 +161,14 @@ class Holder:
     until: float | None = None  # Unix time, s: when it is free at the latest
 
 
+class Moment(NamedTuple):
+    """What of a view moves by itself while nothing else of it changes: with the clock and with the work."""
+
+    now: float  # Unix time, s
+    ran: float | None  # s that it has been running, or ran; None where that isn't known
+    fraction: float | None  # of the work, 0…1; None: not known
+
+
 @dataclass(frozen=True)
 class View:
     """All that a page shows of one execution, read at one moment. Bounded, not yet escaped."""
@@ -175,6 +190,11 @@ class View:
     silence: Silence | None = None  # of its workflow manager, where that counts and polls were left out
     hardware: tuple[str, ...] = ()  # what is to be said of its instruments at its end, a sentence each
     note: str = ""  # what the looker has to say of this look
+
+    @property
+    def moment(self) -> Moment:
+        """When it was read, and how far the work was."""
+        return Moment(self.now, self.ran, self.progress.fraction)
 
 
 def move(now: StoredState, to: State, **changes: Any) -> StoredState:

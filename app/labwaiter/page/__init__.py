@@ -10,15 +10,16 @@ program's page, and is shown as it is.
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
 from markupsafe import escape
 
-from ..model.record import PLOT, State, View
+from ..model.record import PLOT, Moment, Record, State, View
 from ..model.service import Service
 from ..model.span import span
 from .words import (
@@ -56,9 +57,11 @@ _TONES = {
 
 _HOLE = os.urandom(12).hex()  # no text from outside has it
 KEPT_LARGEST = 4000  # characters of a log, bytes of a picture: pages with more are made whole each time
-PAGES_KEPT = 1000  # some 5 kB each
-# by execution: what the pieces of its last page were made of, and they
-_pieces: dict[str, tuple[tuple[object, ...], list[str]]] = {}
+PIECES_KEPT = 2000  # some 2 kB each
+FRONT_LARGEST = 9000  # bytes of the beginning of a page that is kept in base64
+Pieces = list[str]  # a page's text up to the first of the words that move, its name, the text up to the next one, …
+# by execution and by which words there are: what the pieces of such a page were made of last, and they
+_pieces: dict[tuple[str, tuple[str, ...]], tuple[tuple[object, ...], Pieces]] = {}
 
 
 @cache
@@ -86,43 +89,116 @@ def render(view: View, service: Service, files_at: str = "") -> str:
     Args:
         files_at: the address below which the files that it made are reachable; "": it isn't known.
     """
-    if view.own_page is not None and view.record.active and _is_bounded(view.own_page):
-        return _whole(view.own_page, service)
-    moving, log = _moving(view), last_lines(view.log)
-    if len(log) + len(view.picture or "") + len(view.own_page or "") > KEPT_LARGEST:
-        page: str = _template().render(_still(view, service, files_at, log) | moving)
-        return page
-    filled = {
-        name: word if name == "style" else escape(word) for name, word in moving.items() if word not in ("", None)
+    return Page(view, service, files_at).text
+
+
+class Page:
+    """The page of one execution, as `render` makes it."""
+
+    text: str
+
+    def __init__(self, view: View, service: Service, files_at: str = "") -> None:
+        self._view = view
+        self._words: dict[str, str] = {}
+        self._pieces: Pieces | None = None
+        if view.own_page is not None and view.record.active and _is_bounded(view.own_page):
+            self.text = _whole(view.own_page, service)
+            self._pieces = [self.text]
+            return
+        moving, log = _moving(view), last_lines(view.log)
+        if len(log) + len(view.picture or "") + len(view.own_page or "") > KEPT_LARGEST:
+            self.text = _template().render(_still(view, service, files_at, log) | moving)
+            return
+        self._words = {
+            name: word if name == "style" else str(escape(word))
+            for name, word in moving.items()
+            if word not in ("", None)
+        }
+        # its values by their repr: 1, 1.0 and True are equal, and are told otherwise
+        progress = vars(view.progress) | {"fraction": None, "stage": "", "values": repr(view.progress.values)}
+        still = vars(view) | {"now": 0.0, "ran": None, "holders": (), "ahead": "", "log": log, "progress": progress}
+        made_of = still, service, files_at
+        key = view.record.name, tuple(self._words)
+        kept = _pieces.pop(key, None)
+        if kept is None or kept[0] != made_of:
+            holes = {name: f"{_HOLE}{name}{_HOLE}" for name in self._words}
+            page = _template().render(_still(view, service, files_at, log) | moving | holes)
+            kept = made_of, re.split(f"{_HOLE}([a-z]+){_HOLE}", page)
+        _pieces[key] = kept  # at the end
+        if len(_pieces) > PIECES_KEPT:
+            with contextlib.suppress(KeyError, RuntimeError, StopIteration):  # another thread was here
+                del _pieces[next(iter(_pieces))]
+        self._pieces = kept[1]
+        self.text = "".join([self._words[piece] if at % 2 else piece for at, piece in enumerate(kept[1])])
+
+    def template(self) -> PageTemplate | None:
+        """It, but for the words of its moment; None where it is to be made whole each time."""
+        return None if self._pieces is None else PageTemplate(self._view, self._pieces, self._words)
+
+
+class PageTemplate:
+    """A page of which nothing moves but its moment: put into base64 in microseconds."""
+
+    def __init__(self, view: View, pieces: Pieces, words: dict[str, str]) -> None:
+        self._record, self._place = view.record, view.place
+        texts, moving = [""], _of_the_moment(view.record, view.place, view.moment)
+        for at, piece in enumerate(pieces):
+            if at % 2 and piece in moving:
+                texts.append("")
+            else:
+                texts[-1] += words[piece] if at % 2 else piece
+        self._names = [piece for piece in pieces[1::2] if piece in moving]
+        self._present = _present(moving)
+        first, *self._texts = (printable(text).encode() for text in texts)
+        # three bytes are four characters of base64: what stands in front, with the style, is encoded once for all
+        whole = min(len(first), FRONT_LARGEST) // 3 * 3
+        self._front, self._first = _front(first[:whole]), first[whole:]
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes, but for what other pages of its service have in common with it."""
+        return sum(map(len, self._texts))
+
+    def at(self, moment: Moment) -> bytes | None:
+        """The page at another moment, in base64; None where that has other words."""
+        if not self._names:  # the program's own page
+            return self._front + base64.b64encode(self._first)
+        words = _of_the_moment(self._record, self._place, moment)
+        if _present(words) != self._present:
+            return None
+        parts = [self._first]
+        for name, text in zip(self._names, self._texts, strict=True):
+            parts += (str(words[name]).encode(), text)
+        return self._front + base64.b64encode(b"".join(parts))
+
+
+@lru_cache(100)  # pages of one service, in the same state, begin alike
+def _front(text: bytes) -> bytes:
+    return base64.b64encode(text)
+
+
+def _present(words: dict[str, Any]) -> list[str]:
+    return [name for name, word in words.items() if word not in ("", None)]
+
+
+def _of_the_moment(record: Record, place: int | None, moment: Moment) -> dict[str, Any]:
+    """The words that move by themselves. None has a letter that HTML escapes."""
+    percent = None if moment.fraction is None else whole_percent(moment.fraction)
+    seconds = ran(record, moment)
+    return {
+        "headline": headline(record, place, percent),
+        "percent": percent,
+        "elapsed": "" if record.started is None else span(int(seconds)),  # whole seconds: see soap/lane.py
+        "remaining": estimate(record, moment.fraction, seconds),
+        "at": clock(moment.now),
     }
-    # its values by their repr: 1, 1.0 and True are equal, and are told otherwise
-    progress = vars(view.progress) | {"fraction": None, "stage": "", "values": repr(view.progress.values)}
-    still = vars(view) | {"now": 0.0, "ran": None, "holders": (), "ahead": "", "log": log, "progress": progress}
-    made_of = still, service, files_at, tuple(filled)
-    kept = _pieces.get(view.record.name)
-    if kept is None or kept[0] != made_of:
-        holes = {name: f"{_HOLE}{name}{_HOLE}" for name in filled}
-        page = _template().render(_still(view, service, files_at, log) | moving | holes)
-        # the text up to the first of the words that move, its name, the text up to the next one, and so on
-        kept = made_of, re.split(f"{_HOLE}([a-z]+){_HOLE}", page)
-        if len(_pieces) >= PAGES_KEPT:
-            _pieces.clear()
-        _pieces[view.record.name] = kept
-    return "".join([filled[piece] if at % 2 else piece for at, piece in enumerate(kept[1])])
 
 
 def _moving(view: View) -> dict[str, Any]:
     """The words that move with the clock, the work and the queue (and the style: once in memory is enough)."""
-    fraction = view.progress.fraction
-    percent = None if fraction is None else whole_percent(fraction)
-    return {
-        "headline": headline(view, percent),
-        "percent": percent,
+    return _of_the_moment(view.record, view.place, view.moment) | {
         "stage": cut(view.progress.stage, CUT["stage"]),
-        "elapsed": _elapsed(view),
-        "remaining": estimate(view),
         "ahead": cut(waits_for(view), 500),
-        "at": clock(view.now),
         "style": _style(),
     }
 
@@ -202,10 +278,6 @@ def _silence(view: View) -> str:
         f"The workflow manager has asked nothing for {span(int(view.silence.seconds))}."
         f" If that goes on, this is aborted in {span(int(max(0.0, left)))}."
     )
-
-
-def _elapsed(view: View) -> str:
-    return "" if view.record.started is None else span(int(ran(view)))  # whole seconds: see soap/lane.py
 
 
 def _messages(view: View) -> list[tuple[int, str, str]]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 import time
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
 from ..model.parameter import text_of
-from ..model.record import State, View
+from ..model.record import Moment, Record, State, View
 from ..model.service import Service
 from ..model.span import span
 from ..model.values import SI
@@ -69,6 +70,11 @@ def size(count: int) -> str:
 
 def clock(unix_seconds: float) -> str:
     """A time of day in UTC, for a log's reader: 2026-11-24 11:30:05 UTC."""
+    return _clock(math.floor(unix_seconds))
+
+
+@lru_cache(64)  # the pages of one second all show it
+def _clock(unix_seconds: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(unix_seconds))
 
 
@@ -119,23 +125,25 @@ def waits_for(view: View) -> str:
     return "; ".join([*sentences, *([view.ahead] if view.ahead else [])])
 
 
-def estimate(view: View) -> str:
-    """What remains, if the work goes on as it went; "" where that can't be said."""
-    record, fraction = view.record, view.progress.fraction
+def estimate(record: Record, fraction: float | None, seconds: float) -> str:
+    """What remains, if the work goes on as it went; "" where that can't be said.
+
+    Args:
+        seconds: for how long it has been running.
+    """
     if record.state is not State.RUNNING or record.stopping or record.started is None:
         return ""
     if fraction is None or not _ENOUGH <= fraction < 1:
         return ""
-    elapsed = int(ran(view))
+    elapsed = int(seconds)
     return span(int(elapsed * (1 - fraction) / fraction)) if elapsed else ""
 
 
-def ran(view: View) -> float:
+def ran(record: Record, moment: Moment) -> float:
     """For how long an execution has run, in s. A wall clock that is set changes nothing while it runs."""
-    if view.ran is not None:
-        return view.ran
-    record = view.record
-    return 0.0 if record.started is None else max(0.0, (record.ended or view.now) - record.started)
+    if moment.ran is not None:
+        return moment.ran
+    return 0.0 if record.started is None else max(0.0, (record.ended or moment.now) - record.started)
 
 
 def whole_percent(fraction: float) -> int:
@@ -143,13 +151,16 @@ def whole_percent(fraction: float) -> int:
     return math.floor(100 * fraction + 1e-9)
 
 
-def headline(view: View, percent: int | None) -> str:
-    """The state in plain words."""
-    record = view.record
+def headline(record: Record, place: int | None, percent: int | None) -> str:
+    """The state in plain words.
+
+    Args:
+        place: in the queue.
+    """
     if record.stopping:
         return "Being stopped"
     if record.state is State.QUEUED:
-        return "Waiting" if view.place is None else f"Waiting at place {view.place}"
+        return "Waiting" if place is None else f"Waiting at place {place}"
     if record.state is State.RUNNING:
         return "Running" if percent is None else f"{percent} %"
     return {State.COMPLETED: "Completed", State.FAILED: "Failed", State.ABORTED: "Aborted"}[record.state]

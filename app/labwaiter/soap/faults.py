@@ -6,7 +6,7 @@ SOAP 1.1, section 4.4. The same bytes for every operation and from every part of
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .. import errors
 from ..errors import InvalidParameter, ServiceError, Unavailable
@@ -19,8 +19,7 @@ MUST_UNDERSTAND = "MustUnderstand"  # the faultcode
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What goes back over HTTP."""
 
     status: str  # "200 OK"

@@ -17,36 +17,41 @@ import logging
 import os
 import re
 import threading
-import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from .. import public
-from ..model.caller import Caller
+from ..model.caller import Caller, Identity
 from ..model.contract import SERVICE_ID, SESSION_TOKEN, STATUS
-from ..model.record import State
+from ..model.record import Moment, Record, State
+from ..page import PageTemplate
 from ..store.records import Revision
 from ..system.process import boot_clock
 from ..verbs import Status
 from .door import Call, Refused, envelope_in, media_type, parse
+from .faults import Answer
 
 log = logging.getLogger("labwaiter.soap")
 FORMS_MAX = 16  # of one service: as many toolkits as may poll it
 FORM_MAX = 4096  # bytes of a poll
 SEEN_MAX = 1000  # bodies that may be of a form
-KEPT_BYTES = 10_000_000  # of answers of one service
+KEPT_BYTES = 20_000_000  # of answers of one service
+KEPT_SECONDS = 1.0  # that an answer is given again without a look at what no stamp tells
+RENEWED_SECONDS = 10.0  # and without a look at all
 ASKED_MAX = 20_000  # executions
 ANSWER_MAX = 100_000  # bytes of an answer that is kept
 COMPARED_EVERY = 1000  # answers
+COMPARED_TIMES = 3  # what changes between two looks, and back again, differs once
 PLACES_MAX = 1000  # paths and public addresses of polls
 SAID_MAX = 1000  # characters of what a request says of its address
-_SAYS = (*public.ASKED, "SCRIPT_NAME", "PATH_INFO")  # all that the public address of a request depends on
+_SAYS = (*public.ASKED, "SCRIPT_NAME", "PATH_INFO")  # all that the public address of a request depends on, and its path
 _ASCII_CHARSETS = ("", "utf-8", "us-ascii", "ascii", "iso-8859-1", "windows-1252")  # in which ASCII means itself
 _ENCODING = re.compile(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([^\"']*)[\"']")
-# printable ASCII without <, > and &; not a blank at its beginning, since a blank value is a missing one
-_VALUE = re.compile(rb"[!-%'-;=?-~][ -%'-;=?-~]{0,400}")
+_PLAIN = bytes(letter for letter in range(0x20, 0x7F) if letter not in b"<>&")  # printable ASCII
+VALUE_MAX = 400  # bytes of a value
 _INPUT = rb"<((?:[\w.-]{1,40}:)?%s)((?:\s[^<>]*)?)>([^<>&]*)</\1\s*>"
 _INPUTS = tuple(re.compile(_INPUT % name.encode()) for name in (SERVICE_ID.name, SESSION_TOKEN.name))
 
@@ -63,11 +68,6 @@ def is_plain(environ: dict[str, Any]) -> bool:
 def _has_ascii(content_type: str) -> bool:
     kind, parameters = media_type(content_type)
     return not kind.startswith("multipart/") and parameters.get("charset", "").strip("' ").lower() in _ASCII_CHARSETS
-
-
-def caller_of(environ: dict[str, Any], public_url: str, token: str = "") -> Caller:
-    """Who has sent a request; its body says the token."""
-    return Caller(token=token, address=environ.get("REMOTE_ADDR", ""), public_url=public_url, polls=True)
 
 
 class Unread:
@@ -103,11 +103,16 @@ class Form:
         end = body.find(self.middle, start, stop)
         if end < 0:
             return None
-        values = body[start:end], body[end + len(self.middle) : stop]
-        if not (_VALUE.fullmatch(values[0]) and _VALUE.fullmatch(values[1])):
+        one, other = body[start:end], body[end + len(self.middle) : stop]
+        if not (_is_plain_value(one) and _is_plain_value(other)):
             return None
-        one, other = values[0].decode("ascii"), values[1].decode("ascii")
-        return (one, other) if self.id_first else (other, one)
+        values = one.decode("ascii"), other.decode("ascii")
+        return values if self.id_first else values[::-1]
+
+
+def _is_plain_value(value: bytes) -> bool:
+    """Whether no letter of it can change what the rest means, and it isn't blank at its beginning: that is missing."""
+    return 0 < len(value) <= VALUE_MAX and value[0] != 0x20 and not value.translate(None, _PLAIN)
 
 
 class Forms:
@@ -189,24 +194,77 @@ class Recognising(Protocol):
 E = TypeVar("E", bound=Recognising)
 
 
-@dataclass(frozen=True)
 class KeptAnswer:
-    """An answer, and for how long it is right."""
+    """An answer, for as long as nothing but the moment that its page shows may be another."""
 
-    body: bytes
-    until: float  # boot clock, s
-    second: int  # Unix time when it was made, whole s: a clock that is set shows
-    stamps: Revision  # of what it was made of
+    def __init__(self, body: bytes, record: Record, read_from: float, revision: Revision) -> None:
+        """
+        Args:
+            record: that it tells of.
+            read_from: boot clock (s) before which nothing of it was read.
+            revision: of what it was made of.
+        """
+        self.record, self._revision = record, revision
+        self._until, self._renewed_until = read_from + KEPT_SECONDS, read_from + RENEWED_SECONDS
+        self._made: tuple[tuple[object, ...] | None, Answer] = (
+            None,
+            Answer("200 OK", body),
+        )  # what it shows of a moment, and it
+        self._template: PageTemplate | None = None
+        self._around = b"", b""
+        self.size = len(body)  # bytes that it takes, but for what others have in common with it
 
-    def is_right(self) -> bool:
-        """Whether it would be written the same now."""
-        return boot_clock() < self.until and int(time.time()) == self.second and self.stamps.are_same()
+    def show(self, moment: Moment, page: bytes, template: PageTemplate | None) -> None:
+        """Its page shows a moment.
+
+        Args:
+            page: as it stands in the answer.
+            template: of it; None: for another moment it is to be made anew.
+        """
+        answer = self._made[1]
+        before, _, after = answer.body.partition(page)
+        self._made, self._around, self._template = (_shown(moment), answer), (before, after), template
+        self.size += template.size if template else 0
+
+    def renew(self, goes_on: Callable[[Record, Revision], bool]) -> bool:
+        """Have it looked at what no stamp tells, where that is due: False where it wasn't, or may be another now.
+
+        Args:
+            goes_on: see `verbs.Jobs.goes_on`.
+        """
+        now = boot_clock()
+        if not self._until <= now < self._renewed_until or not goes_on(self.record, self._revision):
+            return False
+        self._until = now + KEPT_SECONDS
+        return True
+
+    def now(self) -> Answer | None:
+        """It, as it would be written now; None where all of it may be another, or it is to be renewed."""
+        if boot_clock() >= self._until or not self._revision.are_same():
+            return None
+        shown_before, answer = self._made
+        if shown_before is None:
+            return answer
+        moment = self._revision.moment()
+        shown = _shown(moment)
+        if shown != shown_before:
+            page = None if self._template is None else self._template.at(moment)
+            if page is None:
+                return None
+            answer = Answer("200 OK", page.join(self._around))
+            self._made = shown, answer
+        return answer
+
+
+def _shown(moment: Moment) -> tuple[object, ...]:
+    """What a page shows of a moment: whole seconds of two clocks, and how far the work is."""
+    return int(moment.now), int(moment.ran or 0.0), moment.fraction
 
 
 class KeptAnswers:
     """The last answers of one service's executions, each as one caller's public address has it.
 
-    Whose they are isn't asked: every token is accepted, and who may ask for one execution may ask for all.
+    Whether a caller may have one is asked each time (of `KeptAnswer.record`): all who may get the same.
     """
 
     def __init__(self) -> None:
@@ -216,9 +274,8 @@ class KeptAnswers:
         self._turn = threading.Lock()
 
     def of(self, service_id: str, public_url: str) -> KeptAnswer | None:
-        """The one that is still right."""
-        answer = self._answers.get((service_id, public_url))
-        return answer if answer is not None and answer.is_right() else None
+        """The last one."""
+        return self._answers.get((service_id, public_url))
 
     def asked(self, service_id: str) -> bool:
         """Note a poll: True where the one before came within a second. Of who asks every 6 s nothing need be kept."""
@@ -234,27 +291,19 @@ class KeptAnswers:
         """Keep one instead of the one before it."""
         with self._turn:
             if (before := self._answers.pop((service_id, public_url), None)) is not None:
-                self._bytes -= len(before.body)
+                self._bytes -= before.size
             self._answers[service_id, public_url] = answer
-            self._bytes += len(answer.body)
+            self._bytes += answer.size
             while self._bytes > KEPT_BYTES:
-                self._bytes -= len(self._answers.popitem(last=False)[1].body)
+                self._bytes -= self._answers.popitem(last=False)[1].size
 
 
-def right_until(status: Status, read_from: float) -> float:
-    """Boot clock (s) until which the words of an answer are the same, if nothing of it changes; 0.0: they may not be.
-
-    A page counts whole seconds: of the time of day, by its machine's clock, and of how long it has been running.
-
-    Args:
-        read_from: boot clock, s, before which nothing of it was read.
-    """
+def may_be_kept(status: Status) -> bool:
+    """Whether an answer may be given again: a bad end is told otherwise after 20 s, a place depends on others."""
     record, view = status.view.record, status.view
     if record.state is State.COMPLETED:
-        return read_from + 1.0
-    if record.state is not State.RUNNING or view.ran is None or status.service.unchanged:
-        return 0.0
-    return read_from + 1.0 - max(view.ran % 1.0, view.now % 1.0)
+        return True
+    return record.state is State.RUNNING and view.ran is not None and not status.service.unchanged
 
 
 class Poll(NamedTuple, Generic[E]):
@@ -262,18 +311,29 @@ class Poll(NamedTuple, Generic[E]):
 
     endpoint: E
     service_id: str
+    token: str
     body: bytes
-    caller: Caller
+    public_url: str
+    address: str
+
+    def by(self, identity: Identity | None) -> Caller:
+        """Who polls. Most polls are answered without it: to make it takes as long as to look at two files."""
+        return Caller(identity, self.token, self.address, self.public_url, polls=True)
 
 
 class Lane(Generic[E]):
     """Where polls come in, of a web worker: which endpoint they reach at which path, and whether it has their form."""
 
-    def __init__(self, is_open: bool) -> None:
-        self.is_open = is_open
-        self._endpoints: dict[tuple[str, str], E] = {}  # by the path of a request, as the web server tells it
+    def __init__(self, is_open: bool, only_here: bool) -> None:
+        """
+        Args:
+            only_here: what came from elsewhere, or through a proxy, is the door's to refuse.
+        """
+        self.is_open, self._only_here = is_open, only_here
+        self._places: dict[
+            tuple[str | None, ...], tuple[E, str]
+        ] = {}  # and public URLs, by all that a request says of it
         self._catalogue: object = None  # of which these endpoints are
-        self._public_urls: dict[tuple[str | None, ...], str] = {}  # by all that a request says of it
         self._answers = 0
 
     def read(self, environ: dict[str, Any], catalogue: object) -> Poll[E] | None:
@@ -282,35 +342,34 @@ class Lane(Generic[E]):
         Args:
             catalogue: what is offered now; once it is another one, all is learnt anew.
         """
-        endpoint = self._endpoints.get((environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")))
-        if not self.is_open or endpoint is None or environ["REQUEST_METHOD"] != "POST" or not is_plain(environ):
+        place = self._places.get(_says(environ))
+        if not self.is_open or place is None or environ["REQUEST_METHOD"] != "POST" or not is_plain(environ):
             return None
         if self._catalogue is not catalogue:
-            self._endpoints.clear()
+            self._places.clear()
             return None
-        public_url, length = self._public_urls.get(_says(environ)), int(environ["CONTENT_LENGTH"])
-        if public_url is None or length > FORM_MAX:
+        length = int(environ["CONTENT_LENGTH"])
+        if length > FORM_MAX or (self._only_here and public.is_from_elsewhere(environ)):
             return None
+        endpoint, public_url = place
         body = environ["wsgi.input"].read(length)
         values = endpoint.forms.read(body) if len(body) == length else None
         if values is None:
             environ["wsgi.input"] = Unread(body, environ["wsgi.input"])
             return None
-        service_id, token = values
-        return Poll(endpoint, service_id, body, caller_of(environ, public_url, token))
+        return Poll(endpoint, *values, body, public_url, environ.get("REMOTE_ADDR", ""))
 
     def know(self, environ: dict[str, Any], endpoint: E, public_url: str, catalogue: object) -> None:
         """Recognise polls as this one from now on: at this path, and with these words on its own address."""
-        place, says = (environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")), _says(environ)
+        says = _says(environ)
         if not self.is_open or public.bad_host(environ) or sum(len(text or "") for text in says) > SAID_MAX:
             return
         if self._catalogue is not catalogue:
-            self._endpoints.clear()
+            self._places.clear()
             self._catalogue = catalogue
-        if len(self._endpoints) + len(self._public_urls) >= PLACES_MAX:
-            self._endpoints.clear()
-            self._public_urls.clear()
-        self._endpoints[place], self._public_urls[says] = endpoint, public_url
+        if len(self._places) >= PLACES_MAX:
+            self._places.clear()
+        self._places[says] = endpoint, public_url
 
     def is_to_compare(self) -> bool:
         """Whether it is the turn of a kept answer to be made anew at the door, and compared."""

@@ -19,7 +19,7 @@ from ..model.contract import EXTRA_PARAMETERS, MESSAGE, SERVICE_ID
 from ..model.parameter import TEXT_MAX, text_of
 from ..model.record import View
 from ..model.service import Service
-from ..page import render
+from ..page import Page
 from ..page.words import in_url, printable
 from ..verbs import Jobs, Status
 
@@ -67,17 +67,17 @@ class Operations:
         extra, refusal = texts.get(EXTRA_PARAMETERS.name), self._refusal()
         answer = self.jobs.start(self.service, service_id, own, caller, extra, refusal)
         log.info("%s: start %r", self.service.name, service_id)
-        return self._outputs(answer, service_id, caller)
+        return self._page_and_outputs(answer, service_id, caller)[1]
 
     def status(self, texts: Texts, caller: Caller) -> list[str]:
         """getServiceStatus."""
-        return self.status_and_answer(texts, caller)[1]
+        return self.status_and_page(texts, caller)[2]
 
-    def status_and_answer(self, texts: Texts, caller: Caller) -> tuple[Status, list[str]]:
-        """As `status`, and what that was made of."""
+    def status_and_page(self, texts: Texts, caller: Caller) -> tuple[Status, Page | None, list[str]]:
+        """As `status`, before it what that was made of; None for the page where a bare word stands in its place."""
         service_id = mandatory(texts, SERVICE_ID.name)
         status = self.jobs.status(self.service, service_id, caller)
-        return status, self._outputs(status, service_id, caller)
+        return (status, *self._page_and_outputs(status, service_id, caller))
 
     def abort(self, texts: Texts, caller: Caller) -> list[str]:
         """abortService."""
@@ -93,21 +93,21 @@ class Operations:
         log.info("%s: message for %r", self.service.name, service_id)
         return [response]
 
-    def _outputs(self, answer: Status, service_id: str, caller: Caller) -> list[str]:
+    def _page_and_outputs(self, answer: Status, service_id: str, caller: Caller) -> tuple[Page | None, list[str]]:
         if answer.service is not self.service and answer.service.form != self.service.form:
             raise BeganOtherwise(answer.service)
         files = {p.name for p in answer.service.outputs if p.kind == "file"}
         outputs = [named(value) if name in files else text_of(value) for name, value in answer.outputs.items()]
         if answer.completed:
-            return [COMPLETED, *outputs]
+            return None, [COMPLETED, *outputs]
         if answer.service.unchanged and self._sent_pages.before(answer.view, service_id, caller.token):
-            return [UNCHANGED, *outputs]
+            return None, [UNCHANGED, *outputs]
         files_at = ""
         if answer.view.files:
             with contextlib.suppress(Unavailable):  # without links.key the page says all but where they are
                 files_at = caller.public_url + self.jobs.artifacts.link(answer.view.record.name)
-        page = render(answer.view, answer.service, files_at)
-        return [base64.b64encode(printable(page).encode()).decode(), *outputs]
+        page = Page(answer.view, answer.service, files_at)
+        return page, [base64.b64encode(printable(page.text).encode()).decode(), *outputs]
 
 
 def named(value: Any) -> str:

@@ -34,6 +34,7 @@ OWN_PAGE_MAX = 2_000_000  # bytes read of a program's status.html: over the page
 PICTURE_MAX = 1_000_001
 MESSAGES_SHOWN = 10
 LOG_TAIL = 8_000  # bytes
+_NO_PROGRESS = Progress()
 _STATUS = re.compile(rb"\s*([0-9]{1,3}(?:\.[0-9]*)?)\s*%?\s*")
 
 
@@ -223,12 +224,22 @@ class Folder:
 
     def progress(self, name: str) -> Progress:
         """progress.json; where that says nothing of a fraction, status.txt does."""
-        progress = Progress()
+        progress = self._own_progress(name)
+        return progress if progress.is_told else replace(progress, fraction=self.status_fraction(name))
+
+    def asks_status(self, name: str) -> bool:
+        """Whether status.txt says how far the work is: progress.json doesn't."""
+        return not self._own_progress(name).is_told
+
+    def _own_progress(self, name: str) -> Progress:
+        """progress.json alone."""
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            progress = self._read(f"{self._at}/{name}/progress.json", codec.progress) or progress
-        if progress.fraction is None and not progress.stage:
-            progress = replace(progress, fraction=self.status_fraction(name))
-        return progress
+            return self._read(f"{self._at}/{name}/progress.json", codec.progress) or _NO_PROGRESS
+        return _NO_PROGRESS
+
+    def status_file(self, name: str) -> str:
+        """Where status.txt is, which the job's program writes."""
+        return f"{self._at}/{name}/status.txt"
 
     def status_fraction(self, name: str) -> float | None:
         """status.txt as 0…1; None where it says no number from 0 to 100.
@@ -236,7 +247,7 @@ class Folder:
         Programs truncate the file before they write it: an empty one is looked at again.
         """
         for wait in (0.001, 0.002, 0.005, None):
-            text = read_bounded(f"{self._at}/{name}/status.txt", 100)
+            text = read_bounded(self.status_file(name), 100)
             if text is None:
                 return None
             if text.strip():

@@ -16,16 +16,16 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from ..errors import TooManyJobs, Unavailable, UnknownServiceID
-from ..model.record import ACTIVE, ENDED, Record, Request, State, StoredState, View, derive
+from ..model.record import ACTIVE, ENDED, Moment, Record, Request, State, StoredState, View, derive
 from ..model.service import Service
 from ..settings import Settings
 from ..system.process import Identity, boot_clock, lives
 from ..system.watch import until
 from . import messages, records, supervisor_client, web_side
 from .artifacts import Artifacts, bytes_of
-from .folder import Folder
+from .folder import Folder, ran
 from .leases import Leases
-from .stamps import Remembered, Stamps
+from .stamps import Remembered, Stamps, is_young
 from .views import Views
 
 log = logging.getLogger(__name__)
@@ -121,11 +121,7 @@ class LocalStore:
         """
         request = self.request(name)
         if request is None:
-            raise UnknownServiceID(
-                "What was started under this serviceID has been removed, its results too."
-                if self.buried(name)
-                else "Nothing was started under this serviceID."
-            )
+            raise UnknownServiceID(records.REMOVED if self.buried(name) else records.UNKNOWN)
         stored = self._read(self.folder.stored_state, name)
         if brief and stored is not None and stored.state in ENDED:
             return derive(name, request, stored, None)
@@ -195,14 +191,14 @@ class LocalStore:
         """Its record, and what lies beside it in its folder."""
         return self._views.of(record, service)
 
-    def stamps(self, view: View, read_from: float) -> Stamps | None:
-        """Of all the files that it was made of."""
+    def stamps(self, view: View, read_from: float) -> FolderRevision | None:
+        """Of all the files that it was made of; what status.txt says may change."""
         if len(view.files) > FILES_STAMPED:
             return None
         record = view.record
         at = os.fsencode(self.folder.root) + b"/" + os.fsencode(record.name)
         # all else of ours is renamed into place, which the folder's own stamp tells
-        names = [b"data", b"status.txt", b"status.html", b"log.txt", b"notifications.txt"]
+        names = [b"data", b"status.html", b"log.txt", b"notifications.txt"]
         sizes = {at + b"/data/" + bytes_of(file): size for file, size in view.files}
         names += sizes
         if view.progress.picture is not None:
@@ -214,9 +210,14 @@ class LocalStore:
             names.append(os.fsencode(self.settings.layout.links_key))
         if record.request.instruments:
             names.append(os.fsencode(self._leases.folder))
+        asks_status = self.folder.asks_status(record.name)
         stamps = Stamps.of(at, names, read_from)
-        seen = {} if stamps is None else {path: size for path, _, size in stamps.files}
-        return stamps if all(seen.get(path) == size for path, size in sizes.items()) else None
+        if stamps is None:
+            return None
+        seen = {path: size for path, _, size in stamps.files}
+        if any(seen.get(path) != size for path, size in sizes.items()):
+            return None
+        return FolderRevision(stamps, self, view, read_from, asks_status)
 
     def names(self, active: bool = False) -> Iterable[str]:
         """Every folder, or what the queue's index has."""
@@ -322,6 +323,59 @@ class LocalStore:
     def bury(self, record: Record) -> None:
         """Leave a tombstone in its folder."""
         self.folder.bury(record.name, record.request.service, time.time())
+
+
+class FolderRevision:
+    """The stamps of all files that a view was made of, but for status.txt: that is read again when it has changed."""
+
+    def __init__(self, stamps: Stamps, store: LocalStore, view: View, read_from: float, asks_status: bool) -> None:
+        """
+        Args:
+            read_from: Unix time (s) before which nothing was read.
+            asks_status: status.txt tells the fraction of the work.
+        """
+        self._stamps, self._store, self._folder, self._record = stamps, store, store.folder, view.record
+        self._fraction = view.progress.fraction
+        self._status = self._folder.status_file(view.record.name) if asks_status else ""
+        # a page or a picture that is written by mmap(2) has no new stamp, nor has the silence of a workflow manager
+        self._is_plain = view.own_page is None and view.picture is None and not view.record.request.instruments
+        self._read: tuple[tuple[int, int], float | None] | None = None  # a stamp of status.txt, and what that said then
+        if asks_status:
+            with contextlib.suppress(OSError):
+                self._note(os.stat(self._status), read_from, self._fraction)
+
+    def are_same(self) -> bool:
+        """Whether each file is as it was."""
+        return self._stamps.are_same()
+
+    def look_again(self) -> bool:
+        """Whether it runs on, and has somebody who would see its end; status.txt is read again."""
+        record, self._read = self._record, None
+        if record.state is not State.RUNNING or record.runner is None or not self._is_plain:
+            return False
+        served = not self._store.unserved() and self._folder.is_active(record.name)
+        return served and lives(record.runner) is not False
+
+    def moment(self) -> Moment:
+        """Now."""
+        now = time.time()
+        return Moment(now, ran(self._record), self._told(now) if self._status else self._fraction)
+
+    def _told(self, now: float) -> float | None:
+        try:
+            status = os.stat(self._status)
+        except OSError:
+            return self._folder.status_fraction(self._record.name)
+        read = self._read
+        if read is not None and read[0] == (status.st_ctime_ns, status.st_size):
+            return read[1]
+        fraction = self._folder.status_fraction(self._record.name)
+        self._note(status, now, fraction)
+        return fraction
+
+    def _note(self, status: os.stat_result, read_from: float, fraction: float | None) -> None:
+        """What status.txt said, if its stamp can tell that it was written since (stamps.py)."""
+        self._read = None if is_young(status, read_from) else ((status.st_ctime_ns, status.st_size), fraction)
 
 
 def _is_gone(process: Identity) -> bool:

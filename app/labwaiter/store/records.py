@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..model.record import Record, Request, View
+from ..model.record import Moment, Record, Request, View
 from ..model.service import Service
 from .artifacts import Artifacts
+
+UNKNOWN = "Nothing was started under this serviceID."
+REMOVED = "What was started under this serviceID has been removed, its results too."
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,13 @@ class Revision(Protocol):
     """What a view was made of."""
 
     def are_same(self) -> bool:
-        """Whether a view that is made now would be the same, but for its clock."""
+        """Whether a view that is made now would be the same, but for its moment and what only a look at it tells."""
+
+    def look_again(self) -> bool:
+        """Look at that: True where it is the same, False where all is to be looked at. Raises OSError."""
+
+    def moment(self) -> Moment:
+        """The moment of a view that is made now, if all else of it is the same."""
 
 
 class Records(Protocol):
@@ -58,7 +67,7 @@ class Records(Protocol):
         """Its record, and all that a page shows of it. Raises as `record`."""
 
     def stamps(self, view: View, read_from: float) -> Revision | None:
-        """What tells that a view is still right, but for its clock; None where nothing can, or it may not be.
+        """What tells that a view is still right, but for its moment; None where nothing can, or it may not be.
 
         Args:
             view: of one that runs or has completed.
