@@ -168,8 +168,8 @@ MUTATIONS = (
     Mutation(
         "the lane asks nobody whose an answer is",
         "soap/app.py",
-        "        if kept is None or not may(caller, Action.SEE, kept.request):",
-        "        if kept is None:",
+        "            if kept is not None and allows(identity, Action.SEE, kept.record.request):",
+        "            if kept is not None:",
         "soap/test_tokens.py::test_another_project_hears_what_is_said_of_an_unknown_serviceID_by_each_way",
     ),
     Mutation(
@@ -184,7 +184,7 @@ MUTATIONS = (
         "store/local_store.py",
         "if read is not None and read[0] == (status.st_ctime_ns, status.st_size):",
         "if read is not None:",
-        "soap/test_lane.py::test_nor_does_any_poll_over_the_wire[over]",
+        "soap/test_nothing_older.py::test_no_page_is_older_than_the_last_status_txt[over]",
     ),
     Mutation(
         "that a job goes on is told without a look at its process",
@@ -199,6 +199,34 @@ MUTATIONS = (
         "    if root.getroottree().docinfo.internalDTD is not None or root.getroottree().docinfo.doctype:",
         "    if False:",
         "soap/test_raw_requests.py::test_what_cannot_be_understood_is_a_client_fault",
+    ),
+    Mutation(
+        "what a kept answer was made of is not looked at",
+        "soap/lane.py",
+        " or not self._revision.are_same()",
+        "",
+        "soap/test_nothing_older.py::test_no_page_is_older_than_the_last_status_txt[renamed]",
+    ),
+    Mutation(
+        "a form of polls is not tried at the door",
+        "soap/lane.py",
+        "            if self._is_right(form):",
+        "            if True:",
+        "soap/test_both_ways.py::test_whatever_is_sent_once_a_form_is_known_is_answered_alike",
+    ),
+    Mutation(
+        "an answer is kept beyond the second on its page",
+        "soap/lane.py",
+        "    return int(moment.now), int(moment.ran or 0.0), moment.fraction",
+        "    return int(moment.now), moment.fraction",
+        "soap/test_both_ways.py::test_what_the_clock_or_the_queue_changes_is_told_in_time",
+    ),
+    Mutation(
+        "the lane's first answer is not compared",
+        "soap/lane.py",
+        "(self.answered - 1) % COMPARED_EVERY",
+        "self.answered % COMPARED_EVERY",
+        "soap/test_lane.py::test_what_the_lane_would_answer_first_is_compared_before_it_is_sent",
     ),
     Mutation(
         "a job's files are shown without their key",

@@ -89,12 +89,12 @@ class Endpoint:
     def post(self, environ: dict[str, Any], caller: Caller) -> Answer:
         """One call. `caller`: without the token, which is in the body."""
         try:
-            body, content_type = read_body(environ), environ.get("CONTENT_TYPE", "")
-            answer = self.reply(envelope_in(body, content_type), caller)
+            body = read_body(environ)
+            answer = self.reply(envelope_in(body, environ.get("CONTENT_TYPE", "")), caller)
         except Refused as refusal:
             return fault(refusal.error, self.service.namespace, refusal.faultcode)
         if self._soap.lane.is_open and answer.status == "200 OK" and is_plain(environ):
-            self.forms.learn(body, content_type)
+            self.forms.learn(body)
         return answer
 
     def poll(self, poll: Poll[Endpoint]) -> Answer:
@@ -112,7 +112,7 @@ class Endpoint:
                     answer = kept.now()
         if kept is None or answer is None:
             return self._at_the_door(poll)
-        if not self._soap.lane.is_to_compare():
+        if not poll.form.is_to_compare():
             return answer
         return self._compared(poll, kept, answer)
 

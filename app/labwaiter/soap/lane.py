@@ -7,8 +7,8 @@ letter that XML treats otherwise are taken, so that the rest of the document can
 of such a form goes to the door.
 
 An answer is kept for as long as it would be written the same again: until a second of its page passes, or the stamps of
-what it was made of differ (`LocalStore.stamps`). Every so many answers one is made anew and compared; bytes that
-differ switch the lane off, with a line in the log.
+what it was made of differ (`LocalStore.stamps`). The first one that a form would get, and one of many after that, is
+made anew and compared; bytes that differ switch the lane off, with a line in the log.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -43,7 +43,7 @@ KEPT_SECONDS = 1.0  # that an answer is given again without a look at what no st
 RENEWED_SECONDS = 10.0  # and without a look at all
 ASKED_MAX = 20_000  # executions
 ANSWER_MAX = 100_000  # bytes of an answer that is kept
-COMPARED_EVERY = 1000  # answers
+COMPARED_EVERY = 1000  # answers of one form
 COMPARED_TIMES = 3  # what changes between two looks, and back again, differs once
 PLACES_MAX = 1000  # paths and public addresses of polls
 SAID_MAX = 1000  # characters of what a request says of its address
@@ -61,7 +61,7 @@ def is_plain(environ: dict[str, Any]) -> bool:
     if "HTTP_TRANSFER_ENCODING" in environ or "HTTP_CONTENT_ENCODING" in environ:
         return False
     content_type = environ.get("CONTENT_TYPE", "")
-    return environ.get("CONTENT_LENGTH", "").isdigit() and len(content_type) < 200 and _has_ascii(content_type)
+    return environ.get("CONTENT_LENGTH", "").isdecimal() and len(content_type) < 200 and _has_ascii(content_type)
 
 
 @lru_cache(256)
@@ -86,7 +86,7 @@ class Unread:
         return beginning
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class Form:
     """A poll but for its two values: what stands before, between and behind them."""
 
@@ -94,6 +94,7 @@ class Form:
     middle: bytes
     last: bytes
     id_first: bool  # the serviceID stands before the sessionToken
+    answered: int = field(default=0, compare=False)  # polls of it, by an answer that was kept
 
     def values(self, body: bytes) -> tuple[str, str] | None:
         """The serviceID and the sessionToken of a poll of this form; None for any other body."""
@@ -108,6 +109,11 @@ class Form:
             return None
         values = one.decode("ascii"), other.decode("ascii")
         return values if self.id_first else values[::-1]
+
+    def is_to_compare(self) -> bool:
+        """Whether it is the turn of a kept answer to be made anew at the door, and compared: the first one's, too."""
+        self.answered += 1
+        return (self.answered - 1) % COMPARED_EVERY == 0
 
 
 def _is_plain_value(value: bytes) -> bool:
@@ -129,14 +135,14 @@ class Forms:
         """Whether there is any."""
         return bool(self._forms)
 
-    def read(self, body: bytes) -> tuple[str, str] | None:
-        """The serviceID and the sessionToken of a poll of a known form; None for any other body."""
+    def read(self, body: bytes) -> tuple[Form, str, str] | None:
+        """The form, the serviceID and the sessionToken of a poll of a known form; None for any other body."""
         for form in self._forms:
             if (values := form.values(body)) is not None:
-                return values
+                return form, *values
         return None
 
-    def learn(self, body: bytes, content_type: str) -> None:
+    def learn(self, body: bytes) -> None:
         """Know the form of a poll that the door has read, if it is a plain one and came before.
 
         What has something new in each poll (a message id, a time) never comes again.
@@ -151,19 +157,24 @@ class Forms:
                     self._seen.clear()
                 self._seen[hash(form)] = None
                 return
-            if self._is_right(form, content_type):
+            if self._is_right(form):
                 self._forms = (form, *self._forms)[:FORMS_MAX]
 
-    def _is_right(self, form: Form, content_type: str) -> bool:
-        """Whether the door reads two words that nobody could have written where the form has its values."""
+    def _is_right(self, form: Form) -> bool:
+        """Whether the door reads two words that nobody could have written where the form has its values.
+
+        It comes with or without a charset in its Content-Type, and then the document's own declaration is read or not.
+        """
         words = os.urandom(12).hex(), os.urandom(12).hex()
         values = words if form.id_first else words[::-1]
         body = form.first + values[0].encode() + form.middle + values[1].encode() + form.last
         texts: dict[str, str | None] = {SERVICE_ID.name: words[0], SESSION_TOKEN.name: words[1]}
         try:
-            return parse(envelope_in(body, content_type), self._namespace, self._operations) == Call(STATUS, texts)
+            envelopes = {envelope_in(body, content_type) for content_type in ("text/xml", "text/xml; charset=utf-8")}
+            calls = [parse(envelope, self._namespace, self._operations) for envelope in envelopes]
         except Refused:
             return False
+        return all(call == Call(STATUS, texts) for call in calls)
 
 
 def _form_of(body: bytes) -> Form | None:
@@ -310,6 +321,7 @@ class Poll(NamedTuple, Generic[E]):
     """A poll that was recognised."""
 
     endpoint: E
+    form: Form
     service_id: str
     token: str
     body: bytes
@@ -334,7 +346,6 @@ class Lane(Generic[E]):
             tuple[str | None, ...], tuple[E, str]
         ] = {}  # and public URLs, by all that a request says of it
         self._catalogue: object = None  # of which these endpoints are
-        self._answers = 0
 
     def read(self, environ: dict[str, Any], catalogue: object) -> Poll[E] | None:
         """The poll that a request is; None for whatever else it may be: then its body can still be read.
@@ -353,11 +364,11 @@ class Lane(Generic[E]):
             return None
         endpoint, public_url = place
         body = environ["wsgi.input"].read(length)
-        values = endpoint.forms.read(body) if len(body) == length else None
-        if values is None:
+        read = endpoint.forms.read(body) if len(body) == length else None
+        if read is None:
             environ["wsgi.input"] = Unread(body, environ["wsgi.input"])
             return None
-        return Poll(endpoint, *values, body, public_url, environ.get("REMOTE_ADDR", ""))
+        return Poll(endpoint, *read, body, public_url, environ.get("REMOTE_ADDR", ""))
 
     def know(self, environ: dict[str, Any], endpoint: E, public_url: str, catalogue: object) -> None:
         """Recognise polls as this one from now on: at this path, and with these words on its own address."""
@@ -370,11 +381,6 @@ class Lane(Generic[E]):
         if len(self._places) >= PLACES_MAX:
             self._places.clear()
         self._places[says] = endpoint, public_url
-
-    def is_to_compare(self) -> bool:
-        """Whether it is the turn of a kept answer to be made anew at the door, and compared."""
-        self._answers += 1
-        return self._answers % COMPARED_EVERY == 0
 
     def close(self) -> None:
         """A kept answer was not what the door's way gives: answer all polls that way from now on."""
