@@ -18,6 +18,7 @@ import redis  # noqa: E402
 
 from servers import BENCH, ROOT, Labwaiter, free_port  # noqa: E402
 
+BEFORE = "8cb3d8e4e2e127ae5eb3a0d5e4df67224093ca31"  # the last commit of 0.4.0
 MACHINES = [f"m{number}" for number in range(101)]  # the first has the services
 SECRET = "known to the bench alone"
 
@@ -95,6 +96,32 @@ class Fleet(Labwaiter):
         super().close()
         self.redis.close()
         shutil.rmtree(self.face, ignore_errors=True)
+
+
+class FleetBefore(Fleet):
+    """The same of 0.4.0."""
+
+    name = "0.4.0 over Redis"
+
+    def launch(self) -> list[subprocess.Popen[bytes]]:
+        self.code = Path(tempfile.mkdtemp(prefix="bench-before-"))
+        packed = subprocess.run(["git", "-C", str(ROOT), "archive", BEFORE, "app", "bench"], stdout=-1, check=True)
+        subprocess.run(["tar", "-x", "-C", str(self.code)], input=packed.stdout, check=True)
+        return super().launch()
+
+    @staticmethod
+    def is_there() -> bool:
+        """Whether this clone has it."""
+        found = subprocess.run(["git", "-C", str(ROOT), "cat-file", "-e", BEFORE + "^{commit}"], stderr=-3, check=False)
+        return found.returncode == 0
+
+    def environment(self) -> dict[str, str]:
+        its = {"PYTHONPATH": str(self.code / "app"), "SERVICES": str(self.code / "bench" / "services")}
+        return super().environment() | its
+
+    def close(self) -> None:
+        super().close()
+        shutil.rmtree(self.code, ignore_errors=True)
 
 
 def wait_for(look: Callable[[], Any], seconds: float = 30) -> None:

@@ -11,17 +11,20 @@ import base64
 import os
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "app")]
 
-from fleet import MACHINES, Crowd, Fleet, wait_for  # noqa: E402
+import pinned  # noqa: E402
+from fleet import MACHINES, Crowd, Fleet, FleetBefore, wait_for  # noqa: E402
 from labwaiter import Client  # noqa: E402
 from labwaiter.settings import load  # noqa: E402
-from measure import Figures, command, polls, start_call, starts_per_second  # noqa: E402
-from servers import Labwaiter, Line, envelope, poll, start  # noqa: E402
+from measure import Figures, command, in_threads, polls, start_call, starts_per_second  # noqa: E402
+from servers import Labwaiter, Line, children, cpu_of, envelope, poll, start  # noqa: E402
 
 
 def until_running(server: Labwaiter, count: int) -> float:
@@ -36,6 +39,20 @@ def until_running(server: Labwaiter, count: int) -> float:
         taken.append(1000 * (time.perf_counter() - began))
         line.post(envelope("abortService", serviceID=service_id, sessionToken="t"))
     return statistics.median(taken)
+
+
+# as if their machine had published each anew
+CHANGE = """
+local now = redis.call('TIME')
+now = now[1] + now[2] / 1000000
+for _, key in ipairs(KEYS) do
+  local view = string.gsub(redis.call('HGET', key, 'view'), '"fraction":[%d.e-]+', '"fraction":' .. (now * 10) % 1, 1)
+  redis.call('HSET', key, 'view', view, 'at', string.format('%.6f', now))
+end
+"""
+EXECUTIONS = "executions per second, from the first start to the last COMPLETED at a face"
+POLLS, CHANGED = "polls at 64 connections", f"polls of {pinned.RUNNING} at 64 connections, each changed"
+BOUNDS = ((f"{POLLS}: rate", 6, 12), (EXECUTIONS, 3, 5))  # of 0.4.0's: what must hold, and what is aimed at
 
 
 def page(answer: bytes) -> bytes:
@@ -83,6 +100,69 @@ def polled(server: Fleet, seconds: float) -> Iterator[tuple[str, float]]:
     after = server.redis.spent()
     yield "Redis: CPU per poll, µs", 1e6 * (after["cpu"] - before["cpu"]) / (rate * seconds)
     yield "Redis: commands per poll", (after["commands"] - before["commands"]) / (rate * seconds)
+
+
+def executions(server: Fleet, count: int) -> Iterator[tuple[str, float]]:
+    """Waiters that wait for nothing, over four connections, each asked for until it is COMPLETED at the face."""
+    stamp = time.time_ns()
+    ids = [f"whole-{stamp}-{number}" for number in range(count)]
+    before, commands, began = costs(server), server.redis.spent()["commands"], time.perf_counter()
+
+    def work(part: list[str]) -> None:
+        line = Line(server)
+        for service_id in part:
+            line.post(start(service_id, 0))
+        for service_id in part:
+            while b"COMPLETED<" not in line.post(poll(service_id)):
+                time.sleep(0.05)
+
+    in_threads(4, [lambda part=part: work(part) for part in (ids[number::4] for number in range(4))])
+    yield EXECUTIONS, count / (time.perf_counter() - began)
+    time.sleep(0.5)  # what is reaped is counted
+    after = costs(server)
+    for who, cost in after.items():
+        yield f"CPU per execution, ms: {who}", 1000 * (cost - before[who]) / count
+    yield "commands per execution, until its face knows", (server.redis.spent()["commands"] - commands) / count
+
+
+def costs(server: Fleet) -> dict[str, float]:
+    """CPU seconds that each part of a lab has taken so far, with the processes that it has reaped."""
+    supervisor, _, worker = server.processes
+    return {
+        "face": server.cpu(),
+        "worker": cpu_of([worker.pid], reaped=True),
+        "supervisor and jobs": cpu_of([supervisor.pid, *children(supervisor.pid)], reaped=True),
+        "Redis": cpu_of([server.redis.process.pid]),
+    }
+
+
+def pinned_polls(server: Fleet, seconds: int) -> Iterator[tuple[str, float]]:
+    """Polls by wrk at 64 connections: of one running job; of a thousand, of which Redis tells something new each."""
+    service_id = pinned.run_one(server)
+    load = pinned.load(server, 1, seconds, [(poll(service_id), "")])
+    for name, value in zip(pinned.Load._fields, load, strict=True):
+        yield f"{POLLS}: {name}", value
+    ids = [f"copy-{number:04}" for number in range(pinned.RUNNING)]
+    told = server.redis.client.hgetall(f"bench:job:{service_id}")
+    for name in ids:
+        own = {key: text.replace(service_id.encode(), name.encode()) for key, text in told.items()}
+        server.redis.client.hset(f"bench:job:{name}", mapping=own)
+    change, keys = server.redis.client.register_script(CHANGE), [f"bench:job:{name}" for name in ids]
+    over = threading.Event()
+
+    def keep_changing() -> None:
+        while not over.wait(0.3):
+            change(keys=keys)
+
+    thread = threading.Thread(target=keep_changing)
+    thread.start()
+    try:
+        load = pinned.load(server, 1, seconds, [(poll(name), "") for name in ids], service="Waiter")
+    finally:
+        over.set()
+        thread.join()
+    for name, value in zip(pinned.Load._fields, load, strict=True):
+        yield f"{CHANGED}: {name}", value
 
 
 def recorded(server: Fleet, seconds: float) -> Iterator[tuple[str, float]]:
@@ -157,6 +237,15 @@ def measure(quick: bool, only: str) -> Figures:
                             note(name, who, value)
             finally:
                 server.close()
+        for kind in (Fleet, FleetBefore) if FleetBefore.is_there() else (Fleet,):
+            if wanted("executions per second"):
+                with closing(kind()) as fleet:
+                    for name, value in executions(fleet, 150 if quick else 400):
+                        note(name, kind.name, value)
+            if wanted("pinned polls"):
+                with closing(kind(core=0)) as fleet:
+                    for name, value in pinned_polls(fleet, 3 if quick else 6):
+                        note(name, kind.name, value)
     if wanted("workers"):
         for name, value in crowds(5 if quick else 20):
             note(name, "over Redis", value)
@@ -167,15 +256,21 @@ def table(found: Figures) -> str:
     """The figures as Markdown; a ratio above 1 means that over Redis is that much better."""
     lines = ["| figure | alone | over Redis | ratio |", "| --- | ---: | ---: | ---: |"]
     rest = ["| figure | |", "| --- | ---: |"]
+    against = ["| figure | 0.4.0 | now | ratio | |", "| --- | ---: | ---: | ---: | --- |"]
+    bounds = {name: f"must be ≥ {must}, aim {aim}" for name, must, aim in BOUNDS}
     for name, by in found.items():
-        if alone := by.get("alone"):
+        if before := by.get(FleetBefore.name):
+            now = by[Fleet.name]
+            ratio = now / before if name == EXECUTIONS or name.endswith("rate") else before / now
+            against.append(f"| {name} | {before:.4g} | {now:.4g} | {ratio:.2f}× | {bounds.get(name, '')} |")
+        elif alone := by.get("alone"):
             ratio = by["over Redis"] / alone if "per second" in name else alone / by["over Redis"]
             lines.append(f"| {name} | {alone:.4g} | {by['over Redis']:.4g} | {ratio:.2f}× |")
         else:
             rest.append(f"| {name} | {by['over Redis']:.4g} |")
-    return "\n".join([*lines, "", *rest])
+    return "\n".join([*lines, "", *rest, "", *against])
 
 
 if __name__ == "__main__":
-    words = ": start call, first status, starts, polls, orders, recording or workers"
+    words = ": start call, first status, starts, polls, orders, recording, executions, pinned polls or workers"
     command("one machine alone against the same over Redis", words, measure, table)

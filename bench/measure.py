@@ -69,7 +69,7 @@ def starts_per_second(server: Server, count: int) -> float:
     stamp = time.time_ns()
     ids = [f"many-{stamp}-{number}" for number in range(count)]
     began = time.perf_counter()
-    _in_threads(4, [lambda part=part: _post_all(server, part) for part in (ids[i::4] for i in range(4))])
+    in_threads(4, [lambda part=part: _post_all(server, part) for part in (ids[i::4] for i in range(4))])
     missing = set(ids)
     while missing:
         missing = {one for one in missing if not (server.jobs / one / "result.txt").exists()}
@@ -83,7 +83,7 @@ def _post_all(server: Server, ids: list[str]) -> None:
         line.post(start(one, 0))
 
 
-def _in_threads(count: int, works: list[Callable[[], None]]) -> None:
+def in_threads(count: int, works: list[Callable[[], None]]) -> None:
     threads = [threading.Thread(target=work) for work in works[:count]]
     for thread in threads:
         thread.start()
@@ -124,7 +124,7 @@ def polls(server: Server, seconds: float, service: str = "Waiter", sign: str = "
             line.post(body)
             counts[number] += 1
 
-    _in_threads(8, [lambda n=n: work(n) for n in range(8)])
+    in_threads(8, [lambda n=n: work(n) for n in range(8)])
     total = sum(counts)
     if isinstance(server, Labwaiter):
         Line(server, service).post(envelope("abortService", serviceID=service_id, sessionToken="t"))

@@ -102,16 +102,18 @@ class Load(NamedTuple):
     p99: float  # ms
 
 
-def load(server: Server, core: int, seconds: int, bodies: list[tuple[bytes, str]]) -> Load:
+def load(server: Server, core: int, seconds: int, bodies: list[tuple[bytes, str]], service: str = "") -> Load:
     """Have wrk send these polls for so long.
 
     Args:
         bodies: each with the status.txt to be changed, or ""; none: GET.
+        service: whose address; that of the jobs that `run_one` and `run_many` start unless given.
     """
     with tempfile.NamedTemporaryFile("wb", prefix="bench-polls-") as file:
         file.writelines(body + b"\t" + status.encode() + b"\n" for body, status in bodies)
         file.flush()
-        url = f"http://127.0.0.1:{server.port}{server.path('Asleep' if len(bodies) > 1 else 'Waiter')}"
+        path = server.path(service or ("Asleep" if len(bodies) > 1 else "Waiter"))
+        url = f"http://127.0.0.1:{server.port}{path}"
         wrk = ["taskset", "-c", str(core), "wrk", "-t", "1", "-c", str(CONNECTIONS), "--timeout", "10s"]
         script = ["-s", str(BENCH / "polls.lua"), url, "--", *([file.name] if bodies else [])]
         subprocess.run([*wrk, "-d", "2s", *script], check=True, capture_output=True)  # what is made once is made

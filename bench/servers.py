@@ -36,13 +36,13 @@ def envelope(operation: str, **texts: object) -> bytes:
     ).encode()
 
 
-def cpu_of(pids: list[int]) -> float:
-    """CPU seconds that these processes have taken so far."""
+def cpu_of(pids: list[int], reaped: bool = False) -> float:
+    """CPU seconds that these processes have taken so far; with those of their children that they have reaped."""
     ticks = 0
     for pid in pids:
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
+            ticks += sum(map(int, fields[11 : 15 if reaped else 13]))
         except OSError:
             continue
     return ticks / os.sysconf("SC_CLK_TCK")

@@ -324,7 +324,7 @@ def test_faces_tell_whom_they_were_asked_for_once(between: InMemory | InRedis) -
     news = store.news("north")
     assert (news.polled, news.face_age) == (frozenset(), None)
     for name in ("one", "two", "one"):
-        face.polled("north", name)
+        face.polled("north", [name])
     face.face_seen()
     news = store.news("north")
     assert news.polled == {"one", "two"} and news.face_age is not None and -1 < news.face_age < 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,25 @@ def test_another_kind_and_one_twice_are_refused(tmp_path: Path) -> None:
 
 def test_the_lab_that_comes_with_it_is_right() -> None:
     assert set(labfile.load(ROOT / "lab.toml").entries)
+
+
+def test_a_watched_file_is_read_again_when_it_has_changed_and_only_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "lab.toml"
+    watched = labfile.WatchedLab(file)
+    assert watched.load().machines == {} and watched.now() is not None
+    for name in ("north", "south", "other"):  # each as long as the one before, within one step of the file's clock
+        file.write_text(f"[machines.{name}]\n")
+        assert list(watched.load().machines) == [name]
+    file.write_text("[machines.other]\nport = 1\n")
+    assert watched.now() is None
+    with pytest.raises(Misconfigured, match=r"lab.toml, line 2"):
+        watched.load()
+    file.write_text("[machines.one]\n")
+    later = time.time() + 10
+    monkeypatch.setattr(time, "time", lambda: later)
+    first = watched.load()
+    reads: list[Path] = []
+    monkeypatch.setattr(labfile, "load", reads.append)
+    assert watched.load() is first and not reads

@@ -13,6 +13,8 @@ The hardware's machine holds the truth, in its jobs folder. Redis carries orders
 
     redis_store.py  a face's side: the verbs' records; look.py: what one look says
     cache.py        a face's side: what it last knew, for when Redis is away
+    batcher.py      a face's side: what many threads ask at a time, in one go
+    poll_marks.py   a face's side: tells machines who was asked for
     files.py        a face's side: files of executions of other machines
     worker.py       the machine's side: takes orders, hands them to the supervisor; drains
     publisher.py    the machine's side: the jobs folder, shown in Redis; heartbeat.py: that it lives

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from .order import Order
 from .signing import Seals
@@ -36,6 +36,19 @@ class Snapshot:
     held: bool = False  # an instrument of its is not safe
     settled: bool = False  # it has ended, and nothing is left behind
     refused: bool = False  # its machine took the order from the queue, and refused it
+
+    @property
+    def revision(self) -> Revision:
+        """Its revision."""
+        return Revision(self.at, self.abort, self.tombstone)
+
+
+class Revision(NamedTuple):
+    """Fields of a snapshot: once its machine has published an execution, nothing of it changes without them."""
+
+    at: float | None
+    abort: bool
+    tombstone: bool
 
 
 @dataclass(frozen=True)
@@ -148,8 +161,8 @@ class FleetStore(Protocol):
     def snapshot(self, name: str, brief: bool = False) -> Snapshot:
         """What there is of an execution. `brief`: without picture and page."""
 
-    def revision(self, name: str) -> tuple[float | None, bool, bool]:
-        """A snapshot's `at`, `abort` and `tombstone`: once its machine has published it, nothing changes without."""
+    def revision(self, name: str) -> Revision:
+        """That of a snapshot."""
 
     def snapshots(self, names: Sequence[str]) -> list[Snapshot]:
         """What there is of each, brief, in one go."""
@@ -226,8 +239,8 @@ class FleetStore(Protocol):
 
     # -- what faces tell ----------------------------------------------------------------------
 
-    def polled(self, machine: str, name: str) -> None:
-        """Tell a machine that a caller asked for an execution."""
+    def polled(self, machine: str, names: Sequence[str]) -> None:
+        """Tell a machine that callers asked for these executions."""
 
     def face_seen(self) -> None:
         """Note that a face is here to be asked."""

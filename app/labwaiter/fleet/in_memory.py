@@ -15,7 +15,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from .fleet_store import Beat, FaceNews, FleetStore, MachineEntry, Publication, Removal, ScheduleNote, Snapshot
+from .fleet_store import (
+    Beat,
+    FaceNews,
+    FleetStore,
+    MachineEntry,
+    Publication,
+    Removal,
+    Revision,
+    ScheduleNote,
+    Snapshot,
+)
 from .order import Order, order_id
 from .signing import Seals
 
@@ -118,10 +128,8 @@ class InMemoryFleetStore:
             fields = shared.executions.get(name, {})
             return replace(snapshot, picture=fields.get("picture"), page=fields.get("page"))
 
-    def revision(self, name: str) -> tuple[float | None, bool, bool]:
-        with self._open() as shared:
-            fields = shared.executions.get(name, {})
-            return fields.get("at"), "abort" in fields, "tombstone" in fields
+    def revision(self, name: str) -> Revision:
+        return self.snapshot(name, brief=True).revision
 
     def snapshots(self, names: Sequence[str]) -> list[Snapshot]:
         with self._open() as shared:
@@ -302,9 +310,9 @@ class InMemoryFleetStore:
 
     # -- what faces tell ----------------------------------------------------------------------
 
-    def polled(self, machine: str, name: str) -> None:
+    def polled(self, machine: str, names: Sequence[str]) -> None:
         with self._open() as shared:
-            shared.polled[machine].add(name)
+            shared.polled[machine].update(names)
 
     def face_seen(self) -> None:
         with self._open() as shared:

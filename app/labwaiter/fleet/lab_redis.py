@@ -27,7 +27,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import redis
 from redis.backoff import NoBackoff
@@ -36,7 +36,8 @@ from redis.retry import Retry
 from ..settings import Settings
 from . import rq_orders
 from .address import MasterPool, pool_of
-from .fleet_store import Beat, FaceNews, MachineEntry, Publication, Removal, ScheduleNote, Snapshot
+from .batcher import Batcher
+from .fleet_store import Beat, FaceNews, MachineEntry, Publication, Removal, Revision, ScheduleNote, Snapshot
 from .order import Order, order_id
 from .redis_faults import refusal
 from .signing import Seals
@@ -55,7 +56,6 @@ KINDS = {  # what comes behind the prefix
     "check", "kept",
 }  # fmt: skip
 BRIEF = ("request", "machine", "view", "tombstone", "abort", "held", "settled", "at")
-REVISION = ("at", "abort", "tombstone")
 FIELDS = (*BRIEF, "picture", "page")
 TOLD = """
 local now = redis.call('TIME')
@@ -102,6 +102,9 @@ class LabRedis:
         self.connection: Any = redis.Redis(connection_pool=self._pool)  # for RQ
         self._told = self.connection.register_script(TOLD)
         self._withdraw = self.connection.register_script(WITHDRAW)
+        self._full: Batcher[str, Snapshot] = Batcher(lambda names: self._snapshots(names, FIELDS))
+        self._revision: Batcher[str, Revision] = Batcher(self._revisions)
+        self._last_beat: Batcher[str, tuple[Beat | None, float]] = Batcher(self._last_beats)
 
     def _key(self, *parts: str) -> str:
         return ":".join((self.prefix, *parts))
@@ -148,28 +151,42 @@ class LabRedis:
     # -- looking at executions ----------------------------------------------------------------
 
     def snapshot(self, name: str, brief: bool = False) -> Snapshot:
-        return self._snapshots([name], BRIEF if brief else FIELDS)[0]
+        return self.snapshots([name])[0] if brief else self._full.of(name)
 
-    def revision(self, name: str) -> tuple[float | None, bool, bool]:
-        at, abort, tombstone = self.connection.hmget(self._key("job", name), REVISION)
-        return _number(at), abort is not None, tombstone is not None
+    def revision(self, name: str) -> Revision:
+        return self._revision.of(name)
+
+    def _revisions(self, names: Sequence[str]) -> list[Revision | Exception]:
+        if len(names) == 1:  # a pipeline takes half as much again
+            answers = [self.connection.hmget(self._key("job", names[0]), Revision._fields)]
+        else:
+            with self.connection.pipeline(transaction=False) as batch:
+                for name in names:
+                    batch.hmget(self._key("job", name), Revision._fields)
+                answers = batch.execute(raise_on_error=False)
+        return [answer if isinstance(answer, Exception) else _revision(*answer) for answer in answers]
 
     def snapshots(self, names: Sequence[str]) -> list[Snapshot]:
-        return self._snapshots(names, BRIEF)
+        snapshots = self._snapshots(names, BRIEF)
+        for snapshot in snapshots:
+            if isinstance(snapshot, Exception):
+                raise snapshot
+        return cast(list[Snapshot], snapshots)
 
-    def _snapshots(self, names: Sequence[str], fields: Sequence[str]) -> list[Snapshot]:
+    def _snapshots(self, names: Sequence[str], fields: Sequence[str]) -> list[Snapshot | Exception]:
         with self.connection.pipeline(transaction=False) as batch:
             for name in names:
                 batch.hmget(self._key("job", name), fields)
                 batch.hget(rq_orders.order_key(name), "status")
             batch.time()
             *answers, now = batch.execute(raise_on_error=False)
-        for answer in (now, *answers[::2]):
-            if isinstance(answer, Exception):
-                raise answer
+        if isinstance(now, Exception):
+            raise now
         # where other hands have put something else at the order's key, nothing is known of it
         return [
-            _snapshot(name, dict(zip(fields, values, strict=True)), status == b"failed", _seconds(now))
+            values
+            if isinstance(values, Exception)
+            else _snapshot(name, dict(zip(fields, values, strict=True)), status == b"failed", _seconds(now))
             for name, values, status in zip(names, answers[::2], answers[1::2], strict=True)
         ]
 
@@ -339,11 +356,22 @@ class LabRedis:
             return _beat(beat.machine, transaction.execute()[0])
 
     def last_beat(self, machine: str) -> tuple[Beat | None, float]:
+        return self._last_beat.of(machine)
+
+    def _last_beats(self, machines: Sequence[str]) -> list[tuple[Beat | None, float] | Exception]:
+        names = sorted(set(machines))
         with self.connection.pipeline(transaction=False) as batch:
-            batch.hgetall(self._key("machine", machine))
+            for name in names:
+                batch.hgetall(self._key("machine", name))
             batch.time()
-            fields, now = batch.execute()
-        return _beat(machine, fields), _seconds(now)
+            *answers, now = batch.execute(raise_on_error=False)
+        if isinstance(now, Exception):
+            raise now
+        beats: dict[str, tuple[Beat | None, float] | Exception] = {
+            name: fields if isinstance(fields, Exception) else (_beat(name, fields), _seconds(now))
+            for name, fields in zip(names, answers, strict=True)
+        }
+        return [beats[machine] for machine in machines]
 
     def machines(self) -> frozenset[str]:
         return frozenset(name.decode() for name in self.connection.smembers(self._key("machines")))
@@ -362,8 +390,8 @@ class LabRedis:
 
     # -- what faces tell ----------------------------------------------------------------------
 
-    def polled(self, machine: str, name: str) -> None:
-        self.connection.sadd(self._key("polled", machine), name)
+    def polled(self, machine: str, names: Sequence[str]) -> None:
+        self.connection.sadd(self._key("polled", machine), *names)
 
     def face_seen(self) -> None:
         now = self.now()
@@ -540,6 +568,10 @@ def _number(text: bytes | None) -> float | None:
         return None if text is None else float(text)
     except ValueError:
         return None
+
+
+def _revision(at: bytes | None, abort: bytes | None, tombstone: bytes | None) -> Revision:
+    return Revision(_number(at), abort is not None, tombstone is not None)
 
 
 def _snapshot(name: str, fields: dict[str, Any], refused: bool, now: float) -> Snapshot:

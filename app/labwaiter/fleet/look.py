@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TypeVar
 
 from ..model.record import Record, Request, State, View, derive
@@ -44,7 +44,7 @@ class FleetLook:
     note: str = ""  # for its page: what is to be said of the way to its machine
     at: float | None = None  # when its machine published it, by the store's clock; None: it hasn't, or that isn't known
 
-    @property
+    @cached_property
     def record(self) -> Record:
         """It, as everybody sees it."""
         if self.published is None:

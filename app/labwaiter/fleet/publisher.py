@@ -27,8 +27,10 @@ from .redis_faults import FAULTS
 
 log = logging.getLogger(__name__)
 PUBLISH_EVERY = 0.3  # s between two publications of one execution's progress
-AT_ONCE = 1.0  # s that an execution has run while its changes are told at once: somebody waits for its first status
+AT_ONCE = 1.0  # s that an execution has run while its changes are told at once, until its first status: who started it
+# waits for that
 LOOK_EVERY = 1.0  # s: for what no event tells of, such as a log that grows
+REST, REST_MAX = 4.0, 0.05  # between two looks: as many times what the last one took; s
 AGAIN_EVERY = 10.0  # s between two looks at what could not be read: each is noted in the log
 SWEEP_EVERY = 600.0  # s between two looks for what retention has removed
 BATCH = 500
@@ -158,6 +160,7 @@ class Publisher:
         watched.update(active)
         wait = 0.0 if fresh or set(self._published) - active else 0.25
         changed = {path.name for path in watch.wait(wait)} & active
+        began = time.monotonic()
         gone = set(self._published) - active  # also those that began and ended between two looks
         asked = self._asked.copy()
         self._asked -= asked  # others add to it meanwhile
@@ -183,6 +186,8 @@ class Publisher:
         if now - self._swept > SWEEP_EVERY:
             self._swept = now
             self._publish_all()
+        if fresh or gone or turn:  # what else changes in a moment is told with the next
+            self._stop.wait(min(REST * (time.monotonic() - began), REST_MAX))
 
     def _moved_up(self) -> set[str]:
         """Those who wait here, if their places have changed."""
@@ -261,7 +266,8 @@ class Publisher:
                 same_picture=before.picture == picture_digest,
             )
         )
-        steady = record.started is not None and view.now - record.started > AT_ONCE
+        has_status = view.progress.fraction is not None or bool(view.progress.stage)
+        steady = record.started is not None and (has_status or view.now - record.started > AT_ONCE)
         return Published(time.monotonic() if steady else 0.0, digest, trace, picture_digest)
 
     def _publish_all(self) -> None:

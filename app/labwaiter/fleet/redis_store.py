@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -24,17 +25,16 @@ from ..system.process import boot_clock
 from . import breaker, calls, redis_faults, rpc
 from .cache import Cache, CacheEntry
 from .files import FleetFiles
-from .fleet_store import LEFT, SILENT_SECONDS, FleetStore, Removal, Snapshot
+from .fleet_store import LEFT, SILENT_SECONDS, FleetStore, Removal, Revision, Snapshot
 from .lab_redis import LabRedis
 from .look import WITHDRAWN, FleetLook, entry_of, of_cache, of_snapshot, reached, withdrawn
 from .order import Order
+from .poll_marks import PollMarks
 from .redis_faults import FAULTS, away
 from .route import machine_for
 
 log = logging.getLogger(__name__)
 NOTE_EVERY = 5.0  # s between two notes of one execution's progress in the cache
-POLLED_EVERY = 1.0  # s between two marks that one execution was polled: its machine looks as often
-POLLED_MAX = 10_000  # executions
 MACHINE_EVERY = 1.0  # s between two looks at whether a machine lives
 ENDS = (str(State.COMPLETED), str(State.FAILED))  # that a machine has published: nothing comes after them
 BATCH = 500
@@ -59,12 +59,14 @@ class RedisStore:
         """
         self.settings = settings
         self.store = breaker.guarded(store or LabRedis(settings))
+        self._lab_file = labfile.WatchedLab(settings.lab)
         self.cache = Cache(settings.jobs_folder, settings.keep_seconds)
         self.artifacts = FleetFiles(settings, self.store, self.machine_of)
         self._local = LocalStore(settings)  # this face may be on the machine that has it
+        self._last = threading.local()  # .found: the record that this thread found last, and its revision; or None
         self._heard: dict[str, Heard] = {}  # by machine
         self._away = False  # that Redis is, was logged already
-        self._polled: dict[str, float] = {}  # when a machine was last told of a poll, monotonic s
+        self._poll_marks = PollMarks(lambda machine, names: self.store.polled(machine, names))
 
     def unserved(self) -> str:
         """Why Redis doesn't answer."""
@@ -107,6 +109,8 @@ class RedisStore:
         if self._away:
             self._away = False
             log.warning("Redis answers again")
+        told = look.at is not None and look.as_of is None and not look.note
+        self._last.found = (look.record, snapshot.revision) if told else None
         return look
 
     def _cached(self, name: str) -> FleetLook | None:
@@ -164,7 +168,7 @@ class RedisStore:
     def buried(self, name: str) -> bool:
         """Whether its machine has told of a tombstone."""
         try:
-            return self.store.snapshot(name, brief=True).tombstone
+            return self.store.revision(name).tombstone
         except FAULTS as error:
             raise away(error) from error
 
@@ -186,24 +190,20 @@ class RedisStore:
         return self.look(name).record
 
     def stamps(self, view: View, read_from: float) -> FleetRevision | None:
-        """Of one that Redis tells of, whose machine is there."""
-        record, look = view.record, None
-        with contextlib.suppress(Unavailable):
-            look = self.find(record.name)
-        if look is None or look.at is None or look.as_of is not None or look.note or look.record != record:
+        """Of one that Redis tells of, whose machine is there: this thread found it just now."""
+        found: tuple[Record, Revision] | None = getattr(self._last, "found", None)
+        if found is None or found[0] is not view.record:
             return None
-        if record.active and replace(look.view(None), now=view.now, ran=view.ran, limit=view.limit) != view:
-            return None  # it has changed since that was made
-        return FleetRevision(self, look, view.moment, boot_clock())
+        return FleetRevision(self, *found, view.moment, boot_clock())
 
-    def is_same(self, look: FleetLook) -> bool:
+    def is_same(self, found: FleetRevision) -> bool:
         """Whether a look at an execution whose machine is there would find the same; False where that isn't known."""
-        if not look.ended:
-            heard = self._heard.get(look.machine, Heard())
+        if found.record.active:
+            heard = self._heard.get(found.record.machine, Heard())
             if heard.left or time.monotonic() - heard.asked > MACHINE_EVERY or heard.age > SILENT_SECONDS / 2:
                 return False
         try:
-            return self.store.revision(look.name) == (look.at, look.abort, False)
+            return self.store.revision(found.record.name) == found.revision
         except FAULTS:
             return False
 
@@ -245,16 +245,9 @@ class RedisStore:
                 yield self._reached(_read(snapshot), snapshot.now)
 
     def polled(self, record: Record) -> None:
-        """Tell its machine, once a second at most."""
-        if not (record.machine and record.active and record.as_of is None):
-            return
-        name, now = record.name, time.monotonic()
-        if now - self._polled.get(name, -math.inf) >= POLLED_EVERY:
-            if len(self._polled) >= POLLED_MAX:
-                self._polled.clear()
-            with contextlib.suppress(*FAULTS):
-                self.store.polled(record.machine, name)
-                self._polled[name] = now
+        """Have its machine told, once a second at most."""
+        if record.machine and record.active and record.as_of is None:
+            self._poll_marks.mark(record.machine, record.name)
 
     def signed(self, anew: bool = False) -> None:
         """Tell the machines that this face is there to be asked."""
@@ -313,7 +306,7 @@ class RedisStore:
 
     def _machine(self, name: str, request: Request) -> str:
         try:
-            return machine_for(labfile.load(self.settings.lab), name, request)
+            return machine_for(self._lab_file.load(), name, request)
         except Misconfigured as error:
             log.exception("%s", error)
             raise Unavailable("This deployment's lab.toml has a mistake; tell the administrator.") from error
@@ -429,16 +422,17 @@ class Heard:
 
 @dataclass(frozen=True)
 class FleetRevision:
-    """A look that is still right as long as Redis tells the same revision."""
+    """What was found of an execution, right for as long as Redis tells the same revision."""
 
     store: RedisStore
-    look: FleetLook
+    record: Record
+    revision: Revision
     made: Moment
     made_at: float  # boot clock, s
 
     def are_same(self) -> bool:
-        """Whether it is."""
-        return self.store.is_same(self.look)
+        """Whether it does."""
+        return self.store.is_same(self)
 
     def look_again(self) -> bool:
         """Nothing can be seen from here but by a look at it all."""

@@ -133,6 +133,8 @@ class Taker(SimpleWorker):
         StartOrder.taker = staticmethod(worker.take_order)
         self._worker = worker
         self._beat = -math.inf  # when RQ was told last that this one lives (monotonic s)
+        self._put_back = -math.inf  # when orders that were given to nobody were last looked for (monotonic s)
+        self._suspension_seen = -math.inf  # when `rq suspend` was last looked for (monotonic s)
         self.disturbed = True
 
     def _install_signal_handlers(self) -> None:
@@ -146,18 +148,19 @@ class Taker(SimpleWorker):
 
     def check_for_suspension(self, burst: bool) -> None:
         """As `rq suspend` asks, within a second; RQ would ask before each order."""
-        if time.monotonic() - self._beat >= BLOCK_SECONDS:
+        if time.monotonic() - self._suspension_seen >= BLOCK_SECONDS:
             super().check_for_suspension(burst)
-            self._beat = time.monotonic()
+            self._suspension_seen = time.monotonic()
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        """In one round trip."""
+        """In one round trip, once a second; RQ would after each order."""
         if pipeline is not None:
             super().heartbeat(timeout, pipeline)
-            return
-        with self.connection.pipeline(transaction=False) as batch:
-            super().heartbeat(timeout, batch)
-            batch.execute()
+        elif time.monotonic() - self._beat >= BLOCK_SECONDS:
+            with self.connection.pipeline(transaction=False) as batch:
+                super().heartbeat(timeout, batch)
+                batch.execute()
+            self._beat = time.monotonic()
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Take an order and say so in one transaction: RQ's own way has eight, for what takes milliseconds.
@@ -184,10 +187,10 @@ class Taker(SimpleWorker):
         """The next order, once there is room for it; None to end."""
         burst = timeout is None
         while not self._worker.stopping.is_set():
-            if time.monotonic() - self._beat >= BLOCK_SECONDS:
+            if time.monotonic() - self._put_back >= BLOCK_SECONDS:
                 self.heartbeat()
                 self._worker.put_back_orders()  # a connection may break before it tells which order it was given
-                self._beat = time.monotonic()
+                self._put_back = time.monotonic()
             if not self._worker.room:
                 self._worker.stopping.wait(0.1)  # as in Worker._drain
                 continue

@@ -22,6 +22,7 @@ services = ["Sweep"]      # which services it offers; without this line all of t
 from __future__ import annotations
 
 import re
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from ..settings import read_text
 from . import simulation
 from .lab import ITSELF, InstrumentEntry, Lab, LabMachine
 
+STEP = 2.0  # s in which file systems count times, at most
 _LINE_KEYS = {"baudrate", "bytesize", "parity", "stopbits", "xonxoff", "rtscts", "dtr", "rts"}
 _KEYS = _LINE_KEYS | {
     "driver",
@@ -98,27 +100,39 @@ def mistake(file: Path) -> str:
 
 
 class WatchedLab:
-    """The lab as its file says it, read again whenever that has changed."""
+    """The lab as its file says it, read again whenever that has changed. Thread-safe: what it gives is shared."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._stamp: object = ()
-        self._lab: Lab | None = None
+        self._known: tuple[object, Lab | Misconfigured] | None = None  # as the file was; what it said then
 
     def now(self) -> Lab | None:
         """The lab; None while the file has a mistake."""
         try:
+            return self.load()
+        except Misconfigured:
+            return None
+
+    def load(self) -> Lab:
+        """The lab. Raises Misconfigured, as `load`."""
+        looked = time.time()
+        try:
             status = self._file.stat()
-            stamp: object = (status.st_mtime_ns, status.st_size, status.st_ino)
         except OSError:
-            stamp = None
-        if stamp != self._stamp:
+            return load(self._file)
+        stamp, known = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino), self._known
+        if known is not None and known[0] == stamp:
+            lab = known[1]
+        else:
             try:
-                self._lab = load(self._file)
-            except Misconfigured:
-                self._lab = None
-            self._stamp = stamp
-        return self._lab
+                lab = load(self._file)
+            except Misconfigured as error:
+                lab = error
+            if status.st_ctime < looked - STEP:  # else another change may have the same time
+                self._known = stamp, lab
+        if isinstance(lab, Misconfigured):
+            raise Misconfigured(str(lab))
+        return lab
 
 
 class Reader:

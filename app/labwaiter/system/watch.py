@@ -25,6 +25,7 @@ class Watch:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._fd = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         self._folders: dict[int, Path] = {}
+        self._numbers: dict[Path, int] = {}
         for folder in folders:
             self.add(folder)
 
@@ -32,13 +33,13 @@ class Watch:
         """Watch this one, too."""
         if self._fd >= 0:
             number = self._libc.inotify_add_watch(self._fd, os.fsencode(folder), _CLOSE_WRITE | _MOVED_TO | _CREATE)
-            self._folders[number] = folder
+            self._folders[number], self._numbers[folder] = folder, number
 
     def remove(self, folder: Path) -> None:
         """Watch this one no longer."""
-        for number in [n for n, f in self._folders.items() if f == folder]:
+        number = self._numbers.pop(folder, None)
+        if number is not None and self._folders.pop(number, None) is not None:
             self._libc.inotify_rm_watch(self._fd, number)
-            del self._folders[number]
 
     def __enter__(self) -> Watch:
         return self

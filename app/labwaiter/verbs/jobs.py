@@ -102,6 +102,7 @@ class Jobs:
         self.settings = settings
         self.records: Records = records or LocalStore(settings)
         self.artifacts = self.records.artifacts
+        self._lab_file = labfile.WatchedLab(settings.lab)
 
     @answered
     def start(
@@ -170,7 +171,7 @@ class Jobs:
 
     def _lab(self, service: Service) -> Lab:
         try:
-            return labfile.load(self.settings.lab)
+            return self._lab_file.load()
         except Misconfigured as error:
             log.exception("%s", error)
             raise Unavailable(f"The service {service.name} is not available: lab.toml has a mistake.") from error
