@@ -315,6 +315,9 @@ def test_of_an_execution_whose_status_txt_alone_has_changed_nothing_else_is_read
         assert changed_and_polled_without_a_look()
     (lab.folder("one") / "status.txt").unlink()
     assert not without_a_look("The progress is not known")
+    eventually(lambda: without_a_look("The progress is not known"))
+    assert not changed_and_polled_without_a_look()
+    eventually(changed_and_polled_without_a_look)
 
 
 @pytest.mark.folder_way

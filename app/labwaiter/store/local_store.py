@@ -345,8 +345,12 @@ class FolderRevision:
         self._is_plain = view.own_page is None and view.picture is None and not view.record.request.instruments
         self._read: tuple[tuple[int, int], float | None] | None = None  # a stamp of status.txt, and what that said then
         if asks_status:
-            with contextlib.suppress(OSError):
+            try:
                 self._note(os.stat(self._status), read_from, self._fraction)
+            except FileNotFoundError:
+                self._status = ""  # the folder's own stamp tells when it comes
+            except OSError:
+                pass
 
     def are_same(self) -> bool:
         """Whether each file is as it was."""
