@@ -44,7 +44,8 @@ USER 10001:10001
 VOLUME ["/waiter_logs", "/waiter_files"]
 WORKDIR /app
 # LABWAITER_PUBLISHED: the host and port by which callers reach port 80; ./rebuildandrun.sh says them
-ENV HOST=0.0.0.0 PORT=80 LABWAITER_PUBLISHED=
+# who may call has no default here: TOKENS=file keeps its tokens with the jobs
+ENV HOST=0.0.0.0 PORT=80 LABWAITER_PUBLISHED= TOKENS_FILE=/waiter_logs/.tokens.json
 EXPOSE 80
 ARG VERSION=unknown
 LABEL org.opencontainers.image.title=labwaiter org.opencontainers.image.version=$VERSION \

@@ -115,7 +115,7 @@ fi
 [[ $was == none ]] || "$engine" rm "$before" >/dev/null
 
 offered=$(sed -n 's/.*its services: \(.*\)\.$/\1/p' <<<"$health" | tr -d ',')
-if [[ " $offered " == *" Waiter "* ]]; then
+if [[ " $offered " == *" Waiter "* && $(setting TOKENS <<<"$judged") == none ]]; then
     echo "Trying it: a Waiter of five seconds …" >&2
     if ! said=$(cd /tmp && call_client "$engine" "$at" --page /tmp/status.html watch --every 1 \
         secondsToWait=5 2>&1); then
@@ -130,9 +130,10 @@ for service in $offered; do
     echo "  WSDL of $service: $at/$(in_lower_case "$service")/$service?wsdl"
 done
 grep -F 'lab.toml' <<<"$health" >&2 || true
+may_call=$(grep -F 'sessionToken' <<<"$health" || true)
 cat <<END
   Jobs: the volume ${name}_logs; files for inputs: the volume ${name}_files
   Logs: $engine logs $name; what runs: $engine exec $name labwaiter jobs list
-  Every sessionToken is accepted in this release: let only callers you trust reach it.
+  $may_call
 Next: ./run.sh start, ./run.sh status; ./stop.sh ends it.
 END

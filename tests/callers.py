@@ -6,7 +6,7 @@ import http.client
 import io
 import subprocess
 import sys
-from typing import Any
+from typing import Any, TypeVar
 
 from lab import PATIENCE, Lab, eventually
 from labwaiter.catalogue import catalogue
@@ -111,6 +111,14 @@ class Web:
         except OSError:
             return False
 
+    def __call__(self, path: str, body: bytes) -> Reply:
+        """POST a call."""
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        headers = {"Host": "lab.example", "Content-Type": "text/xml; charset=utf-8"}
+        line.request("POST", self.lab.settings.context_root + path, body, headers)
+        answer = line.getresponse()
+        return Reply(f"{answer.status} {answer.reason}", dict(answer.getheaders()), answer.read())
+
     def wsdl(self, service: str) -> str:
         """The WSDL's address."""
         return f"{self.url}/{service.lower()}/{service}?wsdl"
@@ -133,3 +141,18 @@ class Up(Web):
         command = [sys.executable, "-m", "labwaiter", "up", "--port", str(self.port), *words]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, env=lab.environment, stdout=log, stderr=log)
+
+
+F = TypeVar("F", Caller, Web)
+
+
+def warm(face: F) -> F:
+    """A face of one worker whose lane knows polls of Echo as `envelope` writes them, unless it is switched off."""
+    face("/Echo", envelope("startEcho", serviceID="warm", sessionToken="t", text="x"))
+    for _ in range(3):
+        reply = face("/Echo", envelope("getServiceStatus", serviceID="warm", sessionToken="t"))
+        assert reply.status.startswith("200"), reply.body
+    if isinstance(face, Caller):
+        knows = face.application._soap.endpoint("Echo").forms.are_known
+        assert knows is face.lab.settings.poll_lane
+    return face

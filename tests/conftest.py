@@ -48,6 +48,7 @@ SLOW = (
     "tests/desk/test_strangers.py",
     "tests/desk/test_workflow.py",
     "tests/soap/test_answers_form.py",
+    "tests/soap/test_both_ways.py",
     "tests/soap/test_suds_and_zeep.py",
     "tests/instruments/test_abandoned.py",
     "tests/instruments/test_commands.py",

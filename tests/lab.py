@@ -58,6 +58,7 @@ class Lab:
             "SERVICES": str(services),
             "FILES_FOLDER": str(root.parent / f"{root.name}.files"),
             "LABWAITER_ENV": os.devnull,
+            "TOKENS": "none",
             **more,
         }
         self.settings: Settings = load(self.environment)

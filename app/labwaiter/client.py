@@ -22,7 +22,7 @@ from . import settings as settings_module
 from .catalogue import catalogue
 from .errors import JobAborted, JobFailed
 from .fleet import open_jobs
-from .model.caller import Caller
+from .model.caller import Caller, administrator
 from .model.record import Record, State
 from .model.service import Service
 from .settings import Settings
@@ -219,7 +219,7 @@ class Client:
     @property
     def _caller(self) -> Caller:
         address = self.settings.public_url + self.settings.context_root if self.settings.public_url else ""
-        return Caller(self.user, public_url=address)
+        return administrator(self.user, address)
 
     def _service(self, name: str) -> Service:
         return self._offered.now(name).get(name)

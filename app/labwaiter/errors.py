@@ -7,6 +7,11 @@ two for the person who reads it: what was wrong, what to do. Never a path, a tok
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .model.caller import Identity
+
 
 class ServiceError(Exception):
     """Base of all that a caller can be told. `code` is the contract's errorCode."""
@@ -59,6 +64,14 @@ class TokenValidationFailed(ClientError):
     code = "TokenValidationFailed"
 
 
+class TokenExpired(TokenValidationFailed):
+    """It was good until it ran out: whoever polls by it is there all the same. `identity` says whose it was."""
+
+    def __init__(self, message: str, identity: Identity) -> None:
+        super().__init__(message)
+        self.identity = identity
+
+
 class NotPermitted(ClientError):
     """The token is good, but its user may not do this."""
 
@@ -84,6 +97,10 @@ class Unavailable(ServiceError):
     """This service, or the whole deployment, can't serve now; the message says why."""
 
     code = "Unavailable"
+
+
+class ManagerAway(Unavailable):
+    """The authentication manager doesn't say whether the sessionToken is good."""
 
 
 class InstrumentInUse(Unavailable):

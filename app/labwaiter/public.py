@@ -29,6 +29,15 @@ ASKED = (
     "SERVER_NAME",
     "SERVER_PORT",
 )
+FORWARDED = (
+    "HTTP_FORWARDED",
+    "HTTP_VIA",
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_FORWARDED_PREFIX",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_REAL_IP",
+)
 _SLASHES = re.compile("//+")
 _PREFIX = re.compile(r"(/(?!\.\.?(?:/|$))[A-Za-z0-9._~-]+)+/?")
 
@@ -118,6 +127,26 @@ def _listened_on(environ: dict[str, Any]) -> str:
     if address.is_unspecified or "%" in name:
         return ""
     return f"[{name}]:{port}" if address.version == 6 else f"{name}:{port}"
+
+
+def is_from_elsewhere(environ: dict[str, Any]) -> bool:
+    """Whether a request came from another machine, or a proxy says that it has handed it on.
+
+    By the headers of RFC 7239, and by those that proxies sent before it.
+    """
+    return not _is_loopback(environ.get("REMOTE_ADDR", "")) or any(name in environ for name in FORWARDED)
+
+
+@lru_cache(256)
+def _is_loopback(address: str) -> bool:
+    """Whether an address is this machine itself; "" is: then nobody called over a network."""
+    try:
+        caller = ip_address(address) if address else None
+    except ValueError:
+        return False
+    if isinstance(caller, IPv6Address) and caller.ipv4_mapped:  # as a server that listens to :: sees callers over IPv4
+        caller = caller.ipv4_mapped
+    return caller is None or caller.is_loopback
 
 
 def _first(environ: dict[str, Any], name: str) -> str:

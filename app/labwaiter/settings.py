@@ -121,6 +121,37 @@ def _on(name: str, text: str, base: Path) -> bool:
     return text == "on"
 
 
+def _choice(*words: str) -> Callable[[str, str, Path], str]:
+    def read(name: str, text: str, base: Path) -> str:
+        if text and text not in words:
+            raise Misconfigured(f"{name} must be {', '.join(words[:-1])} or {words[-1]}, not “{text}”.")
+        return text
+
+    return read
+
+
+def _words(name: str, text: str, base: Path) -> tuple[str, ...]:
+    return tuple(entry.strip() for entry in text.split(",") if entry.strip())
+
+
+def _urls(name: str, text: str, base: Path) -> tuple[str, ...]:
+    urls = _words(name, text, base)
+    for url in urls:
+        _url(name, url, base)
+    return urls
+
+
+def _url(name: str, text: str, base: Path) -> str:
+    try:
+        parts = urlsplit(text)
+        usable = not text or (parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise Misconfigured(f"{name} must be an address that begins with http:// or https://, without a password.")
+    return text
+
+
 def _redis_url(name: str, text: str, base: Path) -> str:
     if text and not text.startswith(_REDIS):  # it may hold a password
         raise Misconfigured(f"{name} must begin with {', '.join(_REDIS[:-1])} or {_REDIS[-1]}.")
@@ -295,6 +326,51 @@ class Settings:
         "addresses or networks of the proxies whose X-Forwarded-Proto, -Host and -Prefix are believed",
         may_be_empty=True,
     )
+    # "": nobody has chosen, so everybody may call, from this machine alone
+    tokens: str = setting(
+        "TOKENS",
+        "",
+        _choice("none", "file", "manager"),
+        "whose sessionTokens are good: file, manager, or none: everybody's; empty: everybody's on this machine alone",
+    )
+    tokens_file: Path = setting(
+        "TOKENS_FILE",
+        "tokens.json",
+        _path,
+        "file of the tokens for TOKENS=file (labwaiter tokens); relative to the file env",
+    )
+    auth_wsdl: str = setting(
+        "AUTH_WSDL", "", _url, "address of the authentication manager's WSDL, for TOKENS=manager", may_be_empty=True
+    )
+    auth_allowed: tuple[str, ...] = setting(
+        "AUTH_ALLOWED",
+        "",
+        _urls,
+        "addresses of further managers' WSDLs that a start may name by auth=… in extraParameters",
+        may_be_empty=True,
+    )
+    auth_operators: tuple[str, ...] = setting(
+        "AUTH_OPERATORS",
+        "",
+        _words,
+        "roles, as the manager calls them, whose bearers are operators here: any execution, any instrument",
+        may_be_empty=True,
+    )
+    auth_seconds: float = setting(
+        "AUTH_SECONDS", "60", _number(1, 3600, "seconds"), "seconds for which the manager's yes to a token is kept"
+    )
+    auth_grace: float = setting(
+        "AUTH_GRACE",
+        "900",
+        _number(0, 86400, "seconds"),
+        "seconds for which that yes still counts while the manager doesn't answer",
+    )
+    owner: str = setting(
+        "OWNER",
+        "project",
+        _choice("project", "user"),
+        "who may poll, abort and notify an execution: everybody of its project, or its user alone",
+    )
     web_concurrency: int = setting("WEB_CONCURRENCY", "2", _whole(1, 64), "web worker processes")
     poll_lane: bool = setting(
         "POLL_LANE", "on", _on, "on: polls of a known form are answered by their bytes; off: every poll is read anew"
@@ -360,6 +436,17 @@ class Settings:
     def layout(self) -> Layout:
         """Where this deployment's own files are."""
         return Layout(self.jobs_folder)
+
+
+def called_only_here(settings: Settings) -> bool:
+    """Whether, by its settings, a deployment can be called from its own machine alone."""
+    try:
+        address = address_in(settings.host)
+    except ValueError:
+        return False
+    name = settings.host.rstrip(".").lower()
+    is_loopback = address.is_loopback if address is not None else name == "localhost" or name.endswith(".localhost")
+    return is_loopback and not settings.public_url
 
 
 _FIELDS: dict[str, Setting] = {f.name: f.metadata["setting"] for f in fields(Settings)}

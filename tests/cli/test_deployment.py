@@ -137,7 +137,7 @@ def test_a_host_without_ipv6_listens_to_all_and_calls_itself_by_any_of_its_names
     apart = ["unshare", "-n", "-m", "-u"]
     if subprocess.run([*apart, "true"], capture_output=True).returncode:
         pytest.skip("no namespaces here")
-    environ = shell.environ | {"HOST": "::", "PORT": str(port), "PYTHON": sys.executable}
+    environ = shell.environ | {"HOST": "::", "PORT": str(port), "PYTHON": sys.executable, "TOKENS": "none"}
     done = subprocess.run(
         [*apart, "sh", "-c", ALONE], env=environ, cwd=shell.folder, capture_output=True, text=True, timeout=90
     )
@@ -297,7 +297,7 @@ def test_a_name_is_listened_on_and_told_as_its_address(shell, port, host):
             pass
     except (Misconfigured, OSError):
         pytest.skip("this machine has no such address")
-    shell.environ["HOST"] = host
+    shell.environ |= {"HOST": host, "TOKENS": "none"}
     told = started(shell, "--port", str(port))
     at = told["wsdl"]["Count"]
     assert "localhost" not in at
@@ -325,6 +325,18 @@ def test_what_no_address_is_is_one_sentence_and_an_end(shell, port, host):
         done = shell.call(words)
         assert (done.returncode, done.stdout) in ((2, ""), (3, "")), words
         assert done.stderr.startswith(f"Error: HOST={host} ") and len(done.stderr.splitlines()) == 1
+
+
+def test_where_others_could_call_nothing_starts_until_somebody_has_said_who_may(shell, port):
+    for reach in ({"HOST": "0.0.0.0"}, {"PUBLIC_URL": "https://lab.example"}):
+        shell.environ |= {"HOST": "127.0.0.1", "PUBLIC_URL": "", "PORT": str(port)} | reach
+        for words in ("start", "serve", "up"):
+            done = shell.call(words)
+            assert (done.returncode, done.stdout) == (2, ""), words
+            assert done.stderr.startswith("Error: Other machines may call this deployment"), done.stderr
+            assert len(done.stderr.splitlines()) == 1 and "labwaiter tokens add" in done.stderr
+    shell.environ |= {"TOKENS": "manager", "AUTH_WSDL": ""}
+    assert "needs AUTH_WSDL" in shell.call("start").stderr
 
 
 def test_another_program_at_the_same_port_of_localhost_is_not_called(shell, port):
@@ -355,6 +367,7 @@ def test_up_does_not_try_for_ever_what_cannot_begin(shell, port, tmp_path):
 
 
 def test_an_address_of_another_machine_is_told(shell, port):
+    shell.environ["TOKENS"] = "none"
     done = shell.call("start", "--port", str(port), "--host", "192.0.2.1")
     assert done.returncode == 1
     assert "192.0.2.1 is no address of this machine" in done.stderr

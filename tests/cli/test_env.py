@@ -143,9 +143,12 @@ def test_a_mistake_leaves_what_runs(shell, port):
 
 
 def test_the_scripts_read_what_is_set_judged_and_where_it_is_called(shell):
-    shell.environ |= {"MAX_RUNNING": "7", "HOST": "0.0.0.0", "PORT": "8091"}
+    shell.environ |= {"MAX_RUNNING": "7", "HOST": "0.0.0.0", "PORT": "8091", "TOKENS": "none"}
     lines = shell("settings").stdout.splitlines()
     assert {"CONTEXT_ROOT=/lab", "MAX_RUNNING=7", "HOST=0.0.0.0", "AT=http://127.0.0.1:8091/lab"} <= set(lines)
+    # a container is published where this is set: what goes without saying here is said there
+    shell.environ |= {"HOST": "127.0.0.1", "TOKENS": ""}
+    assert "TOKENS=none" in shell("settings").stdout.splitlines()
     shell.environ["CONTEXT_ROOT"] = "/lab\n"
     assert shell("settings").exit_code == 2
 

@@ -37,6 +37,7 @@ def run(image: str, request: pytest.FixtureRequest) -> Iterator[Callable[..., Co
         made.append(one.name)
         kept = ["-v", f"{prefix}_logs:/waiter_logs", "-v", f"{prefix}_files:/waiter_files"] if volumes else []
         words = ["run", "-d", "-p", f"127.0.0.1:{one.port}:80", f"--env-file={ROOT / 'env'}", "--name", one.name]
+        words += ["-e", "TOKENS=none"]
         docker(*words, *kept, *more, image)
         if works:
             eventually(one.works, 60)

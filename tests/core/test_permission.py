@@ -1,67 +1,77 @@
-"""Every verb asks in one place who may do what, before it does anything."""
+"""Who may do what: each verb, tried by everybody whom a deployment knows."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 
-from labwaiter.errors import NotPermitted, UnknownServiceID
-from labwaiter.model.caller import Caller
-from labwaiter.model.record import Record, Request, State
+from labwaiter.errors import NotPermitted, ServiceIDInUse, Unavailable, UnknownServiceID
+from labwaiter.model.caller import EVERYBODY, SHELL, Caller, Identity, Role
+from labwaiter.model.record import Request
 from labwaiter.model.service import Service
 from labwaiter.settings import Settings, load
 from labwaiter.store.leases import Leases
 from labwaiter.store.names import folder_name
-from labwaiter.verbs import Jobs, permission
+from labwaiter.verbs import Jobs
 from labwaiter.verbs.instruments import Instruments
-from labwaiter.verbs.permission import Action
 
 TOML = """
 [instruments.smu]
 driver = "labwaiter.instruments.drivers:SourceMeter"
 port = "/dev/null"
 """
-ADA = Caller(user="Ada")
+OPTICS = Identity("ada", "optics")  # whose the execution `one` is
+OWNERS = {
+    "its user": OPTICS,
+    "of its project": replace(OPTICS, user="bob"),
+    "its user, who owns alone": replace(OPTICS, owns_alone=True),
+    "an operator": Identity("eve", "other", Role.OPERATOR),
+    "an administrator": Identity("eve", "other", Role.ADMINISTRATOR),
+    "everybody, where all tokens are good": EVERYBODY,
+}
+STRANGERS = {
+    "of another project": replace(OPTICS, project="acoustics"),
+    "of its project, where users own alone": replace(OPTICS, user="bob", owns_alone=True),
+    "by another manager's word": replace(OPTICS, authority="https://manager.example/?wsdl"),
+    "of no project": replace(OPTICS, project=""),
+    "a guest of another project": Identity("ada", "acoustics", Role.GUEST),
+    "nobody knows whom": None,
+}
+GUEST = Caller(replace(OPTICS, user="gus", role=Role.GUEST))
 ECHO = Service("Echo", "urn:echo", "startEcho", (), (), "Says it again.", Path("echo.py"))
-ONE = Record("one", Request("one", "Echo", {}), State.RUNNING)
-JOBS: dict[str, tuple[Action, Callable[[Jobs], Any]]] = {
-    "start": (Action.START, lambda verbs: verbs.start(ECHO, "new", {}, ADA)),
-    "status": (Action.SEE, lambda verbs: verbs.status(ECHO, "one", ADA)),
-    "goes_on": (Action.SEE, lambda verbs: verbs.goes_on(ONE, Mock(), ADA)),
-    "abort": (Action.ABORT, lambda verbs: verbs.abort(ECHO, "one", ADA, 0.1)),
-    "wait": (Action.SEE, lambda verbs: verbs.wait("one", 0.1, ADA)),
-    "notify": (Action.NOTIFY, lambda verbs: verbs.notify(ECHO, "one", "hello", ADA, 0.1)),
-    "abort_queued": (Action.SEE, lambda verbs: verbs.abort_queued(["one"], ADA)),
-    "record": (Action.SEE, lambda verbs: verbs.record("one", ADA)),
-    "view": (Action.SEE, lambda verbs: verbs.view("one", ADA)),
-    "remove": (Action.REMOVE, lambda verbs: verbs.remove("one", ADA)),
-    "files": (Action.READ_FILES, lambda verbs: verbs.files("one", ADA)),
-    "file": (Action.READ_FILES, lambda verbs: verbs.file("one", "made.txt", ADA)),
-    "linked_files": (Action.READ_FILES, lambda verbs: verbs.linked_files("one", key(verbs), ADA)),
-    "linked_file": (Action.READ_FILES, lambda verbs: verbs.linked_file("one", key(verbs), "made.txt", ADA)),
+# over one execution, by its serviceID or its folder's name
+JOBS: dict[str, Callable[[Jobs, str, Caller], Any]] = {
+    "status": lambda verbs, name, caller: verbs.status(ECHO, name, caller),
+    "abort": lambda verbs, name, caller: verbs.abort(ECHO, name, caller, 0.1),
+    "wait": lambda verbs, name, caller: verbs.wait(name, 0.1, caller),
+    "notify": lambda verbs, name, caller: verbs.notify(ECHO, name, "hello", caller, 0.1),
+    "abort_queued": lambda verbs, name, caller: verbs.abort_queued([name], caller),
+    "record": lambda verbs, name, caller: verbs.record(name, caller),
+    "view": lambda verbs, name, caller: verbs.view(name, caller),
+    "remove": lambda verbs, name, caller: verbs.remove(name, caller),
 }
-LISTS: dict[str, Callable[[Jobs], Any]] = {
-    "list": lambda verbs: verbs.list(ADA),
-    "newest": lambda verbs: verbs.newest(10, ADA)[0],
-    "queued": lambda verbs: verbs.queued(ADA),
+FILES: dict[str, Callable[[Jobs, str, Caller], Any]] = {
+    "files": lambda verbs, name, caller: verbs.files(name, caller),
+    "file": lambda verbs, name, caller: verbs.file(name, "made.txt", caller),
 }
-INSTRUMENTS: dict[str, tuple[Action, Callable[[Instruments], Any]]] = {
-    "list": (Action.LIST_INSTRUMENTS, lambda verbs: verbs.list(ADA)),
-    "check": (Action.CHECK, lambda verbs: verbs.check(["smu"], ADA)),
-    "reserve": (Action.RESERVE, lambda verbs: verbs.reserve("smu", 60, ADA)),
-    "release": (Action.RELEASE, lambda verbs: verbs.release("smu", ADA)),
-    "make_safe": (Action.MAKE_SAFE, lambda verbs: verbs.make_safe(["smu"], ADA)),
+LISTS: dict[str, Callable[[Jobs, Caller], list[Any]]] = {
+    "list": lambda verbs, caller: verbs.list(caller),
+    "newest": lambda verbs, caller: verbs.newest(10, caller)[0],
+    "queued": lambda verbs, caller: verbs.queued(caller),
 }
-
-
-def key(verbs: Jobs) -> str:
-    """Of the link to the files of the execution `one`."""
-    return verbs.artifacts.link("one").split("/")[3]
+INSTRUMENTS: dict[str, Callable[[Instruments, Caller], Any]] = {
+    "list": lambda verbs, caller: verbs.list(caller),
+    "check": lambda verbs, caller: verbs.check(["smu"], caller),
+    "reserve": lambda verbs, caller: verbs.reserve("smu", 60, caller),
+    "release": lambda verbs, caller: verbs.release("smu", caller),
+    "make_safe": lambda verbs, caller: verbs.make_safe(["smu"], caller),
+}
 
 
 @pytest.fixture
@@ -75,59 +85,124 @@ def settings(tmp_path: Path) -> Settings:
 def verbs(settings: Settings) -> Jobs:
     """With one execution, which waits to begin: no supervisor is here."""
     verbs = Jobs(settings)
-    verbs.records.claim("one", Request("one", "Echo", {}, None, "Bob", 1.8e9))
+    verbs.records.claim("one", Request("one", "Echo", {}, None, "ada", 1.8e9, project="optics"))
     return verbs
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Caller, Action, str]]:
-    """Nobody may do anything; gets who asked for what."""
-    asked: list[tuple[Caller, Action, str]] = []
+# -- executions ---------------------------------------------------------------------------------------
 
-    def may(caller: Caller, action: Action, target: Record | str) -> bool:
-        asked.append((caller, action, target if isinstance(target, str) else target.request.service_id))
-        return False
 
-    monkeypatch.setattr(permission, "may", may)
-    return asked
+@pytest.mark.parametrize("who", OWNERS)
+def test_whose_it_is_may_see_and_abort_it(verbs: Jobs, who: str) -> None:
+    caller = Caller(OWNERS[who])
+    assert verbs.status(ECHO, "one", caller).view.record.request.service_id == "one"
+    assert [record.name for record in verbs.list(caller)] == ["one"] and not verbs.files("one", caller)
+    assert verbs.abort(ECHO, "one", caller, 0.0) is False  # nobody is here to do it
 
 
 @pytest.mark.parametrize("verb", JOBS)
-def test_a_verb_over_an_execution_asks_for_that_one(
-    verbs: Jobs, asked: list[tuple[Caller, Action, str]], verb: str
-) -> None:
-    action, call = JOBS[verb]
-    with pytest.raises(NotPermitted, match=f"^You may not {action} here[.]$"):
-        call(verbs)
-    assert asked == [(ADA, action, "new" if verb == "start" else "one")]
-    assert list(verbs.records.names()) == ["one"] and not verbs.records.buried("one")
+@pytest.mark.parametrize("who", STRANGERS)
+def test_everybody_else_hears_what_is_said_of_an_unknown_one(verbs: Jobs, who: str, verb: str) -> None:
+    caller = Caller(STRANGERS[who])
+    with pytest.raises(UnknownServiceID) as unknown:
+        JOBS[verb](verbs, "two", SHELL)
+    with pytest.raises(UnknownServiceID) as refused:
+        JOBS[verb](verbs, "one", caller)
+    assert refused.value.args == unknown.value.args
+    assert not verbs.records.record("one").abort_asked
+
+
+def test_nobody_else_has_an_answer_that_was_kept_renewed(verbs: Jobs) -> None:
+    record, revision = verbs.records.record("one"), Mock(look_again=lambda: True)
+    assert verbs.goes_on(record, revision, Caller(OPTICS)) is True
+    with pytest.raises(NotPermitted):
+        verbs.goes_on(record, revision, Caller(STRANGERS["of another project"]))
 
 
 @pytest.mark.parametrize("verb", LISTS)
-def test_a_list_leaves_out_what_its_caller_may_not_see(
-    verbs: Jobs, asked: list[tuple[Caller, Action, str]], verb: str
-) -> None:
-    assert LISTS[verb](verbs) == [] and asked == [(ADA, Action.SEE, "one")]
+@pytest.mark.parametrize("who", STRANGERS)
+def test_a_list_leaves_out_what_its_caller_may_not_see(verbs: Jobs, who: str, verb: str) -> None:
+    assert LISTS[verb](verbs, Caller(STRANGERS[who])) == [] and len(LISTS[verb](verbs, Caller(OPTICS))) == 1
 
 
-@pytest.mark.parametrize("verb", INSTRUMENTS)
-def test_a_verb_over_instruments_asks_for_each(
-    settings: Settings, asked: list[tuple[Caller, Action, str]], verb: str
+@pytest.mark.parametrize("verb", FILES)
+@pytest.mark.parametrize("who", STRANGERS)
+def test_its_files_are_not_read_by_others(verbs: Jobs, who: str, verb: str) -> None:
+    with pytest.raises(NotPermitted, match="^You may not read files of executions here[.]$"):
+        FILES[verb](verbs, "one", Caller(STRANGERS[who]))
+
+
+def test_a_link_to_its_files_is_good_for_whoever_has_it(verbs: Jobs, settings: Settings) -> None:
+    made = settings.jobs_folder / "one" / "data" / "made.txt"
+    made.parent.mkdir(exist_ok=True)
+    made.write_text("x")
+    key = verbs.artifacts.link("one").split("/")[3]
+    assert verbs.linked_file("one", key, "made.txt") and verbs.linked_files("one", key)
+    assert verbs.linked_file("one", "x" + key[1:], "made.txt") is None
+
+
+@pytest.mark.parametrize("who", ["of another project", "of its project, where users own alone"])
+def test_a_start_under_another_s_serviceID_says_no_more_than_that(verbs: Jobs, who: str) -> None:
+    for service in (ECHO, replace(ECHO, name="Other")):
+        with pytest.raises(ServiceIDInUse, match="^This serviceID belongs to another execution: use a new one[.]$"):
+            verbs.start(service, "one", {}, Caller(STRANGERS[who]))
+
+
+def test_what_is_started_belongs_to_its_caller(verbs: Jobs) -> None:
+    verbs.start(ECHO, "new", {}, Caller(OPTICS))
+    assert verbs.records.record("new").request.project == "optics"
+    with pytest.raises(UnknownServiceID):
+        verbs.status(ECHO, "new", Caller(STRANGERS["of another project"]))
+
+
+def test_a_guest_of_its_project_may_only_look(verbs: Jobs) -> None:
+    assert verbs.status(ECHO, "one", GUEST) and not verbs.files("one", GUEST)
+    for verb in ("abort", "notify", "remove"):
+        with pytest.raises(NotPermitted):
+            JOBS[verb](verbs, "one", GUEST)
+    with pytest.raises(NotPermitted, match="^You may not start executions here[.]$"):
+        verbs.start(ECHO, "new", {}, GUEST)
+    assert [*verbs.records.names()] == ["one"]
+
+
+def test_whose_record_is_damaged_is_aborted_by_those_whom_it_can_belong_to_anyway(
+    verbs: Jobs, settings: Settings
 ) -> None:
-    action, call = INSTRUMENTS[verb]
-    with pytest.raises(NotPermitted, match=f"^You may not {action} here[.]$"):
-        call(Instruments(settings))
-    assert asked == [(ADA, action, "" if verb == "list" else "smu")]
+    (settings.jobs_folder / folder_name("one") / "request.json").write_text("{damaged")
+    with pytest.raises(Unavailable):  # whose it is can't be read
+        verbs.abort(ECHO, "one", Caller(OPTICS), 0.1)
+    assert not (settings.jobs_folder / "one" / "abort").exists()
+    verbs.abort(ECHO, "one", Caller(OWNERS["an operator"]), 0.1)
+    assert (settings.jobs_folder / "one" / "abort").exists()
+
+
+# -- instruments ----------------------------------------------------------------------------------------
+
+
+def test_a_user_may_see_instruments_and_make_them_safe_and_nothing_else(settings: Settings) -> None:
+    verbs, user = Instruments(settings), Caller(OPTICS)
+    assert INSTRUMENTS["list"](verbs, user) and INSTRUMENTS["make_safe"](verbs, user)
+    for verb in ("check", "reserve", "release"):
+        with pytest.raises(NotPermitted):
+            INSTRUMENTS[verb](verbs, user)
+    assert Leases(settings.jobs_folder).all() == {} or "smu" in Leases(settings.jobs_folder).all()
+
+
+@pytest.mark.parametrize("verb", [name for name in INSTRUMENTS if name != "list"])
+@pytest.mark.parametrize("caller", [GUEST, Caller()], ids=["a guest", "nobody knows whom"])
+def test_others_touch_none(settings: Settings, verb: str, caller: Caller) -> None:
+    with pytest.raises(NotPermitted):
+        INSTRUMENTS[verb](Instruments(settings), caller)
     assert Leases(settings.jobs_folder).all() == {}
 
 
-def test_who_may_not_see_an_execution_can_not_abort_one_whose_record_is_damaged(
-    verbs: Jobs, settings: Settings, asked: list[tuple[Caller, Action, str]]
-) -> None:
-    (settings.jobs_folder / folder_name("one") / "request.json").write_text("{damaged")
-    with pytest.raises(NotPermitted):
-        verbs.abort(ECHO, "one", ADA, 0.1)
-    assert asked == [(ADA, Action.ABORT, "one")]
+def test_an_operator_may_do_all(settings: Settings) -> None:
+    verbs, operator = Instruments(settings), Caller(OWNERS["an operator"])
+    for verb in ("reserve", "release"):
+        INSTRUMENTS[verb](verbs, operator)
+
+
+# -- all of them ----------------------------------------------------------------------------------------
 
 
 def test_no_verb_has_a_caller_of_its_own_accord() -> None:
@@ -139,11 +214,5 @@ def test_no_verb_has_a_caller_of_its_own_accord() -> None:
         if parameter.name == "caller" and not name.startswith("_")
     }
     assert set(callers.values()) == {inspect.Parameter.empty}
-    assert {name for kind, name in callers if kind == "Jobs"} == {*JOBS, *LISTS}
+    assert {name for kind, name in callers if kind == "Jobs"} == {"start", "goes_on", *JOBS, *FILES, *LISTS}
     assert {name for kind, name in callers if kind == "Instruments"} == {*INSTRUMENTS}
-
-
-def test_today_whoever_can_call_may(verbs: Jobs) -> None:
-    assert [record.request.service_id for record in verbs.list(Caller())] == ["one"]
-    with pytest.raises(UnknownServiceID):
-        verbs.record("two", Caller())

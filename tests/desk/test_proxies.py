@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from labwaiter import proxy
 from labwaiter.catalogue import catalogue
-from labwaiter.desk import proxy
 from labwaiter.settings import ROOT
 from labwaiter.soap import wsdl as ours
 

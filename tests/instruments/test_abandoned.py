@@ -17,7 +17,7 @@ from benchlab import DRIVERS, Plugged, bench_lab, energised, leases, let_go, plu
 from callers import Up, Web, envelope
 from lab import PATIENCE, Lab, eventually
 from labwaiter.deployment import web_processes
-from labwaiter.model.caller import SHELL, Caller
+from labwaiter.model.caller import EVERYBODY, SHELL, Caller, administrator
 from labwaiter.model.record import State
 from labwaiter.page import render
 from labwaiter.store import web_side
@@ -25,7 +25,7 @@ from labwaiter.store.leases import Held
 from labwaiter.system.process import boot_clock
 
 START = envelope("startUses", serviceID="one", sessionToken="t", device="smu")
-WORKFLOW_MANAGER = Caller(public_url="http://lab.example", polls=True)
+WORKFLOW_MANAGER = Caller(EVERYBODY, public_url="http://lab.example", polls=True)
 STATUS = envelope("getServiceStatus", serviceID="one", sessionToken="t")
 
 
@@ -242,8 +242,8 @@ def test_a_stop_that_may_be_too_short_for_the_instruments_is_said_at_the_start(t
 
 def test_what_a_shell_or_a_schedule_has_started_is_nobody_s_to_abandon(using: Lab) -> None:
     for caller in (
-        Caller("shell", public_url="http://lab.example"),
-        Caller("schedule", public_url="http://lab.example"),
+        administrator("shell", "http://lab.example"),
+        administrator("schedule", "http://lab.example"),
     ):
         using.jobs.start(using.services["Uses"], caller.user, {"device": "smu"}, caller=caller)
         using.jobs.status(using.services["Uses"], caller.user, caller)

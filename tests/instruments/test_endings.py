@@ -14,7 +14,7 @@ import pytest
 
 from benchlab import DRIVERS, Plugged, bench_lab, energised, leases, let_go, plugged, silent
 from lab import Lab, eventually, wait_gone
-from labwaiter.model.caller import SHELL, Caller
+from labwaiter.model.caller import EVERYBODY, SHELL, Caller
 from labwaiter.model.record import State
 from labwaiter.store import supervisor_client
 from labwaiter.store.leases import Held
@@ -75,7 +75,7 @@ def test_however_it_ends_the_instrument_is_safe(shared: tuple[Lab, Plugged], nam
     lab, bench = shared
     end_it, state, why = ENDINGS[how]
     service_id, begun = f"{name}-{how}", bench.count(name)
-    caller = Caller(polls=how == "abandoned")  # as a workflow manager does
+    caller = Caller(EVERYBODY, polls=how == "abandoned")  # as a workflow manager does
     lab.jobs.start(lab.services["Uses"], service_id, {"device": name, "how": how}, caller=caller)
     energised(lab, service_id)
     assert name == "analyser" or not bench.simulators[name].is_safe()

@@ -7,11 +7,17 @@ import socket
 
 import pytest
 
-from callers import Web, envelope
+from callers import Web, envelope, warm
 from lab import PATIENCE
 
 GOOD = envelope("getServiceStatus", serviceID="nobody's", sessionToken="t")
 UNKNOWN = b"<tns:errorCode>UnknownServiceID</tns:errorCode>"
+
+
+@pytest.fixture
+def web(web: Web) -> Web:
+    """With a lane that knows the form of GOOD; `.ci/run` has these tests without a lane, too."""
+    return warm(web)
 
 
 def artifacts(web: Web, *parts: bytes, expect: bytes = b"") -> bytes:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from callers import SOAP_11, Web, envelope
+from callers import SOAP_11, Web, envelope, warm
 from lab import Lab
 
 ROOT = b"/sintef/docker_services"
@@ -190,7 +190,7 @@ SOAP: list[tuple[str, bytes, int, bytes]] = [
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    """One deployment for the whole table."""
+    """One deployment for the whole table. Its lane knows the form of GOOD; `.ci/run` has it without a lane, too."""
     import shutil
 
     from lab import SAMPLES
@@ -201,7 +201,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     lab = Lab(folder / "jobs", folder / "services")
     lab.supervise()
     web = Web(lab)
-    yield web
+    yield warm(web)
     web.close()
     lab.close()
 

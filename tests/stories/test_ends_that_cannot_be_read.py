@@ -14,7 +14,7 @@ import pytest
 from lab import PATIENCE, Lab, eventually, gone, wait_gone
 from labwaiter.deployment.deployment import clear_stopped
 from labwaiter.errors import Unavailable, UnknownServiceID
-from labwaiter.model.caller import SHELL, Caller
+from labwaiter.model.caller import EVERYBODY, SHELL, Caller
 from labwaiter.model.record import State
 from labwaiter.soap.operations import Operations
 from labwaiter.store import supervisor_client
@@ -244,11 +244,12 @@ def test_a_poll_shows_its_page_where_the_key_of_the_links_cannot_be_had(make_lab
     lab.file("one", "status.txt")
     (lab.folder("one") / "data" / "made.txt").write_text("made")
     operations = Operations(lab.services["Unruly"], lab.jobs)
-    answer = operations.call("getServiceStatus", {"serviceID": "one", "sessionToken": "t"}, Caller(token="t"))
+    call, caller = {"serviceID": "one", "sessionToken": "t"}, Caller(EVERYBODY, token="t")
+    answer = operations.call("getServiceStatus", call, caller)
     page = base64.b64decode(answer[0]).decode()
     assert "<footer>one, begun" in page and "/files/" not in page
     (lab.store.layout.folder / "links.key").rmdir()
-    answer = operations.call("getServiceStatus", {"serviceID": "one", "sessionToken": "t"}, Caller(token="t"))
+    answer = operations.call("getServiceStatus", call, caller)
     assert "/files/one/" in base64.b64decode(answer[0]).decode()
 
 

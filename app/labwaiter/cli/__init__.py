@@ -16,7 +16,22 @@ import click
 from .. import __version__
 from ..deployment import DeploymentError
 from ..errors import ClientError, InstrumentInUse, JobAborted, JobFailed, Misconfigured, ServiceError
-from . import deploy, desk, fleet, instruments, jobs, machines, revive, run, schedule, services, systemd, terminal, up
+from . import (
+    deploy,
+    desk,
+    fleet,
+    instruments,
+    jobs,
+    machines,
+    revive,
+    run,
+    schedule,
+    services,
+    systemd,
+    terminal,
+    tokens,
+    up,
+)
 
 EXITS = """\b
 Exit status: 0  fine; where a job was waited for: it completed
@@ -96,3 +111,4 @@ main.add_command(machines.workers)
 main.add_command(machines.clear_queue)
 main.add_command(systemd.export)
 main.add_command(schedule.schedule)
+main.add_command(tokens.tokens)

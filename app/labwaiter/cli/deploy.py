@@ -14,6 +14,7 @@ import click
 
 from .. import __version__
 from .. import settings as settings_module
+from ..authentication import authenticator
 from ..deployment import Deployment, Leftovers, WebSideFailed
 from ..deployment.address import address, own_address, resolved
 from ..deployment.web_processes import as_running, few_connections, log_file
@@ -64,7 +65,14 @@ def settings_(stdin: bool, port: int | None) -> None:
         if "\n" in value:
             raise Misconfigured(f"In {name} stands a line break: a setting has one line.")
     at = own_address(as_running(settings)).rstrip("/")
-    numbers = {"HOST": settings.host, "PORT": str(settings.port), "STOP_SECONDS": f"{settings.stop_seconds:g}"}
+    # a container is published by an address of this machine: what may go without saying here is said there
+    tokens = settings.tokens or "none"
+    numbers = {
+        "HOST": settings.host,
+        "PORT": str(settings.port),
+        "STOP_SECONDS": f"{settings.stop_seconds:g}",
+        "TOKENS": tokens,
+    }
     for name, value in {**values, **numbers, "AT": at, "DEPLOYMENT": web_side.deployment(settings.jobs_folder)}.items():
         click.echo(f"{name}={value}")
 
@@ -111,7 +119,7 @@ def start(
     except WebSideFailed as error:
         raise click.ClickException(f"{error} {_last_words(settings)}") from error
     offered = started.offered
-    if trial and "Waiter" in offered.services:
+    if trial and "Waiter" in offered.services and settings.tokens in ("", "none"):
         _try(settings)
     wsdl = {name: address(settings, name) + "?wsdl" for name in offered.services}
     terminal.warn(Instruments(settings).mistake())
@@ -137,7 +145,7 @@ def start(
         click.echo(f"  {few}")
     click.echo(f"  Jobs: {summary['jobs']}")
     click.echo(f"  Logs: {summary['logs']} (supervisor.log, web.log)")
-    click.echo("  Every sessionToken is accepted in this release: let only callers you trust reach it.")
+    click.echo(f"  {authenticator.words(settings)}")
 
 
 @click.command()

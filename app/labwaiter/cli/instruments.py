@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import click
 
 from .. import settings as settings_module
 from ..lab import labfile
-from ..model.caller import SHELL
+from ..model.caller import SHELL, administrator
 from ..store.leases import Held
 from ..verbs.instruments import Holding, Instruments, InstrumentState
 from . import terminal
@@ -108,7 +107,7 @@ def reserve(name: str, minutes: float, by: str | None, free: bool) -> None:
         before = verbs.release(name, SHELL)
         click.echo(f"{name} is free. {f'It was {before.words}.' if before else 'It was not reserved.'}")
         return
-    holding = verbs.reserve(name, 60 * minutes, replace(SHELL, user=getpass.getuser() if by is None else by))
+    holding = verbs.reserve(name, 60 * minutes, administrator(getpass.getuser() if by is None else by))
     click.echo(f"{name} is reserved until {terminal.moment(holding.lease.until)}; --free gives it back.")
 
 

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from ..authentication import authenticator
 from ..deployment import Deployment, Foreground
 from ..deployment.address import resolved
 from ..lab import labfile
@@ -28,6 +29,7 @@ def up(only: str | None, host: str | None, port: int | None) -> None:
     settings = chosen(host=host, port=port)
     if only != "supervisor":
         settings = resolved(settings)
+        _tell(authenticator.words(settings))
     foreground = Foreground(settings, only, _tell)
     stopped = foreground.run()
     if stopped.leftovers:
@@ -60,4 +62,5 @@ def health(only: str | None) -> None:
     runs = "runs" if labfile.mistake(settings.lab) else "works"
     names = ", ".join(answer.services) or "none"
     click.echo(f"labwaiter {answer.version} {runs} at {answer.address}; its services: {names}.")
+    click.echo(authenticator.words(settings))
     terminal.warn(Instruments(settings).mistake())

@@ -9,6 +9,7 @@ import socket
 import urllib.request
 from ipaddress import ip_address
 
+from ..authentication import authenticator
 from ..errors import Misconfigured
 from ..settings import Settings, called_here
 
@@ -19,7 +20,7 @@ def resolved(settings: Settings) -> Settings:
     """The settings with the number of the address that HOST names; of several an IPv4 one.
 
     Raises:
-        Misconfigured: it names none, or one that can't be listened on.
+        Misconfigured: it names none, or one that can't be listened on; or nobody has said who may call there.
         TimeoutError: whoever knows names can't be asked now.
     """
     host = settings.host.strip()
@@ -40,7 +41,9 @@ def resolved(settings: Settings) -> Settings:
             f"HOST={settings.host} names no address that can be listened on: 127.0.0.1 is this machine alone, 0.0.0.0"
             " every network card."
         )
-    return dataclasses.replace(settings, host=numbers[0])
+    settings = dataclasses.replace(settings, host=numbers[0])
+    authenticator.judge(settings)
+    return settings
 
 
 def address(settings: Settings, service: str = "") -> str:

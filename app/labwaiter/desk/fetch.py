@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from . import proxy
+from .. import proxy
 
 LARGEST = 5_000_000  # bytes of one document
 SECONDS = 10.0

@@ -12,10 +12,11 @@ import urllib.request
 from collections.abc import Iterator
 from urllib.parse import SplitResult, urlsplit
 
+from .. import proxy
 from ..model import contract
 from ..model.contract import ABORT, NOTIFY, STATUS
 from ..model.naming import JAVA, alike
-from . import names, proxy
+from . import names
 from .fetch import SECONDS, why
 from .findings import Finding, error, warning
 from .wsdl import Field, WsdlDescription, WsdlOperation

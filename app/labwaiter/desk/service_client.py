@@ -10,8 +10,8 @@ import suds.client
 import suds.transport
 import suds.transport.http
 
+from .. import proxy
 from ..model.parameter import text_of
-from . import proxy
 from .fetch import why
 
 SECONDS = 30.0  # a workflow manager gives up between 10 and 30 s

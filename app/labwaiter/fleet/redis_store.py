@@ -40,12 +40,10 @@ ENDS = (str(State.COMPLETED), str(State.FAILED))  # that a machine has published
 BATCH = 500
 QUEUE_SECONDS = 3.0  # that a message may wait behind those that came to its machine before it
 REMOVE_WAIT = 5.0  # s
-LOST = "Nothing was started under this serviceID."
 UNKEPT = (
     "This is not certain yet: no replica of the Redis between the machines of this lab has it; try it again, under the"
     " same serviceID."
 )
-REMOVED = "What was started under this serviceID has been removed, its results too."
 
 
 class RedisStore:
@@ -180,7 +178,7 @@ class RedisStore:
             local = self._local.look(name)
             return replace(local, record=replace(local.record, machine=self.settings.machine))
         if look is None:
-            raise UnknownServiceID(REMOVED if self.buried(name) else LOST)
+            raise UnknownServiceID(records.REMOVED if self.buried(name) else records.UNKNOWN)
         return records.Look(look.record, look.view)
 
     def record(self, name: str) -> Record:
@@ -390,7 +388,7 @@ class RedisStore:
                 while True:
                     look = self.find(name)
                     if look is None:
-                        raise UnknownServiceID(REMOVED if self.buried(name) else LOST)
+                        raise UnknownServiceID(records.REMOVED if self.buried(name) else records.UNKNOWN)
                     if not look.record.active and look.settled:
                         return look.record
                     left = until - time.monotonic()

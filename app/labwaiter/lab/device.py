@@ -87,7 +87,7 @@ def _network(host: str, port: str, resolve: bool) -> frozenset[Part]:
 
 
 def _host(address: str) -> str:
-    # Of this machine's names fewer are known as such than by desk/proxy.py, which also has some looked up: which ports
+    # Of this machine's names fewer are known as such than by proxy.py, which also has some looked up: which ports
     # are one device must be judged at once, and by every process alike.
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])

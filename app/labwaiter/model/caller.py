@@ -3,19 +3,51 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What somebody is in this laboratory; `verbs/permission.py` says what each may do."""
+
+    GUEST = "guest"
+    USER = "user"
+    OPERATOR = "operator"
+    ADMINISTRATOR = "administrator"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who somebody is, by the word of whoever judges tokens here."""
+
+    user: str = ""  # "": nobody has asked for a name
+    project: str = ""  # "": of none
+    role: Role = Role.USER
+    authority: str = ""  # the address of the authentication manager whose word it is; "": this deployment's own
+    owns_alone: bool = False  # executions are its user's alone, not its whole project's
 
 
 @dataclass(frozen=True)
 class Caller:
     """What a face knows of whoever called it."""
 
-    user: str = ""  # a name that it gives itself; "" for a workflow manager
+    identity: Identity | None = None  # None: nobody has said who it is, so it may do nothing
     token: str = ""  # the sessionToken
-    project: str = ""  # whose work it is, as the token says; "": tokens are not asked for that yet
     address: str = ""  # the IP address that called over HTTP, a proxy's where one is between; "": none did
     # this deployment's, with its context root, as this caller's links must say it; "": nobody knows
     public_url: str = ""
     polls: bool = False  # it asks for the status again and again, as workflow managers do: its silence means something
+    is_elsewhere: bool = False  # it called from another machine, or through a proxy
+
+    @property
+    def user(self) -> str:
+        """Its name; "" where it has none."""
+        return self.identity.user if self.identity is not None else ""
 
 
-SHELL = Caller(user="shell")
+def administrator(user: str, public_url: str = "") -> Caller:
+    """Somebody on this machine: who may read and write the jobs folder is one by the file system's own word."""
+    return Caller(Identity(user, role=Role.ADMINISTRATOR), public_url=public_url)
+
+
+SHELL = administrator("shell")
+EVERYBODY = Identity(role=Role.OPERATOR)  # where every token is good, and everybody may touch every execution

@@ -61,6 +61,18 @@ STATUS, ABORT, NOTIFY = _STATUS.name, _ABORT.name, _NOTIFY.name
 RESERVED = frozenset(p.name for p in (SERVICE_ID, SESSION_TOKEN, EXTRA_PARAMETERS, STATUS_PAGE))
 
 
+def extra_parameters(text: str) -> dict[str, str]:
+    """What a workflow manager tells a start beside its inputs: name → value.
+
+    Pairs, mostly with a comma behind the last, too; a value may hold =.
+
+    >>> extra_parameters("WFM=http://wfm.example/a?b=c,auth=https://auth.example?wsdl,")
+    {'WFM': 'http://wfm.example/a?b=c', 'auth': 'https://auth.example?wsdl'}
+    """
+    pairs = (pair.partition("=") for pair in text.split(","))
+    return {name.strip(): value.strip() for name, equals, value in pairs if equals}
+
+
 def names_of(operations: dict[str, Operation]) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
     """Operation → the names of its inputs, and of its outputs."""
     return {name: operation.names() for name, operation in operations.items()}

@@ -52,6 +52,8 @@ class Request:
     polls: bool = False  # the caller asks for its status again and again
     files: tuple[str, ...] = ()  # the names of the files that it is given
     signature: dict[str, Any] = field(default_factory=dict)  # the service as it was then: `service.service_of`
+    project: str = ""  # whose work it is, as the token said; "": no token was asked for
+    authority: str = ""  # the authentication manager whose word that was; "": this deployment's own
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ..fleet import redis_faults
 from ..fleet.fleet_store import ScheduleNote
 from ..fleet.lab_redis import LabRedis
 from ..fleet.redis_faults import FAULTS
-from ..model.caller import Caller
+from ..model.caller import Caller, administrator
 from ..model.record import Record
 from ..settings import Settings
 from ..store.files import read_bounded, read_record, write_whole
@@ -29,7 +29,7 @@ from . import times
 from .schedule import Schedule
 
 log = logging.getLogger(__name__)
-CALLER = Caller(user="schedule")
+CALLER = administrator("schedule")
 NOTES_MAX = 1_000_000  # bytes
 AGAIN_SECONDS = 5.0  # until what could not be started is tried again, within its time
 

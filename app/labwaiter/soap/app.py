@@ -16,14 +16,17 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from .. import public
+from ..authentication.authenticator import Authenticator
 from ..catalogue.catalogue import Catalogue, WatchedCatalogue
-from ..errors import NotPermitted, ServiceError, Unavailable
-from ..model.caller import Caller
-from ..model.contract import SERVICE_ID, SESSION_TOKEN, STATUS
+from ..errors import ManagerAway, ServiceError, TokenExpired, Unavailable, UnknownServiceID
+from ..model.caller import Caller, Identity
+from ..model.contract import EXTRA_PARAMETERS, SERVICE_ID, SESSION_TOKEN, STATUS, extra_parameters
 from ..model.service import Service
 from ..settings import Settings
+from ..store.names import folder_name
 from ..system.process import boot_clock
 from ..verbs import Jobs
+from ..verbs.permission import Action, allows
 from . import faults, wsdl
 from .binding import Answers
 from .door import Call, envelope_in, parse, read_body, service_id_in, spoken_namespace
@@ -50,6 +53,7 @@ NO_ADDRESS = (
 _ALLOW = (("Allow", "GET, HEAD, OPTIONS, POST"),)
 _ADDRESS = re.compile(r"/(?:([A-Za-z][A-Za-z0-9_]*)/)?([A-Za-z][A-Za-z0-9_]*)(?:\.wsdl)?", re.IGNORECASE)
 _PAGES = ("health",)  # not worth a look whether a file has come that offers it
+SLOT = 0.025  # s: answers that know no such execution come a whole number of these after their calls
 OTHERS_MAX = 100  # endpoints of signatures that are no longer offered, as their executions began with them
 
 
@@ -85,33 +89,41 @@ class Endpoint:
     def post(self, environ: dict[str, Any], caller: Caller) -> Answer:
         """One call. `caller`: without the token, which is in the body."""
         try:
-            body, content_type = read_body(environ), environ.get("CONTENT_TYPE", "")
-            answer = self.reply(envelope_in(body, content_type), caller)
+            body = read_body(environ)
+            answer = self.reply(envelope_in(body, environ.get("CONTENT_TYPE", "")), caller)
         except Refused as refusal:
             return fault(refusal.error, self.service.namespace, refusal.faultcode)
         if self._soap.lane.is_open and answer.status == "200 OK" and is_plain(environ):
-            self.forms.learn(body, content_type)
+            self.forms.learn(body)
         return answer
 
     def poll(self, poll: Poll[Endpoint]) -> Answer:
         """As `post`, for a poll that was recognised by its form."""
+        try:
+            identity = self._soap.identity_of(poll)
+        except ServiceError:
+            return self._at_the_door(poll)
         with self._soap.polls_in_turn:
             kept = self._kept.of(poll.service_id, poll.public_url)
-            answer = None if kept is None else kept.now()
-            if kept is not None and answer is None:
-                with suppress(NotPermitted):  # who asks for it hears that
-                    answer = kept.now() if kept.renew(partial(self._soap.jobs.goes_on, caller=poll.caller)) else None
+            answer = None
+            if kept is not None and allows(identity, Action.SEE, kept.record.request):
+                answer = kept.now()
+                if answer is None and kept.renew(partial(self._soap.jobs.goes_on, caller=poll.by(identity))):
+                    answer = kept.now()
         if kept is None or answer is None:
-            call = Call(STATUS, {SERVICE_ID.name: poll.service_id, SESSION_TOKEN.name: poll.token})
-            return self.reply(poll.body, poll.caller, call=call)
-        if not self._soap.lane.is_to_compare():
+            return self._at_the_door(poll)
+        if not poll.form.is_to_compare():
             return answer
         return self._compared(poll, kept, answer)
+
+    def _at_the_door(self, poll: Poll[Endpoint]) -> Answer:
+        call = Call(STATUS, {SERVICE_ID.name: poll.service_id, SESSION_TOKEN.name: poll.token})
+        return self.reply(poll.body, poll.by(None), call=call)
 
     def _compared(self, poll: Poll[Endpoint], kept: KeptAnswer, answer: Answer) -> Answer:
         """The answer made anew at the door; where what was kept differs from it, the lane is closed."""
         for _ in range(COMPARED_TIMES):
-            anew = self.reply(poll.body, poll.caller)
+            anew = self.reply(poll.body, poll.by(None))
             with self._soap.polls_in_turn:
                 is_sure = anew.status == "200 OK" and anew != answer and kept.now() == answer
             if not is_sure:  # it is the same, or has changed meanwhile
@@ -141,14 +153,16 @@ class Endpoint:
             final: it is answered by this signature, whatever it is.
             call: what the body says, where that is known already.
         """
-        tns = self.service.namespace
+        tns, taken_up = self.service.namespace, time.monotonic()
         try:
             answers, _ = self.made
             try:
                 with self._soap.polls_in_turn:
                     call = call or parse(body, tns, self.inputs)
-                    caller = replace(caller, token=mandatory(call.texts, SESSION_TOKEN.name))
-                    if call.operation == STATUS:
+                caller = replace(caller, token=mandatory(call.texts, SESSION_TOKEN.name))
+                caller = self._soap.identified(caller, call)
+                if call.operation == STATUS:
+                    with self._soap.polls_in_turn:
                         return self._status(call, caller)
             except Refused:
                 other = None if final else self._soap.other_for(self, body)
@@ -165,6 +179,9 @@ class Endpoint:
             return self._soap.other(began.service).reply(body, caller, final=True)
         except Refused as refusal:
             return fault(refusal.error, tns, refusal.faultcode)
+        except UnknownServiceID as error:
+            self._soap.wait_out_the_slot(taken_up)
+            return fault(error, tns)
         except ServiceError as error:
             return fault(error, tns)
         except Exception:
@@ -185,7 +202,8 @@ class Soap:
         # A worker has many threads, for aborts and messages wait. But polls only read small files, and threads that
         # each want Python's own lock again after each read take twice the time. Those that ask Redis wait for it.
         self.polls_in_turn: AbstractContextManager[Any] = nullcontext() if settings.redis_url else threading.Lock()
-        self.lane: Lane[Endpoint] = Lane(settings.poll_lane)
+        self.authenticator = Authenticator(settings)
+        self.lane: Lane[Endpoint] = Lane(settings.poll_lane, self.authenticator.only_here)
         self._turn = threading.Lock()
         self._endpoints: dict[str, Endpoint] = {}  # by the service's name
         self._others: OrderedDict[str, Endpoint] = OrderedDict()  # by their signatures
@@ -249,6 +267,48 @@ class Soap:
             return None
         return self.other(service) if service is not None else None
 
+    def identity_of(self, poll: Poll[Endpoint]) -> Identity:
+        """Who polls. Raises ServiceError: nobody says it; at the door it is told why."""
+        manager = self._manager_of_execution(poll.service_id) if self.settings.auth_allowed else ""
+        return self.authenticator.of_token(poll.token, manager)
+
+    def identified(self, caller: Caller, call: Call) -> Caller:
+        """The caller of a call, now that somebody has said who it is. Raises ServiceError: nobody does.
+
+        A poll whose token was good until it ran out, or that nobody can judge just now, is a sign of life all the same.
+        """
+        try:
+            return replace(caller, identity=self.authenticator.identify(caller, self._manager_of(call)))
+        except (TokenExpired, ManagerAway) as error:
+            if call.operation == STATUS:
+                identity = error.identity if isinstance(error, TokenExpired) else None
+                self.jobs.heard(call.texts.get(SERVICE_ID.name) or "", identity)
+            raise
+
+    def wait_out_the_slot(self, began: float) -> None:
+        """Have an answer that knows no such execution take as long as one that knows somebody else's.
+
+        Args:
+            began: when the call was taken up, monotonic s.
+        """
+        if self.settings.tokens in ("file", "manager"):
+            time.sleep(SLOT - (time.monotonic() - began) % SLOT)
+
+    def _manager_of(self, call: Call) -> str:
+        """The authentication manager that a start names, or that the start of a call's execution named; "": none."""
+        if EXTRA_PARAMETERS.name in call.texts:
+            return extra_parameters(call.texts[EXTRA_PARAMETERS.name] or "").get("auth", "")
+        if not self.settings.auth_allowed:
+            return ""
+        return self._manager_of_execution(call.texts.get(SERVICE_ID.name) or "")
+
+    def _manager_of_execution(self, service_id: str) -> str:
+        with suppress(ServiceError):
+            request = self.jobs.records.request(folder_name(service_id))
+            if request is not None and request.authority in self.settings.auth_allowed:
+                return request.authority
+        return ""
+
     def polled(self, environ: dict[str, Any]) -> Answer | None:
         """The answer to a poll of a form that is known; None for all else: its body can still be read then."""
         try:
@@ -280,7 +340,12 @@ class Soap:
         if not public_url and (method == "POST" or asks_wsdl):
             return _plain("400 Bad Request", NO_ADDRESS)
         # its body says the token
-        caller = Caller(address=environ.get("REMOTE_ADDR", ""), public_url=public_url, polls=True)
+        caller = Caller(
+            address=environ.get("REMOTE_ADDR", ""),
+            public_url=public_url,
+            polls=True,
+            is_elsewhere=public.is_from_elsewhere(environ),
+        )
         endpoint = self.endpoint(name) if method == "POST" else self.newest(name)
         if endpoint is None:
             return self._unavailable(name, environ, caller)

@@ -76,10 +76,10 @@ def read_body(environ: dict[str, Any]) -> bytes:
         Refused: it is too large, cut short, or packed in a way that isn't read here.
     """
     length = environ.get("CONTENT_LENGTH") or ""
-    if length.isdigit() and int(length) > LARGEST:
+    if length.isdecimal() and int(length) > LARGEST:
         raise _too_large()
-    body: bytes = environ["wsgi.input"].read(int(length) if length.isdigit() else LARGEST + 1)
-    if length.isdigit() and len(body) < int(length):
+    body: bytes = environ["wsgi.input"].read(int(length) if length.isdecimal() else LARGEST + 1)
+    if length.isdecimal() and len(body) < int(length):
         raise refused(f"The request is cut short: {len(body)} bytes of {length} have come.")
     if not body and "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
         raise refused("The request has no body, or its chunks are damaged: POST a SOAP 1.1 envelope.")

@@ -8,8 +8,8 @@ of such a form goes to the door.
 
 An answer is kept for as long as the stamps of what it was made of are the same (`LocalStore.stamps`), and what no stamp
 tells, which is looked at each second: that its processes live. The moment that its page shows (two clocks, and the
-fraction of the work in status.txt) is filled in for each poll. Every so many answers one is made anew and compared;
-bytes that differ switch the lane off, with a line in the log.
+fraction of the work in status.txt) is filled in for each poll. The first answer that a form would get, and one of many
+after that, is made anew and compared; bytes that differ switch the lane off, with a line in the log.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from .. import public
-from ..model.caller import Caller
+from ..model.caller import Caller, Identity
 from ..model.contract import SERVICE_ID, SESSION_TOKEN, STATUS
 from ..model.record import Moment, Record, State
 from ..page import PageTemplate
@@ -44,7 +44,7 @@ KEPT_SECONDS = 1.0  # that an answer is given again without a look at what no st
 RENEWED_SECONDS = 60.0  # and, though somebody asks all the time, without a look at everything
 ASKED_MAX = 20_000  # executions
 ANSWER_MAX = 100_000  # bytes of an answer that is kept
-COMPARED_EVERY = 1000  # answers
+COMPARED_EVERY = 1000  # answers of one form
 COMPARED_TIMES = 3  # what changes between two looks, and back again, differs once
 PLACES_MAX = 1000  # paths and public addresses of polls
 SAID_MAX = 1000  # characters of what a request says of its address
@@ -62,7 +62,7 @@ def is_plain(environ: dict[str, Any]) -> bool:
     if "HTTP_TRANSFER_ENCODING" in environ or "HTTP_CONTENT_ENCODING" in environ:
         return False
     content_type = environ.get("CONTENT_TYPE", "")
-    return environ.get("CONTENT_LENGTH", "").isdigit() and len(content_type) < 200 and _has_ascii(content_type)
+    return environ.get("CONTENT_LENGTH", "").isdecimal() and len(content_type) < 200 and _has_ascii(content_type)
 
 
 @lru_cache(256)
@@ -87,7 +87,7 @@ class Unread:
         return beginning
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class Form:
     """A poll but for its two values: what stands before, between and behind them."""
 
@@ -95,6 +95,7 @@ class Form:
     middle: bytes
     last: bytes
     id_first: bool  # the serviceID stands before the sessionToken
+    answered: int = field(default=0, compare=False)  # polls of it, by an answer that was kept
 
     def values(self, body: bytes) -> tuple[str, str] | None:
         """The serviceID and the sessionToken of a poll of this form; None for any other body."""
@@ -109,6 +110,11 @@ class Form:
             return None
         values = one.decode("ascii"), other.decode("ascii")
         return values if self.id_first else values[::-1]
+
+    def is_to_compare(self) -> bool:
+        """Whether it is the turn of a kept answer to be made anew at the door, and compared: the first one's, too."""
+        self.answered += 1
+        return (self.answered - 1) % COMPARED_EVERY == 0
 
 
 def _is_plain_value(value: bytes) -> bool:
@@ -130,14 +136,14 @@ class Forms:
         """Whether there is any."""
         return bool(self._forms)
 
-    def read(self, body: bytes) -> tuple[str, str] | None:
-        """The serviceID and the sessionToken of a poll of a known form; None for any other body."""
+    def read(self, body: bytes) -> tuple[Form, str, str] | None:
+        """The form, the serviceID and the sessionToken of a poll of a known form; None for any other body."""
         for form in self._forms:
             if (values := form.values(body)) is not None:
-                return values
+                return form, *values
         return None
 
-    def learn(self, body: bytes, content_type: str) -> None:
+    def learn(self, body: bytes) -> None:
         """Know the form of a poll that the door has read, if it is a plain one and came before.
 
         What has something new in each poll (a message id, a time) never comes again.
@@ -152,19 +158,24 @@ class Forms:
                     self._seen.clear()
                 self._seen[hash(form)] = None
                 return
-            if self._is_right(form, content_type):
+            if self._is_right(form):
                 self._forms = (form, *self._forms)[:FORMS_MAX]
 
-    def _is_right(self, form: Form, content_type: str) -> bool:
-        """Whether the door reads two words that nobody could have written where the form has its values."""
+    def _is_right(self, form: Form) -> bool:
+        """Whether the door reads two words that nobody could have written where the form has its values.
+
+        It comes with or without a charset in its Content-Type, and then the document's own declaration is read or not.
+        """
         words = os.urandom(12).hex(), os.urandom(12).hex()
         values = words if form.id_first else words[::-1]
         body = form.first + values[0].encode() + form.middle + values[1].encode() + form.last
         texts: dict[str, str | None] = {SERVICE_ID.name: words[0], SESSION_TOKEN.name: words[1]}
         try:
-            return parse(envelope_in(body, content_type), self._namespace, self._operations) == Call(STATUS, texts)
+            envelopes = {envelope_in(body, content_type) for content_type in ("text/xml", "text/xml; charset=utf-8")}
+            calls = [parse(envelope, self._namespace, self._operations) for envelope in envelopes]
         except Refused:
             return False
+        return all(call == Call(STATUS, texts) for call in calls)
 
 
 def _form_of(body: bytes) -> Form | None:
@@ -205,7 +216,7 @@ class KeptAnswer:
             read_from: boot clock (s) before which nothing of it was read.
             revision: of what it was made of.
         """
-        self._record, self._revision = record, revision
+        self.record, self._revision = record, revision
         self._until, self._renewed_until = read_from + KEPT_SECONDS, read_from + RENEWED_SECONDS
         self._made: tuple[tuple[object, ...] | None, Answer] = (
             None,
@@ -234,7 +245,7 @@ class KeptAnswer:
             goes_on: see `verbs.Jobs.goes_on`.
         """
         now = boot_clock()
-        if not self._until <= now < self._renewed_until or not goes_on(self._record, self._revision):
+        if not self._until <= now < self._renewed_until or not goes_on(self.record, self._revision):
             return False
         self._until = now + KEPT_SECONDS
         return True
@@ -265,7 +276,7 @@ def _shown(moment: Moment) -> tuple[object, ...]:
 class KeptAnswers:
     """The last answers of one service's executions, each as one caller's public address has it.
 
-    Whose they are isn't asked: every token is accepted, and who may ask for one execution may ask for all.
+    Whether a caller may have one is asked each time (of `KeptAnswer.record`): all who may get the same.
     """
 
     def __init__(self) -> None:
@@ -311,28 +322,31 @@ class Poll(NamedTuple, Generic[E]):
     """A poll that was recognised."""
 
     endpoint: E
+    form: Form
     service_id: str
     token: str
     body: bytes
     public_url: str
     address: str
 
-    @property
-    def caller(self) -> Caller:
+    def by(self, identity: Identity | None) -> Caller:
         """Who polls. Most polls are answered without it: to make it takes as long as to look at two files."""
-        return Caller(token=self.token, address=self.address, public_url=self.public_url, polls=True)
+        return Caller(identity, self.token, self.address, self.public_url, polls=True)
 
 
 class Lane(Generic[E]):
     """Where polls come in, of a web worker: which endpoint they reach at which path, and whether it has their form."""
 
-    def __init__(self, is_open: bool) -> None:
-        self.is_open = is_open
+    def __init__(self, is_open: bool, only_here: bool) -> None:
+        """
+        Args:
+            only_here: what came from elsewhere, or through a proxy, is the door's to refuse.
+        """
+        self.is_open, self._only_here = is_open, only_here
         self._places: dict[
             tuple[str | None, ...], tuple[E, str]
         ] = {}  # and public URLs, by all that a request says of it
         self._catalogue: object = None  # of which these endpoints are
-        self._answers = 0
 
     def read(self, environ: dict[str, Any], catalogue: object) -> Poll[E] | None:
         """The poll that a request is; None for whatever else it may be: then its body can still be read.
@@ -347,15 +361,15 @@ class Lane(Generic[E]):
             self._places.clear()
             return None
         length = int(environ["CONTENT_LENGTH"])
-        if length > FORM_MAX:
+        if length > FORM_MAX or (self._only_here and public.is_from_elsewhere(environ)):
             return None
         endpoint, public_url = place
         body = environ["wsgi.input"].read(length)
-        values = endpoint.forms.read(body) if len(body) == length else None
-        if values is None:
+        read = endpoint.forms.read(body) if len(body) == length else None
+        if read is None:
             environ["wsgi.input"] = Unread(body, environ["wsgi.input"])
             return None
-        return Poll(endpoint, *values, body, public_url, environ.get("REMOTE_ADDR", ""))
+        return Poll(endpoint, *read, body, public_url, environ.get("REMOTE_ADDR", ""))
 
     def know(self, environ: dict[str, Any], endpoint: E, public_url: str, catalogue: object) -> None:
         """Recognise polls as this one from now on: at this path, and with these words on its own address."""
@@ -368,11 +382,6 @@ class Lane(Generic[E]):
         if len(self._places) >= PLACES_MAX:
             self._places.clear()
         self._places[says] = endpoint, public_url
-
-    def is_to_compare(self) -> bool:
-        """Whether it is the turn of a kept answer to be made anew at the door, and compared."""
-        self._answers += 1
-        return self._answers % COMPARED_EVERY == 0
 
     def close(self) -> None:
         """A kept answer was not what the door's way gives: answer all polls that way from now on."""

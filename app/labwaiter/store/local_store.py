@@ -121,11 +121,7 @@ class LocalStore:
         """
         request = self.request(name)
         if request is None:
-            raise UnknownServiceID(
-                "What was started under this serviceID has been removed, its results too."
-                if self.buried(name)
-                else "Nothing was started under this serviceID."
-            )
+            raise UnknownServiceID(records.REMOVED if self.buried(name) else records.UNKNOWN)
         stored = self._read(self.folder.stored_state, name)
         if brief and stored is not None and stored.state in ENDED:
             return derive(name, request, stored, None)

@@ -10,6 +10,9 @@ from ..model.record import Moment, Record, Request, View
 from ..model.service import Service
 from .artifacts import Artifacts
 
+UNKNOWN = "Nothing was started under this serviceID."
+REMOVED = "What was started under this serviceID has been removed, its results too."
+
 
 @dataclass(frozen=True)
 class Look:

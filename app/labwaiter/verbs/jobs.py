@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from ..catalogue import catalogue, importing
-from ..errors import JobAborted, JobFailed, Misconfigured, ServiceIDInUse, Unavailable, UnknownServiceID
+from ..errors import JobAborted, JobFailed, Misconfigured, ServiceError, ServiceIDInUse, Unavailable, UnknownServiceID
 from ..lab import labfile
 from ..lab.lab import Lab
-from ..model.caller import Caller
+from ..model.caller import Caller, Identity
 from ..model.parameter import same
 from ..model.record import Record, Request, State, View, derive
 from ..model.service import Service, service_of
@@ -28,9 +28,9 @@ from ..store.artifacts import LOOKED_AT_MAX
 from ..store.folder import Folder
 from ..store.local_store import LocalStore
 from ..store.names import folder_name
-from ..store.records import Look, Records, Revision
+from ..store.records import UNKNOWN, Look, Records, Revision
 from . import permission
-from .permission import Action, permit
+from .permission import Action, is_owner, permit
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -131,33 +131,35 @@ class Jobs:
         inputs = service.accept(values)
         if service.instruments:
             inputs = self._lab(service).choose(service.inputs, inputs)
-        if self._same(name, service, inputs):
+        if self._same(name, service, inputs, caller):
             self.records.keep(name)
             return self.status(service, service_id, caller)
         if unavailable:
             raise Unavailable(unavailable)
         instruments = tuple(inputs[p.name] for p in service.instruments)
         files = tuple(str(inputs[p.name]) for p in service.inputs if p.kind == "file" and inputs[p.name] is not None)
-        now = time.time()
+        now, owner = time.time(), caller.identity or Identity()
         request = Request(
             service_id=service_id,
             service=service.name,
             inputs=inputs,
             extra_parameters=extra_parameters,
-            user=caller.user,
+            user=owner.user,
             created=now,
             instruments=instruments,
             address=caller.public_url,
             polls=caller.polls,
             files=files,
             signature=service.as_data(),
+            project=owner.project,
+            authority=owner.authority,
         )
         self.records.admit(request)
         judged = self.artifacts.resolve(service.inputs, inputs)
         if service.checks:
             importing.refuse(service.file, service.name, judged)
         if not self.records.claim(name, request):
-            if not self._same(name, service, inputs):
+            if not self._same(name, service, inputs, caller):
                 raise Unavailable("The jobs folder changes under this start; try again.")
             return self.status(service, service_id, caller)
         record = derive(name, request, None, None)
@@ -173,7 +175,7 @@ class Jobs:
             log.exception("%s", error)
             raise Unavailable(f"The service {service.name} is not available: lab.toml has a mistake.") from error
 
-    def _same(self, name: str, service: Service, inputs: dict[str, Any]) -> bool:
+    def _same(self, name: str, service: Service, inputs: dict[str, Any], caller: Caller) -> bool:
         """Whether this very execution is there already; False where nothing is."""
         request = self.records.request(name)
         if request is None:
@@ -182,6 +184,8 @@ class Jobs:
             raise ServiceIDInUse(
                 "This serviceID was used before, and what it made has been removed: give every execution a new one."
             )
+        if not permission.may(caller, Action.SEE, request):  # whatever its service and inputs are
+            raise ServiceIDInUse("This serviceID belongs to another execution: use a new one.")
         if request.service != service.name:
             raise ServiceIDInUse(f"This serviceID belongs to an execution of {request.service}: use a new one.")
         # an input that was appended since had its default then
@@ -212,9 +216,22 @@ class Jobs:
                 raise (JobFailed if record.state is State.FAILED else JobAborted)(record.why)
         return Status(look.view(service), False, service.placeholders, service)
 
+    def heard(self, service_id: str, identity: Identity | None) -> None:
+        """Note that a workflow manager polls, though by a token that has run out, or that nobody can judge just now.
+
+        Silence aborts nothing for that. Nothing is told, and nothing raised.
+
+        Args:
+            identity: whose token it was; None where nobody can say.
+        """
+        with contextlib.suppress(ServiceError, OSError):
+            record = self.records.record(folder_name(service_id))
+            if record.active and record.request.polls and (not identity or is_owner(identity, record.request)):
+                self.records.polled(record)
+
     def goes_on(self, record: Record, revision: Revision, caller: Caller) -> bool:
         """As `status`, of a running one whose revision is the same: whether it would tell the same. False: ask it."""
-        permit(caller, Action.SEE, record)
+        permit(caller, Action.SEE, record.request)
         try:
             if not revision.look_again():
                 return False
@@ -249,12 +266,13 @@ class Jobs:
             record = self._record(service, service_id, caller, Action.ABORT)
         except Unavailable:
             # an instrument is not to go on because of a record that can't be read
-            permit(caller, Action.ABORT, service_id)
-            name = folder_name(service_id)
+            name, request = folder_name(service_id), None
             with contextlib.suppress(Unavailable):
                 request = self.records.request(name)
-                if request is not None and service is not None and request.service != service.name:
-                    raise UnknownServiceID(OF_ANOTHER.format(service.name)) from None
+            if request is not None:
+                self._judge(request, service, caller, Action.ABORT)
+            elif not permission.may(caller, Action.ABORT, service_id):
+                raise  # whose it is can't be read either
             gone = self.records.abort_unread(name, wait)
             if gone is None:
                 raise
@@ -338,7 +356,7 @@ class Jobs:
         while at < len(waiting) and (most is None or len(newest) < most or waiting[at][0] >= newest[0][0]):
             batch, at = [name for _, name in waiting[at : at + BATCH]], min(at + BATCH, len(waiting))
             for record in self.records.every(left_out, brief, batch):
-                if not (permission.may(caller, Action.SEE, record) and fits(record)):
+                if not (permission.may(caller, Action.SEE, record.request) and fits(record)):
                     continue
                 heapq.heappush(newest, (record.request.created, record.name, record))
                 if most is not None and len(newest) > most:
@@ -371,25 +389,27 @@ class Jobs:
         Args:
             name: its folder's.
         """
-        permit(caller, Action.READ_FILES, name)
+        permit(caller, Action.READ_FILES, self.records.request(name) or name)
         return self.artifacts.listing(name, LOOKED_AT_MAX)
 
     def file(self, name: str, file: str, caller: Caller) -> Path | None:
         """Where a file that an execution has made lies on this machine; None: there is none. Raises Unavailable."""
-        permit(caller, Action.READ_FILES, name)
+        permit(caller, Action.READ_FILES, self.records.request(name) or name)
         return self.artifacts.made(name, file)
 
-    def linked_files(self, name: str, key: str, caller: Caller) -> Sequence[tuple[str, int]] | None:
+    def linked_files(self, name: str, key: str) -> Sequence[tuple[str, int]] | None:
         """What an execution has made, as a link shows it: names and sizes in bytes; None where the key isn't its own.
+
+        Whoever has the link may: its key can't be guessed, and only who may see the execution was given it.
 
         Args:
             name: its folder's, as the link has it.
         """
-        return self.files(name, caller) if self.artifacts.opens(name, key) else None
+        return self.artifacts.listing(name, LOOKED_AT_MAX) if self.artifacts.opens(name, key) else None
 
-    def linked_file(self, name: str, key: str, file: str, caller: Caller) -> Path | None:
+    def linked_file(self, name: str, key: str, file: str) -> Path | None:
         """A file that an execution has made, as `linked_files`. Raises Unavailable: its machine can't be reached."""
-        return self.file(name, file, caller) if self.artifacts.opens(name, key) else None
+        return self.artifacts.made(name, file) if self.artifacts.opens(name, key) else None
 
     def record(self, service_id: str, caller: Caller) -> Record:
         """One execution. Raises UnknownServiceID."""
@@ -424,7 +444,13 @@ class Jobs:
     def _look(self, service: Service | None, service_id: str, caller: Caller, action: Action) -> Look:
         """One execution that the caller may do that with; of that service, unless it is None."""
         look = self.records.look(folder_name(service_id))
-        if service is not None and look.record.request.service != service.name:
-            raise UnknownServiceID(OF_ANOTHER.format(service.name))
-        permit(caller, action, look.record)
+        self._judge(look.record.request, service, caller, action)
         return look
+
+    def _judge(self, request: Request, service: Service | None, caller: Caller, action: Action) -> None:
+        """Whether a caller may do that with an execution; who may not even see it hears that there is none."""
+        if not permission.may(caller, Action.SEE, request):
+            raise UnknownServiceID(UNKNOWN)
+        if service is not None and request.service != service.name:
+            raise UnknownServiceID(OF_ANOTHER.format(service.name))
+        permit(caller, action, request)

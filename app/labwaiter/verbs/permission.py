@@ -5,8 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 
 from ..errors import NotPermitted
-from ..model.caller import Caller
-from ..model.record import Record
+from ..model.caller import Caller, Identity, Role
+from ..model.record import Request
 
 
 class Action(StrEnum):
@@ -25,20 +25,43 @@ class Action(StrEnum):
     MAKE_SAFE = "make instruments safe"
 
 
-def may(caller: Caller, action: Action, target: Record | str) -> bool:
-    """Whether a caller may do that. In this release whoever can call a verb may do all that it does.
+_LOOKS = frozenset({Action.SEE, Action.READ_FILES, Action.LIST_INSTRUMENTS})
+_OF_USERS = _LOOKS | {Action.START, Action.ABORT, Action.NOTIFY, Action.REMOVE, Action.MAKE_SAFE}
+_OF_NOBODY = frozenset({Action.START, Action.LIST_INSTRUMENTS, Action.MAKE_SAFE})  # no owner is asked for
 
-    Of several polls within a second the first one alone asks (`soap/lane.py`, whose answers are kept by execution and
-    public address): once this looks at the token, they are to be kept by that, too.
+
+def may(caller: Caller, action: Action, target: Request | str = "") -> bool:
+    """Whether a caller may do that. Nobody may who hasn't been identified.
+
+    Operators and administrators may do all. A user may start executions, do everything with those of the own project
+    (with the own ones alone, where OWNER=user) and make any instrument safe; a guest may only look.
 
     Args:
-        target: the execution's record; its serviceID, where there is no record yet or it can't be read; its folder's
-            name, for its files; an instrument's name; "" for all of them.
+        target: the execution's request, which says whose it is; its serviceID or its folder's name, where that can't
+            be read or there is none yet; an instrument's name; "" for all of them.
     """
-    return True
+    return caller.identity is not None and allows(caller.identity, action, target)
 
 
-def permit(caller: Caller, action: Action, target: Record | str = "") -> None:
+def allows(identity: Identity, action: Action, target: Request | str = "") -> bool:
+    """As `may`, of somebody who has been identified."""
+    if identity.role in (Role.OPERATOR, Role.ADMINISTRATOR):
+        return True
+    if action not in (_LOOKS if identity.role is Role.GUEST else _OF_USERS):
+        return False
+    if isinstance(target, Request):
+        return is_owner(identity, target)
+    return action in _OF_NOBODY
+
+
+def is_owner(identity: Identity, request: Request) -> bool:
+    """Whether an execution belongs to somebody: to the project, or to the user where only users own."""
+    if not identity.project or (request.authority, request.project) != (identity.authority, identity.project):
+        return False
+    return request.user == identity.user or not identity.owns_alone
+
+
+def permit(caller: Caller, action: Action, target: Request | str = "") -> None:
     """Raises NotPermitted where a caller may not do that."""
     if not may(caller, action, target):
         raise NotPermitted(f"You may not {action} here.")

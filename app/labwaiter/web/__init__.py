@@ -16,10 +16,10 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import PathConverter
 
 from .. import __version__, public
+from ..authentication import authenticator
 from ..catalogue.catalogue import WatchedCatalogue
 from ..errors import internal
 from ..lab import labfile
-from ..model.caller import Caller
 from ..page.words import in_url, printable, size
 from ..settings import Settings
 from ..store import web_side
@@ -49,9 +49,8 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs) -> Flask:
     app.url_map.converters["file"] = FileName
     instruments = labfile.WatchedLab(settings.lab)
 
-    def caller() -> Caller:
-        root = public.root(request.environ, settings) or settings.context_root
-        return Caller(public_url=root, address=request.environ.get("REMOTE_ADDR", ""))
+    def public_url() -> str:
+        return public.root(request.environ, settings) or settings.context_root
 
     @app.get("/")
     def index() -> str:
@@ -62,8 +61,11 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs) -> Flask:
             for name in names
         ]
         broken = {name: service.reason for name, service in catalogue.broken.items()}
-        root = caller().public_url
-        return render_template("index.html.j2", version=__version__, offered=listed, broken=broken, here=root)
+        root = public_url()
+        everybody = "" if settings.tokens in ("file", "manager") else authenticator.words(settings)
+        return render_template(
+            "index.html.j2", version=__version__, offered=listed, broken=broken, here=root, everybody=everybody
+        )
 
     @app.get("/health")
     def health() -> tuple[Response, int]:
@@ -86,11 +88,10 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs) -> Flask:
 
     @app.get("/files/<job>/<key>")
     def files(job: str, key: str) -> str:
-        reader = caller()
-        linked = jobs.linked_files(job, key, reader)
+        linked = jobs.linked_files(job, key)
         if linked is None:
             abort(404)
-        at = reader.public_url + jobs.artifacts.link(job)
+        at = public_url() + jobs.artifacts.link(job)
         files = [(in_url(name), printable(name), count) for name, count in linked]
         return render_template("files.html.j2", job=job, at=at, files=files)
 
@@ -98,7 +99,7 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs) -> Flask:
     def file(job: str, key: str, file: str) -> Response:
         # the name's own bytes: what is no UTF-8 is lost in what Flask makes of them
         raw = request.environ["PATH_INFO"].encode("latin-1").decode("utf-8", "surrogateescape")
-        path = jobs.linked_file(job, key, raw.split("/", 4)[4], caller())
+        path = jobs.linked_file(job, key, raw.split("/", 4)[4])
         if path is None:
             abort(404)
         kind = _TEXTS.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"

@@ -1,4 +1,4 @@
-"""Proxies: which one an address is fetched through, by one rule for everything at the desk.
+"""Proxies: which one an address is fetched through, by one rule for all that calls out.
 
 What the environment names is used (http_proxy, https_proxy, and no_proxy for what is called directly, as curl and
 urllib read them), and never for this machine itself: a proxy would call itself.
@@ -14,8 +14,8 @@ import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..settings import address_in
-from ..system.network import is_own
+from .settings import address_in
+from .system.network import is_own
 
 
 def of(url: str) -> str:
