@@ -7,7 +7,7 @@ letter that XML treats otherwise are taken, so that the rest of the document can
 of such a form goes to the door.
 
 An answer is kept for as long as the stamps of what it was made of are the same (`LocalStore.stamps`), and what no stamp
-tells, which is looked at each second: that its processes live. The moment that its page shows (two clocks, and the
+tells, which is looked at each second: that its supervisor lives. The moment that its page shows (two clocks, and the
 fraction of the work in status.txt) is filled in for each poll. The first answer that a form would get, and one of many
 after that, is made anew and compared; bytes that differ switch the lane off, with a line in the log.
 """
