@@ -18,6 +18,7 @@ from labwaiter.system.watch import until
 from servers import BENCH, ROOT, Labwaiter, Line, Reference, Server, children, poll, start
 
 CONNECTIONS = 64
+WARM = 4  # polls of each execution before those that count
 RUNNING = 1000  # executions that are polled in turn
 ENDED = 10_000  # executions that lie beside the one that is polled
 ONE, MANY, AMONG = "one running job", f"{RUNNING} running jobs, each changed", f"one running job among {ENDED} ended"
@@ -116,11 +117,17 @@ def load(server: Server, core: int, seconds: int, bodies: list[tuple[bytes, str]
         url = f"http://127.0.0.1:{server.port}{path}"
         wrk = ["taskset", "-c", str(core), "wrk", "-t", "1", "-c", str(CONNECTIONS), "--timeout", "10s"]
         script = ["-s", str(BENCH / "polls.lua"), url, "--", *([file.name] if bodies else [])]
-        subprocess.run([*wrk, "-d", "2s", *script], check=True, capture_output=True)  # what is made once is made
+
+        def polls(duration: int) -> dict[str, float]:
+            run = subprocess.run([*wrk, "-d", f"{duration}s", *script], check=True, capture_output=True, text=True)
+            return dict(json.loads(run.stdout.splitlines()[-1]))
+
+        left = WARM * len(bodies)
+        while left >= 0:  # what is made once is made
+            left -= int(polls(2)["polls"]) + 1
         before = server.cpu()
-        said = subprocess.run([*wrk, "-d", f"{seconds}s", *script], check=True, capture_output=True, text=True).stdout
+        counted = polls(seconds)
         cpu = server.cpu() - before
-    counted = json.loads(said.splitlines()[-1])
     if counted["errors"] and not isinstance(server, Reference):  # that one may read a status.txt that was just emptied
         raise SystemExit(f"{server.name}: {counted['errors']} of {counted['polls']} polls were not answered well")
     return Load(counted["polls"] / counted["seconds"], 1e6 * cpu / counted["polls"], counted["p99"])

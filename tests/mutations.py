@@ -187,11 +187,11 @@ MUTATIONS = (
         "soap/test_nothing_older.py::test_no_page_is_older_than_the_last_status_txt[over]",
     ),
     Mutation(
-        "that a job goes on is told without a look at its process",
+        "that a job goes on is told though nobody would write its end",
         "store/local_store.py",
-        "return served and lives(record.runner) is not False",
-        "return served",
-        "soap/test_lane.py::test_where_nobody_would_write_the_end_of_a_job_all_is_looked_at[runner]",
+        "return not self._store.unserved() and self._folder.is_active(record.name)",
+        "return self._folder.is_active(record.name)",
+        "soap/test_lane.py::test_where_nobody_would_write_the_end_of_a_job_all_is_looked_at[supervisor]",
     ),
     Mutation(
         "a DOCTYPE is accepted",

@@ -167,6 +167,9 @@ def test_of_an_execution_whose_status_txt_alone_has_changed_nothing_else_is_read
         assert changed_and_polled_without_a_look()
     (lab.folder("one") / "status.txt").unlink()
     assert not without_a_look("The progress is not known")
+    eventually(lambda: without_a_look("The progress is not known"))
+    assert not changed_and_polled_without_a_look()
+    eventually(changed_and_polled_without_a_look)
 
 
 @pytest.mark.folder_way
@@ -189,30 +192,26 @@ def test_of_an_execution_that_goes_on_it_is_noted_each_second_that_somebody_asks
 
 
 @pytest.mark.folder_way
-@pytest.mark.parametrize("who", ["runner", "supervisor", "active"])
+@pytest.mark.parametrize("lacks", ["supervisor", "mark"])
 def test_where_nobody_would_write_the_end_of_a_job_all_is_looked_at(
-    lab: Lab, caller: Caller, monkeypatch: pytest.MonkeyPatch, who: str
+    lab: Lab, caller: Caller, monkeypatch: pytest.MonkeyPatch, lacks: str
 ) -> None:
     lab.start("Unruly", "one", word="hundred-but-running")
     lab.file("one", "status.txt")
     monkeypatch.setattr(lane, "RENEWED_SECONDS", 10 * PATIENCE)
-    without_a_look, runner = looking_at(caller, monkeypatch), lab.running("one")
+    without_a_look, supervisor = looking_at(caller, monkeypatch), lab.supervisor
     eventually(without_a_look)
-    supervisor = lab.supervisor
-    if who == "supervisor":
+    if lacks == "supervisor":
         monkeypatch.setattr(supervisor_client, "ensure", lambda *args, **more: None)
         for pid in (lab.nursery, supervisor):
             os.kill(pid, signal.SIGKILL)
         eventually(lambda: not without_a_look())
         return
-    os.kill(supervisor, signal.SIGSTOP)  # it says nothing
+    os.kill(supervisor, signal.SIGSTOP)  # it sets no mark
     try:
-        if who == "runner":
-            os.kill(runner, signal.SIGKILL)
-        else:
-            lab.store.forget_active("one")
+        lab.store.forget_active("one")
         eventually(lambda: not without_a_look())
-        assert who == "runner" or lab.store.is_active("one")
+        assert lab.store.is_active("one")
     finally:
         os.kill(supervisor, signal.SIGCONT)
 

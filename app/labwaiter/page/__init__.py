@@ -13,9 +13,10 @@ import base64
 import contextlib
 import os
 import re
+from dataclasses import replace
 from functools import cache, lru_cache
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 from markupsafe import escape
 
@@ -59,6 +60,7 @@ _HOLE = os.urandom(12).hex()  # no text from outside has it
 KEPT_LARGEST = 4000  # characters of a log, bytes of a picture: pages with more are made whole each time
 PIECES_KEPT = 2000  # some 2 kB each
 FRONT_LARGEST = 9000  # bytes of the beginning of a page that is kept in base64
+OF_THE_MOMENT = ("headline", "percent", "elapsed", "remaining", "at")  # words
 Pieces = list[str]  # a page's text up to the first of the words that move, its name, the text up to the next one, …
 # by execution and by which words there are: what the pieces of such a page were made of last, and they
 _pieces: dict[tuple[str, tuple[str, ...]], tuple[tuple[object, ...], Pieces]] = {}
@@ -98,7 +100,7 @@ class Page:
     text: str
 
     def __init__(self, view: View, service: Service, files_at: str = "") -> None:
-        self._view = view
+        self.view, self._for = view, (service, files_at)
         self._words: dict[str, str] = {}
         self._pieces: Pieces | None = None
         if view.own_page is not None and view.record.active and _is_bounded(view.own_page):
@@ -133,52 +135,73 @@ class Page:
 
     def template(self) -> PageTemplate | None:
         """It, but for the words of its moment; None where it is to be made whole each time."""
-        return None if self._pieces is None else PageTemplate(self._view, self._pieces, self._words)
+        return None if self.is_whole else PageTemplate(self)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it was made whole: it is long."""
+        return self._pieces is None
+
+    def at(self, moment: Moment) -> Page:
+        """It at another moment."""
+        progress = replace(self.view.progress, fraction=moment.fraction)
+        return Page(replace(self.view, now=moment.now, ran=moment.ran, progress=progress), *self._for)
+
+    def cut(self) -> tuple[list[str], list[str]]:
+        """Its texts between the words of its moment, and the names of these, one fewer."""
+        texts, names = [""], []
+        for at, piece in enumerate(self._pieces or ()):
+            if at % 2 and piece in OF_THE_MOMENT:
+                names.append(piece)
+                texts.append("")
+            else:
+                texts[-1] += self._words[piece] if at % 2 else piece
+        return texts, names
 
 
 class PageTemplate:
     """A page of which nothing moves but its moment: put into base64 in microseconds."""
 
-    def __init__(self, view: View, pieces: Pieces, words: dict[str, str]) -> None:
-        self._record, self._place = view.record, view.place
-        texts, moving = [""], _of_the_moment(view.record, view.place, view.moment)
-        for at, piece in enumerate(pieces):
-            if at % 2 and piece in moving:
-                texts.append("")
-            else:
-                texts[-1] += words[piece] if at % 2 else piece
-        self._names = [piece for piece in pieces[1::2] if piece in moving]
-        self._present = _present(moving)
-        first, *self._texts = (printable(text).encode() for text in texts)
-        # three bytes are four characters of base64: what stands in front, with the style, is encoded once for all
-        whole = min(len(first), FRONT_LARGEST) // 3 * 3
-        self._front, self._first = _front(first[:whole]), first[whole:]
-
-    @property
-    def size(self) -> int:
-        """Bytes that it takes, but for what other pages of its service have in common with it."""
-        return sum(map(len, self._texts))
+    def __init__(self, page: Page) -> None:
+        self._page, self._record, self._place = page, page.view.record, page.view.place
+        self._forms: dict[tuple[str, ...], _Form] = {}  # by the words that there are: what remains isn't always known
+        self.size = sum(map(len, page.cut()[0][1:])) + len(page.view.log)  # bytes that it has for itself, roughly
 
     def at(self, moment: Moment) -> bytes | None:
-        """The page at another moment, in base64; None where that has other words."""
-        if not self._names:  # the program's own page
-            return self._front + base64.b64encode(self._first)
+        """The page at another moment, in base64; None where that is to be made whole."""
         words = _of_the_moment(self._record, self._place, moment)
-        if _present(words) != self._present:
-            return None
-        parts = [self._first]
-        for name, text in zip(self._names, self._texts, strict=True):
+        there = tuple([name for name, word in words.items() if word not in ("", None)])
+        form = self._forms.get(there)
+        if form is None:
+            page = self._page.at(moment)
+            if page.is_whole:
+                return None
+            form = self._forms[there] = _Form.of(page)
+        parts = [form.first]
+        for name, text in zip(form.names, form.texts, strict=True):
             parts += (str(words[name]).encode(), text)
-        return self._front + base64.b64encode(b"".join(parts))
+        return form.front + base64.b64encode(b"".join(parts))
+
+
+class _Form(NamedTuple):
+    """A page but for certain words."""
+
+    front: bytes  # as much of its beginning as is whole in base64: three bytes are four characters
+    first: bytes  # the rest of the text up to the first of the words
+    names: list[str]  # of the words
+    texts: list[bytes]  # after each
+
+    @classmethod
+    def of(cls, page: Page) -> _Form:
+        texts, names = page.cut()
+        first, *others = [printable(text).encode() for text in texts]
+        whole = min(len(first), FRONT_LARGEST) // 3 * 3
+        return cls(_front(first[:whole]), first[whole:], names, others)
 
 
 @lru_cache(100)  # pages of one service, in the same state, begin alike
 def _front(text: bytes) -> bytes:
     return base64.b64encode(text)
-
-
-def _present(words: dict[str, Any]) -> list[str]:
-    return [name for name, word in words.items() if word not in ("", None)]
 
 
 def _of_the_moment(record: Record, place: int | None, moment: Moment) -> dict[str, Any]:

@@ -6,9 +6,10 @@ written. What comes back right is a form: from then on a poll of it is recognise
 letter that XML treats otherwise are taken, so that the rest of the document can't change its meaning; whatever is not
 of such a form goes to the door.
 
-An answer is kept for as long as it would be written the same again: until a second of its page passes, or the stamps of
-what it was made of differ (`LocalStore.stamps`). The first one that a form would get, and one of many after that, is
-made anew and compared; bytes that differ switch the lane off, with a line in the log.
+An answer is kept for as long as the stamps of what it was made of are the same (`LocalStore.stamps`), and what no stamp
+tells, which is looked at each second: that its supervisor lives. The moment that its page shows (two clocks, and the
+fraction of the work in status.txt) is filled in for each poll. The first answer that a form would get, and one of many
+after that, is made anew and compared; bytes that differ switch the lane off, with a line in the log.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ FORM_MAX = 4096  # bytes of a poll
 SEEN_MAX = 1000  # bodies that may be of a form
 KEPT_BYTES = 20_000_000  # of answers of one service
 KEPT_SECONDS = 1.0  # that an answer is given again without a look at what no stamp tells
-RENEWED_SECONDS = 10.0  # and without a look at all
+RENEWED_SECONDS = 60.0  # and, though somebody asks all the time, without a look at everything
 ASKED_MAX = 20_000  # executions
 ANSWER_MAX = 100_000  # bytes of an answer that is kept
 COMPARED_EVERY = 1000  # answers of one form
@@ -289,14 +290,14 @@ class KeptAnswers:
         return self._answers.get((service_id, public_url))
 
     def asked(self, service_id: str) -> bool:
-        """Note a poll: True where the one before came within a second. Of who asks every 6 s nothing need be kept."""
+        """Note a poll: True where the one before came so short before that what is kept may serve the next one."""
         now = boot_clock()
         with self._turn:
             before = self._asked.pop(service_id, 0.0)
             self._asked[service_id] = now
             if len(self._asked) > ASKED_MAX:
                 self._asked.popitem(last=False)
-        return now - before < 1.0
+        return now - before < RENEWED_SECONDS
 
     def keep(self, service_id: str, public_url: str, answer: KeptAnswer) -> None:
         """Keep one instead of the one before it."""

@@ -169,8 +169,12 @@ class Folder:
 
     def polled(self, name: str) -> None:
         """A workflow manager has asked for this job. The mark's time is the boot clock's, which nobody can set."""
+        mark, now = f"{self._at}/{name}/polled", boot_clock()
         with contextlib.suppress(OSError):
-            touch(f"{self._at}/{name}/polled", boot_clock())
+            try:
+                os.utime(mark, (now, now))
+            except FileNotFoundError:
+                touch(mark, now)
 
     def polled_at(self, name: str) -> float | None:
         """When one last did, boot clock, s; None where none ever did."""

@@ -341,20 +341,26 @@ class FolderRevision:
         self._is_plain = view.own_page is None and view.picture is None and not view.record.request.instruments
         self._read: tuple[tuple[int, int], float | None] | None = None  # a stamp of status.txt, and what that said then
         if asks_status:
-            with contextlib.suppress(OSError):
+            try:
                 self._note(os.stat(self._status), read_from, self._fraction)
+            except FileNotFoundError:
+                self._status = ""  # the folder's own stamp tells when it comes
+            except OSError:
+                pass
 
     def are_same(self) -> bool:
         """Whether each file is as it was."""
         return self._stamps.are_same()
 
     def look_again(self) -> bool:
-        """Whether it runs on, and has somebody who would see its end; status.txt is read again."""
+        """Whether somebody is there who would write its end, which its folder's stamp tells; status.txt is read again.
+
+        Nothing is said of its process: as long as its supervisor lives, that has the last word on it.
+        """
         record, self._read = self._record, None
-        if record.state is not State.RUNNING or record.runner is None or not self._is_plain:
+        if record.state is not State.RUNNING or not self._is_plain:
             return False
-        served = not self._store.unserved() and self._folder.is_active(record.name)
-        return served and lives(record.runner) is not False
+        return not self._store.unserved() and self._folder.is_active(record.name)
 
     def moment(self) -> Moment:
         """Now."""
