@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from labwaiter.errors import InstrumentInUse, UnknownInstrument
-from labwaiter.model.caller import SHELL, Caller
+from labwaiter.model.caller import SHELL, Caller, administrator
 from labwaiter.settings import Settings, load
 from labwaiter.store.leases import Held, Lease, Leases
 from labwaiter.verbs.instruments import Holding, Instruments
@@ -29,7 +29,7 @@ port = "/dev/../dev/null"
 driver = "labwaiter.instruments.drivers:SourceMeter"
 port = "/dev/zero"
 """
-ADA, BOB = Caller(user="Ada"), Caller(user="Bob")
+ADA, BOB = administrator("Ada"), administrator("Bob")
 
 
 @pytest.fixture

@@ -78,7 +78,8 @@ INSTRUMENTS: dict[str, Callable[[Instruments, Caller], Any]] = {
 def settings(tmp_path: Path) -> Settings:
     (tmp_path / "lab.toml").write_text(TOML)
     names = {"LAB": "lab.toml", "WAITER_LOG_FOLDER": "jobs", "SERVICES": "services"}
-    return load({name: str(tmp_path / path) for name, path in names.items()}, tmp_path / "env")
+    paths = {name: str(tmp_path / path) for name, path in names.items()}
+    return load({**paths, "SUPERVISOR": "elsewhere"}, tmp_path / "env")  # nobody starts one
 
 
 @pytest.fixture
