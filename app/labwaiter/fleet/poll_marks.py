@@ -44,8 +44,13 @@ class PollMarks:
             self._marked[name] = now
             self._to_tell.setdefault(machine, set()).add(name)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="poll marks", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="poll marks", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # no process for it just now: the next poll tries it again
+                    self._marked.pop(name)
+                    return
+                self._thread = thread
         self._are_there.set()
 
     def _run(self) -> None:
