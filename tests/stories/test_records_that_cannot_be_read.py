@@ -229,8 +229,12 @@ def test_out_of_descriptors_nobody_is_told_that_nothing_was_started(lab: Lab) ->
         ):
             with pytest.raises(OSError, match="Too many open files"):
                 ask()
-    assert [type(one) for one in told] == [Unavailable] * 3, told
-    assert all("try again" in str(one) for one in told), told
+    # what was read before, and by its stamp is the same, is told without a descriptor
+    true = {0: State.COMPLETED, 1: State.RUNNING}
+    for number, answer in enumerate(told):
+        state = answer.view.record.state if isinstance(answer, Status) else None
+        assert state is None or state is true.get(number), told
+        assert state is not None or (type(answer) is Unavailable and "try again" in str(answer)), told
     assert lab.status("Counted", "done").completed
     assert lab.record("runs").state is State.RUNNING
     with pytest.raises(UnknownServiceID):
