@@ -45,6 +45,7 @@ class Published:
     digest: bytes = b""
     trace: object = None  # of its files
     picture: bytes = b""  # digest
+    active: bool = False  # it waited or ran
 
 
 class Publisher:
@@ -65,6 +66,7 @@ class Publisher:
         self._later: set[str] = set()  # that changed, and were published a moment ago
         self._held: set[str] = set()  # ended, with an instrument that is not safe: an operator will free it
         self._unread: set[str] = set()  # whose record could not be read
+        self._unmarked: set[str] = set()  # that go on, though their active mark was lost
         self._queue: dict[str, object] = {}  # as it was looked at last
         self._synced = False
         self._turn = threading.Lock()
@@ -158,7 +160,7 @@ class Publisher:
         fresh = active - watched
         watched.clear()
         watched.update(active)
-        wait = 0.0 if fresh or set(self._published) - active else 0.25
+        wait = 0.0 if fresh or set(self._published) - active - self._unmarked else 0.25
         changed = {path.name for path in watch.wait(wait)} & active
         began = time.monotonic()
         gone = set(self._published) - active  # also those that began and ended between two looks
@@ -180,7 +182,9 @@ class Publisher:
         turn = {n for n in self._later if time.monotonic() - self._published.get(n, before).at >= PUBLISH_EVERY}
         self._later -= turn
         self._publish(fresh | gone | asked | turn | due)
-        for name in gone:
+        # of one that goes on the mark alone was lost: our look has set it anew, and its end is still to be told
+        self._unmarked = {name for name in gone if self._published.get(name, before).active}
+        for name in gone - self._unmarked:
             self._published.pop(name, None)
             self.local.artifacts.drop_given(name)
         if now - self._swept > SWEEP_EVERY:
@@ -217,7 +221,11 @@ class Publisher:
                 changes: list[Publication | Removal] = []
                 published = {name: self._change(changes, name) for name in batch}
                 self.store.publish(self.store.machine, changes)
-                self._published |= {name: now for name, now in published.items() if now}
+                for name, now in published.items():
+                    if now is not None:
+                        self._published[name] = now
+                    elif name in self._published:  # it can't be read, or has been removed
+                        self._published[name] = replace(self._published[name], active=False)
 
     def _change(self, changes: list[Publication | Removal], name: str) -> Published | None:
         """Add what is new of one execution to `changes`, if anything is."""
@@ -268,7 +276,7 @@ class Publisher:
         )
         has_status = view.progress.fraction is not None or bool(view.progress.stage)
         steady = record.started is not None and (has_status or view.now - record.started > AT_ONCE)
-        return Published(time.monotonic() if steady else 0.0, digest, trace, picture_digest)
+        return Published(time.monotonic() if steady else 0.0, digest, trace, picture_digest, record.active)
 
     def _publish_all(self) -> None:
         """Everything that Redis doesn't know: all that runs or waits, and the ends and tombstones that it lacks."""
