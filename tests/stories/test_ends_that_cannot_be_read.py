@@ -34,7 +34,9 @@ def read_only(folder: Path) -> Iterator[None]:
     if subprocess.run(["mount", "--bind", folder, folder], capture_output=True, check=False).returncode:
         pytest.skip("a read-only disk takes the right to mount one")
     try:
-        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+        remount = ["mount", "-o", "remount,bind,ro", folder]
+        # refused as busy while somebody writes there
+        eventually(lambda: subprocess.run(remount, capture_output=True).returncode == 0, every=0.05)
         yield
     finally:
         subprocess.run(["umount", "-l", folder], check=True)
