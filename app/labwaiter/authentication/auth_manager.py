@@ -4,31 +4,19 @@ http://authmanager.sintef.no/): is a sessionToken good, and whose is it?
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from typing import Any
 
 import suds
-import suds.client
-import suds.transport.http
 
-from .. import proxy
+from .. import suds_client
 from ..model.caller import Identity, Role
 
-log = logging.getLogger("labwaiter.authentication")
 NAME_MAX = 200  # characters of a name that the manager tells
 
 
 class NoAnswer(Exception):
     """The manager doesn't say whether a token is good; the message says why, for the log. It names no token."""
-
-
-class Transport(suds.transport.http.HttpTransport):  # type: ignore[misc]
-    """suds' own, through the proxies that everything here goes through."""
-
-    def u2handlers(self) -> list[Any]:
-        """The handlers of the opener that suds makes."""
-        return [proxy.Proxies()]
 
 
 class AuthManager:
@@ -55,7 +43,7 @@ class AuthManager:
             try:
                 client = self._idle.pop()
             except IndexError:
-                client = self._connected()
+                client = suds_client.connected(self.wsdl, self._seconds)
             identity = self._answer(client.service, token)
         except NoAnswer:
             raise
@@ -64,13 +52,6 @@ class AuthManager:
             raise NoAnswer(f"{type(error).__name__}{f' {code}' if code else ''}") from None
         self._idle.append(client)  # of one that failed the WSDL is read anew
         return identity
-
-    def _connected(self) -> Any:
-        logging.getLogger("suds").setLevel(logging.CRITICAL + 1)  # it logs whole envelopes, and so tokens
-        # suds' own cache would be a file in /tmp, by pickle
-        return suds.client.Client(
-            self.wsdl, cache=None, timeout=self._seconds, transport=Transport(timeout=self._seconds)
-        )
 
     def _answer(self, service: Any, token: str) -> Identity | None:
         good = service.validateSessionToken(token)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import suds
-import suds.client
 import suds.transport
-import suds.transport.http
 
-from .. import proxy
+from .. import proxy, suds_client
 from ..model.parameter import text_of
 from .fetch import why
 
@@ -26,22 +23,12 @@ class Away(Exception):
     """The service doesn't answer now; the message says why. It may, in a while."""
 
 
-class Transport(suds.transport.http.HttpTransport):  # type: ignore[misc]
-    """suds' own, through the proxies that everything here goes through: by itself it knows none."""
-
-    def u2handlers(self) -> list[Any]:
-        """The handlers of the opener that suds makes."""
-        return [proxy.Proxies()]
-
-
 class ServiceClient:
     """A service, called by what its WSDL says."""
 
     def __init__(self, wsdl: str) -> None:
-        logging.getLogger("suds").setLevel(logging.CRITICAL + 1)
         try:
-            transport = Transport(timeout=SECONDS)
-            client = suds.client.Client(wsdl, cache=None, timeout=SECONDS, transport=transport)
+            client = suds_client.connected(wsdl, SECONDS)
         except Exception as error:
             raise _judged(error, wsdl) from error
         self._service = client.service
