@@ -140,13 +140,8 @@ def is_from_elsewhere(environ: dict[str, Any]) -> bool:
 @lru_cache(256)
 def _is_loopback(address: str) -> bool:
     """Whether an address is this machine itself; "" is: then nobody called over a network."""
-    try:
-        caller = ip_address(address) if address else None
-    except ValueError:
-        return False
-    if isinstance(caller, IPv6Address) and caller.ipv4_mapped:  # as a server that listens to :: sees callers over IPv4
-        caller = caller.ipv4_mapped
-    return caller is None or caller.is_loopback
+    caller = _caller(address)
+    return not address or (caller is not None and caller.is_loopback)
 
 
 def _first(environ: dict[str, Any], name: str) -> str:
@@ -156,10 +151,16 @@ def _first(environ: dict[str, Any], name: str) -> str:
 
 
 def _trusted(address: str, settings: Settings) -> bool:
+    caller = _caller(address)
+    return caller is not None and any(caller in network for network in settings.trusted_proxies)
+
+
+def _caller(address: str) -> IPv4Address | IPv6Address | None:
+    """The address of who called; None where it is none."""
     try:
-        caller: IPv4Address | IPv6Address = ip_address(address)
+        caller = ip_address(address)
     except ValueError:
-        return False
+        return None
     if isinstance(caller, IPv6Address) and caller.ipv4_mapped:  # as a server that listens to :: sees callers over IPv4
-        caller = caller.ipv4_mapped
-    return any(caller in network for network in settings.trusted_proxies)
+        return caller.ipv4_mapped
+    return caller

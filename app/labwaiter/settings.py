@@ -432,6 +432,11 @@ class Settings:
         "bytes of a job's log.txt; beyond, its middle is left out",
     )
 
+    @property
+    def judges_tokens(self) -> bool:
+        """Whether somebody says whose a token is: else every one is good."""
+        return self.tokens in ("file", "manager")
+
     @cached_property
     def layout(self) -> Layout:
         """Where this deployment's own files are."""

@@ -32,7 +32,6 @@ ASKING_MAX = 4  # at a time, of one manager
 GOOD_MAX = 10_000  # tokens that are remembered
 REFUSED_MAX = 1_000  # a flood of wrong ones drives out no good one
 AWAY = "Whether the sessionToken is good can't be asked now: the authentication manager does not answer. Try again."
-Ask = Callable[[str], Identity | None]  # of a token: raises NoAnswer
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def start(
     except WebSideFailed as error:
         raise click.ClickException(f"{error} {_last_words(settings)}") from error
     offered = started.offered
-    if trial and "Waiter" in offered.services and settings.tokens in ("", "none"):
+    if trial and "Waiter" in offered.services and not settings.judges_tokens:
         _try(settings)
     wsdl = {name: address(settings, name) + "?wsdl" for name in offered.services}
     terminal.warn(Instruments(settings).mistake())

@@ -62,7 +62,7 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs) -> Flask:
         ]
         broken = {name: service.reason for name, service in catalogue.broken.items()}
         root = public_url()
-        everybody = "" if settings.tokens in ("file", "manager") else authenticator.words(settings)
+        everybody = "" if settings.judges_tokens else authenticator.words(settings)
         return render_template(
             "index.html.j2", version=__version__, offered=listed, broken=broken, here=root, everybody=everybody
         )
