@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import Misconfigured
 from ..model.program import Command, Program, Script, command_file, interpreter, script_file
+from ..service_files import tree_of
 
 _UNKNOWN = object()
 
@@ -49,7 +50,7 @@ def judge(file: Path, module: ModuleType) -> list[tuple[str, int]]:
 
 def _calls(file: Path, module: ModuleType) -> Iterator[tuple[type[Program], ast.Call]]:
     try:
-        tree = ast.parse(file.read_bytes())
+        tree = tree_of(file)
     except (SyntaxError, ValueError, OSError, RecursionError):
         return  # it has changed since it was imported, and is looked at again for that
     for node in ast.walk(tree):
