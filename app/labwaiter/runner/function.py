@@ -165,11 +165,22 @@ class Work:
             self._stop.armed = True
             self._stop.check()
             return ending.of_run(
-                self._programs.run(program, self._engine.show_progress), service.outputs, self._hand_on
+                self._programs.run(program, self._engine.show_progress),
+                service.outputs,
+                self._hand_on,
+                self._spec.confinement.confined,
             )
         return self._outputs(service, result)
 
     def _prepare(self, program: Program) -> Prepared:
+        """Raises NotThere; JobFailed: the sessionToken would stand where every account of the machine may read it."""
+        if self._spec.request.signature.get("session_token") and self.job.session_token_file.is_file():
+            token = self.job.session_token
+            if any(token in argument for argument in program.arguments):
+                raise JobFailed(
+                    "The sessionToken is put into no argument list, which every account of the machine may read: give"
+                    f" {Path(program.program).name} job.session_token_file."
+                )
         return prepare(program, self.job.data, self.job.result_file, self._file)
 
     def _run_well(self, program: Program, say: Say) -> str:
@@ -182,7 +193,8 @@ class Work:
             ran = self._programs.run(self._prepare(program), say)
         except NotThere as error:
             raise JobFailed(str(error)) from None
-        if why := ending.refusal(ran.status, ran.program.success, ran.program.name, ran.printed):
+        confined = self._spec.confinement.confined
+        if why := ending.refusal(ran.status, ran.program.success, ran.program.name, ran.printed, confined):
             raise JobFailed(why)
         return ran.printed
 
@@ -250,4 +262,4 @@ class Work:
         if isinstance(error, SystemExit):
             return ending.failed(f"The work left with {error.code!r} before it gave its outputs.")
         traceback.print_exception(error)
-        return ending.of_exception(error)
+        return ending.of_exception(error, self._spec.confinement.confined)

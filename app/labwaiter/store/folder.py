@@ -43,6 +43,7 @@ RECORD_MAX = 64_000_000  # bytes of one of our own files: outputs may be large t
 OWN_PAGE_MAX = 2_000_000  # bytes read of a program's status.html: over the page's bound, so that it can say so
 PICTURE_MAX = 1_000_001
 MESSAGES_SHOWN = 10
+TOKEN_FILE = "session_token"  # of a job whose service asks for it
 LOG_TAIL = 8_000  # bytes
 _NO_PROGRESS = Progress()
 _STATUS = re.compile(rb"\s*([0-9]{1,3}(?:\.[0-9]*)?)\s*%?\s*")
@@ -110,17 +111,22 @@ class Folder:
 
     # -- a face's ---------------------------------------------------------------------------
 
-    def claim(self, name: str, request: Request) -> bool:
+    def claim(self, name: str, request: Request, token: str = "") -> bool:
         """Make the record of a new execution: True for exactly one of all who try, ever.
 
         The folder is filled first and renamed into place: it is there with its request or not
         at all, and a rename onto a filled folder fails.
+
+        Args:
+            token: the sessionToken that its job is given; "": none.
         """
         fresh = f"{self._new}/{os.getpid()}.{os.urandom(8).hex()}"
         try:
             rights = rights_in(self.root)
             make_folder(fresh, rights)
             make_folder(f"{fresh}/data", rights)
+            if token:
+                write_whole(f"{fresh}/{TOKEN_FILE}", token.encode("utf-8", "replace"), durable=True, mode=0o600)
             write_first(f"{fresh}/request.json", codec.dump(request))
             os.rename(fresh, f"{self._at}/{name}")
         except FileExistsError:
@@ -134,6 +140,11 @@ class Folder:
         sync_folder(self.root)
         self.mark_active(name)
         return True
+
+    def forget_token(self, name: str) -> None:
+        """Remove the token that a job was given."""
+        with contextlib.suppress(OSError):
+            os.unlink(f"{self._at}/{name}/{TOKEN_FILE}")
 
     def mark_active(self, name: str) -> None:
         """Have the supervisor find the job."""

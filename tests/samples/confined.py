@@ -1,0 +1,85 @@
+"""Services whose jobs are confined, and what they do to find it out."""
+
+import os
+import resource
+import sys
+from typing import Literal
+
+from labwaiter import Command, Job, Outputs, Script, service
+
+NS = "http://samples.example/"
+LIMITS = {"cpu_seconds": 2, "memory": 300_000_000, "open_files": 100, "file_size": 1_000_000}
+DO = {
+    "tell": "import os,resource as r,sys; umask = os.umask(0); open(sys.argv[1], 'w').write(str([oct(umask),"
+    " *(r.getrlimit(getattr(r, 'RLIMIT_' + n))[0] for n in ('CPU', 'DATA', 'NOFILE', 'FSIZE'))]))",
+    "spin": "while True: pass",
+    "hog": "bytearray(1_000_000_000)",
+    "large": "open('large', 'wb').write(bytes(2_000_000))",
+    "open": "kept = [open('/dev/null') for _ in range(200)]",
+}
+
+
+class Result(Outputs):
+    result: str
+
+
+@service("Confined", namespace=NS, **LIMITS)
+def startConfined(
+    job: Job,
+    what: Literal["tell", "spin", "hog", "large", "open"],
+    how: Literal["function", "script", "command", "run"],
+) -> Result:
+    """Hit a limit, or tell them, in one of the ways in which work is done."""
+    if how == "function":
+        sys.argv[1:] = [str(job.result_file)]
+        exec(DO[what], {})
+        return Result(result=job.result_file.read_text())
+    if how == "script":
+        job.write("script.py", DO[what])
+        return Script(job.data / "script.py", job.result_file)
+    command = Command(sys.executable, "-c", DO[what], job.result_file)
+    if how == "command":
+        return command
+    job.run(command)
+    return Result(result=job.result_file.read_text())
+
+
+@service("Dumped", namespace=NS, file_size=1_000_000)
+def startDumped(job: Job) -> Result:
+    """A program that heeds no error, and so is ended by the signal."""
+    return Command("dd", "if=/dev/zero", "of=large", "bs=2000000", "count=1")
+
+
+@service("Plain", namespace=NS)
+def startPlain(job: Job) -> Result:
+    """What a job has that nobody limits."""
+    with open("made", "w"):
+        pass
+    soft = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    return Result(result=f"{os.stat('made').st_mode & 0o777:o} {soft == resource.RLIM_INFINITY}")
+
+
+@service("Variables", namespace=NS)
+def startVariables(job: Job) -> Result:
+    """The names of its program's environment."""
+    return Command("sh", "-c", 'env | cut -d= -f1 | sort | tr "\\n" " " > "$1"', "sh", job.result_file)
+
+
+@service("Missing", namespace=NS, memory=300_000_000)
+def startMissing(job: Job, what: str) -> Result:
+    """A program that can't be started."""
+    return Command(what)
+
+
+@service("Forks", namespace=NS, grace=0.5)
+def startForks(job: Job) -> Result:
+    """Leave processes behind that nobody's mark or group finds."""
+    for _ in range(3):
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                os.execve("/bin/sleep", ["sleep", "600"], {})
+            os._exit(0)
+    job.progress(0.5, "left some")
+    job.sleep(600)
+    return Result(result="never")
