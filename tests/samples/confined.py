@@ -71,6 +71,25 @@ def startMissing(job: Job, what: str) -> Result:
     return Command(what)
 
 
+@service("Calling", namespace=NS, session_token=True, grace=0.5)
+def startCalling(job: Job, how: Literal["function", "program", "argument", "waits"]) -> Result:
+    """Call the platform: the token's length and last letter, as whoever has it sees it."""
+    if how == "program":
+        job.run(Command("sh", "-c", 'tail -c 1 "$1"; stat -c " %a" "$1"', "sh", job.session_token_file))
+    if how == "argument":
+        job.run(Command("echo", f"token={job.session_token}"))
+    if how == "waits":
+        job.progress(0.5, "has it")
+        job.sleep(600)
+    return Result(result=f"{len(job.session_token)} {job.session_token[-1]}")
+
+
+@service("Nosy", namespace=NS)
+def startNosy(job: Job) -> Result:
+    """Ask for a token that it is not given."""
+    return Result(result=job.session_token)
+
+
 @service("Forks", namespace=NS, grace=0.5)
 def startForks(job: Job) -> Result:
     """Leave processes behind that nobody's mark or group finds."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from labwaiter.errors import Misconfigured
 from labwaiter.model.record import State
 from labwaiter.settings import load
 
+pytestmark = pytest.mark.folder_way
 WAYS = ("function", "script", "command", "run")
 
 
@@ -53,8 +55,6 @@ def test_a_limit_that_was_hit_is_told_in_a_sentence(confined: Lab, what: str, ho
     record = confined.ended(f"{what} {how}")
     assert record.state is State.FAILED
     name = {"function": "The (work|program)", "script": "script.py"}.get(how, r"python[\d.]*")
-    import re
-
     assert re.fullmatch(name + HIT[what], record.why), record.why
 
 

@@ -268,8 +268,8 @@ class RedisStore:
         """Refuse where its machine has as many as it may, and what would need a token on its way."""
         if request.signature.get("session_token"):
             raise Unavailable(
-                f"{request.service} needs its caller's sessionToken, which is not handed on over Redis: it can be started"
-                " on a deployment of one machine."
+                f"{request.service} needs its caller's sessionToken, which is not handed on over Redis: it can be"
+                " started on a deployment of one machine."
             )
         most = self.settings.max_running + self.settings.max_queued
         machine = self._machine(folder_name(request.service_id), request)
