@@ -88,7 +88,7 @@ class Group:
         with contextlib.suppress(OSError):
             os.rmdir(self.path)
             return
-        for folder in _beneath(self.path):
+        for folder in beneath(self.path):
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
 
@@ -109,7 +109,7 @@ class Group:
 def found() -> Groups | None:
     """Where this process may make groups, tried by making one; None where it can't."""
     try:
-        own = _own_folder()
+        own = own_folder()
         if own is None or os.path.basename(own) != OWN:
             return None
         base = os.path.dirname(own)
@@ -128,7 +128,7 @@ def found() -> Groups | None:
         return None
 
 
-def _own_folder() -> str | None:
+def own_folder() -> str | None:
     """The folder of this process' group; None where no version 2 is mounted. Raises OSError."""
     lines = read_proc("/proc/self/cgroup").decode("utf-8", "surrogateescape").splitlines()
     own = next((line[3:] for line in lines if line.startswith("0::")), None)
@@ -143,12 +143,12 @@ def _own_folder() -> str | None:
     return None
 
 
-def _beneath(folder: str) -> Iterator[str]:
+def beneath(folder: str) -> Iterator[str]:
     """A folder and all in it, the deepest first."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                yield from _beneath(entry.path)
+                yield from beneath(entry.path)
     yield folder
 
 
