@@ -2,6 +2,7 @@
 
 import os
 import resource
+import subprocess
 import sys
 from typing import Literal
 
@@ -88,6 +89,45 @@ def startCalling(job: Job, how: Literal["function", "program", "argument", "wait
 def startNosy(job: Job) -> Result:
     """Ask for a token that it is not given."""
     return Result(result=job.session_token)
+
+
+@service("Other", namespace=NS, user="nobody", memory=300_000_000, session_token=True)
+def startOther(job: Job, what: str) -> Result:
+    """Be another account, and leave links to where it may not go."""
+    if what == "who":
+        job.run(Command("sh", "-c", "id -un; pwd; echo $HOME; cat $0", job.session_token_file))
+        job.write("made.txt", "made by another account")
+        job.record(value=1)
+        job.progress(0.5, "half")
+        for message in job.messages():
+            job.reply(message, f"heard {message}")
+        return Result(result=f"{os.getuid()} {os.geteuid()} {os.getgroups()}")
+    if what == "script":
+        job.write("who.py", "import os, sys; open(sys.argv[1], 'w').write(str(os.getuid()))")
+        return Script(job.data / "who.py", job.result_file)
+    if what == "command":
+        return Command("sh", "-c", 'id -u > "$0"', job.result_file)
+    if what == "replaces":  # what is ours in its folder
+        told = []
+        for name in ("state.json", "request.json", "notifications.txt"):
+            for change in ("rm -f", "mv -f -t ..", "truncate -s 0"):
+                if subprocess.run(f"{change} {name}", shell=True, cwd=job.folder, check=False).returncode == 0:
+                    told.append(f"{change} {name}")
+        return Result(result=str(told))
+    secret, folder = what.split(" ")
+    os.symlink(secret, job.data / "secret.png")
+    job.picture("secret.png")
+    for mark in ("told", "polled", "status.txt", "status.html"):
+        os.symlink(secret, job.folder / mark)
+    if os.path.exists(job.folder / "log.txt"):
+        os.rename(job.folder / "log.txt", job.folder / "kept.txt")
+        os.symlink(secret, job.folder / "log.txt")
+    os.symlink(secret, job.folder / "result.txt")
+    job.sleep(0.3)  # the picture is told
+    os.rename(job.data, job.folder / "elsewhere")
+    os.symlink(folder, job.data)
+    os.kill(os.getppid(), 9)  # no runner writes its end
+    return Result(result="never")
 
 
 @service("Forks", namespace=NS, grace=0.5)

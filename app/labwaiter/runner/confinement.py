@@ -9,12 +9,13 @@ import contextlib
 import os
 import resource
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ..model.service import MOST, Service
 from ..settings import Settings
 from ..system.cgroup import Group, Groups
-from ..system.process import proc_status
+from ..system.process import APP, proc_status
 from .account import Account, NotPossible, account_named
 
 __all__ = ["Confinement", "NotPossible", "confinement_of"]
@@ -78,12 +79,7 @@ def confinement_of(settings: Settings, service: Service | None, mark: str, group
     user = (service.user if service is not None else None) or settings.job_user
     account = account_named(user) if user else None
     if account is not None:
-        if shut := account.may_reach(settings.jobs_folder):
-            print(f"{user} may not go through {shut}, so it can't run jobs", flush=True)
-            raise NotPossible(
-                f"The execution can't be run as {user}: that account can't reach the jobs folder, which needs"
-                " JOBS_MODE=711, and o+x on the folders above it."
-            )
+        _judge_ways(account, settings)
         confined["user"] = user
     group, together = None, list[str]()
     if groups is not None:
@@ -108,6 +104,23 @@ def confinement_of(settings: Settings, service: Service | None, mark: str, group
 def _asked(settings: Settings, service: Service | None, keyword: str) -> Any:
     own = getattr(service, keyword) if service is not None else None
     return getattr(settings, f"job_{keyword}") if own is None else own
+
+
+def _judge_ways(account: Account, settings: Settings) -> None:
+    """Raises NotPossible where an account may not go where its jobs have to."""
+    places: dict[str, str | Path] = {
+        "the jobs folder, which needs JOBS_MODE=711": settings.jobs_folder,
+        "the service files": settings.services,
+        "labwaiter": APP,
+        "Python": os.path.dirname(os.__file__),
+    }
+    for words, place in places.items():
+        if shut := account.may_reach(place):
+            print(f"{account.name} can't run jobs: it may not go through {shut}", flush=True)
+            raise NotPossible(
+                f"The execution can't be run as {account.name}: that account may not go to {words}; supervisor.log says"
+                " which folder keeps it from there."
+            )
 
 
 def _umask(jobs_mode: int) -> int:

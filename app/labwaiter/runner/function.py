@@ -48,7 +48,8 @@ def run_function(spec: RunnerSpec, channel: Channel) -> None:
     # nobody else's code runs before it is let go; ours does, while the job's beginning is written to the disk
     os.chdir(f"{spec.folder}/data")
     # matplotlib's list of fonts takes a second to make: all jobs of a deployment share one, and need no home for it
-    os.environ.setdefault("MPLCONFIGDIR", os.fspath(spec.store.layout.matplotlib))
+    if spec.confinement.account is None:  # another one has a home of its own, and may not go there
+        os.environ.setdefault("MPLCONFIGDIR", os.fspath(spec.store.layout.matplotlib))
     faulthandler.enable(os.dup(2))
     sys.modules["__main__"] = types.ModuleType("__main__")  # not the nursery's, which a spawned child would import
     work = Work(spec, channel)

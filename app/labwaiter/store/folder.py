@@ -23,7 +23,7 @@ from typing import TypeVar
 
 from ..layout import Layout
 from ..model.record import ENDED, End, Progress, Record, Request, State, StoredState
-from ..system.process import boot_clock, boot_id, identify
+from ..system.process import Identity, boot_clock, boot_id, identify, uid_of
 from . import codec, messages
 from .files import (
     make_folder,
@@ -31,6 +31,7 @@ from .files import (
     read_bounded,
     read_record,
     rights_in,
+    stranger,
     sync_folder,
     touch,
     write_first,
@@ -183,7 +184,7 @@ class Folder:
         mark, now = f"{self._at}/{name}/polled", boot_clock()
         with contextlib.suppress(OSError):
             try:
-                os.utime(mark, (now, now))
+                os.utime(mark, (now, now), follow_symlinks=False)
             except FileNotFoundError:
                 touch(mark, now)
 
@@ -239,10 +240,20 @@ class Folder:
         runner = None
         with contextlib.suppress(ValueError, TypeError, KeyError):  # killed between its making and its writing
             runner = codec.identity(text)
+        if runner is not None and not self._may_be_its_runner(name, runner):
+            runner = None
         clock = runner.start_ticks / os.sysconf("SC_CLK_TCK") if runner else None  # proc_pid_stat(5): from boot
         return StoredState(
             State.RUNNING, since=when or 0.0, started=when, started_boot=clock, runner=runner, marks_begin=True
         )
+
+    def _may_be_its_runner(self, name: str, runner: Identity) -> bool:
+        """Whether a job that ran as another account names one of that account's: whoever reads it may end it."""
+        try:
+            account = stranger(f"{self._at}/{name}/data")
+            return account is None or account == uid_of(runner.pid)
+        except OSError:
+            return False
 
     def end(self, name: str) -> End | None:
         """end.json; None before the end."""
@@ -306,7 +317,10 @@ class Folder:
         """A picture in data/, at most 1 MB and a byte."""
         if "/" in file or file.startswith("."):
             return None
-        return read_bounded(self.path(name) / "data" / file, PICTURE_MAX)
+        data = f"{self._at}/{name}/data"
+        with contextlib.suppress(OSError):
+            return read_bounded(f"{data}/{file}", PICTURE_MAX, owner=stranger(data))
+        return None
 
     def log_tail(self, name: str, size: int = LOG_TAIL) -> str:
         """The last of log.txt, from the beginning of a line."""

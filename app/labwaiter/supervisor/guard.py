@@ -14,9 +14,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 
 from ..runner import ending
+from ..store.files import open_ours, stranger
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
 from ..system.cgroup import Group, Groups
@@ -46,7 +48,8 @@ def clear_up(store: Folder, running_job: RunningJob, groups: Groups | None) -> N
                 tell_group(running_job.runner.pid, signal.SIGKILL)
     _end_marked(mark, running_job.name)
     try:
-        _write_missing_end(store, running_job, group)
+        with _as_its_account(store, running_job.name):
+            _write_missing_end(store, running_job, group)
     except (OSError, *DAMAGED) as error:  # what is there and can't be read is told where the job is settled
         log.warning("%s: its end can't be written (%s)", running_job.name, error)
     except Exception:  # a full disk, or a record that can't be read, keeps no heater on
@@ -55,6 +58,27 @@ def clear_up(store: Folder, running_job: RunningJob, groups: Groups | None) -> N
         group.remove()
     if running_job.instruments:
         make_safe(store, running_job.name, running_job.instruments)
+
+
+@contextlib.contextmanager
+def _as_its_account(store: Folder, job: str) -> Iterator[None]:
+    """Be the account that a job ran as, if that is another one: nothing that it left leads us where it could not go.
+
+    This process is a child of the supervisor that does nothing else. Raises OSError.
+    """
+    data = store.path(job) / "data"
+    account = stranger(data)
+    if account is None:
+        yield
+        return
+    os.setgroups([])
+    os.setegid(os.lstat(data).st_gid)
+    os.seteuid(account)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
 
 
 def _end_marked(mark: str, job: str) -> None:
@@ -153,5 +177,8 @@ def judge(store: Folder, job: str) -> None:
 def tell(store: Folder, job: str, text: str) -> None:
     """Add a line to a job's log."""
     line = f"[{time.strftime('%H:%M:%S')}] {text}\n"
-    with contextlib.suppress(OSError), open(store.path(job) / "log.txt", "ab") as file:
+    with (
+        contextlib.suppress(OSError),
+        os.fdopen(open_ours(store.path(job) / "log.txt", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK), "ab") as file,
+    ):
         file.write(line.encode("utf-8", "backslashreplace"))
