@@ -97,6 +97,8 @@ def check(file: Path, json_: bool) -> None:
     for number, service in enumerate(offered):
         click.echo("" if number else f"{file.name} {right}.")
         _show(service, address(settings, service.name))
+        if service.session_token and settings.redis_url:
+            click.echo("  error      It needs its caller's sessionToken, which is not handed on over Redis.")
         for finding in names[service.name]:
             click.echo(f"  {finding.level:<10} {finding.what} {finding.mend}")
     if not ours:

@@ -265,7 +265,12 @@ class RedisStore:
     # -- starting -----------------------------------------------------------------------------
 
     def admit(self, request: Request) -> None:
-        """Refuse where its machine has as many as it may."""
+        """Refuse where its machine has as many as it may, and what would need a token on its way."""
+        if request.signature.get("session_token"):
+            raise Unavailable(
+                f"{request.service} needs its caller's sessionToken, which is not handed on over Redis: it can be"
+                " started on a deployment of one machine."
+            )
         most = self.settings.max_running + self.settings.max_queued
         machine = self._machine(folder_name(request.service_id), request)
         try:
@@ -274,7 +279,7 @@ class RedisStore:
         except FAULTS as error:
             raise away(error) from error
 
-    def claim(self, name: str, request: Request) -> bool:
+    def claim(self, name: str, request: Request, token: str = "") -> bool:
         """Record and order it, in one transaction."""
         machine = self._machine(name, request)
         files = self.artifacts.handed_over(name, request.files, machine)

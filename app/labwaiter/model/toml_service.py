@@ -38,8 +38,10 @@ _JOB = ("data", "status_file", "result_file", "notifications_file", "service_id"
 _PARTS = ("name", "stem", "suffix")  # of a file's path
 _HABITS = ("progress", "stages", "result", "success", "environment", "folder", "tty")
 _SOURCES = ("file", "json", "last_line", "pattern")
+_COUNTS = ("at_once", "cpu_seconds", "memory", "open_files", "processes", "file_size")
+_SERVICE = ("name", "namespace", "operation", "doc", "limit", "stall", "grace", "unchanged", "needs", "cpus", "user")
 KEYS = {  # of each kind of table
-    "service": ("name", "namespace", "operation", "doc", "limit", "stall", "grace", "at_once", "unchanged", "needs"),
+    "service": (*_SERVICE, *_COUNTS),
     "inputs": ("type", "words", "default", "optional", "low", "high", "unit", "choices", "endings", "driver"),
     "command": ("line", *_HABITS),
     "script": ("line", *_HABITS, "python"),
@@ -231,8 +233,13 @@ class _Writer:
         for key in ("limit", "stall", "grace"):
             if (seconds := self._seconds(service, f"service.{key}")) is not None:
                 yield f"{key}={seconds!r}"
-        if (most := self._get(service, "service.at_once", (int,), "a whole number")) is not None:
-            yield f"at_once={most!r}"
+        for key in _COUNTS:
+            if (most := self._get(service, f"service.{key}", (int,), "a whole number")) is not None:
+                yield f"{key}={most!r}"
+        if (cpus := self._get(service, "service.cpus", (int, float), "a number")) is not None:
+            yield f"cpus={cpus!r}"
+        if user := self._text(service, "service.user"):
+            yield f"user={_written(user)}"
         if self._get(service, "service.unchanged", (bool,), "true or false"):
             yield "unchanged=True"
         needs = self._texts(service, "service.needs", True)

@@ -92,14 +92,14 @@ class LocalStore:
         if len(self.folder.active_names()) >= most:
             raise TooManyJobs(f"{most} executions are running or waiting already; try again later.")
 
-    def claim(self, name: str, request: Request) -> bool:
+    def claim(self, name: str, request: Request, token: str = "") -> bool:
         """Fill a folder, rename it into place, wake the supervisor."""
         try:
             try:
-                claimed = self.folder.claim(name, request)
+                claimed = self.folder.claim(name, request, token)
             except FileNotFoundError:  # the first claim of this folder
                 self.folder.make(self.settings.jobs_mode)
-                claimed = self.folder.claim(name, request)
+                claimed = self.folder.claim(name, request, token)
         except OSError as error:
             log.exception("no record could be made for %s", name)
             why = "the disk is full" if error.errno in _NO_SPACE else "the jobs folder can't be written"

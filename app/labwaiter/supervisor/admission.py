@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..lab.labfile import WatchedLab
 from ..model.record import State, StoredState, move, unbegun
@@ -145,8 +146,14 @@ class Admission:
                 self._queue.remove(job)
                 self._states.end(job, StoredState(), State.FAILED, VANISHED.format(instrument))
 
-    def on_forked(self, nursery: NurseryHandle, name: str, pid: int, start_ticks: int, release: int) -> None:
-        """Have the runner's identity on disk, hand it to the keeper, then let it begin. Unreleased it leaves undone."""
+    def on_forked(
+        self, nursery: NurseryHandle, name: str, pid: int, start_ticks: int, release: int, confined: dict[str, Any]
+    ) -> None:
+        """Have the runner's identity on disk, hand it to the keeper, then let it begin. Unreleased it leaves undone.
+
+        Args:
+            confined: what confines its processes: see `StoredState`.
+        """
         forking = self._forking.pop(name, None)
         if forking is None:
             return
@@ -161,7 +168,12 @@ class Admission:
             self._pause()
             return
         stored = move(
-            StoredState(marks_begin=True), State.RUNNING, since=now, started=now, started_boot=clock, runner=runner
+            StoredState(marks_begin=True, confined=confined),
+            State.RUNNING,
+            since=now,
+            started=now,
+            started_boot=clock,
+            runner=runner,
         )
         try:
             self._states.write(name, stored)
@@ -206,10 +218,17 @@ class Admission:
         for name in waiting.instruments:
             self._leases.free(name)
 
-    def on_refused(self, name: str, why: str) -> None:
-        """The nursery can't read its request ("record"), or can't fork just now ("processes"): then it waits again."""
+    def on_refused(self, name: str, why: str, sentence: str = "") -> None:
+        """The nursery can't read its request ("record"), or can't fork just now ("processes"): then it waits again.
+
+        One that can't be run as it is to be ("confinement") has failed with that sentence.
+        """
         forking = self._forking.pop(name, None)
         if forking is None:
+            return
+        if why == "confinement":
+            self._free(forking.waiting)
+            self._states.end(name, StoredState(), State.FAILED, sentence)
             return
         damaged = False
         if why == "record":

@@ -80,6 +80,7 @@ class Intake:
             return
         step = first_step(request, stored, end)
         if request is None or step is FirstStep.FORGET:
+            self._store.forget_token(name)
             self._store.forget_active(name)
         elif step is FirstStep.QUEUE:
             self._queue.add(Waiting(request.created, name, request.service, request.instruments, rules))
@@ -108,6 +109,7 @@ class Intake:
             self._adopt(name, request, begun, rules)
         elif damaged:
             log.error("%s: its record is damaged, it is left alone", name, exc_info=error)
+            self._store.forget_token(name)
             self._store.forget_active(name)
         else:
             self._look_again(name, f"its record can't be read now ({error}); nothing is done with it")

@@ -163,6 +163,7 @@ class Keeper:
             job.status, job.gone_at = status, job.gone_at or boot_clock()
             self._unwatch(job)
             if status == 0 and not job.instruments and self._has_end(job):
+                self._cleanup.forget_group(job.name)
                 self._settle(job)  # it said itself that it left nothing behind
             else:
                 self._clear_up(job)

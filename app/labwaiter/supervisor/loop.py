@@ -17,6 +17,7 @@ from ..store import supervisor_client
 from ..store.files import touch
 from ..store.folder import Folder
 from ..store.leases import Leases
+from ..system import cgroup
 from ..system.process import become_subreaper, boot_clock, ended_children, strays
 from . import notify, retention
 from .aborts import AbortWishes
@@ -59,6 +60,7 @@ class Supervisor:
             leases,
             lab,
             self._faults,
+            cgroup.found(),
             lambda: [*single_instance.descriptors, *self._nurseries.descriptors],
         )
         self._keeper = Keeper(
@@ -245,7 +247,7 @@ class Supervisor:
 
     def _on_job(self, nursery: NurseryHandle, message: dict[str, Any], name: str, release: int | None) -> None:
         if message["event"] == "refused":
-            self._admission.on_refused(name, message["why"])
+            self._admission.on_refused(name, message["why"], message.get("sentence", ""))
         elif message["event"] == "exited":
             self._admission.on_unreleased(name)
             self._keeper.on_exited(name, message["status"])
@@ -253,7 +255,9 @@ class Supervisor:
             self._admission.on_unreleased(name)
         else:
             try:
-                self._admission.on_forked(nursery, name, message["pid"], message["start_ticks"], release)
+                self._admission.on_forked(
+                    nursery, name, message["pid"], message["start_ticks"], release, message.get("confined", {})
+                )
             finally:
                 os.close(release)
             if name in self._keeper and self._leaving:

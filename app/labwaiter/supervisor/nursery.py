@@ -20,10 +20,12 @@ import traceback
 from functools import partial
 
 from ..runner import main as runner
+from ..runner.confinement import NotPossible
 from ..runner.spec import spec_of
 from ..service_files import keep_compiled, put_ours_last
 from ..settings import Settings, load
 from ..store import supervisor_client
+from ..system import cgroup
 from ..system.channel import Channel
 from ..system.process import become_subreaper, identify, strays, tell_group
 
@@ -36,6 +38,7 @@ class Nursery:
     def __init__(self, settings: Settings, channel: Channel) -> None:
         self.settings = settings
         self.channel = channel
+        self.groups = cgroup.found()
         self.runners: dict[int, str] = {}  # pid → job's name
         self.retired = False
         self.orphaned = False
@@ -100,7 +103,10 @@ class Nursery:
 
     def _fork(self, name: str) -> runner.Continuation | None:
         try:
-            spec = spec_of(self.settings, name)
+            spec = spec_of(self.settings, name, self.groups)
+        except NotPossible as why:
+            self._tell({"event": "refused", "name": name, "why": "confinement", "sentence": str(why)})
+            return None
         except (OSError, ValueError, TypeError, KeyError):
             _log("ERROR", f"{name}: its request can't be read", trace=True)
             self._tell({"event": "refused", "name": name, "why": "record"})
@@ -127,7 +133,13 @@ class Nursery:
         identity = None
         with contextlib.suppress(OSError):  # the supervisor looks, too
             identity = identify(pid)
-        message = {"event": "forked", "name": name, "pid": pid, "start_ticks": identity.start_ticks if identity else 0}
+        message = {
+            "event": "forked",
+            "name": name,
+            "pid": pid,
+            "start_ticks": identity.start_ticks if identity else 0,
+            "confined": spec.confinement.confined,
+        }
         try:
             # where nobody hears it, the release's end is closed below: the runner leaves undone
             self._tell(message, [let_go])

@@ -46,6 +46,7 @@ class StateWriter:
         """Make the last move of a job; a disk that refuses it is tried again by `retry`."""
         now = time.time()
         self._wishes.forget(name)
+        self._store.forget_token(name)  # whatever the disk says to the rest
         ended = move(stored, state, why=why, since=now, ended=now, ran=ran(stored))
         log.info("%s: %s%s", name, state, f" ({why})" if why else "")
         try:

@@ -159,7 +159,7 @@ class Jobs:
         judged = self.artifacts.resolve(service.inputs, inputs)
         if service.checks:
             importing.refuse(service.file, service.name, judged)
-        if not self.records.claim(name, request):
+        if not self.records.claim(name, request, caller.token if service.session_token else ""):
             if not self._same(name, service, inputs, caller):
                 raise Unavailable("The jobs folder changes under this start; try again.")
             return self.status(service, service_id, caller)

@@ -104,16 +104,22 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs) -> Flask:
             abort(404)
         kind = _TEXTS.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         try:
-            status = path.stat()
+            opened = jobs.artifacts.open(path)
+        except OSError:  # it has gone under the look
+            abort(404)
+        try:
+            status = os.fstat(opened)
             return send_file(
-                path,
+                f"/proc/self/fd/{opened}",  # this one, whatever has come into its place
                 mimetype=kind,
                 as_attachment=not kind.startswith(_SHOWN),
                 download_name=" ".join(printable(text_of_name(path.name)).split()),  # no header carries a line break
                 etag=f"{status.st_mtime_ns:x}-{status.st_size:x}",  # its own is made of the path, as UTF-8
             )
-        except OSError:  # it has gone under the look
+        except OSError:
             abort(404)
+        finally:
+            os.close(opened)
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
