@@ -431,6 +431,12 @@ class Settings:
         _whole(10_000, 10_000_000_000, "bytes"),
         "bytes of a job's log.txt; beyond, its middle is left out",
     )
+    log_format: str = setting(
+        "LOG_FORMAT",
+        "text",
+        _choice("text", "json"),
+        "how labwaiter's own logs are written: text, or json: an object a line",
+    )
 
     @property
     def judges_tokens(self) -> bool:

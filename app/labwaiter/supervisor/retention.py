@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import time
@@ -12,6 +13,7 @@ from ..store.files import read_record, write_whole
 from ..store.folder import Folder
 from ..system.process import boot_clock, boot_id
 
+log = logging.getLogger("labwaiter.supervisor")
 JUMP = 3600.0  # s that the machine's clock may be set on between two rounds and be believed
 AWAY = 30 * 86400.0  # s, likewise, where the machine was started anew in between: it may have been off
 STEADY = 86400.0  # s that a clock which has jumped must go on before anything is removed by it
@@ -74,8 +76,8 @@ def is_steady(store: Folder, now: float, clock: float, boot: str) -> bool:
 def round_of(store: Folder, keep_seconds: float) -> None:
     """One round, as a child does it."""
     if not is_steady(store, time.time(), boot_clock(), boot_id()):
-        print("the machine's clock has jumped: for a day nothing is removed by it", flush=True)
+        log.warning("the machine's clock has jumped: for a day nothing is removed by it")
         return
     count = bury_old(store, keep_seconds, time.time())
     if count:
-        print(f"{count} jobs were older than they are kept; their tombstones stay", flush=True)
+        log.info("%d jobs were older than they are kept; their tombstones stay", count)
