@@ -219,7 +219,7 @@ class Client:
     @property
     def _caller(self) -> Caller:
         address = self.settings.public_url + self.settings.context_root if self.settings.public_url else ""
-        return administrator(self.user, address)
+        return administrator(self.user, address, "python")
 
     def _service(self, name: str) -> Service:
         return self._offered.now(name).get(name)

@@ -37,16 +37,23 @@ class Caller:
     public_url: str = ""
     polls: bool = False  # it asks for the status again and again, as workflow managers do: its silence means something
     is_elsewhere: bool = False  # it called from another machine, or through a proxy
+    face: str = ""  # soap, shell, python or schedule
 
     @property
     def user(self) -> str:
         """Its name; "" where it has none."""
         return self.identity.user if self.identity is not None else ""
 
+    @property
+    def in_words(self) -> str:
+        """Who it is, for those who may see what it did: “ada (optics), by soap”."""
+        who = self.user + (f" ({self.identity.project})" if self.identity and self.identity.project else "")
+        return ", ".join(word for word in (who, f"by {self.face}" if self.face != self.user else "") if word)
 
-def administrator(user: str, public_url: str = "") -> Caller:
+
+def administrator(user: str, public_url: str = "", face: str = "shell") -> Caller:
     """Somebody on this machine: who may read and write the jobs folder is one by the file system's own word."""
-    return Caller(Identity(user, role=Role.ADMINISTRATOR), public_url=public_url)
+    return Caller(Identity(user, role=Role.ADMINISTRATOR), public_url=public_url, face=face)
 
 
 SHELL = administrator("shell")

@@ -265,7 +265,7 @@ class LocalStore:
 
     # -- speaking to it -----------------------------------------------------------------------
 
-    def abort(self, record: Record, wait: float) -> bool:
+    def abort(self, record: Record, wait: float, by: str = "") -> bool:
         """Set the mark, wake the supervisor, wait for the end."""
         name = record.name
         if not record.active and not record.request.instruments:
@@ -303,7 +303,7 @@ class LocalStore:
             return
         self._wake(name)
 
-    def notify(self, record: Record, message: str, wait: float) -> str:
+    def notify(self, record: Record, message: str, wait: float, by: str = "") -> str:
         """Append it to notifications.txt."""
         name = record.name
         try:
@@ -320,7 +320,7 @@ class LocalStore:
         replied = until(self.folder.path(name), reply, wait)
         return replied[0] if replied else str(number)
 
-    def bury(self, record: Record) -> None:
+    def bury(self, record: Record, by: str = "") -> None:
         """Leave a tombstone in its folder."""
         self.folder.bury(record.name, record.request.service, time.time())
 

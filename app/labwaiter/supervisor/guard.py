@@ -17,6 +17,7 @@ import time
 from functools import partial
 
 from ..runner import ending
+from ..store.audit import Audit
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
 from ..system.process import MARKER, for_ours, identify, kill, kill_marked, lives, mark_of, tell_group, when_possible
@@ -80,7 +81,7 @@ def make_safe(store: Folder, job: str, instruments: tuple[str, ...]) -> None:
 
     It carries the job's mark: a guard that comes after one that died ends what that one had begun.
     """
-    leases = Leases(store.root)
+    leases, audit = Leases(store.root), Audit(store.layout)
     to_make_safe = [name for name in instruments if _begin(leases, name, job)]
     if not to_make_safe:
         return
@@ -96,6 +97,7 @@ def make_safe(store: Folder, job: str, instruments: tuple[str, ...]) -> None:
     for line in process.stdout:
         report = json.loads(line)
         name, why = report["name"], report["why"]
+        audit.try_to_add("made safe", instrument=name, safe=report["safe"], why=why, job=job, face="guard")
         tell(store, job, f"{name}: {why}" if report["safe"] else f"{name} is UNSAFE: {why}")
         # where that can't be written it stays closed, and the supervisor has room even on a full disk: `judge`
         with contextlib.suppress(OSError):

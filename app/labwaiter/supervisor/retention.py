@@ -8,7 +8,8 @@ import os
 import shutil
 import time
 
-from ..model.record import ENDED
+from ..model.record import ENDED, Request
+from ..store.audit import Audit
 from ..store.files import read_record, write_whole
 from ..store.folder import Folder
 from ..system.process import boot_clock, boot_id
@@ -26,7 +27,7 @@ def every(keep_seconds: float) -> float:
 
 def bury_old(store: Folder, keep_seconds: float, now: float) -> int:
     """Bury every job that ended more than `keep_seconds` before `now` (Unix time, s): how many."""
-    count = 0
+    count, audit = 0, Audit(store.layout)
     for name in store.names():
         folder = store.path(name)
         try:
@@ -38,6 +39,9 @@ def bury_old(store: Folder, keep_seconds: float, now: float) -> int:
         except (OSError, ValueError, TypeError, KeyError):
             continue
         if condition is not None and condition.state in ENDED and request is not None:
+            # `serviceID` of one that was half buried has gone with its request
+            known = {"serviceID": request.service_id} if isinstance(request, Request) else {"job": name}
+            audit.try_to_add("remove", **known, service=request.service, face="retention")
             store.bury(name, request.service, now)
             count += 1
     _forget_unfinished_claims(store, now)
