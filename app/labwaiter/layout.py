@@ -52,6 +52,9 @@ class Layout:
     leases = Entry("leases/", "supervisor, runners, operators", "all", "who has which instrument; without a file: free")
     links_key = Entry("links.key", "whoever needs it first", "faces, runners", "the secret behind the links to files")
     links_lock = Entry("links.lock", "whoever makes links.key", "", "of several who find none, one makes it")
+    hashes = Entry(
+        "hashes/", "runners, functions' processes", "", "of large programs, by their stamps; it may be removed"
+    )
     matplotlib = Entry("matplotlib/", "functions' processes", "", "matplotlib's list of fonts, made once")
 
     audit = Entry("audit/", "faces, supervisor, guard", "operators", "who did what: lines that are chained by hashes")

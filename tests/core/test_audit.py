@@ -1,4 +1,4 @@
-"""The audit file: a chain in which nothing is changed, taken out or put in without being seen, whoever writes and dies."""
+"""The audit file: a chain in which nothing is changed, taken out or put in unseen, whoever writes and dies."""
 
 from __future__ import annotations
 

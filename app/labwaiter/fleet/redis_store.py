@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import Misconfigured, TooManyJobs, Unavailable, UnknownServiceID
 from ..lab import labfile
-from ..model.record import Moment, Record, Request, State, View
+from ..model.record import Happening, Moment, Record, Request, State, View
 from ..page.words import clock
 from ..settings import Settings
 from ..store import codec, records
@@ -112,6 +112,13 @@ class RedisStore:
         told = look.at is not None and look.as_of is None and not look.note
         self._last.found = (look.record, snapshot.revision) if told else None
         return look
+
+    def timeline(self, name: str) -> tuple[Happening, ...]:
+        """As its machine has published it."""
+        look = self.find(name)
+        if look is None:
+            raise UnknownServiceID(records.UNKNOWN)
+        return look.published.timeline if look.published is not None else ()
 
     def _cached(self, name: str) -> FleetLook | None:
         return of_cache(name, self.cache.read(name))

@@ -47,8 +47,13 @@ class Caller:
     @property
     def in_words(self) -> str:
         """Who it is, for those who may see what it did: “ada (optics), by soap”."""
-        who = self.user + (f" ({self.identity.project})" if self.identity and self.identity.project else "")
-        return ", ".join(word for word in (who, f"by {self.face}" if self.face != self.user else "") if word)
+        return by(self.user, self.identity.project if self.identity is not None else "", self.face)
+
+
+def by(user: str, project: str, face: str) -> str:
+    """Who did something, by which face, in words; "" where neither is known."""
+    who = f"{user} ({project})" if user and project else user
+    return ", ".join(word for word in (who, f"by {face}" if face and face != user else "") if word)
 
 
 def administrator(user: str, public_url: str = "", face: str = "shell") -> Caller:

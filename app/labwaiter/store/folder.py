@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..layout import Layout
-from ..model.record import ENDED, End, Progress, Record, Request, State, StoredState
+from ..model.caller import by
+from ..model.record import ENDED, End, Happening, Progress, Record, Request, State, StoredState
 from ..system.process import boot_clock, boot_id, identify
-from . import codec, messages
+from . import codec, messages, timeline
 from .files import (
     make_folder,
     open_ours,
@@ -121,6 +122,8 @@ class Folder:
             rights = rights_in(self.root)
             make_folder(fresh, rights)
             make_folder(f"{fresh}/data", rights)
+            asked_by = by(request.user, request.project, request.face)
+            timeline.note(fresh, "queued", at=request.created, by=asked_by)
             write_first(f"{fresh}/request.json", codec.dump(request))
             os.rename(fresh, f"{self._at}/{name}")
         except FileExistsError:
@@ -296,6 +299,10 @@ class Folder:
         if "/" in file or file.startswith("."):
             return None
         return read_bounded(self.path(name) / "data" / file, PICTURE_MAX)
+
+    def timeline(self, name: str) -> tuple[Happening, ...]:
+        """What it has been through."""
+        return timeline.read(f"{self._at}/{name}")
 
     def log_tail(self, name: str, size: int = LOG_TAIL) -> str:
         """The last of log.txt, from the beginning of a line."""

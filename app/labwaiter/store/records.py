@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..model.record import Moment, Record, Request, View
+from ..model.record import Happening, Moment, Record, Request, View
 from ..model.service import Service
 from .artifacts import Artifacts
 
@@ -65,6 +65,9 @@ class Records(Protocol):
 
     def look(self, name: str) -> Look:
         """Its record, and all that a page shows of it. Raises as `record`."""
+
+    def timeline(self, name: str) -> tuple[Happening, ...]:
+        """What it has been through so far, oldest first. Raises UnknownServiceID, Unavailable."""
 
     def stamps(self, view: View, read_from: float) -> Revision | None:
         """What tells that a view is still right, but for its moment; None where nothing can, or it may not be.

@@ -17,17 +17,20 @@ import socket
 import sys
 import time
 import traceback
+from dataclasses import replace
 from functools import partial
 
+from .. import __version__
 from ..runner import main as runner
 from ..runner.spec import spec_of
-from ..service_files import keep_compiled, put_ours_last
+from ..service_files import hash_of_source, keep_compiled, put_ours_last
 from ..settings import Settings, load
 from ..store import supervisor_client
 from ..system import logs
 from ..system.channel import Channel
 from ..system.process import become_subreaper, identify, strays, tell_group
 
+PYTHON = sys.version.split()[0]
 TRY_AGAIN = 1.0  # s between two tries to start the next supervisor while processes or memory are wanting
 
 
@@ -107,8 +110,11 @@ class Nursery:
             self._log("ERROR", f"{name}: its request can't be read", trace=True)
             self._tell({"event": "refused", "name": name, "why": "record"})
             return None
+        made_by = {"labwaiter": __version__, "python": PYTHON}
         if spec.file is not None:
             keep_compiled(spec.file)
+            made_by |= {"file": spec.file.name, "sha256": hash_of_source(spec.file)}
+        spec = replace(spec, made_by=made_by)
         hold, let_go = os.pipe()
         try:
             pid = os.fork()

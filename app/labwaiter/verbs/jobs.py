@@ -20,7 +20,7 @@ from ..lab import labfile
 from ..lab.lab import Lab
 from ..model.caller import Caller, Identity
 from ..model.parameter import same
-from ..model.record import Record, Request, State, View, derive
+from ..model.record import Happening, Record, Request, State, View, derive
 from ..model.service import Service, service_of
 from ..settings import Settings
 from ..store import messages, supervisor_client
@@ -443,6 +443,10 @@ class Jobs:
         """The service of an execution, as it was when that began or was offered last; None where nobody knows it."""
         name = record.request.service
         return began_with(record.request) or catalogue.of(self.settings).now(name).known(name)
+
+    def timeline(self, service_id: str, caller: Caller) -> tuple[Happening, ...]:
+        """What an execution has been through so far, oldest first. Raises UnknownServiceID, Unavailable."""
+        return self.records.timeline(self._record(None, service_id, caller, Action.SEE).name)
 
     def view(self, service_id: str, caller: Caller, service: Service | None = None) -> View:
         """All that a page shows of one execution. Raises UnknownServiceID."""
