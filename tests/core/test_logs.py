@@ -109,6 +109,16 @@ def test_what_is_printed_beside_the_log_follows_it(tmp_path: Path) -> None:
     assert log.stat().st_mode == (tmp_path / "supervisor.log.1").stat().st_mode
 
 
+def test_a_process_that_was_given_a_log_which_was_renamed_since_follows_it(tmp_path: Path) -> None:
+    log, script = tmp_path / "supervisor.log", "import sys\nfrom labwaiter.system import logs\n"
+    script += "logs.Out(sys.argv[1]).write('an entry\\n')\n"
+    with open(log, "ab") as out:
+        log.rename(tmp_path / "supervisor.log.2")
+        environment = {**os.environ, "PYTHONPATH": APP}
+        subprocess.run([sys.executable, "-c", script, str(log)], stdout=out, stderr=out, env=environment, check=True)
+    assert (log.read_text(), (tmp_path / "supervisor.log.2").read_text()) == ("an entry\n", "")
+
+
 def test_a_log_that_is_no_file_of_ours_is_left_alone(tmp_path: Path) -> None:
     ours, theirs = tmp_path / "web.log", tmp_path / "journal"
     ours.write_text("")

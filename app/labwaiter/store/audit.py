@@ -90,10 +90,16 @@ class Audit:
             logging.getLogger(__name__).exception("%s goes on, but the audit can't be written", event)
 
     def _make(self) -> None:
-        if not os.path.isdir(self._at):
+        rights = rights_in(self.folder.parent)
+        try:
+            status = os.stat(self._at)
+        except FileNotFoundError:
             with contextlib.suppress(FileExistsError):
-                make_folder(self._at, rights_in(self.folder.parent))
+                make_folder(self._at, rights)
             self._give(self._at)
+        else:
+            if status.st_mode & 0o777 != rights and status.st_uid == os.geteuid():  # JOBS_MODE is another
+                os.chmod(self._at, rights)
 
     def _open(self, file: str, flags: int) -> int:
         if not os.path.exists(file):

@@ -83,7 +83,6 @@ class Intake:
             self._store.forget_active(name)
         elif step is FirstStep.QUEUE:
             self._states.know(name, request)
-            self._states.tell("queued", name)
             self._queue.add(Waiting(request.created, name, request.service, request.instruments, rules))
         elif stored is not None and step is FirstStep.ADOPT:
             self._adopt(name, request, stored, rules)

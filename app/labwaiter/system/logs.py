@@ -92,7 +92,8 @@ def line(
         known: dict[str, Any] = {"time": utc(when), "level": level, "process": who, "pid": pid}
         if isinstance(message, Event):
             known["event"] = message.name
-            known |= {name: _bounded(value) for name, value in message.about.items() if value not in (None, "")}
+            about = {name: _bounded(value) for name, value in message.about.items() if value not in (None, "")}
+            known |= {name: value for name, value in about.items() if name not in known}
         else:
             known["message"] = cut(message, MESSAGE_MAX)
         if trace:
@@ -146,7 +147,12 @@ class Out:
         Args:
             file: the log of ours that standard error may be; where it isn't (a container, systemd), others rotate.
         """
-        self._file = os.fspath(file) if file is not None and _is(2, os.fspath(file)) else None
+        self._file = None
+        if file is not None:
+            # somebody may have renamed what this process was given, before it came here
+            names = (os.fspath(file), *(f"{os.fspath(file)}.{number}" for number in range(1, KEPT + 1)))
+            if any(_is(2, name) for name in names):
+                self._file = os.fspath(file)
 
     def write(self, text: str) -> int:
         """Add an entry in one write. What can't be written is lost: a full disk ends nobody."""
