@@ -500,6 +500,12 @@ class Settings:
         "account that jobs run as, where the supervisor is root; user= wins; empty: the supervisor's own",
         may_be_empty=True,
     )
+    log_format: str = setting(
+        "LOG_FORMAT",
+        "text",
+        _choice("text", "json"),
+        "how labwaiter's own logs are written: text, or json: an object a line",
+    )
 
     @property
     def judges_tokens(self) -> bool:

@@ -17,6 +17,7 @@ from .fleet import open_jobs
 from .settings import Settings, called_here
 from .soap.app import Soap, StartResponse
 from .store import web_side
+from .system.logs import Out
 
 DRAINED = 200_000_000  # bytes of a refused body that are read to their end; a caller of more is not waited for
 CHUNK = 1_000_000
@@ -77,15 +78,21 @@ class Application:
             drain(environ["wsgi.input"])
         return answer
 
-    def keep_signing(self) -> None:
-        """Knock at this deployment's own door from now on: see `store.web_side`. For the web side's workers."""
-        threading.Thread(target=self._knock, name="knock", daemon=True).start()
+    def keep_signing(self, out: Out) -> None:
+        """Knock at this deployment's own door from now on: see `store.web_side`. For the web side's workers.
 
-    def _knock(self) -> None:
+        Args:
+            out: where the worker's log goes, which is looked after meanwhile.
+        """
+        threading.Thread(target=self._knock, args=(out,), name="knock", daemon=True).start()
+
+    def _knock(self, out: Out) -> None:
         with contextlib.suppress(OSError):
             self._jobs.records.signed(anew=True)
         while True:
             time.sleep(web_side.SIGN_EVERY)
+            with contextlib.suppress(OSError):
+                out.follow()  # a worker that has long had nothing to log may still have last words
             line = http.client.HTTPConnection(
                 called_here(self.settings.host), self.settings.port, timeout=web_side.SIGN_EVERY
             )

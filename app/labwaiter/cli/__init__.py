@@ -17,6 +17,7 @@ from .. import __version__
 from ..deployment import DeploymentError
 from ..errors import ClientError, InstrumentInUse, JobAborted, JobFailed, Misconfigured, ServiceError
 from . import (
+    audit,
     deploy,
     desk,
     fleet,
@@ -113,3 +114,4 @@ main.add_command(machines.clear_queue)
 main.add_command(systemd.export)
 main.add_command(schedule.schedule)
 main.add_command(tokens.tokens)
+main.add_command(audit.audit)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import Misconfigured, TooManyJobs, Unavailable, UnknownServiceID
 from ..lab import labfile
-from ..model.record import Moment, Record, Request, State, View
+from ..model.record import Happening, Moment, Record, Request, State, View
 from ..page.words import clock
 from ..settings import Settings
 from ..store import codec, records
@@ -112,6 +112,13 @@ class RedisStore:
         told = look.at is not None and look.as_of is None and not look.note
         self._last.found = (look.record, snapshot.revision) if told else None
         return look
+
+    def timeline(self, name: str) -> tuple[Happening, ...]:
+        """As its machine has published it."""
+        look = self.find(name)
+        if look is None:
+            raise UnknownServiceID(records.UNKNOWN)
+        return look.published.timeline if look.published is not None else ()
 
     def _cached(self, name: str) -> FleetLook | None:
         return of_cache(name, self.cache.read(name))
@@ -322,7 +329,7 @@ class RedisStore:
         """Where it is on this machine."""
         return self._local.abort_unread(name, wait)
 
-    def abort(self, record: Record, wait: float) -> bool:
+    def abort(self, record: Record, wait: float, by: str = "") -> bool:
         """Have its machine stop it; what no machine has taken yet is withdrawn."""
         name, machine, until = record.name, record.machine, time.monotonic() + wait
         try:
@@ -334,7 +341,7 @@ class RedisStore:
             if is_withdrawn and not self.store.fails_over:
                 return True
             # what its machine has taken may lie in the queue of another master again: the machine knows
-            answer = rpc.ask(self.store, machine, calls.Abort(name), wait, keep=True)
+            answer = rpc.ask(self.store, machine, calls.Abort(name, by), wait, keep=True)
             if is_withdrawn and answer is not None and answer.unknown:
                 return True
             if look is not None and look.refused and (answer is None or answer.unknown):
@@ -348,7 +355,7 @@ class RedisStore:
             return gone
         except FAULTS as error:
             if self._local.request(name) is not None:
-                return self._local.abort(replace(record, machine=""), max(0.0, until - time.monotonic()))
+                return self._local.abort(replace(record, machine=""), max(0.0, until - time.monotonic()), by)
             raise away(error) from error
 
     def withdraw(self, look: FleetLook, why: str = WITHDRAWN, taken: bool = False) -> bool:
@@ -366,10 +373,10 @@ class RedisStore:
         self.cache.write(look.name, CacheEntry(request, look.machine, text.decode(), state, at=view.now))
         return True
 
-    def notify(self, record: Record, message: str, wait: float) -> str:
+    def notify(self, record: Record, message: str, wait: float, by: str = "") -> str:
         """Have its machine hand it over."""
         try:
-            answer = rpc.ask(self.store, record.machine, calls.Notify(record.name, message), wait + QUEUE_SECONDS)
+            answer = rpc.ask(self.store, record.machine, calls.Notify(record.name, message, by), wait + QUEUE_SECONDS)
         except FAULTS as error:
             raise away(error) from error
         if answer is None:
@@ -399,11 +406,11 @@ class RedisStore:
                 time.sleep(max(0.0, min(1.0, until - time.monotonic())))  # Redis is away: nobody can tell of an end
             return None if record.active else record
 
-    def bury(self, record: Record) -> None:
+    def bury(self, record: Record, by: str = "") -> None:
         """Have its machine remove it; one that no machine ever took is but a record in Redis."""
         try:
             try:
-                answer = rpc.ask(self.store, record.machine, calls.Remove(record.name), REMOVE_WAIT)
+                answer = rpc.ask(self.store, record.machine, calls.Remove(record.name, by), REMOVE_WAIT)
             except UnknownServiceID:
                 if not self.store.remove_withdrawn(Removal(record.name, record.request.service, time.time())):
                     raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import hashlib
 import importlib.util
 import os
 import site
@@ -29,6 +30,7 @@ _INSTALLED = {*site.getsitepackages(), site.getusersitepackages(), APP}
 _KEPT_MAX = 200_000  # bytes of a file that is compiled before a job asks for it
 ENDING = ".toml"  # of a service file without Python (model/toml_service.py)
 _kept: dict[str, tuple[bytes, CodeType]] = {}  # its bytes, and what they mean to Python
+_hashes: dict[str, str] = {}  # of the bytes that were read last: their SHA-256, in hexadecimal digits
 __path__ = []
 
 
@@ -56,6 +58,7 @@ def import_file(file: Path) -> dict[str, Declaration]:
     assert spec is not None and spec.loader is not None
     code = _code_of_toml(file) if file.suffix == ENDING else _code_of(file)
     if code is None:
+        _note_hash(file)
         _drop_old_bytecode(file)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
@@ -125,11 +128,24 @@ def keep_compiled(file: Path) -> None:
     source = _source(name)
     if source is None:
         _kept.pop(name, None)
+        _hashes.pop(name, None)
     elif name not in _kept or _kept[name][0] != source:
         _kept.pop(name, None)
+        _hashes[name] = hashlib.sha256(source).hexdigest()
         with contextlib.suppress(Exception), warnings.catch_warnings():
             warnings.simplefilter("error")
             _kept[name] = source, compile(source, name, "exec", dont_inherit=True)
+
+
+def hash_of_source(file: Path) -> str:
+    """The SHA-256 of a service's file as it was compiled or imported in this process; "" where that isn't known."""
+    return _hashes.get(os.fspath(file), "")
+
+
+def _note_hash(file: Path) -> None:
+    """Of what is about to be imported by Python itself."""
+    with contextlib.suppress(OSError, ValueError):
+        _hashes[os.fspath(file)] = hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _code_of(file: Path) -> CodeType | None:

@@ -43,6 +43,7 @@ from .lane import (
     may_be_kept,
 )
 from .operations import BeganOtherwise, Operations, mandatory
+from .refusals import Refusals
 
 log = logging.getLogger("labwaiter.soap")
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
@@ -92,6 +93,7 @@ class Endpoint:
             body = read_body(environ)
             answer = self.reply(envelope_in(body, environ.get("CONTENT_TYPE", "")), caller)
         except Refused as refusal:
+            self._soap.refusals.note(refusal.error, caller, self.service.name)
             return fault(refusal.error, self.service.namespace, refusal.faultcode)
         if self._soap.lane.is_open and answer.status == "200 OK" and is_plain(environ):
             self.forms.learn(body)
@@ -178,11 +180,12 @@ class Endpoint:
         except BeganOtherwise as began:
             return self._soap.other(began.service).reply(body, caller, final=True)
         except Refused as refusal:
+            self._soap.refusals.note(refusal.error, caller, self.service.name, call)
             return fault(refusal.error, tns, refusal.faultcode)
-        except UnknownServiceID as error:
-            self._soap.wait_out_the_slot(taken_up)
-            return fault(error, tns)
         except ServiceError as error:
+            self._soap.refusals.note(error, caller, self.service.name, call)
+            if isinstance(error, UnknownServiceID):
+                self._soap.wait_out_the_slot(taken_up)
             return fault(error, tns)
         except Exception:
             incident = os.urandom(4).hex()
@@ -203,6 +206,7 @@ class Soap:
         # each want Python's own lock again after each read take twice the time. Those that ask Redis wait for it.
         self.polls_in_turn: AbstractContextManager[Any] = nullcontext() if settings.redis_url else threading.Lock()
         self.authenticator = Authenticator(settings)
+        self.refusals = Refusals()
         self.lane: Lane[Endpoint] = Lane(settings.poll_lane, self.authenticator.only_here)
         self._turn = threading.Lock()
         self._endpoints: dict[str, Endpoint] = {}  # by the service's name
@@ -345,6 +349,7 @@ class Soap:
             public_url=public_url,
             polls=True,
             is_elsewhere=public.is_from_elsewhere(environ),
+            face="soap",
         )
         endpoint = self.endpoint(name) if method == "POST" else self.newest(name)
         if endpoint is None:
@@ -369,9 +374,11 @@ class Soap:
             try:
                 body = envelope_in(read_body(environ), environ.get("CONTENT_TYPE", ""))
             except Refused as refusal:
+                self.refusals.note(refusal.error, caller, name)
                 return fault(refusal.error, "urn:labwaiter", refusal.faultcode)
             if (endpoint := self.of_execution(name, body)) is not None:
                 return endpoint.reply(body, caller, final=True)
+            self.refusals.note(error, caller, name)
             return fault(error, spoken_namespace(body) or "urn:labwaiter")  # the caller knows it, we don't
         return _plain("503 Service Unavailable", error.message)
 

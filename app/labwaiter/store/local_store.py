@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from ..errors import TooManyJobs, Unavailable, UnknownServiceID
-from ..model.record import ACTIVE, ENDED, Moment, Record, Request, State, StoredState, View, derive
+from ..model.record import ACTIVE, ENDED, Happening, Moment, Record, Request, State, StoredState, View, derive
 from ..model.service import Service
 from ..settings import Settings
 from ..system.process import Identity, boot_clock, lives
 from ..system.watch import until
-from . import messages, records, supervisor_client, web_side
+from . import messages, records, supervisor_client, timeline, web_side
 from .artifacts import Artifacts, bytes_of
 from .folder import Folder, ran
 from .leases import Leases
@@ -191,6 +191,10 @@ class LocalStore:
         """Its record, and what lies beside it in its folder."""
         return self._views.of(record, service)
 
+    def timeline(self, name: str) -> tuple[Happening, ...]:
+        """As its folder has it."""
+        return self.folder.timeline(name)
+
     def stamps(self, view: View, read_from: float) -> FolderRevision | None:
         """Of all the files that it was made of; what status.txt says may change."""
         if len(view.files) > FILES_STAMPED:
@@ -265,13 +269,13 @@ class LocalStore:
 
     # -- speaking to it -----------------------------------------------------------------------
 
-    def abort(self, record: Record, wait: float) -> bool:
+    def abort(self, record: Record, wait: float, by: str = "") -> bool:
         """Set the mark, wake the supervisor, wait for the end."""
         name = record.name
         if not record.active and not record.request.instruments:
             return True
         if record.active:
-            self._tell_to_abort(name)
+            self._tell_to_abort(name, by)
         # what has written its end may still be made safe; what could not be read back safe keeps its lease
         return self.ended(name, wait) is not None and not self._leases.of_job(name)
 
@@ -289,10 +293,11 @@ class LocalStore:
 
         return bool(until(self.folder.path(name), over, wait)) and not self._leases.of_job(name)
 
-    def _tell_to_abort(self, name: str) -> None:
+    def _tell_to_abort(self, name: str, by: str = "") -> None:
         """Set the mark and wake the supervisor. Raises Unavailable: neither can be done."""
         try:
-            self.folder.mark(name, "abort")
+            if self.folder.mark(name, "abort"):
+                timeline.note(self.folder.path(name), "abort asked for", by=by)
         except OSError as error:  # a full disk keeps nothing running
             if not supervisor_client.wake(self.settings, supervisor_client.ABORT + name):
                 log.exception("%s can't be told to stop", name)
@@ -303,11 +308,12 @@ class LocalStore:
             return
         self._wake(name)
 
-    def notify(self, record: Record, message: str, wait: float) -> str:
+    def notify(self, record: Record, message: str, wait: float, by: str = "") -> str:
         """Append it to notifications.txt."""
         name = record.name
         try:
             number = messages.append(self.folder.path(name), message)
+            timeline.note(self.folder.path(name), "message", number=number, by=by)
         except OSError as error:
             raise Unavailable("The message could not be kept: the disk is full or can't be written.") from error
         if record.state is State.QUEUED:
@@ -320,7 +326,7 @@ class LocalStore:
         replied = until(self.folder.path(name), reply, wait)
         return replied[0] if replied else str(number)
 
-    def bury(self, record: Record) -> None:
+    def bury(self, record: Record, by: str = "") -> None:
         """Leave a tombstone in its folder."""
         self.folder.bury(record.name, record.request.service, time.time())
 

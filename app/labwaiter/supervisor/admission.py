@@ -199,6 +199,7 @@ class Admission:
             created=waiting.created,
         )
         self._keeper.take(running_job)
+        self._states.tell("begun", name, runner=pid, waited=round(max(0.0, now - waiting.created), 3))
         with contextlib.suppress(BrokenPipeError):  # it died before it began: its exit is told
             os.write(release, b"1")
 

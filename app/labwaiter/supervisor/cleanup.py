@@ -6,7 +6,6 @@ import logging
 import math
 import os
 import signal
-import traceback
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
@@ -168,6 +167,6 @@ def fork(work: Callable[[], None], close: list[int], seconds: float) -> int:
         work()
         status = 0
     except BaseException:
-        traceback.print_exc()
+        log.exception("a child of the supervisor did not come to its end")
     finally:
         os._exit(status)

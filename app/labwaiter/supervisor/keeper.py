@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from ..lab.labfile import WatchedLab
 from ..model.record import End, State
+from ..store import timeline
 from ..store.folder import Folder
 from ..store.silence_watch import silence
 from ..system.process import boot_clock, reap, tell_group
@@ -212,7 +213,8 @@ class Keeper:
     def _stop(self, job: RunningJob, reason: str, why: str) -> None:
         if job.stored.stopping is not None or job.gone_at is not None:
             return
-        log.info("%s is told to stop: %s", job.name, reason)
+        self._states.tell("stop", job.name, reason=reason, why=why)
+        timeline.note(self._store.path(job.name), "told to stop", reason=reason, why=why)
         job.note_stop(reason, why, "told to stop")
         self._states.write_or_log(job.name, job.stored)
         job.kill_at = boot_clock() + job.rules.grace
@@ -222,6 +224,7 @@ class Keeper:
         job.kill_at = None
         stopping = job.stored.stopping
         if stopping is not None:
+            timeline.note(self._store.path(job.name), "killed")
             job.note_stop(stopping.reason, stopping.why, "killed")
             self._states.write_or_log(job.name, job.stored)
         self._signal(job, signal.SIGKILL)

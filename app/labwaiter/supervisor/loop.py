@@ -18,6 +18,7 @@ from ..store.files import touch
 from ..store.folder import Folder
 from ..store.leases import Leases
 from ..system import cgroup
+from ..system.logs import Out
 from ..system.process import become_subreaper, boot_clock, ended_children, strays
 from . import notify, retention
 from .aborts import AbortWishes
@@ -43,7 +44,12 @@ WITHDRAWN = "The execution was aborted before it began."
 class Supervisor:
     """The one supervisor of a jobs folder."""
 
-    def __init__(self, settings: Settings, single_instance: SingleInstance) -> None:
+    def __init__(self, settings: Settings, single_instance: SingleInstance, out: Out | None = None) -> None:
+        """
+        Args:
+            out: where its log goes.
+        """
+        self._out = out
         store, lab = Folder(settings.jobs_folder), WatchedLab(settings.lab)
         leases, max_running = Leases(store.root), single_instance.most_at_once(settings.max_running)
         self._settings, self._single_instance, self._store = settings, single_instance, store
@@ -173,6 +179,9 @@ class Supervisor:
     def _tick(self) -> None:
         now = boot_clock()
         notify.tell("WATCHDOG=1")
+        if self._out is not None:
+            with contextlib.suppress(OSError):
+                self._out.follow()  # what its children print, and its own last words, belong into the log of now
         self._reap()
         if not self._single_instance.stands():
             log.warning("the jobs folder was removed or replaced: there is nothing left to supervise")

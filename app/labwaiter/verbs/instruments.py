@@ -24,6 +24,8 @@ from ..settings import Settings
 from ..store import supervisor_client
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
+from ..system.logs import utc
+from .acts import Acts
 from .permission import Action, permit
 
 LEAVES_SECONDS = 5.0  # for a driver that was asked to end its process
@@ -100,6 +102,7 @@ class Instruments:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._leases = Leases(settings.jobs_folder)
+        self._acts = Acts(settings)
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -192,6 +195,8 @@ class Instruments:
         entries = {name: self._entry(lab, name) for name in names}
         for name in entries:
             self._raise_if_at_work(lab, name)
+        for name in entries:
+            self._acts.go_on("make safe", caller, {"instrument": name}, durable=True)
         before = {name: self._leases.of(name) for name in entries}
         results = {
             name: MadeSafe(name, False, why)
@@ -211,6 +216,10 @@ class Instruments:
                 if now is not None and (ours or (as_it_was and now.how is not Held.RESERVED)):
                     self._leases.free(name)
         self._wake()
+        for name, result in results.items():
+            about = {"instrument": name, "safe": result.safe, "why": result.why}
+            self._acts.go_on("made safe", caller, about)
+            self._acts.tell("made safe", caller, about)
         return tuple(results[name] for name in entries)
 
     def _raise_if_at_work(self, lab: Lab, name: str) -> None:
@@ -251,10 +260,14 @@ class Instruments:
         lab = self._lab()
         self._entry(lab, name)
         who = caller.user[:WHO_MAX]
+        about = {"instrument": name, "until": utc(time.time() + seconds)}
+        self._acts.begin("reserve", caller, about, durable=True)
         lease = self._leases.reserve(name, who, seconds, sorted(lab.twins(name) - {name}))
         if lease is not None:
             state = "it is" if lease.instrument == name else f"{lease.instrument}, the same device, is"
+            self._acts.go_on("not reserved", caller, {"instrument": name, "why": "somebody else has it"})
             raise InstrumentInUse(f"{name} can't be reserved now: {state} {self._held(lease).words}.")
+        self._acts.tell("reserve", caller, about)
         now = time.time()
         return self._held(Lease(name, Held.RESERVED, why=who, since=now, until=now + seconds))
 
@@ -273,8 +286,11 @@ class Instruments:
             holding = self._holding(self._leases.of(name))
             if holding is not None and holding.lease.how is not Held.RESERVED:
                 raise InstrumentInUse(f"{name} isn't reserved: it is {holding.words}.")
+            about = {"instrument": name, "was": holding.words if holding is not None else "free"}
+            self._acts.go_on("release", caller, about, durable=True)
             self._leases.free(name)
         self._wake()
+        self._acts.tell("release", caller, about)
         return holding
 
     # -- what they share ----------------------------------------------------------------------
