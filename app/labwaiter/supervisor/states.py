@@ -9,6 +9,7 @@ import time
 from ..model.record import State, StoredState, move
 from ..store.folder import Folder, ran
 from .aborts import AbortWishes
+from .figures import SupervisorFigures
 from .single_instance import SingleInstance
 
 log = logging.getLogger("labwaiter.supervisor")
@@ -21,8 +22,10 @@ class StateWriter:
         unwritten: the jobs whose ends the disk has refused so far.
     """
 
-    def __init__(self, store: Folder, single_instance: SingleInstance, wishes: AbortWishes) -> None:
-        self._store, self._single_instance, self._wishes = store, single_instance, wishes
+    def __init__(
+        self, store: Folder, single_instance: SingleInstance, wishes: AbortWishes, figures: SupervisorFigures
+    ) -> None:
+        self._store, self._single_instance, self._wishes, self._figures = store, single_instance, wishes, figures
         self.unwritten: dict[str, StoredState] = {}
 
     def write(self, name: str, stored: StoredState) -> None:
@@ -42,12 +45,13 @@ class StateWriter:
         except OSError:
             log.exception("%s: its state can't be written", name)
 
-    def end(self, name: str, stored: StoredState, state: State, why: str) -> None:
+    def end(self, name: str, service: str, stored: StoredState, state: State, why: str) -> None:
         """Make the last move of a job; a disk that refuses it is tried again by `retry`."""
         now = time.time()
         self._wishes.forget(name)
         ended = move(stored, state, why=why, since=now, ended=now, ran=ran(stored))
         log.info("%s: %s%s", name, state, f" ({why})" if why else "")
+        self._figures.ended(service, state)
         try:
             self._write_end(name, ended)
         except OSError:
