@@ -170,6 +170,12 @@ def test_each_instrument_has_one_state(tmp_path: Path, make_lab: Callable[..., L
     assert b"hot" not in caller("/metrics").body
 
 
+def test_a_deployment_that_nobody_has_used_yet_is_told_of_whole(make_lab: Callable[..., Lab]) -> None:
+    value = scraped(Caller(make_lab()))
+    assert value("supervised") == 0 and value("disk_size_bytes") > 0
+    assert all(value("part_readable", part=part) for part in ("supervisor", "calls", "instruments", "disk"))
+
+
 def test_what_can_not_be_read_is_left_out_and_told(lab: Lab) -> None:
     caller = Caller(lab)
     lab.settings.layout.supervisor_figures.unlink(missing_ok=True)

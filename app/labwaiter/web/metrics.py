@@ -204,7 +204,8 @@ class Metrics:
                 yield "labwaiter_instrument_state", (instrument, one), int(one == state)
 
     def _disk(self) -> Samples:
-        disk = os.statvfs(self._settings.jobs_folder)
+        folder = self._settings.jobs_folder  # which a face may not have yet
+        disk = os.statvfs(next(place for place in (folder, *folder.parents) if place.exists()))
         yield "labwaiter_disk_free_bytes", (), disk.f_bavail * disk.f_frsize
         yield "labwaiter_disk_size_bytes", (), disk.f_blocks * disk.f_frsize
 
