@@ -90,6 +90,11 @@ def test_a_damaged_file_is_counted_from_0_again(layout: Layout, text: str) -> No
     assert json.loads(layout.web_figures.read_text()) == {"faults": {"Unavailable": {"Unavailable": 1}}}
 
 
+def test_what_is_damaged_takes_nothing_else_with_it(layout: Layout) -> None:
+    layout.web_figures.write_text('{"a": NaN, "b": {"c": 1, "d": -1, "e": "x"}, "f": 1e300, "g": {"h": []}}')
+    assert figures.read(layout.web_figures) == {"b": {"c": 1}}
+
+
 def test_a_figure_of_another_shape_than_ours_does_no_harm() -> None:
     assert added({"a": {"b": 1}, "c": 2}, {"a": 5, "c": {"d": 1}}) == {"a": {"b": 1}, "c": {"d": 1}}
     assert without({"a": {"b": 3, "c": 1}, "d": 2}, {"a": {"b": 1, "c": 1}, "d": 2}) == {"a": {"b": 2}}

@@ -107,23 +107,27 @@ def _bounded(figures: Figures, word: str) -> str:
 
 
 def read(path: str | os.PathLike[str]) -> Figures:
-    """The figures of a file; {} without one, or of one that is damaged: then it is counted from 0 again.
+    """The figures of a file; {} without one. What is damaged of them is left out: it is counted from 0 again.
 
     Raises:
         OSError: it is there and can't be read now.
     """
     text = read_record(os.fspath(path), LARGEST)
     try:
-        figures = json.loads(text or b"{}")
+        return _figures_in(json.loads(text or b"{}"), DEEPEST)
     except (ValueError, RecursionError):
         return {}
-    return figures if _are_figures(figures, DEEPEST) and isinstance(figures, dict) else {}
 
 
-def _are_figures(content: object, deepest: int) -> bool:
-    if isinstance(content, dict):
-        return deepest > 0 and all(_are_figures(figure, deepest - 1) for figure in content.values())
-    return isinstance(content, int | float) and not isinstance(content, bool) and 0 <= content < 1e18  # no NaN, either
+def _figures_in(content: object, deepest: int) -> Figures:
+    figures: Figures = {}
+    for word, figure in content.items() if isinstance(content, dict) and deepest else ():
+        if isinstance(figure, dict):
+            if within := _figures_in(figure, deepest - 1):
+                figures[word] = within
+        elif isinstance(figure, int | float) and not isinstance(figure, bool) and 0 <= figure < 1e18:  # and no NaN
+            figures[word] = figure
+    return figures
 
 
 def write(path: str | os.PathLike[str], figures: Figures) -> None:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..errors import InstrumentInUse, Misconfigured, UnknownInstrument
+from ..errors import InstrumentInUse, UnknownInstrument
 from ..lab import labfile, simulation
 from ..lab.lab import InstrumentEntry, Lab, missing
 from ..model.caller import Caller
@@ -93,7 +93,7 @@ class MadeSafe:
 
 
 class Instruments:
-    """The verbs over the instruments of this machine. Cheap to make; lab.toml is read anew by each.
+    """The verbs over the instruments of this machine. Cheap to make; lab.toml is read anew by each, but `states`.
 
     All that need lab.toml raise Misconfigured while it has a mistake, all that change who has one BlockingIOError where
     another program is at that and does not end.
@@ -102,6 +102,7 @@ class Instruments:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._leases = Leases(settings.jobs_folder)
+        self._watched = labfile.WatchedLab(settings.lab)
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -128,11 +129,10 @@ class Instruments:
         that lab.toml no longer lists, but somebody has, are among them; while it has a mistake, these alone.
         """
         leases = self._leases.all()
-        try:
-            lab = self._lab()
-        except Misconfigured:
+        lab, states = self._watched.now(), {}
+        if lab is None:
             return {name: str(lease.how) for name, lease in leases.items()}
-        states = {}
+        lab = lab.on(self.settings.machine)
         for name in dict.fromkeys([*lab.entries, *leases]):
             lease = leases.get(name) or next((leases[twin] for twin in lab.twins(name) if twin in leases), None)
             entry = lab.entries.get(name)

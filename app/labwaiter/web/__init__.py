@@ -6,10 +6,10 @@ It is given what `wsgi` knows of the call: SCRIPT_NAME is the context root, PATH
 
 from __future__ import annotations
 
+import functools
 import logging
 import mimetypes
 import os
-import threading
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, abort, jsonify, render_template, request, send_file
@@ -60,8 +60,14 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, figures: Web
     app.jinja_env.filters["size"] = size
     app.url_map.converters["file"] = FileName
     lab = labfile.WatchedLab(settings.lab)
-    turn = threading.Lock()
-    metrics_made: list[Metrics] = []
+    instruments = Instruments(settings)
+
+    @functools.cache
+    def all_metrics() -> Metrics:
+        """Made when first asked for: what isn't scraped needs no prometheus_client."""
+        from .metrics import Metrics
+
+        return Metrics(settings, offered, jobs, figures)
 
     def public_url() -> str:
         return public.root(request.environ, settings) or settings.context_root
@@ -105,7 +111,7 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, figures: Web
         catalogue = offered.now(wait=0.0)
         try:
             why = jobs.not_now()
-            states = Instruments(settings).states()
+            states = instruments.states()
         except OSError:
             log.exception("whether a start would begin can't be seen")
             why, states = "it can't be seen whether a start would begin", {}
@@ -124,12 +130,7 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, figures: Web
     def metrics() -> Response:
         if not public.may_read_metrics(request.environ, settings):
             abort(403)
-        with turn:
-            if not metrics_made:
-                from .metrics import Metrics
-
-                metrics_made.append(Metrics(settings, offered, jobs, figures))
-        text, kind = metrics_made[0].text(request.headers.get("Accept", ""))
+        text, kind = all_metrics().text(request.headers.get("Accept", ""))
         return Response(text, content_type=kind)
 
     @app.get("/files/<job>/<key>")

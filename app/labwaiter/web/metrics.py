@@ -148,7 +148,8 @@ class Metrics:
             else:
                 samples["labwaiter_part_readable"].append(((part,), 1))
             for name, labels, value in found:
-                samples[name].append((labels, value))
+                # a file's name may be no text
+                samples[name].append((tuple(label.encode("utf-8", "replace").decode() for label in labels), value))
         for name, described in TABLE.items():
             yield _family(name, described, samples[name])
 
