@@ -45,6 +45,9 @@ class Records(Protocol):
     def unserved(self) -> str:
         """Why nothing that is started now begins (no supervisor, no Redis), in some words; else ""."""
 
+    def crowded(self) -> str:
+        """Why a start that is taken now would have to wait, in some words; else ""."""
+
     def request(self, name: str) -> Request | None:
         """What was asked; None where nothing was, or a tombstone is left. Raises Unavailable."""
 

@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from functools import partial
 
 from ..runner import ending
-from ..store.files import open_ours, stranger
 from ..store import timeline
 from ..store.audit import Audit
+from ..store.files import open_ours, stranger
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
 from ..system.cgroup import Group, Groups

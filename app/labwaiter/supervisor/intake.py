@@ -90,7 +90,7 @@ class Intake:
         else:
             log.warning("%s: its state was lost, and it has ended: it is not run again", name)
             lost = move(StoredState(), State.RUNNING)
-            self._states.end(name, lost, *settle(lost, end))
+            self._states.end(name, request.service, lost, *settle(lost, end))
 
     def _take_up_unread(self, name: str, error: Exception) -> None:
         """A job whose record can't be read, or is damaged: what its runner wrote of its begin tells whom to watch."""

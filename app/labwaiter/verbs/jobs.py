@@ -407,6 +407,13 @@ class Jobs:
             why = "it is being stopped, and starts nothing"
         return why
 
+    def not_now(self) -> str:
+        """Why a start that comes now would not begin at once, in some words; else "". Raises OSError, as `unserved`.
+
+        An execution that needs an instrument may have to wait for it all the same.
+        """
+        return self.unserved() or self.records.crowded()
+
     def files(self, name: str, caller: Caller) -> Sequence[tuple[str, int]]:
         """What an execution has made: names and sizes in bytes, at most 500. Raises Unavailable.
 
