@@ -286,6 +286,20 @@ MUTATIONS = (
         "    when_possible(thread.start)\n    return thread",
         "stories/test_want.py::test_a_thread_that_could_not_begin_is_another_one_at_the_next_try",
     ),
+    Mutation(
+        "a web worker tells again what it has told",
+        "store/figures.py",
+        "            self._told = own\n",
+        "",
+        "core/test_figures.py::test_what_two_workers_counted_is_their_sum_whatever_words_each_had",
+    ),
+    Mutation(
+        "a proxy on this machine gets the metrics for others",
+        "public.py",
+        "    if any(name in environ for name in FORWARDED):\n        return False\n",
+        "",
+        "web/test_metrics.py::test_metrics_are_told_to_those_that_a_setting_names",
+    ),
 )
 
 

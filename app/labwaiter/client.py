@@ -9,9 +9,9 @@ print(waited.outputs["result"], waited.data.names())
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import logging
+import os
 import secrets
 import time
 from collections.abc import Iterator
@@ -61,7 +61,7 @@ class Data:
 
     def open(self, name: str) -> BinaryIO:
         """A file, for reading bytes. Raises as `path`."""
-        return builtins.open(self.path(name), "rb")
+        return os.fdopen(self._jobs.artifacts.open(self.path(name)), "rb")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())

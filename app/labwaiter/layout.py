@@ -68,6 +68,7 @@ class Layout:
     handed_settings = Entry("settings.json", "`labwaiter start`", "supervisor", "with which a running one begins anew")
     reserve = Entry("reserve", "supervisor", "", "room kept for a full disk")
     clock = Entry("clock.json", "supervisor", "", "by which retention sees that the machine's clock has jumped")
+    supervisor_figures = Entry("supervisor.figures", "supervisor", "web side", "what it counts for the metrics")
     supervisor_log = Entry("supervisor.log", "supervisor", "", "its log; `supervisor.log.1` to `.9` are older")
 
     # the web side
@@ -75,6 +76,8 @@ class Layout:
     web = Entry("web", "web side", "supervisor, faces", "since when calls are answered, and when one was last")
     expected_web = Entry("web.json", "`labwaiter start`, `stop`", "supervisor, commands", "which one should be there")
     web_log = Entry("web.log", "web side", "", "its log; `web.log.1` to `.9` are older")
+    web_figures = Entry("web.figures", "web side", "", "what its workers, the ended ones too, count for the metrics")
+    figures_lock = Entry("figures.lock", "web side", "", "held: a worker adds to web.figures")
     services = Entry("services/", "faces, commands", "supervisor", "what service files declare; it may be removed")
     schedules = Entry("schedules.json", "`labwaiter schedule`", "", "what was left out of each schedule, and why")
 

@@ -15,6 +15,7 @@ from ..fleet import open_jobs
 from ..model.caller import SHELL
 from ..model.parameter import text_of
 from ..model.record import ACTIVE, Record, Silence, State
+from ..model.service import MOST
 from ..model.span import span
 from ..page import words
 from ..store.files import read_bounded
@@ -161,6 +162,7 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
         ("ended", terminal.moment(record.ended) if record.ended else ""),
         ("ran", _ran(record)),
         ("user", record.request.user),
+        ("confined", _confined(record.confined)),
         *((f"input {name}", text_of(value)) for name, value in record.request.inputs.items()),
         *((f"output {name}", text_of(value)) for name, value in (record.outputs or {}).items()),
         ("messages", str(view.message_count) if view.message_count else ""),
@@ -320,6 +322,19 @@ def _silence(silence: Silence | None) -> str:
         return ""
     left = span(silence.most - silence.seconds)
     return f"its workflow manager asked {span(silence.seconds)} ago; it is aborted if none asks for {left} more"
+
+
+def _confined(confined: dict[str, Any]) -> str:
+    """What confined its processes: "as alice, memory 500000000 (all together), umask 077"."""
+    together = confined.get("together", [])
+    words = [f"as {confined['user']}"] if "user" in confined else []
+    words += ["a cgroup of its own"] if confined.get("cgroup") else []
+    words += [
+        f"{keyword} {confined[keyword]:,}" + (" (all together)" if keyword in together else "")
+        for keyword in MOST
+        if keyword in confined
+    ]
+    return ", ".join([*words, *([f"umask {confined['umask']}"] if "umask" in confined else [])])
 
 
 def _progress(fraction: float | None, stage: str) -> str:

@@ -25,7 +25,7 @@ from ..system.process import boot_clock
 from . import breaker, calls, redis_faults, rpc
 from .cache import Cache, CacheEntry
 from .files import FleetFiles
-from .fleet_store import LEFT, SILENT_SECONDS, FleetStore, Removal, Revision, Snapshot
+from .fleet_store import LEFT, SILENT_SECONDS, TAKES_ORDERS, FleetStore, Removal, Revision, Snapshot
 from .lab_redis import LabRedis
 from .look import WITHDRAWN, FleetLook, entry_of, of_cache, of_snapshot, reached, withdrawn
 from .order import Order
@@ -44,6 +44,15 @@ UNKEPT = (
     "This is not certain yet: no replica of the Redis between the machines of this lab has it; try it again, under the"
     " same serviceID."
 )
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """How old what a face tells of other machines may be."""
+
+    answers: bool  # Redis does
+    is_broken: bool  # this process has seen it hang, and doesn't ask it: `breaker`
+    ages: dict[str, float]  # s since each machine was last heard of that has not left, as far as is known
 
 
 class RedisStore:
@@ -65,6 +74,7 @@ class RedisStore:
         self._local = LocalStore(settings)  # this face may be on the machine that has it
         self._last = threading.local()  # .found: the record that this thread found last, and its revision; or None
         self._heard: dict[str, Heard] = {}  # by machine
+        self._mirrored: tuple[dict[str, float], float] = {}, 0.0  # the ages of `mirror`, and when (monotonic s)
         self._away = False  # that Redis is, was logged already
         self._poll_marks = PollMarks(lambda machine, names: self.store.polled(machine, names))
 
@@ -75,6 +85,30 @@ class RedisStore:
         except FAULTS as error:
             return f"Redis {redis_faults.of(error).why}"
         return ""
+
+    def crowded(self) -> str:
+        """Whether no machine takes orders now."""
+        try:
+            entries, now = self.store.machine_entries(sorted(self.store.machines()))
+        except FAULTS as error:
+            return f"Redis {redis_faults.of(error).why}"
+        beats = [entry.beat for entry in entries if entry.beat is not None]
+        takes = any(beat.state == TAKES_ORDERS and now - beat.seen <= SILENT_SECONDS for beat in beats)
+        return "" if takes else "no machine takes orders"
+
+    def mirror(self) -> Mirror:
+        """How much of what is told of the machines is of now. While Redis is away, what was known last grows old."""
+        try:
+            names = sorted(self.store.machines())
+            entries, now = self.store.machine_entries(names)
+        except FAULTS:
+            ages, known_at = self._mirrored
+            grown = time.monotonic() - known_at
+            return Mirror(False, breaker.is_open(self.store), {name: age + grown for name, age in ages.items()})
+        beats = {name: entry.beat for name, entry in zip(names, entries, strict=True)}
+        ages = {name: max(0.0, now - beat.seen) for name, beat in beats.items() if beat and beat.state != LEFT}
+        self._mirrored = ages, time.monotonic()
+        return Mirror(True, breaker.is_open(self.store), ages)
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -272,7 +306,12 @@ class RedisStore:
     # -- starting -----------------------------------------------------------------------------
 
     def admit(self, request: Request) -> None:
-        """Refuse where its machine has as many as it may."""
+        """Refuse where its machine has as many as it may, and what would need a token on its way."""
+        if request.signature.get("session_token"):
+            raise Unavailable(
+                f"{request.service} needs its caller's sessionToken, which is not handed on over Redis: it can be"
+                " started on a deployment of one machine."
+            )
         most = self.settings.max_running + self.settings.max_queued
         machine = self._machine(folder_name(request.service_id), request)
         try:
@@ -281,7 +320,7 @@ class RedisStore:
         except FAULTS as error:
             raise away(error) from error
 
-    def claim(self, name: str, request: Request) -> bool:
+    def claim(self, name: str, request: Request, token: str = "") -> bool:
         """Record and order it, in one transaction."""
         machine = self._machine(name, request)
         files = self.artifacts.handed_over(name, request.files, machine)

@@ -158,7 +158,7 @@ class RpcServer:
         path = self.local.artifacts.made(call.name, call.file)
         if path is None:
             return FilePiece(None)
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = self.local.artifacts.open(path)
         try:
             stat = os.fstat(fd)
             content = os.pread(fd, min(call.count, PIECE), call.offset) if call.count else None

@@ -80,6 +80,9 @@ class StoredState:
     runner: Identity | None = None
     stopping: Stopping | None = None
     marks_begin: bool = False  # its runner leaves the mark `begun` before it begins: releases before 0.5 did not
+    # what its processes were confined by: umask, user, cgroup (true), each limit by its keyword in @service, and those
+    # that hold for all processes together; {} before it ran
+    confined: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,7 @@ class Record:
     started_boot: float | None = None  # boot clock of its machine, s
     ended: float | None = None  # Unix time, s
     ran: float | None = None  # s that it ran, of one that has ended; None where that isn't known
+    confined: dict[str, Any] = field(default_factory=dict)  # as `StoredState.confined`
     outputs: dict[str, Any] | None = None  # only when completed
     runner: Identity | None = None
     stopping: Stopping | None = None
@@ -273,6 +277,7 @@ def derive(
         started_boot=stored.started_boot,
         ended=stored.ended or (end.ended if end else None),
         ran=stored.ran,
+        confined=stored.confined,
         outputs=end.outputs if end is not None and state is State.COMPLETED else None,
         runner=stored.runner,
         stopping=stored.stopping if state in ACTIVE else None,

@@ -50,7 +50,8 @@ def run_function(spec: RunnerSpec, channel: Channel) -> None:
     # nobody else's code runs before it is let go; ours does, while the job's beginning is written to the disk
     os.chdir(f"{spec.folder}/data")
     # matplotlib's list of fonts takes a second to make: all jobs of a deployment share one, and need no home for it
-    os.environ.setdefault("MPLCONFIGDIR", os.fspath(spec.store.layout.matplotlib))
+    if spec.confinement.account is None:  # another one has a home of its own, and may not go there
+        os.environ.setdefault("MPLCONFIGDIR", os.fspath(spec.store.layout.matplotlib))
     faulthandler.enable(os.dup(2))
     sys.modules["__main__"] = types.ModuleType("__main__")  # not the nursery's, which a spawned child would import
     work = Work(spec, channel)
@@ -168,11 +169,22 @@ class Work:
             self._stop.armed = True
             self._stop.check()
             return ending.of_run(
-                self._programs.run(program, self._engine.show_progress), service.outputs, self._hand_on
+                self._programs.run(program, self._engine.show_progress),
+                service.outputs,
+                self._hand_on,
+                self._spec.confinement.confined,
             )
         return self._outputs(service, result)
 
     def _prepare(self, program: Program) -> Prepared:
+        """Raises NotThere; JobFailed: the sessionToken would stand where every account of the machine may read it."""
+        if self._spec.request.signature.get("session_token") and self.job.session_token_file.is_file():
+            token = self.job.session_token
+            if any(token in argument for argument in program.arguments):
+                raise JobFailed(
+                    "The sessionToken is put into no argument list, which every account of the machine may read: give"
+                    f" {Path(program.program).name} job.session_token_file."
+                )
         return prepare(program, self.job.data, self.job.result_file, self._file)
 
     def _run_well(self, program: Program, say: Say) -> str:
@@ -185,7 +197,8 @@ class Work:
             ran = self._programs.run(self._prepare(program), say)
         except NotThere as error:
             raise JobFailed(str(error)) from None
-        if why := ending.refusal(ran.status, ran.program.success, ran.program.name, ran.printed):
+        confined = self._spec.confinement.confined
+        if why := ending.refusal(ran.status, ran.program.success, ran.program.name, ran.printed, confined):
             raise JobFailed(why)
         return ran.printed
 
@@ -255,4 +268,4 @@ class Work:
         if isinstance(error, SystemExit):
             return ending.failed(f"The work left with {error.code!r} before it gave its outputs.")
         traceback.print_exception(error)
-        return ending.of_exception(error)
+        return ending.of_exception(error, self._spec.confinement.confined)

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from ..errors import JobFailed, Misconfigured
 from ..model.program import Program, Script, command_file, interpreter, script_file
@@ -306,6 +306,41 @@ def spawn(program: Prepared, out: int) -> int:
     finally:
         os.umask(umask)
         os.chdir(folder)
+
+
+def become(program: Prepared, failure: int) -> NoReturn:
+    """Be the program, in a process that was forked for it and has its stdout; or tell why not, and leave.
+
+    Args:
+        failure: a pipe's end that closes once it is that.
+    """
+    try:
+        for number in _RESTORED:
+            signal.signal(number, signal.SIG_DFL)
+        os.umask(program.umask)
+        os.chdir(program.folder)
+        os.execve(program.arguments[0], program.arguments, program.environment)
+    except OSError as error:
+        os.write(failure, str(error.errno).encode())
+    finally:
+        os._exit(127)
+
+
+def judge_start(program: Prepared, told: int) -> None:
+    """Wait until a fork has become the program.
+
+    Args:
+        told: the other end of what `become` was given; it is closed.
+
+    Raises:
+        NotThere, NoProcess: it couldn't.
+    """
+    try:
+        number = os.read(told, 20)
+    finally:
+        os.close(told)
+    if number:
+        raise _why_not(program, OSError(int(number), os.strerror(int(number))))
 
 
 # those that Python ignores, as `subprocess` has them

@@ -21,7 +21,7 @@ from ..model.service import Service
 from ..settings import Settings
 from ..system.process import Identity, boot_clock, lives
 from ..system.watch import until
-from . import messages, records, supervisor_client, timeline, web_side
+from . import figures, messages, records, supervisor_client, timeline, web_side
 from .artifacts import Artifacts, bytes_of
 from .folder import Folder, ran
 from .leases import Leases
@@ -37,6 +37,8 @@ POLLED_EVERY = 1.0  # s between two touches of the mark of one execution
 POLLED_MAX = 20_000
 FILES_STAMPED = 16  # in data/: of more, each poll looks at all
 SETTLE_SECONDS = 1.5  # a supervisor settles in milliseconds; one that has yet to start, in a tenth of a second
+HANGS_SECONDS = 30.0  # s after which a supervisor that has told no figures hangs: it tells them every 5 s
+FREE_LEAST = 1_000_000  # bytes free on the disk
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -57,6 +59,20 @@ class LocalStore:
     def unserved(self) -> str:
         """Whether no supervisor lives. Raises OSError: that can't be seen now."""
         return "no supervisor" if supervisor_client.alive(self.settings) is None else ""
+
+    def crowded(self) -> str:
+        """Whether the supervisor hangs, the disk is full or as many run as may."""
+        told = figures.read(self.folder.layout.supervisor_figures).get("at")
+        if isinstance(told, int | float) and (age := boot_clock() - told) > HANGS_SECONDS:
+            return f"the supervisor has done nothing for {age:.0f} s"
+        disk = os.statvfs(self.folder.root)
+        if disk.f_bavail * disk.f_frsize < FREE_LEAST:
+            return "the disk is full"
+        queue = self.folder.queue()
+        running, most = queue.get("running"), queue.get("max_running")
+        if isinstance(running, int) and isinstance(most, int) and running >= most:
+            return f"{running} of {most} executions are running"
+        return ""
 
     def have_supervisor(self) -> None:
         """Have a supervisor there, unless it was stopped on purpose."""
@@ -92,14 +108,14 @@ class LocalStore:
         if len(self.folder.active_names()) >= most:
             raise TooManyJobs(f"{most} executions are running or waiting already; try again later.")
 
-    def claim(self, name: str, request: Request) -> bool:
+    def claim(self, name: str, request: Request, token: str = "") -> bool:
         """Fill a folder, rename it into place, wake the supervisor."""
         try:
             try:
-                claimed = self.folder.claim(name, request)
+                claimed = self.folder.claim(name, request, token)
             except FileNotFoundError:  # the first claim of this folder
                 self.folder.make(self.settings.jobs_mode)
-                claimed = self.folder.claim(name, request)
+                claimed = self.folder.claim(name, request, token)
         except OSError as error:
             log.exception("no record could be made for %s", name)
             why = "the disk is full" if error.errno in _NO_SPACE else "the jobs folder can't be written"

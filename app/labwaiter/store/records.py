@@ -45,6 +45,9 @@ class Records(Protocol):
     def unserved(self) -> str:
         """Why nothing that is started now begins (no supervisor, no Redis), in some words; else ""."""
 
+    def crowded(self) -> str:
+        """Why a start that is taken now would have to wait, in some words; else ""."""
+
     def request(self, name: str) -> Request | None:
         """What was asked; None where nothing was, or a tombstone is left. Raises Unavailable."""
 
@@ -54,8 +57,12 @@ class Records(Protocol):
     def admit(self, request: Request) -> None:
         """Raises Unavailable or TooManyJobs where a new execution can't be taken; nothing is recorded then."""
 
-    def claim(self, name: str, request: Request) -> bool:
-        """Record and order a new execution: True for exactly one of all who try. Raises Unavailable."""
+    def claim(self, name: str, request: Request, token: str = "") -> bool:
+        """Record and order a new execution: True for exactly one of all who try. Raises Unavailable.
+
+        Args:
+            token: the sessionToken that its job is given; "": none.
+        """
 
     def keep(self, name: str) -> None:
         """See that what was started before is as certain as what `claim` has just recorded. Raises Unavailable."""

@@ -138,7 +138,7 @@ def environment(settings: Settings) -> dict[str, str]:
     """The environment in which a process of ours finds this package and this deployment."""
     # without a job's mark: what a job starts of ours must not end with it; and without what the supervisor and its
     # jobs have no business with
-    left_out = (MARKER, *SECRETS)
+    left_out = (MARKER, *SECRETS, "SESSION_TOKEN")  # the last one is the test client's
     variables = {name: value for name, value in for_ours(os.environ).items() if name not in left_out}
     variables["WAITER_LOG_FOLDER"] = str(settings.jobs_folder)
     variables["SERVICES"] = str(settings.services)

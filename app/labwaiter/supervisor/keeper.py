@@ -18,6 +18,7 @@ from ..system.process import boot_clock, reap, tell_group
 from .aborts import AbortWishes
 from .cleanup import Cleanup
 from .faults import DAMAGED, Faults
+from .figures import SupervisorFigures
 from .running_job import RunningJob, progress_trace, settled, stop_due
 from .states import StateWriter
 
@@ -43,6 +44,7 @@ class Keeper:
         wishes: AbortWishes,
         cleanup: Cleanup,
         faults: Faults,
+        figures: SupervisorFigures,
         on_unbegun: Callable[[RunningJob], None],
     ) -> None:
         """
@@ -51,7 +53,7 @@ class Keeper:
         """
         self._store, self._selector, self._lab = store, selector, lab
         self._states, self._wishes, self._cleanup, self._faults = states, wishes, cleanup, faults
-        self._on_unbegun = on_unbegun
+        self._figures, self._on_unbegun = figures, on_unbegun
         self._running: dict[str, RunningJob] = {}
         self._unsettled: dict[str, RunningJob] = {}
 
@@ -164,6 +166,7 @@ class Keeper:
             job.status, job.gone_at = status, job.gone_at or boot_clock()
             self._unwatch(job)
             if status == 0 and not job.instruments and self._has_end(job):
+                self._cleanup.forget_group(job.name)
                 self._settle(job)  # it said itself that it left nothing behind
             else:
                 self._clear_up(job)
@@ -216,7 +219,8 @@ class Keeper:
         timeline.note(self._store.path(job.name), "told to stop", reason=reason, why=why)
         job.note_stop(reason, why, "told to stop")
         self._states.write_or_log(job.name, job.stored)
-        job.kill_at = boot_clock() + job.rules.grace
+        job.stopped_at = boot_clock()
+        job.kill_at = job.stopped_at + job.rules.grace
         self._signal(job, signal.SIGTERM)
 
     def _kill(self, job: RunningJob) -> None:
@@ -275,7 +279,9 @@ class Keeper:
         if outcome is None:
             self._on_unbegun(job)
         else:
-            self._states.end(job.name, job.stored, *outcome)
+            self._states.end(job.name, job.service, job.stored, *outcome)
+            if job.stored.stopping is not None and job.stopped_at is not None:
+                self._figures.stopped(job.stored.stopping.reason, boot_clock() - job.stopped_at)
 
     def _put_off(self, job: RunningJob, error: OSError) -> None:
         """Its processes are gone, and how it ended can't be read now: it is looked at again, with pauses."""

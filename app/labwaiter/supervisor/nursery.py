@@ -22,11 +22,12 @@ from functools import partial
 
 from .. import __version__
 from ..runner import main as runner
+from ..runner.confinement import NotPossible
 from ..runner.spec import spec_of
 from ..service_files import hash_of_source, keep_compiled, put_ours_last
 from ..settings import Settings, load
 from ..store import supervisor_client
-from ..system import logs
+from ..system import cgroup, logs
 from ..system.channel import Channel
 from ..system.process import become_subreaper, identify, strays, tell_group
 
@@ -41,6 +42,7 @@ class Nursery:
         self.settings = settings
         self._out = logs.Out(settings.layout.supervisor_log)
         self.channel = channel
+        self.groups = cgroup.found()
         self.runners: dict[int, str] = {}  # pid → job's name
         self.retired = False
         self.orphaned = False
@@ -105,7 +107,10 @@ class Nursery:
 
     def _fork(self, name: str) -> runner.Continuation | None:
         try:
-            spec = spec_of(self.settings, name)
+            spec = spec_of(self.settings, name, self.groups)
+        except NotPossible as why:
+            self._tell({"event": "refused", "name": name, "why": "confinement", "sentence": str(why)})
+            return None
         except (OSError, ValueError, TypeError, KeyError):
             self._log("ERROR", f"{name}: its request can't be read", trace=True)
             self._tell({"event": "refused", "name": name, "why": "record"})
@@ -135,7 +140,13 @@ class Nursery:
         identity = None
         with contextlib.suppress(OSError):  # the supervisor looks, too
             identity = identify(pid)
-        message = {"event": "forked", "name": name, "pid": pid, "start_ticks": identity.start_ticks if identity else 0}
+        message = {
+            "event": "forked",
+            "name": name,
+            "pid": pid,
+            "start_ticks": identity.start_ticks if identity else 0,
+            "confined": spec.confinement.confined,
+        }
         try:
             # where nobody hears it, the release's end is closed below: the runner leaves undone
             self._tell(message, [let_go])

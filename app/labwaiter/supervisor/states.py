@@ -12,6 +12,7 @@ from ..store import timeline
 from ..store.folder import Folder, ran
 from ..system.logs import tell
 from .aborts import AbortWishes
+from .figures import SupervisorFigures
 from .single_instance import SingleInstance
 
 log = logging.getLogger("labwaiter.supervisor")
@@ -24,8 +25,10 @@ class StateWriter:
         unwritten: the jobs whose ends the disk has refused so far.
     """
 
-    def __init__(self, store: Folder, single_instance: SingleInstance, wishes: AbortWishes) -> None:
-        self._store, self._single_instance, self._wishes = store, single_instance, wishes
+    def __init__(
+        self, store: Folder, single_instance: SingleInstance, wishes: AbortWishes, figures: SupervisorFigures
+    ) -> None:
+        self._store, self._single_instance, self._wishes, self._figures = store, single_instance, wishes, figures
         self.unwritten: dict[str, StoredState] = {}
         self._of: dict[str, dict[str, str]] = {}  # of executions that have not ended: what the log says of each
 
@@ -60,15 +63,17 @@ class StateWriter:
         except OSError:
             log.exception("%s: its state can't be written", name)
 
-    def end(self, name: str, stored: StoredState, state: State, why: str) -> None:
+    def end(self, name: str, service: str, stored: StoredState, state: State, why: str) -> None:
         """Make the last move of a job; a disk that refuses it is tried again by `retry`."""
         now = time.time()
         self._wishes.forget(name)
+        self._store.forget_token(name)  # whatever the disk says to the rest
         ended = move(stored, state, why=why, since=now, ended=now, ran=ran(stored))
         seconds = None if ended.ran is None else round(ended.ran, 3)
         self.tell("ended", name, state=str(state), seconds=seconds, why=why)
         self._of.pop(name, None)
         timeline.note(self._store.path(name), "ended", at=now, state=str(state), why=why)
+        self._figures.ended(service, state)
         try:
             self._write_end(name, ended)
         except OSError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -30,6 +31,7 @@ from .permission import Action, permit
 
 LEAVES_SECONDS = 5.0  # for a driver that was asked to end its process
 BEING_MADE_SAFE = "labwaiter instruments safe"  # who has an instrument while that asks it
+FREE, MISSING = "free", "missing"  # states beside those of a lease
 WHO_MAX = 100  # characters of the name of who reserves
 BROKE = "the program that asks it broke; see above"  # its standard error is the caller's
 
@@ -93,7 +95,7 @@ class MadeSafe:
 
 
 class Instruments:
-    """The verbs over the instruments of this machine. Cheap to make; lab.toml is read anew by each.
+    """The verbs over the instruments of this machine. Cheap to make; lab.toml is read anew by each, but `states`.
 
     All that need lab.toml raise Misconfigured while it has a mistake, all that change who has one BlockingIOError where
     another program is at that and does not end.
@@ -103,6 +105,7 @@ class Instruments:
         self.settings = settings
         self._leases = Leases(settings.jobs_folder)
         self._acts = Acts(settings)
+        self._watched = labfile.WatchedLab(settings.lab)
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -121,6 +124,24 @@ class Instruments:
             lease = leases.get(name) or next((leases[twin] for twin in sorted(twins) if twin in leases), None)
             states.append(InstrumentState(name, lab.entries.get(name), self._holding(lease), frozenset(twins)))
         return tuple(states)
+
+    def states(self) -> dict[str, str]:
+        """The state of each instrument of this machine in a word: a `Held`, ``missing`` or ``free``; of nobody's job.
+
+        Missing: nothing is plugged in where lab.toml has it, as far as that is seen without opening it. Instruments
+        that lab.toml no longer lists, but somebody has, are among them; while it has a mistake, these alone.
+        """
+        leases = self._leases.all()
+        lab, states = self._watched.now(), {}
+        if lab is None:
+            return {name: str(lease.how) for name, lease in leases.items()}
+        lab = lab.on(self.settings.machine)
+        for name in dict.fromkeys([*lab.entries, *leases]):
+            lease = leases.get(name) or next((leases[twin] for twin in lab.twins(name) if twin in leases), None)
+            entry = lab.entries.get(name)
+            absent = entry is not None and entry.port.startswith("/") and not os.path.exists(entry.port)
+            states[name] = str(lease.how) if lease else MISSING if absent else FREE
+        return states
 
     def why_none(self) -> str:
         """Why this machine has no instrument, where `list` gives none: a sentence for whoever keeps lab.toml."""

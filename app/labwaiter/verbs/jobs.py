@@ -166,7 +166,7 @@ class Jobs:
         about = {"serviceID": service_id, "service": service.name}
         self._acts.begin("start", caller, about)
         try:
-            claimed = self.records.claim(name, request)
+            claimed = self.records.claim(name, request, caller.token if service.session_token else "")
         except Unavailable as error:
             self._acts.go_on("not started", caller, about | {"why": error.message})
             raise
@@ -406,6 +406,13 @@ class Jobs:
         if not why and not self.settings.redis_url and supervisor_client.stopped(self.settings):
             why = "it is being stopped, and starts nothing"
         return why
+
+    def not_now(self) -> str:
+        """Why a start that comes now would not begin at once, in some words; else "". Raises OSError, as `unserved`.
+
+        An execution that needs an instrument may have to wait for it all the same.
+        """
+        return self.unserved() or self.records.crowded()
 
     def files(self, name: str, caller: Caller) -> Sequence[tuple[str, int]]:
         """What an execution has made: names and sizes in bytes, at most 500. Raises Unavailable.
