@@ -188,20 +188,18 @@ def _mode(name: str, text: str, base: Path) -> int:
     return int(text, 8)
 
 
-def _proxies(name: str, text: str, base: Path) -> tuple[IPv4Network | IPv6Network, ...]:
-    return tuple(_network(entry.strip()) for entry in text.split(",") if entry.strip())
+def _networks(name: str, text: str, base: Path) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(_network(name, entry.strip()) for entry in text.split(",") if entry.strip())
 
 
-def _network(written: str) -> IPv4Network | IPv6Network:
-    """An entry of TRUSTED_PROXIES. Raises Misconfigured."""
+def _network(name: str, written: str) -> IPv4Network | IPv6Network:
+    """An entry of such a setting. Raises Misconfigured."""
     try:
         network = ip_network(written, strict=False)
     except ValueError as error:
-        raise Misconfigured(
-            f"TRUSTED_PROXIES must be addresses or networks like 10.0.0.0/8, not “{written[:60]}”."
-        ) from error
+        raise Misconfigured(f"{name} must be addresses or networks like 10.0.0.0/8, not “{written[:60]}”.") from error
     if "/" in written and network.network_address != ip_address(written.partition("/")[0]):
-        raise Misconfigured(f"TRUSTED_PROXIES: write {network} for the network, not “{written}”, or the address alone.")
+        raise Misconfigured(f"{name}: write {network} for the network, not “{written}”, or the address alone.")
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
     if mapped is not None and network.prefixlen >= 96:  # IPv4 as a server that listens to :: sees it
         return IPv4Network((mapped, network.prefixlen - 96))
@@ -341,7 +339,7 @@ class Settings:
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = setting(
         "TRUSTED_PROXIES",
         "127.0.0.1,::1",
-        _proxies,
+        _networks,
         "addresses or networks of the proxies whose X-Forwarded-Proto, -Host and -Prefix are believed",
         may_be_empty=True,
     )
@@ -389,6 +387,13 @@ class Settings:
         "project",
         _choice("project", "user"),
         "who may poll, abort and notify an execution: everybody of its project, or its user alone",
+    )
+    metrics: tuple[IPv4Network | IPv6Network, ...] = setting(
+        "METRICS",
+        "127.0.0.0/8,::1",
+        _networks,
+        "addresses or networks that may read the metrics, though not through a proxy; empty: nobody",
+        may_be_empty=True,
     )
     web_concurrency: int = setting("WEB_CONCURRENCY", "2", _whole(1, 64), "web worker processes")
     poll_lane: bool = setting(
@@ -499,6 +504,12 @@ class Settings:
         _account,
         "account that jobs run as, where the supervisor is root; user= wins; empty: the supervisor's own",
         may_be_empty=True,
+    )
+    log_format: str = setting(
+        "LOG_FORMAT",
+        "text",
+        _choice("text", "json"),
+        "how labwaiter's own logs are written: text, or json: an object a line",
     )
 
     @property

@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 from ..errors import Misconfigured
 from ..model.program import Command, Program, Script, command_file, interpreter, script_file
 from ..model.service import Declaration
+from ..service_files import tree_of
 
 _UNKNOWN = object()
 
@@ -76,7 +77,7 @@ def _is_of_job(node: ast.AST, *names: str) -> TypeGuard[ast.Attribute]:
 def _nodes(file: Path) -> Iterator[ast.AST]:
     """All of a file's syntax tree."""
     try:
-        yield from ast.walk(ast.parse(file.read_bytes()))
+        yield from ast.walk(tree_of(file))
     except (SyntaxError, ValueError, OSError, RecursionError):
         return  # it has changed since it was imported, and is looked at again for that
 

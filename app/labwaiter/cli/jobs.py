@@ -20,6 +20,7 @@ from ..model.span import span
 from ..page import words
 from ..store.files import read_bounded
 from ..store.folder import ran
+from ..store.timeline import made_by
 from ..system.watch import Watch
 from . import terminal
 
@@ -28,6 +29,7 @@ NOT_IN_TIME = 3
 READ_MAX = 1_000_000  # bytes of a log that are read at a time
 LINE_MAX = 10_000  # characters of a line of it
 FILES_SHOWN = 50
+HAPPENINGS_SHOWN = 50
 LISTED = 50  # executions, unless --last or --all says otherwise
 as_json = click.option("--json", "json_", is_flag=True, help="Say it as JSON.")
 
@@ -124,6 +126,7 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
             click.echo(f"Wrote {page}.")
         return
     files = _files(folder)
+    timeline = verbs.timeline(service_id, SHELL)
     if json_:
         progress = {
             "fraction": view.progress.fraction,
@@ -131,7 +134,17 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
             "values": view.progress.values,
         }
         health = {"silence": view.silence and view.silence.seconds, "hardware": list(view.hardware)}
-        extra = {"progress": progress, **health, "folder": str(folder), "files": dict(files), "log": view.log}
+        extra: dict[str, Any] = {
+            "progress": progress,
+            **health,
+            "folder": str(folder),
+            "files": dict(files),
+            "log": view.log,
+        }
+        extra |= {
+            "timeline": [{"at": told.at, "event": told.event, **told.about} for told in timeline],
+            "madeBy": made_by(timeline),
+        }
         terminal.as_json(terminal.of_record(record) | extra)
         return
     rows = [
@@ -156,6 +169,7 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
         ("machine", record.machine),
         ("as of", f"{terminal.moment(record.as_of)}: it can't be reached since" if record.as_of else ""),
         ("folder", str(folder) if folder.is_dir() else ""),
+        *(("made by", f"{name}: {what}") for name, what in words.made_by(timeline)),
     ]
     widest = max(len(name) for name, value in rows if value)
     for name, value in rows:
@@ -165,6 +179,10 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
         click.echo(f"  {terminal.plain(file)}  {words.size(size)}")
     if len(files) > FILES_SHOWN:
         click.echo(f"  … and {len(files) - FILES_SHOWN} files more")
+    if timeline:
+        click.echo("What it has been through:")
+    for told in timeline[-HAPPENINGS_SHOWN:]:
+        click.echo(f"  {terminal.moment(told.at)}  {terminal.plain(words.happened(told), 400)}")
     if view.log.strip():
         click.echo("The last lines of its log:")
         for line in terminal.lines(view.log):

@@ -54,6 +54,7 @@ class Request:
     signature: dict[str, Any] = field(default_factory=dict)  # the service as it was then: `service.service_of`
     project: str = ""  # whose work it is, as the token said; "": no token was asked for
     authority: str = ""  # the authentication manager whose word that was; "": this deployment's own
+    face: str = ""  # by which it was started: soap, shell, python, schedule
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,15 @@ class Silence:
 
 
 @dataclass(frozen=True)
+class Happening:
+    """One event of an execution's timeline."""
+
+    at: float  # Unix time, s
+    event: str  # queued, began, stage, message, abort asked for, told to stop, made safe, ended, …
+    about: dict[str, Any] = field(default_factory=dict)  # what is to be said of it: texts, numbers, switches
+
+
+@dataclass(frozen=True)
 class Holder:
     """Who has an instrument that a job waits for, or what is with it."""
 
@@ -194,6 +204,7 @@ class View:
     silence: Silence | None = None  # of its workflow manager, where that counts and polls were left out
     hardware: tuple[str, ...] = ()  # what is to be said of its instruments at its end, a sentence each
     note: str = ""  # what the looker has to say of this look
+    timeline: tuple[Happening, ...] = ()  # of one that has ended; `Jobs.timeline` has it of any
 
     @property
     def moment(self) -> Moment:

@@ -25,7 +25,8 @@ from ..errors import InvalidParameter, JobFailed, Misconfigured
 from ..model.program import Program
 from ..model.record import End
 from ..model.service import Declaration, Outputs, Service
-from ..service_files import import_file
+from ..service_files import hash_of_source, import_file
+from ..store import timeline
 from ..store.artifacts import Artifacts
 from ..system.channel import Channel
 from ..system.process import children, proc_status
@@ -34,6 +35,7 @@ from .job import Job
 from .job_engine import JobEngine
 from .leaving import leave
 from .listening import Say
+from .made_by import noting_programs
 from .open_instruments import OpenInstruments
 from .program import NotThere, Prepared, Programs, prepare
 from .script import Limits
@@ -123,7 +125,8 @@ class Work:
         self._engine = JobEngine(spec.store, spec.name, spec.request, self._stop, self._artifacts, channel)
         self._engine.run_program = self._run_well
         self.job = Job(self._engine)
-        self._programs = Programs(self._stop, channel)
+        note = noting_programs(spec.folder, spec.store.layout.hashes)
+        self._programs = Programs(self._stop, channel, note)
         self._instruments = OpenInstruments(spec.settings, self._engine)
         self._callbacks, self._inheritance = atexit._ncallbacks(), _inheritance()
 
@@ -224,6 +227,8 @@ class Work:
             raise JobFailed(f"The service {request.service} is not available: {error}") from None
         if declaration is None:
             raise JobFailed(f"The service {request.service} is no longer declared in {self._file.name}.")
+        if (digest := hash_of_source(self._file)) != self._spec.made_by.get("sha256"):
+            timeline.note(self._spec.folder, "imported", file=self._file.name, sha256=digest)
         service = self._spec.service or declaration.signature()
         takes = _takes(declaration.function)[1:]
         changed = takes != [p.name for p in service.inputs]

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from ..model.record import End
-from ..store import codec
+from ..store import codec, timeline
 from ..store.files import sync_folder
 from ..system.channel import Channel, pair
 from ..system.process import children, ended_children, is_shortage, make_ready_for_marks, tell_group
@@ -34,6 +34,7 @@ from .confinement import Confinement
 from .forking import fork, leave_the_nursery, leave_the_runner, set_group, try_fork
 from .listening import Listener
 from .log import Log
+from .made_by import noting_programs
 from .program import (
     NoProcess,
     NotThere,
@@ -176,6 +177,7 @@ class Runner:
             sync_folder(self.spec.folder)
         with contextlib.suppress(OSError):
             self._channel.send({"do": "begin"})
+        timeline.note(self.spec.folder, "began", **self.spec.made_by)
         for number in (self._awake, self._channel.fileno(), *self._pipes):
             self._poll.register(number, select.POLLIN)
         while self._function_status is None or self._due or (self._program is not None and self._ran is None):
@@ -378,6 +380,7 @@ class Runner:
         self._tell_waiting("")
         self._program, self._program_pid, self._program_pipe = program, pid, ours
         self._groups.add(pid)
+        noting_programs(self.spec.folder, self.spec.store.layout.hashes)(program)
         os.set_blocking(ours, False)
         self._pipes.add(ours)
         self._poll.register(ours, select.POLLIN)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..model.record import Request
 from ..model.service import Service, service_of
@@ -30,6 +31,8 @@ class RunnerSpec:
     service: Service | None
     file: Path | None
     confinement: Confinement
+    # versions, and the hash of that file as the process that forks the runner has read it: for the timeline
+    made_by: dict[str, Any] = field(default_factory=dict)
 
 
 def spec_of(settings: Settings, name: str, groups: Groups | None = None) -> RunnerSpec:

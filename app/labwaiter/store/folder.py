@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..layout import Layout
-from ..model.record import ENDED, End, Progress, Record, Request, State, StoredState
+from ..model.caller import by
+from ..model.record import ENDED, End, Happening, Progress, Record, Request, State, StoredState
 from ..system.process import Identity, boot_clock, boot_id, identify, uid_of
-from . import codec, messages
+from . import codec, messages, timeline
 from .files import (
     make_folder,
     open_ours,
@@ -128,6 +129,8 @@ class Folder:
             make_folder(f"{fresh}/data", rights)
             if token:
                 write_whole(f"{fresh}/{TOKEN_FILE}", token.encode("utf-8", "replace"), durable=True, mode=0o600)
+            asked_by = by(request.user, request.project, request.face)
+            timeline.note(fresh, "queued", at=request.created, by=asked_by)
             write_first(f"{fresh}/request.json", codec.dump(request))
             os.rename(fresh, f"{self._at}/{name}")
         except FileExistsError:
@@ -321,6 +324,10 @@ class Folder:
         with contextlib.suppress(OSError):
             return read_bounded(f"{data}/{file}", PICTURE_MAX, owner=stranger(data))
         return None
+
+    def timeline(self, name: str) -> tuple[Happening, ...]:
+        """What it has been through."""
+        return timeline.read(f"{self._at}/{name}")
 
     def log_tail(self, name: str, size: int = LOG_TAIL) -> str:
         """The last of log.txt, from the beginning of a line."""

@@ -6,16 +6,15 @@ import logging
 import math
 import os
 import signal
-import traceback
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from ..lab.labfile import WatchedLab
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
 from ..system.cgroup import Groups
-from ..system.process import mark_of
+from ..system.process import boot_clock, mark_of
 from . import guard
 from .faults import Faults
 from .running_job import RunningJob
@@ -32,6 +31,7 @@ class CleanupTask:
     job: str = ""
     instruments: tuple[str, ...] = ()  # that it makes safe
     running_job: RunningJob | None = None  # the job that is settled afterwards
+    begun: float = field(default_factory=boot_clock, compare=False)  # boot clock, s
 
 
 class Cleanup:
@@ -168,6 +168,6 @@ def fork(work: Callable[[], None], close: list[int], seconds: float) -> int:
         work()
         status = 0
     except BaseException:
-        traceback.print_exc()
+        log.exception("a child of the supervisor did not come to its end")
     finally:
         os._exit(status)

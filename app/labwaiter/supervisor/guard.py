@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from functools import partial
 
 from ..runner import ending
+from ..store import timeline
+from ..store.audit import Audit
 from ..store.files import open_ours, stranger
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
@@ -123,7 +125,7 @@ def make_safe(store: Folder, job: str, instruments: tuple[str, ...]) -> None:
 
     It carries the job's mark: a guard that comes after one that died ends what that one had begun.
     """
-    leases = Leases(store.root)
+    leases, audit = Leases(store.root), Audit(store.layout)
     to_make_safe = [name for name in instruments if _begin(leases, name, job)]
     if not to_make_safe:
         return
@@ -139,6 +141,9 @@ def make_safe(store: Folder, job: str, instruments: tuple[str, ...]) -> None:
     for line in process.stdout:
         report = json.loads(line)
         name, why = report["name"], report["why"]
+        outcome = "made safe" if report["safe"] else "unsafe"
+        timeline.note(store.path(job), outcome, instrument=name, why=why)
+        audit.try_to_add("made safe", instrument=name, safe=report["safe"], why=why, job=job, face="guard")
         tell(store, job, f"{name}: {why}" if report["safe"] else f"{name} is UNSAFE: {why}")
         # where that can't be written it stays closed, and the supervisor has room even on a full disk: `judge`
         with contextlib.suppress(OSError):
@@ -171,6 +176,7 @@ def judge(store: Folder, job: str) -> None:
         elif lease.how in (Held.BY_JOB, Held.MAKING_SAFE):
             why = f"{lease.instrument} could not be made safe in the time that it has for that."
             leases.write(Lease(lease.instrument, Held.UNSAFE, job, why, time.time()))
+            timeline.note(store.path(job), "unsafe", instrument=lease.instrument, why=why)
             tell(store, job, f"{lease.instrument} is UNSAFE: {why}")
 
 

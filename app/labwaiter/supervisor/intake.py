@@ -83,13 +83,14 @@ class Intake:
             self._store.forget_token(name)
             self._store.forget_active(name)
         elif step is FirstStep.QUEUE:
+            self._states.know(name, request)
             self._queue.add(Waiting(request.created, name, request.service, request.instruments, rules))
         elif stored is not None and step is FirstStep.ADOPT:
             self._adopt(name, request, stored, rules)
         else:
             log.warning("%s: its state was lost, and it has ended: it is not run again", name)
             lost = move(StoredState(), State.RUNNING)
-            self._states.end(name, lost, *settle(lost, end))
+            self._states.end(name, request.service, lost, *settle(lost, end))
 
     def _take_up_unread(self, name: str, error: Exception) -> None:
         """A job whose record can't be read, or is damaged: what its runner wrote of its begin tells whom to watch."""
@@ -125,6 +126,7 @@ class Intake:
         """A job that a supervisor before us had started; without its request its leases say what it has."""
         job = RunningJob(name, request.service if request else "", rules, stored, moved_at=boot_clock())
         if request is not None:
+            self._states.know(name, request)
             job.instruments, job.created = request.instruments, request.created
         else:
             job.instruments = tuple(lease.instrument for lease in self._leases.of_job(name))
