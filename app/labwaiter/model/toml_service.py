@@ -34,14 +34,16 @@ _TYPES = {"text": "str", "int": "int", "float": "float", "boolean": "bool", "fil
 _UNITS = {"s": 1, "min": 60, "h": 3600}
 _SPAN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|min|h)\s*")
 _PLACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
-_JOB = ("data", "status_file", "result_file", "notifications_file", "service_id", "user")  # that a line may have
+# that a line may have
+_JOB = ("data", "status_file", "result_file", "notifications_file", "service_id", "user", "session_token_file")
 _PARTS = ("name", "stem", "suffix")  # of a file's path
 _HABITS = ("progress", "stages", "result", "success", "environment", "folder", "tty")
 _SOURCES = ("file", "json", "last_line", "pattern")
 _COUNTS = ("at_once", "cpu_seconds", "memory", "open_files", "processes", "file_size")
-_SERVICE = ("name", "namespace", "operation", "doc", "limit", "stall", "grace", "unchanged", "needs", "cpus", "user")
+_SERVICE = ("name", "namespace", "operation", "doc", "limit", "stall", "grace", "needs", "cpus", "user")
+_SWITCHES = ("unchanged", "session_token")
 KEYS = {  # of each kind of table
-    "service": (*_SERVICE, *_COUNTS),
+    "service": (*_SERVICE, *_COUNTS, *_SWITCHES),
     "inputs": ("type", "words", "default", "optional", "low", "high", "unit", "choices", "endings", "driver"),
     "command": ("line", *_HABITS),
     "script": ("line", *_HABITS, "python"),
@@ -240,8 +242,9 @@ class _Writer:
             yield f"cpus={cpus!r}"
         if user := self._text(service, "service.user"):
             yield f"user={_written(user)}"
-        if self._get(service, "service.unchanged", (bool,), "true or false"):
-            yield "unchanged=True"
+        for key in _SWITCHES:
+            if self._get(service, f"service.{key}", (bool,), "true or false"):
+                yield f"{key}=True"
         needs = self._texts(service, "service.needs", True)
         if needs is None and "command" in self._content:
             line = self._content["command"].get("line") if isinstance(self._content["command"], dict) else None
