@@ -164,6 +164,7 @@ class Corpus:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=0o077,  # as jobs have it, whoever starts the deployment
             timeout=SECONDS,
         )
         return came(aside, done.returncode, done.stdout, tidy)
