@@ -8,25 +8,40 @@ the environment. A name of its own kind, because waiter.py may be called as any 
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib.util
 import os
 import site
 import stat
 import sys
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 
 from ..errors import Misconfigured
 from ..model.service import Declaration
 from ..system.process import APP, paths_of_others
+from .stateless import state_in
 
 _TICK = 20_000_000  # ns: file systems count the time of a change in steps of at most half of that
 FOLDER = "LABWAITER_SERVICE_FILES"  # in the environment: where they are
 _INSTALLED = {*site.getsitepackages(), site.getusersitepackages(), APP}
 _KEPT_MAX = 200_000  # bytes of a file that is compiled before a job asks for it
-_kept: dict[str, tuple[bytes, CodeType]] = {}  # its bytes, and what they mean to Python
 __path__ = []
+
+
+@dataclass
+class _Kept:
+    """A file as the process has it that jobs are forked from."""
+
+    source: bytes
+    code: CodeType
+    module: ModuleType | None = None  # imported, where it is shown to hold no state
+    declared: dict[str, Declaration] | None = None  # by that
+
+
+_kept: dict[str, _Kept] = {}  # by the file's path
 
 
 def look_around() -> None:
@@ -48,20 +63,21 @@ def import_file(file: Path) -> dict[str, Declaration]:
     os.environ[FOLDER] = folder
     __path__[:] = [folder]
     put_on_path(folder)
-    name = f"{__name__}.{file.stem.replace('.', '_')}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None and spec.loader is not None
-    code = _code_of(file)
-    if code is None:
+    kept = _take(file)
+    if kept is None:
         _drop_old_bytecode(file)
-    module = importlib.util.module_from_spec(spec)
+    module = (kept and kept.module) or _module_for(file)
+    name = module.__name__
     sys.modules[name] = module
     setattr(sys.modules[__name__], name.rpartition(".")[2], module)
+    if kept is not None and kept.declared is not None:
+        return kept.declared
     try:
-        if code is None:
-            spec.loader.exec_module(module)
+        if kept is not None:
+            exec(kept.code, vars(module))
         else:
-            exec(code, vars(module))
+            assert module.__spec__ is not None and module.__spec__.loader is not None
+            module.__spec__.loader.exec_module(module)
     except Misconfigured:
         raise
     except SyntaxError as error:
@@ -74,39 +90,66 @@ def import_file(file: Path) -> dict[str, Declaration]:
         raise Misconfigured(f"{file.name} is no longer in the services folder.") from error
     except (Exception, SystemExit) as error:
         raise _does_not_import(file, error) from error
-    declared = {
-        value.__labwaiter__.name: value.__labwaiter__
-        for value in list(vars(module).values())
-        if getattr(value, "__module__", None) == name and hasattr(value, "__labwaiter__")
-    }
+    declared = _declared_by(module)
     if not declared:
         raise Misconfigured(f"{file.name} declares no service: put @service(…) above its start function.")
     return declared
 
 
-def keep_compiled(file: Path) -> None:
-    """Have this file compiled for those who are forked from this process and import it: they compare its bytes.
+def _module_for(file: Path) -> ModuleType:
+    """An empty module for a service's file."""
+    name = f"{__name__}.{file.stem.replace('.', '_')}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    return importlib.util.module_from_spec(spec)
 
-    Nothing of it is run here. What can't be compiled, or warns, is left to each of them, so that each says so.
+
+def _declared_by(module: ModuleType) -> dict[str, Declaration]:
+    return {
+        value.__labwaiter__.name: value.__labwaiter__
+        for value in list(vars(module).values())
+        if getattr(value, "__module__", None) == module.__name__ and hasattr(value, "__labwaiter__")
+    }
+
+
+def keep(file: Path) -> None:
+    """Have this file compiled, and imported if it is shown to hold no state, for those who are forked from this
+    process and import it: they compare its bytes.
+
+    Nothing else of it is run here. What can't be compiled, or warns, is left to each of them, so that each says so.
     """
     name = os.fspath(file)
     source = _source(name)
     if source is None:
         _kept.pop(name, None)
-    elif name not in _kept or _kept[name][0] != source:
+    elif name not in _kept or _kept[name].source != source:
         _kept.pop(name, None)
         with contextlib.suppress(Exception), warnings.catch_warnings():
             warnings.simplefilter("error")
-            _kept[name] = source, compile(source, name, "exec", dont_inherit=True)
+            _kept[name] = kept = _Kept(source, compile(source, name, "exec", dont_inherit=True))
+            if state_in(source, name) is None:
+                _import_into(kept, file)
 
 
-def _code_of(file: Path) -> CodeType | None:
-    """Its code, if the process that this one was forked from has compiled these very bytes."""
-    name = os.fspath(file)
-    if name not in _kept:
-        return None
-    source, code = _kept[name]
-    return code if _source(name) == source else None
+def _import_into(kept: _Kept, file: Path) -> None:
+    """Import it, and leave no trace of that: the module is given to the jobs that import it."""
+    module = _module_for(file)
+    try:
+        sys.modules[module.__name__] = module
+        exec(kept.code, vars(module))
+    finally:
+        sys.modules.pop(module.__name__, None)
+    if declared := _declared_by(module):
+        kept.module, kept.declared = module, declared
+    # into the oldest generation, which a job's collector comes to as it ends: then this module is taken apart like
+    # any other. What is frozen isn't
+    gc.collect()
+
+
+def _take(file: Path) -> _Kept | None:
+    """It, if the process that this one was forked from has these very bytes; this one's own from then on."""
+    kept = _kept.pop(os.fspath(file), None)
+    return kept if kept is not None and _source(os.fspath(file)) == kept.source else None
 
 
 def _source(file: str) -> bytes | None:

@@ -21,7 +21,7 @@ from functools import partial
 
 from ..runner import main as runner
 from ..runner.spec import spec_of
-from ..service_files import keep_compiled, put_ours_last
+from ..service_files import keep, put_ours_last
 from ..settings import Settings, load
 from ..store import supervisor_client
 from ..system.channel import Channel
@@ -106,7 +106,7 @@ class Nursery:
             self._tell({"event": "refused", "name": name, "why": "record"})
             return None
         if spec.file is not None:
-            keep_compiled(spec.file)
+            keep(spec.file)
         hold, let_go = os.pipe()
         try:
             pid = os.fork()
