@@ -22,6 +22,7 @@ from types import CodeType, ModuleType
 from ..errors import Misconfigured
 from ..model.service import Declaration
 from ..system.process import APP, paths_of_others
+from ..system.shared_pages import make_code_immortal
 from .stateless import state_in
 
 _TICK = 20_000_000  # ns: file systems count the time of a change in steps of at most half of that
@@ -42,6 +43,7 @@ class _Kept:
 
 
 _kept: dict[str, _Kept] = {}  # by the file's path
+_immortal: set[str] = set()  # files whose code is: a file's first, for one that is edited all day would fill the memory
 
 
 def look_around() -> None:
@@ -127,6 +129,9 @@ def keep(file: Path) -> None:
         with contextlib.suppress(Exception), warnings.catch_warnings():
             warnings.simplefilter("error")
             _kept[name] = kept = _Kept(source, compile(source, name, "exec", dont_inherit=True))
+            if name not in _immortal:
+                _immortal.add(name)
+                make_code_immortal(kept.code)
             if state_in(source, name) is None:
                 _import_into(kept, file)
 

@@ -26,6 +26,7 @@ from ..settings import Settings, load
 from ..store import supervisor_client
 from ..system.channel import Channel
 from ..system.process import become_subreaper, identify, strays, tell_group
+from ..system.shared_pages import keep_shared
 
 TRY_AGAIN = 1.0  # s between two tries to start the next supervisor while processes or memory are wanting
 
@@ -190,8 +191,7 @@ def main() -> None:
     nursery = Nursery(load(), Channel(socket.socket(fileno=descriptor)))
     put_ours_last()
     runner.make_ready()
-    gc.collect()
-    gc.freeze()  # what is shared stays shared: no collection touches it in a fork
+    keep_shared()
     gc.disable()
     # a fork leaves its parent's loop and does its own work from here: above it are no frames but these, and it
     # ends as any interpreter does
