@@ -1,4 +1,4 @@
-"""The service files of a deployment as modules: `labwaiter.service_files.waiter` is its waiter.py.
+"""The service files of a deployment as modules: `labwaiter.service_files.waiter` is its waiter.py, or waiter.toml.
 
 A job imports its own file under this name, and so can every Python process that it starts
 (multiprocessing by spawn or forkserver, joblib, whoever reads a pickle later): the folder stands in
@@ -7,8 +7,10 @@ the environment. A name of its own kind, because waiter.py may be called as any 
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import gc
+import hashlib
 import importlib.util
 import os
 import site
@@ -16,6 +18,7 @@ import stat
 import sys
 import warnings
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 
@@ -29,6 +32,8 @@ _TICK = 20_000_000  # ns: file systems count the time of a change in steps of at
 FOLDER = "LABWAITER_SERVICE_FILES"  # in the environment: where they are
 _INSTALLED = {*site.getsitepackages(), site.getusersitepackages(), APP}
 _KEPT_MAX = 200_000  # bytes of a file that is compiled before a job asks for it
+ENDING = ".toml"  # of a service file without Python (model/toml_service.py)
+_hashes: dict[str, str] = {}  # of the bytes that were read last: their SHA-256, in hexadecimal digits
 __path__ = []
 
 
@@ -65,8 +70,10 @@ def import_file(file: Path) -> dict[str, Declaration]:
     os.environ[FOLDER] = folder
     __path__[:] = [folder]
     put_on_path(folder)
-    kept = _take(file)
-    if kept is None:
+    if file.suffix == ENDING:
+        kept: _Kept | None = _Kept(b"", _code_of_toml(file))
+    elif (kept := _take(file)) is None:
+        _note_hash(file)
         _drop_old_bytecode(file)
     module = (kept and kept.module) or _module_for(file)
     name = module.__name__
@@ -101,7 +108,7 @@ def import_file(file: Path) -> dict[str, Declaration]:
 def _module_for(file: Path) -> ModuleType:
     """An empty module for a service's file."""
     name = f"{__name__}.{file.stem.replace('.', '_')}"
-    spec = importlib.util.spec_from_file_location(name, file)
+    spec = importlib.util.spec_from_file_location(name, file, loader=SourceFileLoader(name, os.fspath(file)))
     assert spec is not None
     return importlib.util.module_from_spec(spec)
 
@@ -114,6 +121,35 @@ def _declared_by(module: ModuleType) -> dict[str, Declaration]:
     }
 
 
+def tree_of(file: Path) -> ast.Module:
+    """A service file's text as Python reads it; a TOML file's as the Python that it stands for, at its own lines.
+
+    Raises:
+        SyntaxError: it can't be meant.
+        OSError, ValueError, RecursionError: it can't be read.
+    """
+    content = file.read_bytes()
+    if file.suffix != ENDING:
+        return ast.parse(content)
+    from ..model import toml_service  # jobs of other files have no use for it
+
+    return toml_service.tree_of(content.decode("utf-8-sig").replace("\r\n", "\n"), os.fspath(file))
+
+
+def _code_of_toml(file: Path) -> CodeType:
+    """The code of the Python that a TOML file stands for. Raises Misconfigured."""
+    try:
+        return compile(tree_of(file), os.fspath(file), "exec", dont_inherit=True)
+    except SyntaxError as error:
+        raise Misconfigured(f"{file.name}, line {error.lineno}: {error.msg}.") from error
+    except UnicodeDecodeError as error:
+        raise Misconfigured(f"{file.name} is no text in UTF-8 (byte {error.start}).") from error
+    except FileNotFoundError as error:
+        raise Misconfigured(f"{file.name} is no longer in the services folder.") from error
+    except OSError as error:
+        raise Misconfigured(f"{file.name} can't be read ({error.strerror}).") from error
+
+
 def keep(file: Path) -> None:
     """Have this file compiled, and imported if it is shown to hold no state, for those who are forked from this
     process and import it: they compare its bytes.
@@ -124,8 +160,12 @@ def keep(file: Path) -> None:
     source = _source(name)
     if source is None:
         _kept.pop(name, None)
+        _hashes.pop(name, None)
     elif name not in _kept or _kept[name].source != source:
         _kept.pop(name, None)
+        _hashes[name] = hashlib.sha256(source).hexdigest()
+        if file.suffix == ENDING:
+            return  # it may be Python, too, and means something else then
         with contextlib.suppress(Exception), warnings.catch_warnings():
             warnings.simplefilter("error")
             _kept[name] = kept = _Kept(source, compile(source, name, "exec", dont_inherit=True))
@@ -149,6 +189,17 @@ def _import_into(kept: _Kept, file: Path) -> None:
     # into the oldest generation, which a job's collector comes to as it ends: then this module is taken apart like
     # any other. What is frozen isn't
     gc.collect()
+
+
+def hash_of_source(file: Path) -> str:
+    """The SHA-256 of a service's file as it was compiled or imported in this process; "" where that isn't known."""
+    return _hashes.get(os.fspath(file), "")
+
+
+def _note_hash(file: Path) -> None:
+    """Of what is about to be imported by Python itself."""
+    with contextlib.suppress(OSError, ValueError):
+        _hashes[os.fspath(file)] = hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _take(file: Path) -> _Kept | None:
