@@ -150,6 +150,18 @@ NEW = {  # what older Pythons have no words for
 if sys.version_info >= (3, 12):
     HARMFUL |= NEW
 
+TOML = """
+[service]
+name = "Telling"
+namespace = "urn:telling"
+
+[inputs.seconds]
+type = "int"
+default = 3
+
+[command]
+line = ["sleep", "{seconds}"]
+"""
 PREPARED = """
 import gc, json, os, sys, traceback, warnings
 from pathlib import Path
@@ -335,6 +347,26 @@ print(is_kept(file))
 fork(told)
 """
     assert _run(code, file).stdout.split() == ["one", "two", "two", "False", r"b'\x00\x00\x00'"]
+
+
+def test_a_file_without_python_stays_warm_as_the_python_that_it_stands_for(tmp_path: Path) -> None:
+    file = tmp_path / "telling.toml"
+    file.write_text(TOML)
+    code = """
+def told():
+    declared = service_files.import_file(file)["Telling"]
+    code = declared.function.__code__
+    print(declared.described(), code.co_filename, code.co_firstlineno, service_files.telling.__file__, flush=True)
+print(is_kept(file))
+fork(told)
+service_files._kept.clear()
+fork(told)
+file.write_text("name = 1")  # Python, too
+print(is_kept(file))
+"""
+    kept, warm, cold, spoilt = _run(code, file).stdout.splitlines()
+    assert (kept, spoilt) == ("True", "False")
+    assert warm == cold and "seconds" in warm
 
 
 def test_the_services_that_come_with_us_that_compute_or_wrap_stay_warm() -> None:

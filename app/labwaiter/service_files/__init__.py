@@ -70,11 +70,13 @@ def import_file(file: Path) -> dict[str, Declaration]:
     os.environ[FOLDER] = folder
     __path__[:] = [folder]
     put_on_path(folder)
-    if file.suffix == ENDING:
-        kept: _Kept | None = _Kept(b"", _code_of_toml(file))
-    elif (kept := _take(file)) is None:
+    kept = _take(file)
+    if kept is None:
         _note_hash(file)
-        _drop_old_bytecode(file)
+        if file.suffix == ENDING:
+            kept = _Kept(b"", _code_of_toml(file))
+        else:
+            _drop_old_bytecode(file)
     module = (kept and kept.module) or _module_for(file)
     name = module.__name__
     sys.modules[name] = module
@@ -128,7 +130,10 @@ def tree_of(file: Path) -> ast.Module:
         SyntaxError: it can't be meant.
         OSError, ValueError, RecursionError: it can't be read.
     """
-    content = file.read_bytes()
+    return _tree_in(file.read_bytes(), file)
+
+
+def _tree_in(content: bytes, file: Path) -> ast.Module:
     if file.suffix != ENDING:
         return ast.parse(content)
     from ..model import toml_service  # jobs of other files have no use for it
@@ -164,15 +169,14 @@ def keep(file: Path) -> None:
     elif name not in _kept or _kept[name].source != source:
         _kept.pop(name, None)
         _hashes[name] = hashlib.sha256(source).hexdigest()
-        if file.suffix == ENDING:
-            return  # it may be Python, too, and means something else then
         with contextlib.suppress(Exception), warnings.catch_warnings():
             warnings.simplefilter("error")
-            _kept[name] = kept = _Kept(source, compile(source, name, "exec", dont_inherit=True))
+            text = _tree_in(source, file) if file.suffix == ENDING else source
+            _kept[name] = kept = _Kept(source, compile(text, name, "exec", dont_inherit=True))
             if name not in _immortal:
                 _immortal.add(name)
                 make_code_immortal(kept.code)
-            if state_in(source, name) is None:
+            if state_in(_tree_in(source, file)) is None:
                 _import_into(kept, file)
 
 

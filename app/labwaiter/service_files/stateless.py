@@ -53,14 +53,11 @@ class _Made:
 _CLASS = _Made(type)
 
 
-def state_in(source: bytes, file: str) -> str | None:
-    """Why a service file may hold state, for developers; None where it is shown to hold none.
-
-    Raises what `ast.parse` raises.
-    """
+def state_in(tree: ast.Module) -> str | None:
+    """Why a service file may hold state, for developers; None where it is shown to hold none."""
     names: dict[str, Any] = {"__file__": _Made(str), "__name__": _Made(str)}
     try:
-        for statement in ast.parse(source, file).body:
+        for statement in tree.body:
             _judge(statement, names)
     except _MayHoldState as why:
         return str(why)
