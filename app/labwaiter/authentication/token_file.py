@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import logging
+import math
 import os
 import re
 import secrets
@@ -117,6 +118,8 @@ class TokenFile:
             InvalidParameter: a name that can't be.
             Misconfigured: the file has a mistake, which is left as it is.
         """
+        if not math.isfinite(seconds):
+            raise InvalidParameter("A token is good for a number of days, and not without an end.")
         for what, name in (("user", user), ("project", project)):
             if len(name) > NAME_MAX or not name.isprintable() or name != name.strip() or (what == "user" and not name):
                 raise InvalidParameter(f"A {what}'s name must be 1 to {NAME_MAX} printable characters, not “{name}”.")
@@ -179,6 +182,8 @@ def _entry(written: dict[str, Any]) -> Entry:
         if not isinstance(getattr(entry, name), str):
             raise TypeError(name)
     if not re.fullmatch("[0-9a-f]{64}", entry.hash) or not entry.id or not entry.salt:
+        raise ValueError(entry.id)
+    if not (math.isfinite(entry.created) and math.isfinite(entry.expires)):  # one until no time would never run out
         raise ValueError(entry.id)
     return replace(entry, created=float(entry.created), expires=float(entry.expires))
 

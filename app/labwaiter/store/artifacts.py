@@ -85,7 +85,7 @@ class Artifacts:
         What is told of some file is that file, though another one may be named so as it stands.
         """
         for job, file in self.meanings(name):
-            path = self.made(job, file) if job else within(self._files, file)
+            path = self.made(job, file) if job else within(os.path.realpath(self._files), file)
             if path is not None:
                 return path
         return None
@@ -123,12 +123,17 @@ class Artifacts:
 
     def made(self, job: str, file: str) -> Path | None:
         """A file in a job's data/; None where there is none."""
-        return within(f"{self._jobs}/{job}/data", file) if _plain(job) and "/" not in job else None
+        if not _plain(job) or "/" in job:
+            return None
+        # data/ itself is its job's to replace by a link: what that leads to is none of the job's files
+        return within(f"{os.path.realpath(self._jobs)}/{job}/data", file)
 
     def listing(self, job: str, most: int = SHOWN_MAX) -> tuple[tuple[str, int], ...]:
         """The files right in a job's data/ by name, with their sizes in bytes; at most `most`."""
-        files = []
-        with contextlib.suppress(OSError), os.scandir(f"{self._jobs}/{job}/data") as entries:
+        files, data = [], f"{self._jobs}/{job}/data"
+        if os.path.islink(data):
+            return ()
+        with contextlib.suppress(OSError), os.scandir(data) as entries:
             for number, entry in enumerate(entries):
                 if number >= LOOKED_AT_MAX:
                     break
@@ -242,12 +247,15 @@ def _plain(part: str) -> bool:
     return bool(part) and not part.startswith(".") and "\0" not in part
 
 
-def within(folder: str, name: str) -> Path | None:
-    """`name` in `folder` as a regular file, whatever links are on the way; None if it is outside or hidden."""
+def within(root: str, name: str) -> Path | None:
+    """`name` in a folder as a regular file, whatever links are on the way; None if it is outside or hidden.
+
+    Args:
+        root: the folder's real path.
+    """
     if not all(_plain(part) for part in name.split("/")):
         return None
     try:
-        root = os.path.realpath(folder)
         path = os.path.realpath(f"{root}/{os.fsdecode(bytes_of(name))}")
     except (OSError, ValueError):  # and what is no name of this machine's
         return None

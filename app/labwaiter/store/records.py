@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..model.record import Moment, Record, Request, View
+from ..model.record import Moment, Record, Request, Tombstone, View
 from ..model.service import Service
 from .artifacts import Artifacts
 
@@ -48,8 +48,8 @@ class Records(Protocol):
     def request(self, name: str) -> Request | None:
         """What was asked; None where nothing was, or a tombstone is left. Raises Unavailable."""
 
-    def buried(self, name: str) -> bool:
-        """Whether retention has left a tombstone of it."""
+    def buried(self, name: str) -> Tombstone | None:
+        """What retention has left of it; None where nothing was removed."""
 
     def admit(self, request: Request) -> None:
         """Raises Unavailable or TooManyJobs where a new execution can't be taken; nothing is recorded then."""
@@ -61,10 +61,14 @@ class Records(Protocol):
         """See that what was started before is as certain as what `claim` has just recorded. Raises Unavailable."""
 
     def record(self, name: str) -> Record:
-        """One execution as everybody sees it. Raises UnknownServiceID, Unavailable."""
+        """One execution as everybody sees it. Raises UnknownServiceID (Removed: a tombstone is left), Unavailable."""
 
-    def look(self, name: str) -> Look:
-        """Its record, and all that a page shows of it. Raises as `record`."""
+    def look(self, name: str, judge: Callable[[Request], None]) -> Look:
+        """Its record, and all that a page shows of it. Raises as `record`.
+
+        Args:
+            judge: raises for whoever may not look; asked before anything else of it is looked at, or done about it.
+        """
 
     def stamps(self, view: View, read_from: float) -> Revision | None:
         """What tells that a view is still right, but for its moment; None where nothing can, or it may not be.

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 
-from ..model.record import ENDED
+from ..model.record import ENDED, Tombstone
 from ..store.files import read_record, write_whole
 from ..store.folder import Folder
 from ..system.process import boot_clock, boot_id
@@ -31,12 +31,12 @@ def bury_old(store: Folder, keep_seconds: float, now: float) -> int:
             # cheap first: the state was last written when the job ended
             if now - os.stat(folder / "state.json").st_mtime < keep_seconds:
                 continue
-            # of one that was half buried the request is gone, and the tombstone knows the service
+            # of one that was half buried the request is gone, and the tombstone knows the rest
             condition, request = store.stored_state(name), store.request(name) or store.tombstone(name)
         except (OSError, ValueError, TypeError, KeyError):
             continue
         if condition is not None and condition.state in ENDED and request is not None:
-            store.bury(name, request.service, now)
+            store.bury(name, Tombstone.of(request, now))
             count += 1
     _forget_unfinished_claims(store, now)
     return count
