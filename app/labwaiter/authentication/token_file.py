@@ -31,7 +31,7 @@ log = logging.getLogger("labwaiter.authentication")
 LARGEST = 20_000_000  # bytes of the file: some 80,000 tokens
 NAME_MAX = 100  # characters of a user or project
 PATIENCE = 10.0  # s that another command which changes the file is waited for
-_NO_SALT = "0" * 32  # reckoned with for an id that nobody has, so that it takes as long
+_NO_SALT, _NO_HASH = "0" * 32, "0" * 64  # reckoned with for an id that nobody has, so that it takes as long
 REFUSED = "The sessionToken is not accepted here: log in anew, or ask the administrator for one."
 EXPIRED = "The sessionToken has run out: log in anew, or ask the administrator for a new one."
 
@@ -76,8 +76,9 @@ class TokenFile:
         entries = self._now()
         token_id, _, secret = token.partition(".")
         entry = entries.get(token_id)
-        given = _hash(entry.salt if entry else _NO_SALT, secret)
-        if entry is None or not hmac.compare_digest(given, entry.hash):
+        salt, right = (entry.salt, entry.hash) if entry else (_NO_SALT, _NO_HASH)
+        is_right = hmac.compare_digest(_hash(salt, secret), right)
+        if entry is None or not is_right:
             raise TokenValidationFailed(REFUSED)
         if entry.expires <= time.time():
             raise TokenExpired(EXPIRED, entry.identity)

@@ -157,7 +157,7 @@ class Endpoint:
         try:
             answers, _ = self.made
             try:
-                # a large one is no poll, and polls don't wait for its parsing: it takes seconds where it is made for that
+                # a large one is no poll, and polls don't wait for its parsing: that may be made to take seconds
                 with self._soap.polls_in_turn if len(body) <= POLL_MAX else nullcontext():
                     call = call or parse(body, tns, self.inputs)
                 caller = replace(caller, token=mandatory(call.texts, SESSION_TOKEN.name))

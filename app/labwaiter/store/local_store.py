@@ -187,7 +187,7 @@ class LocalStore:
             log.exception("a record is damaged: %s", name)
             raise Unavailable("The record of this execution is damaged; tell the administrator.") from error
 
-    def look(self, name: str, judge: Callable[[Request], None]) -> records.Look:
+    def look(self, name: str, judge: Callable[[Request], None] | None = None) -> records.Look:
         """What lies in its folder."""
         record = self.record(name, judge=judge)
         return records.Look(record, functools.partial(self.view, record))

@@ -63,7 +63,7 @@ class Records(Protocol):
     def record(self, name: str) -> Record:
         """One execution as everybody sees it. Raises UnknownServiceID (Removed: a tombstone is left), Unavailable."""
 
-    def look(self, name: str, judge: Callable[[Request], None]) -> Look:
+    def look(self, name: str, judge: Callable[[Request], None] | None = None) -> Look:
         """Its record, and all that a page shows of it. Raises as `record`.
 
         Args:
