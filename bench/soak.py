@@ -174,22 +174,25 @@ class Soak:
 
     def happens(self) -> None:
         """Somebody aborts, speaks, kills; the manager goes away and comes back."""
-        began, kills = time.monotonic(), 0
+        began = time.monotonic()
         away = (began + 0.4 * self.seconds, began + 0.5 * self.seconds)
+        every = max(10.0, self.seconds / 20)  # s: what is killed needs some to come back
+        kills = [(began + every * n, ("worker", "supervisor")[n % 2]) for n in range(1, int(self.seconds / every))]
         while not self.over.wait(0.25):
             now = time.monotonic()
-            self.manager.mood = "hang" if away[0] <= now < away[1] else ""
-            if not self.manager.mood:
+            is_away = away[0] <= now < away[1]
+            if is_away and not self.manager.mood:
+                self.manager.go_on.clear()
+                self.manager.mood = "hang"
+                self.note("manager away")
+            elif self.manager.mood and not is_away:
+                self.manager.mood = ""
                 self.manager.go_on.set()
-            what = self.random.choices(
-                ["abort", "message", "job", "worker", "supervisor", "nothing"], [4, 6, 3, 0.3, 0.2, 6]
-            )[0]
+            what = self.random.choices(["abort", "message", "job", "nothing"], [4, 6, 3, 6])[0]
             others = self.alive()
-            if what in ("worker", "supervisor"):
-                kills += 1
-                if now > began + kills * 5:  # they need some seconds to come back
-                    self.kill(what)
-            elif others and what in ("abort", "message", "job"):
+            if kills and now >= kills[0][0]:
+                self.kill(kills.pop(0)[1])
+            elif others and what != "nothing":
                 getattr(self, f"_{what}")(self.random.choice(others))
 
     def _abort(self, execution: Execution) -> None:

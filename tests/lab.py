@@ -52,12 +52,13 @@ def gone(pid: int) -> bool:
 def _tokens(folder: Path) -> dict[str, str]:
     """Settings by which the tokens that tests call with are good by a file of them, and no others.
 
-    They are ids without a secret, as no real one is: so all tests can run where tokens are judged.
+    They are ids without a secret, as no real one is: so all tests can run where tokens are judged. Who has them is an
+    operator, since tests also start executions from the shell, which belong to no project.
     """
     file, salt = folder / "tests-tokens.json", "5a" * 16
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        entry = {"user": "ada", "project": "optics", "role": "user", "created": 0.0, "expires": 4e9, "salt": salt}
+        entry = {"user": "ada", "project": "optics", "role": "operator", "created": 0.0, "expires": 4e9, "salt": salt}
         entry["hash"] = hashlib.sha256(salt.encode()).hexdigest()
         file.write_text(json.dumps({"tokens": [{"id": token, **entry} for token in ("t", "a token")]}))
         file.chmod(0o600)

@@ -33,7 +33,7 @@ _ENOUGH = 0.02  # of the work: before, an estimate of the rest is a guess
 
 
 def cut(text: str, most: int) -> str:
-    """`text`, at most `most` characters of it; U+FFFD in the place of what no page may have (HTML, section 13.2.3.5)."""
+    """`text`, at most `most` characters of it; U+FFFD in the place of control characters, which no page may have."""
     text = text if len(text) <= most else text[: most - 1] + "…"
     return text if text.isprintable() else _CONTROLS.sub("\ufffd", text)
 
