@@ -138,6 +138,42 @@ MUTATIONS = (
         "stories/test_bad_ends.py::test_a_failed_job_shows_its_page_for_20_seconds_then_its_fault",
     ),
     Mutation(
+        "a start is not in the audit",
+        "verbs/jobs.py",
+        '        self._acts.begin("start", caller, about)\n',
+        "",
+        "stories/test_what_is_remembered.py::test_the_audit_says_who_did_what",
+    ),
+    Mutation(
+        "an abort waits for the audit",
+        "verbs/jobs.py",
+        'self._acts.go_on("abort", caller, about)\n            gone = self.records.abort(record',
+        'self._acts.begin("abort", caller, about)\n            gone = self.records.abort(record',
+        "stories/test_what_is_remembered.py::"
+        "test_where_the_audit_cannot_be_written_nothing_begins_and_all_can_be_stopped",
+    ),
+    Mutation(
+        "a line of the audit is chained to nothing",
+        "store/audit.py",
+        '"prev": last.hash}',
+        '"prev": FIRST}',
+        "core/test_audit.py::test_lines_are_chained_and_say_when",
+    ),
+    Mutation(
+        "what a caller sends begins a line of the log",
+        "system/logs.py",
+        "    if text.isprintable():\n        return text\n",
+        "    if text:\n        return text\n",
+        "core/test_logs.py::test_what_callers_send_is_one_line_and_none_of_its_own[text]",
+    ),
+    Mutation(
+        "a log that was renamed is written on",
+        "system/logs.py",
+        "            self.follow()\n",
+        "            pass\n",
+        "core/test_logs.py::test_a_process_that_was_given_a_log_which_was_renamed_since_follows_it",
+    ),
+    Mutation(
         "a token is kept",
         "verbs/jobs.py",
         "            user=owner.user,",
@@ -147,7 +183,7 @@ MUTATIONS = (
     Mutation(
         "the token of another one is good",
         "authentication/token_file.py",
-        "        if entry is None or not hmac.compare_digest(given, entry.hash):",
+        "        if entry is None or not is_right:",
         "        if entry is None:",
         "authentication/test_token_file.py::test_any_other_is_refused",
     ),
@@ -270,6 +306,20 @@ MUTATIONS = (
         "os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW",
         "os.O_WRONLY | os.O_NONBLOCK",
         "hostile/test_paths_and_links.py::test_a_link_in_the_place_of_a_mark_is_not_followed[polled]",
+    ),
+    Mutation(
+        "a web worker tells again what it has told",
+        "store/figures.py",
+        "            self._told = own\n",
+        "",
+        "core/test_figures.py::test_what_two_workers_counted_is_their_sum_whatever_words_each_had",
+    ),
+    Mutation(
+        "a proxy on this machine gets the metrics for others",
+        "public.py",
+        "    if any(name in environ for name in FORWARDED):\n        return False\n",
+        "",
+        "web/test_metrics.py::test_metrics_are_told_to_those_that_a_setting_names",
     ),
 )
 

@@ -25,6 +25,11 @@ class ServiceError(Exception):
         """The sentence for the caller."""
         return str(self.args[0]) if self.args else self.code
 
+    @property
+    def reason(self) -> str:
+        """What of its code it is, in a word, for the metrics: one of few, and nothing that a caller has written."""
+        return type(self).__name__
+
 
 # -- The caller mends the call. ---------------------------------------------------------------
 
@@ -114,6 +119,10 @@ class ManagerAway(Unavailable):
 
 class InstrumentInUse(Unavailable):
     """Somebody else has that instrument; the message says who."""
+
+
+class Incident(Unavailable):
+    """We have met an error of our own."""
 
 
 def internal(incident: str) -> str:

@@ -24,7 +24,7 @@ from ..errors import ClientError, InvalidParameter, Unavailable
 from ..model.parameter import Parameter, shown
 from ..settings import Settings
 from ..system import flock
-from .files import open_ours, read_record, write_whole
+from .files import open_of, open_ours, read_record, stranger, write_whole
 from .names import LONGEST, folder_name
 
 if TYPE_CHECKING:
@@ -126,11 +126,33 @@ class Artifacts:
         if not _plain(job) or "/" in job:
             return None
         # data/ itself is its job's to replace by a link: what that leads to is none of the job's files
-        return within(f"{os.path.realpath(self._jobs)}/{job}/data", file)
+        data = f"{os.path.realpath(self._jobs)}/{job}/data"
+        path = within(data, file)
+        try:
+            if path is not None and (account := stranger(data)) is not None:
+                os.close(open_of(path, account))
+        except OSError:
+            return None
+        return path
+
+    def open(self, path: Path) -> int:
+        """The descriptor of a file that `made` or `find` has found, to read; if another account made it, still its own.
+
+        Raises:
+            OSError: it is there no longer, or something else is.
+        """
+        jobs = os.path.realpath(self._jobs)
+        if os.fspath(path).startswith(f"{jobs}/"):
+            job = path.relative_to(jobs).parts[0]
+            with contextlib.suppress(FileNotFoundError):  # one of ours, that was fetched
+                if (account := stranger(f"{jobs}/{job}/data")) is not None:
+                    return open_of(path, account)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def listing(self, job: str, most: int = SHOWN_MAX) -> tuple[tuple[str, int], ...]:
         """The files right in a job's data/ by name, with their sizes in bytes; at most `most`."""
-        files, data = [], f"{self._jobs}/{job}/data"
+        files: list[tuple[str, int]] = []
+        data = f"{self._jobs}/{job}/data"
         if os.path.islink(data):
             return ()
         with contextlib.suppress(OSError), os.scandir(data) as entries:

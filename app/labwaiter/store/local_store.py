@@ -16,12 +16,24 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from ..errors import Removed, TooManyJobs, Unavailable, UnknownServiceID
-from ..model.record import ACTIVE, ENDED, Moment, Record, Request, State, StoredState, Tombstone, View, derive
+from ..model.record import (
+    ACTIVE,
+    ENDED,
+    Happening,
+    Moment,
+    Record,
+    Request,
+    State,
+    StoredState,
+    Tombstone,
+    View,
+    derive,
+)
 from ..model.service import Service
 from ..settings import Settings
 from ..system.process import Identity, boot_clock, lives
 from ..system.watch import until
-from . import messages, records, supervisor_client, web_side
+from . import figures, messages, records, supervisor_client, timeline, web_side
 from .artifacts import Artifacts, bytes_of
 from .folder import Folder, ran
 from .leases import Leases
@@ -37,6 +49,8 @@ POLLED_EVERY = 1.0  # s between two touches of the mark of one execution
 POLLED_MAX = 20_000
 FILES_STAMPED = 16  # in data/: of more, each poll looks at all
 SETTLE_SECONDS = 1.5  # a supervisor settles in milliseconds; one that has yet to start, in a tenth of a second
+HANGS_SECONDS = 30.0  # s after which a supervisor that has told no figures hangs: it tells them every 5 s
+FREE_LEAST = 1_000_000  # bytes free on the disk
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -57,6 +71,20 @@ class LocalStore:
     def unserved(self) -> str:
         """Whether no supervisor lives. Raises OSError: that can't be seen now."""
         return "no supervisor" if supervisor_client.alive(self.settings) is None else ""
+
+    def crowded(self) -> str:
+        """Whether the supervisor hangs, the disk is full or as many run as may."""
+        told = figures.read(self.folder.layout.supervisor_figures).get("at")
+        if isinstance(told, int | float) and (age := boot_clock() - told) > HANGS_SECONDS:
+            return f"the supervisor has done nothing for {age:.0f} s"
+        disk = os.statvfs(self.folder.root)
+        if disk.f_bavail * disk.f_frsize < FREE_LEAST:
+            return "the disk is full"
+        queue = self.folder.queue()
+        running, most = queue.get("running"), queue.get("max_running")
+        if isinstance(running, int) and isinstance(most, int) and running >= most:
+            return f"{running} of {most} executions are running"
+        return ""
 
     def have_supervisor(self) -> None:
         """Have a supervisor there, unless it was stopped on purpose."""
@@ -92,14 +120,14 @@ class LocalStore:
         if len(self.folder.active_names()) >= most:
             raise TooManyJobs(f"{most} executions are running or waiting already; try again later.")
 
-    def claim(self, name: str, request: Request) -> bool:
+    def claim(self, name: str, request: Request, token: str = "") -> bool:
         """Fill a folder, rename it into place, wake the supervisor."""
         try:
             try:
-                claimed = self.folder.claim(name, request)
+                claimed = self.folder.claim(name, request, token)
             except FileNotFoundError:  # the first claim of this folder
                 self.folder.make(self.settings.jobs_mode)
-                claimed = self.folder.claim(name, request)
+                claimed = self.folder.claim(name, request, token)
         except OSError as error:
             log.exception("no record could be made for %s", name)
             why = "the disk is full" if error.errno in _NO_SPACE else "the jobs folder can't be written"
@@ -196,6 +224,10 @@ class LocalStore:
         """Its record, and what lies beside it in its folder."""
         return self._views.of(record, service)
 
+    def timeline(self, name: str) -> tuple[Happening, ...]:
+        """As its folder has it."""
+        return self.folder.timeline(name)
+
     def stamps(self, view: View, read_from: float) -> FolderRevision | None:
         """Of all the files that it was made of; what status.txt says may change."""
         if len(view.files) > FILES_STAMPED:
@@ -270,13 +302,13 @@ class LocalStore:
 
     # -- speaking to it -----------------------------------------------------------------------
 
-    def abort(self, record: Record, wait: float) -> bool:
+    def abort(self, record: Record, wait: float, by: str = "") -> bool:
         """Set the mark, wake the supervisor, wait for the end."""
         name = record.name
         if not record.active and not record.request.instruments:
             return True
         if record.active:
-            self._tell_to_abort(name)
+            self._tell_to_abort(name, by)
         # what has written its end may still be made safe; what could not be read back safe keeps its lease
         return self.ended(name, wait) is not None and not self._leases.of_job(name)
 
@@ -294,10 +326,11 @@ class LocalStore:
 
         return bool(until(self.folder.path(name), over, wait)) and not self._leases.of_job(name)
 
-    def _tell_to_abort(self, name: str) -> None:
+    def _tell_to_abort(self, name: str, by: str = "") -> None:
         """Set the mark and wake the supervisor. Raises Unavailable: neither can be done."""
         try:
-            self.folder.mark(name, "abort")
+            if self.folder.mark(name, "abort"):
+                timeline.note(self.folder.path(name), "abort asked for", by=by)
         except OSError as error:  # a full disk keeps nothing running
             if not supervisor_client.wake(self.settings, supervisor_client.ABORT + name):
                 log.exception("%s can't be told to stop", name)
@@ -308,11 +341,12 @@ class LocalStore:
             return
         self._wake(name)
 
-    def notify(self, record: Record, message: str, wait: float) -> str:
+    def notify(self, record: Record, message: str, wait: float, by: str = "") -> str:
         """Append it to notifications.txt."""
         name = record.name
         try:
             number = messages.append(self.folder.path(name), message)
+            timeline.note(self.folder.path(name), "message", number=number, by=by)
         except OSError as error:
             raise Unavailable("The message could not be kept: the disk is full or can't be written.") from error
         if record.state is State.QUEUED:
@@ -325,7 +359,7 @@ class LocalStore:
         replied = until(self.folder.path(name), reply, wait)
         return replied[0] if replied else str(number)
 
-    def bury(self, record: Record) -> None:
+    def bury(self, record: Record, by: str = "") -> None:
         """Leave a tombstone in its folder."""
         self.folder.bury(record.name, Tombstone.of(record.request, time.time()))
 

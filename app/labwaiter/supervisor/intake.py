@@ -80,15 +80,17 @@ class Intake:
             return
         step = first_step(request, stored, end)
         if request is None or step is FirstStep.FORGET:
+            self._store.forget_token(name)
             self._store.forget_active(name)
         elif step is FirstStep.QUEUE:
+            self._states.know(name, request)
             self._queue.add(Waiting(request.created, name, request.service, request.instruments, rules))
         elif stored is not None and step is FirstStep.ADOPT:
             self._adopt(name, request, stored, rules)
         else:
             log.warning("%s: its state was lost, and it has ended: it is not run again", name)
             lost = move(StoredState(), State.RUNNING)
-            self._states.end(name, lost, *settle(lost, end))
+            self._states.end(name, request.service, lost, *settle(lost, end))
 
     def _take_up_unread(self, name: str, error: Exception) -> None:
         """A job whose record can't be read, or is damaged: what its runner wrote of its begin tells whom to watch."""
@@ -108,6 +110,7 @@ class Intake:
             self._adopt(name, request, begun, rules)
         elif damaged:
             log.error("%s: its record is damaged, it is left alone", name, exc_info=error)
+            self._store.forget_token(name)
             self._store.forget_active(name)
         else:
             self._look_again(name, f"its record can't be read now ({error}); nothing is done with it")
@@ -123,6 +126,7 @@ class Intake:
         """A job that a supervisor before us had started; without its request its leases say what it has."""
         job = RunningJob(name, request.service if request else "", rules, stored, moved_at=boot_clock())
         if request is not None:
+            self._states.know(name, request)
             job.instruments, job.created = request.instruments, request.created
         else:
             job.instruments = tuple(lease.instrument for lease in self._leases.of_job(name))

@@ -60,6 +60,35 @@ def next_to_run(
     return None
 
 
+def waiting_for(
+    waiting: Iterable[Waiting],
+    max_running: int,
+    running: Iterable[str],
+    taken: Collection[str] = (),
+    shut: Collection[str] = (),
+) -> dict[str, int]:
+    """How many of the queued jobs wait for what: the same as `next_to_run` goes by, with the same arguments.
+
+    ``person``: an instrument that only a person frees; ``instrument``: one that another execution has, or waits for
+    first; ``service``: as many of theirs run as may; ``place``: as many run as may at all; ``turn``: nothing but that
+    they are let in.
+    """
+    counts, wait = Counter(running), Counter[str]()
+    spoken_for, shut = set(taken), set(shut)
+    for job in waiting:
+        if not shut.isdisjoint(job.instruments):
+            wait["person"] += 1
+            continue
+        if not spoken_for.isdisjoint(job.instruments):
+            wait["instrument"] += 1
+        elif job.rules.at_once is not None and counts[job.service] >= job.rules.at_once:
+            wait["service"] += 1
+        else:
+            wait["place" if counts.total() >= max_running else "turn"] += 1
+        spoken_for.update(job.instruments)
+    return dict(wait)
+
+
 def full_services(waiting: Iterable[Waiting], running: Iterable[str]) -> dict[str, int]:
     """The services of which as many run as may at a time, and more wait: how many may.
 
@@ -93,11 +122,12 @@ class Queue:
             bisect.insort(self._waiting, job)
             self._by_name[job.name] = job
 
-    def remove(self, name: str) -> None:
-        """It waits no longer."""
+    def remove(self, name: str) -> Waiting | None:
+        """It waits no longer: what waited; None where it didn't."""
         job = self._by_name.pop(name, None)
         if job is not None:
             del self._waiting[bisect.bisect_left(self._waiting, job)]
+        return job
 
     @property
     def names(self) -> list[str]:
