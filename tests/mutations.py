@@ -302,9 +302,9 @@ MUTATIONS = (
     ),
     Mutation(
         "a mark is touched where a link leads",
-        "store/files.py",
-        "os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW",
-        "os.O_WRONLY | os.O_NONBLOCK",
+        "store/folder.py",
+        "os.utime(mark, (now, now), follow_symlinks=False)",
+        "os.utime(mark, (now, now))",
         "hostile/test_paths_and_links.py::test_a_link_in_the_place_of_a_mark_is_not_followed[polled]",
     ),
     Mutation(

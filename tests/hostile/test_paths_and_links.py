@@ -18,6 +18,7 @@ from contract import errors_in
 from lab import Lab, eventually
 from labwaiter.errors import ServiceError
 from labwaiter.model.caller import SHELL
+from labwaiter.store.files import touch
 from labwaiter.store.names import folder_name
 from labwaiter.verbs.instruments import Instruments
 
@@ -172,6 +173,8 @@ def test_a_link_in_the_place_of_a_mark_is_not_followed(
     (running / mark).unlink(missing_ok=True)
     (running / mark).symlink_to(nothing)
     caller.lab.store.polled(running.name)
+    with pytest.raises(OSError):
+        touch(running / mark)
     assert not nothing.exists()
 
 
