@@ -43,6 +43,12 @@ def startAsleep(job: Job, secondsToWait: int = 300) -> Waited:
     return Command("sleep", secondsToWait)
 
 
+@service("Resting", namespace=NS)
+def startResting(job: Job, secondsToWait: int = 300) -> None:
+    """As little, and it completes."""
+    return Command("sleep", secondsToWait)
+
+
 class Recorded(Outputs):
     samples: int
     latest: float  # s that the latest one came after its time
