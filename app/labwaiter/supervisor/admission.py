@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..lab.labfile import WatchedLab
-from ..model.record import State, StoredState, move, unbegun
+from ..model.record import Owner, State, StoredState, move, unbegun
 from ..runner.main import NOT_BEGUN
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
@@ -20,7 +20,7 @@ from .cleanup import Cleanup
 from .faults import DAMAGED, SHORTAGE
 from .keeper import Keeper
 from .nurseries import Nurseries, NurseryHandle
-from .queue import Queue, Waiting, next_to_run
+from .queue import MostRunning, Queue, Waiting, next_to_run
 from .running_job import RunningJob
 from .states import StateWriter
 
@@ -48,7 +48,7 @@ class Admission:
 
     def __init__(
         self,
-        max_running: int,
+        most: MostRunning,
         store: Folder,
         queue: Queue,
         nurseries: Nurseries,
@@ -58,7 +58,7 @@ class Admission:
         leases: Leases,
         lab: WatchedLab,
     ) -> None:
-        self._max_running, self._store = max_running, store
+        self._most, self._store = most, store
         self._queue, self._nurseries, self._keeper, self._cleanup = queue, nurseries, keeper, cleanup
         self._states, self._leases, self._lab = states, leases, lab
         self._forking: dict[str, Forking] = {}
@@ -75,9 +75,10 @@ class Admission:
         return list(self._forking)
 
     @property
-    def services(self) -> list[str]:
-        """The services of the jobs that take a place among the running."""
-        return self._keeper.services + [forking.waiting.service for forking in self._forking.values()]
+    def running(self) -> list[tuple[str, Owner]]:
+        """Service and owner of each job that takes a place among the running."""
+        waiting = [forking.waiting for forking in self._forking.values()]
+        return self._keeper.running + [(job.service, job.owner) for job in waiting]
 
     def forget_all(self) -> None:
         """The jobs folder is gone: nothing is to be started."""
@@ -97,10 +98,11 @@ class Admission:
             if nursery is None:
                 return
             taken, shut = self._not_free()
-            waiting = next_to_run(self._queue, self._max_running, self.services, taken | contested, shut)
+            queue, turns = self._queue, self._queue.turns
+            waiting = next_to_run(queue.heads, self._most, self.running, taken | contested, shut, turns)
             if waiting is None:
                 return
-            self._queue.remove(waiting.name)
+            queue.begins(waiting)
             try:
                 if not self._leases.take(waiting.name, waiting.instruments):
                     self._queue.add(waiting)
@@ -121,7 +123,7 @@ class Admission:
         """The instruments that a job or what clears up after it has, and those that only a person frees."""
         taken = self._keeper.instruments | self._cleanup.instruments
         shut: set[str] = set()
-        if self._queue.needs:
+        if self._queue.needs_any:
             leased, shut = sorted_out(self._leases.all())
             taken |= leased
         lab = self._lab.now() if taken or shut else None
@@ -185,6 +187,7 @@ class Admission:
             moved_at=clock,
             instruments=waiting.instruments,
             created=waiting.created,
+            owner=waiting.owner,
         )
         self._keeper.take(running_job)
         with contextlib.suppress(BrokenPipeError):  # it died before it began: its exit is told
@@ -247,7 +250,7 @@ class Admission:
         except OSError:
             log.exception("%s: that it waits again can't be written", job.name)
         self._pause()
-        self._queue.add(Waiting(job.created, job.name, job.service, job.instruments, job.rules))
+        self._queue.add(Waiting(job.created, job.name, job.service, job.instruments, job.rules, job.owner))
 
     def on_nursery_lost(self, pid: int) -> None:
         """A nursery has died: its forks' release pipes with it, so they do nothing."""

@@ -26,7 +26,7 @@ from .faults import Faults
 from .intake import Intake
 from .keeper import ABORTED, Keeper
 from .nurseries import Nurseries, NurseryHandle
-from .queue import Queue, QueueSnapshot
+from .queue import MostRunning, Queue, QueueSnapshot
 from .running_job import RunningJob
 from .single_instance import SingleInstance
 from .states import StateWriter
@@ -44,7 +44,8 @@ class Supervisor:
 
     def __init__(self, settings: Settings, single_instance: SingleInstance) -> None:
         store, lab = Folder(settings.jobs_folder), WatchedLab(settings.lab)
-        leases, max_running = Leases(store.root), single_instance.most_at_once(settings.max_running)
+        leases = Leases(store.root)
+        most = MostRunning.of(settings, single_instance.most_at_once(settings.max_running))
         self._settings, self._single_instance, self._store = settings, single_instance, store
         self._selector = selectors.DefaultSelector()
         self._faults = Faults()
@@ -65,9 +66,9 @@ class Supervisor:
             store, self._selector, lab, self._states, self._wishes, self._cleanup, self._faults, self._on_unbegun
         )
         self._queue = Queue()
-        self._snapshot = QueueSnapshot(store, max_running)
+        self._snapshot = QueueSnapshot(store, most)
         self._admission = Admission(
-            max_running,
+            most,
             store,
             self._queue,
             self._nurseries,
@@ -117,7 +118,7 @@ class Supervisor:
             if not self._leaving:
                 with self._faults.of_shortage("an admission"):
                     self._admission.admit()
-            self._snapshot.write(boot_clock(), self._admission.services, self._queue)
+            self._snapshot.write(boot_clock(), self._admission.running, self._queue)
         if unsettled := [*self._keeper.unsettled, *self._states.unwritten, *self._intake.unread]:
             log.warning(
                 "it leaves executions unsettled, whose records can't be read or written: %s", ", ".join(unsettled)
