@@ -88,15 +88,28 @@ class UnknownInstrument(ClientError):
 
 
 class TooManyJobs(ServiceError):
-    """The queue is full. Nothing was recorded, so the same start may be tried again."""
+    """A limit of starts is reached. Nothing was recorded, so the same start may be tried again.
+
+    Attributes:
+        limit: which, for logs and figures: "executions of all", "executions of a project", "executions of a user",
+            "starts of a user".
+    """
 
     code = "TooManyJobs"
+
+    def __init__(self, message: str, limit: str = "executions of all") -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
 class Unavailable(ServiceError):
     """This service, or the whole deployment, can't serve now; the message says why."""
 
     code = "Unavailable"
+
+
+class DiskFull(Unavailable):
+    """The disk takes no new execution: it is nearly full, can't be written, or the executions may hold no more."""
 
 
 class ManagerAway(Unavailable):

@@ -7,24 +7,24 @@ somebody should run makes sure that somebody does.
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TypeVar
 
-from ..errors import TooManyJobs, Unavailable, UnknownServiceID
-from ..model.record import ACTIVE, ENDED, Moment, Record, Request, State, StoredState, View, derive
+from ..errors import Unavailable, UnknownServiceID
+from ..model.record import ACTIVE, ENDED, Moment, Owner, Record, Request, State, StoredState, View, derive
 from ..model.service import Service
 from ..settings import Settings
 from ..system.process import Identity, boot_clock, lives
 from ..system.watch import until
-from . import messages, records, supervisor_client, web_side
+from . import limits, messages, records, supervisor_client, web_side
 from .artifacts import Artifacts, bytes_of
 from .folder import Folder, ran
 from .leases import Leases
+from .names import folder_name
 from .stamps import Remembered, Stamps, is_young
 from .views import Views
 
@@ -37,7 +37,6 @@ POLLED_EVERY = 1.0  # s between two touches of the mark of one execution
 POLLED_MAX = 20_000
 FILES_STAMPED = 16  # in data/: of more, each poll looks at all
 SETTLE_SECONDS = 1.5  # a supervisor settles in milliseconds; one that has yet to start, in a tenth of a second
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class LocalStore:
@@ -49,6 +48,7 @@ class LocalStore:
         self.artifacts = Artifacts(settings)
         self._leases = Leases(settings.jobs_folder)
         self._views = Views(self.folder, self.artifacts, self._leases, settings.lab)
+        self._limits = limits.Limits(settings, self._owners)
         self._polled: dict[str, float] = {}  # when its mark was touched here last, boot clock, s
         self._no_supervisor_before = 0.0  # monotonic s: until then none is started
 
@@ -84,13 +84,30 @@ class LocalStore:
         """Whether there is a tombstone."""
         return self._read(self.folder.tombstone, name) is not None
 
-    def admit(self, request: Request) -> None:
-        """Refuse while the deployment is stopped, or too many run and wait."""
+    def admit(self, request: Request) -> Callable[[bool], None]:
+        """Refuse while the deployment is stopped, the disk is nearly full, or a limit of starts is reached."""
         if supervisor_client.stopped(self.settings):
             raise Unavailable("This deployment is being stopped and starts nothing more; try again later.")
-        most = self.settings.max_running + self.settings.max_queued
-        if len(self.folder.active_names()) >= most:
-            raise TooManyJobs(f"{most} executions are running or waiting already; try again later.")
+        self.judge_room()
+        name = folder_name(request.service_id)
+        try:
+            return self._limits.admit(name, request, self.folder.active_names)
+        except OSError as error:
+            if error.errno not in limits.NOT_WRITTEN:
+                raise
+            raise limits.not_recorded(name, error) from error
+
+    def judge_room(self) -> None:
+        """Whether this machine's disk takes one more. Raises Unavailable."""
+        limits.judge_room(self.settings)
+
+    def _owners(self, names: Collection[str]) -> dict[str, Owner]:
+        """Whose executions these are, of those that can be read now."""
+        owners = {}
+        for name in names:
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+                owners[name] = limits.owner_of(self.folder.request(name))
+        return owners
 
     def claim(self, name: str, request: Request) -> bool:
         """Fill a folder, rename it into place, wake the supervisor."""
@@ -101,9 +118,7 @@ class LocalStore:
                 self.folder.make(self.settings.jobs_mode)
                 claimed = self.folder.claim(name, request)
         except OSError as error:
-            log.exception("no record could be made for %s", name)
-            why = "the disk is full" if error.errno in _NO_SPACE else "the jobs folder can't be written"
-            raise Unavailable(f"The execution was not started: {why}. Tell the administrator.") from error
+            raise limits.not_recorded(name, error) from error
         if claimed:
             self._wake(name)
         return claimed
@@ -307,7 +322,7 @@ class LocalStore:
         """Append it to notifications.txt."""
         name = record.name
         try:
-            number = messages.append(self.folder.path(name), message)
+            number = messages.append(self.folder.path(name), message, self.settings.messages_limit)
         except OSError as error:
             raise Unavailable("The message could not be kept: the disk is full or can't be written.") from error
         if record.state is State.QUEUED:

@@ -123,7 +123,7 @@ class Jobs:
         Raises:
             MissingParameter, InvalidParameter: an input (or a blank serviceID) is refused.
             ServiceIDInUse: the serviceID has another service or other inputs.
-            TooManyJobs: the queue is full.
+            TooManyJobs: there are too many, of all, of the project or of the user, or they come too fast.
             Unavailable: the deployment is being stopped, its disk is full, or the service's own check gives no answer.
             JobFailed, JobAborted: as `status`, for a repeated start.
         """
@@ -155,11 +155,16 @@ class Jobs:
             project=owner.project,
             authority=owner.authority,
         )
-        self.records.admit(request)
-        judged = self.artifacts.resolve(service.inputs, inputs)
-        if service.checks:
-            importing.refuse(service.file, service.name, judged)
-        if not self.records.claim(name, request):
+        is_recorded = False
+        tell = self.records.admit(request)
+        try:
+            judged = self.artifacts.resolve(service.inputs, inputs)
+            if service.checks:
+                importing.refuse(service.file, service.name, judged)
+            is_recorded = self.records.claim(name, request)
+        finally:
+            tell(is_recorded)
+        if not is_recorded:
             if not self._same(name, service, inputs, caller):
                 raise Unavailable("The jobs folder changes under this start; try again.")
             return self.status(service, service_id, caller)
