@@ -29,6 +29,7 @@ from .nurseries import Nurseries, NurseryHandle
 from .queue import MostRunning, Queue, QueueSnapshot
 from .running_job import RunningJob
 from .single_instance import SingleInstance
+from .sizes import SizeWatch
 from .states import StateWriter
 from .web_side_keeper import WebSideKeeper
 
@@ -79,6 +80,7 @@ class Supervisor:
             lab,
         )
         self._intake = Intake(store, settings.jobs_folder, self._queue, self._keeper, self._states, leases)
+        self._sizes = SizeWatch(settings, store, self._cleanup)
         self._simulated = SimulatedLabKeeper(settings)
         self._web_side = WebSideKeeper(settings)
         self._leaving = False
@@ -183,6 +185,10 @@ class Supervisor:
         if self._single_instance.has_signals:
             self._on_signals()
         self._keeper.check(now)
+        if not self._leaving:
+            with self._faults.of_shortage("a look at the jobs' folders"):
+                for name, due in self._sizes.check(now, self._keeper.names):
+                    self._keeper.stop(name, due.reason, due.why)
         self._states.retry()
         self._cleanup.retry(self._keeper.names)
         with self._faults.of_shortage("a look at the executions"):
