@@ -4,20 +4,19 @@ import logging
 import os
 
 from labwaiter import settings
+from labwaiter.authentication import authenticator
 from labwaiter.catalogue import catalogue
+from labwaiter.system import logs
 from labwaiter.wsgi import Application
 
 # a worker of the web side, not somebody's own WSGI server; what it starts from here on is no part of the web side
 worker = os.environ.pop("LABWAITER_WEB", None) is not None
 
-logging.basicConfig(format="%(asctime)s web[%(process)d] %(levelname)s %(message)s", level=logging.INFO)
-if not os.environ.get("LABWAITER_QUIET"):
-    logging.getLogger("labwaiter").warning(
-        "EVERY sessionToken that is not empty is accepted by this release:"
-        " let only those reach this address who may run what is offered here."
-    )
-
 _settings = settings.load()
+_out = logs.set_up("web", _settings.log_format, _settings.layout.web_log if worker else None)
+if not _settings.judges_tokens and not os.environ.get("LABWAITER_QUIET"):
+    logging.getLogger("labwaiter").warning("%s", authenticator.words(_settings))
+
 application = Application(_settings, catalogue.of(_settings))
 if worker:
-    application.keep_signing()
+    application.keep_signing(_out)

@@ -62,6 +62,7 @@ SLOW = (
     "tests/instruments/test_simulated_lab.py",
     # what goes wrong with disks, processes and people, one by one
     "tests/stories/test_anything_may_die.py",
+    "tests/stories/test_counted_by_many_workers.py",
     "tests/stories/test_empty_files.py",
     "tests/stories/test_ends_that_cannot_be_read.py",
     "tests/stories/test_habits.py",

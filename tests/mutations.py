@@ -180,6 +180,42 @@ MUTATIONS = (
         "stories/test_bad_ends.py::test_a_failed_job_shows_its_page_for_20_seconds_then_its_fault",
     ),
     Mutation(
+        "a start is not in the audit",
+        "verbs/jobs.py",
+        '        self._acts.begin("start", caller, about)\n',
+        "",
+        "stories/test_what_is_remembered.py::test_the_audit_says_who_did_what",
+    ),
+    Mutation(
+        "an abort waits for the audit",
+        "verbs/jobs.py",
+        'self._acts.go_on("abort", caller, about)\n            gone = self.records.abort(record',
+        'self._acts.begin("abort", caller, about)\n            gone = self.records.abort(record',
+        "stories/test_what_is_remembered.py::"
+        "test_where_the_audit_cannot_be_written_nothing_begins_and_all_can_be_stopped",
+    ),
+    Mutation(
+        "a line of the audit is chained to nothing",
+        "store/audit.py",
+        '"prev": last.hash}',
+        '"prev": FIRST}',
+        "core/test_audit.py::test_lines_are_chained_and_say_when",
+    ),
+    Mutation(
+        "what a caller sends begins a line of the log",
+        "system/logs.py",
+        "    if text.isprintable():\n        return text\n",
+        "    if text:\n        return text\n",
+        "core/test_logs.py::test_what_callers_send_is_one_line_and_none_of_its_own[text]",
+    ),
+    Mutation(
+        "a log that was renamed is written on",
+        "system/logs.py",
+        "            self.follow()\n",
+        "            pass\n",
+        "core/test_logs.py::test_a_process_that_was_given_a_log_which_was_renamed_since_follows_it",
+    ),
+    Mutation(
         "a token is kept",
         "verbs/jobs.py",
         "            user=owner.user,",
@@ -291,6 +327,20 @@ MUTATIONS = (
         "    thread = Thread(target=target, args=args, name=name, daemon=daemon)\n"
         "    when_possible(thread.start)\n    return thread",
         "stories/test_want.py::test_a_thread_that_could_not_begin_is_another_one_at_the_next_try",
+    ),
+    Mutation(
+        "a web worker tells again what it has told",
+        "store/figures.py",
+        "            self._told = own\n",
+        "",
+        "core/test_figures.py::test_what_two_workers_counted_is_their_sum_whatever_words_each_had",
+    ),
+    Mutation(
+        "a proxy on this machine gets the metrics for others",
+        "public.py",
+        "    if any(name in environ for name in FORWARDED):\n        return False\n",
+        "",
+        "web/test_metrics.py::test_metrics_are_told_to_those_that_a_setting_names",
     ),
 )
 

@@ -10,6 +10,7 @@ from .model.parameter import Driver, Length, Range, Seconds, Suffix, Unit, hours
 from .model.program import Command, Script
 from .model.service import Outputs, service
 from .runner.job import Job
+from .runner.results import json_value, last_line, printed_value, text_in, text_of
 from .runner.stop import Aborted
 
 if TYPE_CHECKING:
@@ -33,8 +34,13 @@ __all__ = [
     "Suffix",
     "Unit",
     "hours",
+    "json_value",
+    "last_line",
     "minutes",
+    "printed_value",
     "service",
+    "text_in",
+    "text_of",
 ]
 
 

@@ -9,9 +9,9 @@ print(waited.outputs["result"], waited.data.names())
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import logging
+import os
 import secrets
 import time
 from collections.abc import Iterator
@@ -23,9 +23,10 @@ from .catalogue import catalogue
 from .errors import JobAborted, JobFailed
 from .fleet import open_jobs
 from .model.caller import Caller, administrator
-from .model.record import Record, State
+from .model.record import Happening, Record, State
 from .model.service import Service
 from .settings import Settings
+from .store.timeline import made_by
 from .verbs import Jobs
 
 logging.getLogger(__package__).addHandler(logging.NullHandler())  # a script's stderr is its own, unless it wants logs
@@ -60,7 +61,7 @@ class Data:
 
     def open(self, name: str) -> BinaryIO:
         """A file, for reading bytes. Raises as `path`."""
-        return builtins.open(self.path(name), "rb")
+        return os.fdopen(self._jobs.artifacts.open(self.path(name)), "rb")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
@@ -143,6 +144,16 @@ class Execution:
         return dict(self._jobs.view(self.service_id, self._caller).progress.values)
 
     @property
+    def timeline(self) -> list[Happening]:
+        """What it has been through so far, oldest first: when (Unix time, s), which event, and what of it is known."""
+        return list(self._jobs.timeline(self.service_id, self._caller))
+
+    @property
+    def made_by(self) -> dict[str, Any]:
+        """What it was made by: versions, the hashes of its service's file and of its programs, its instruments."""
+        return made_by(self._jobs.timeline(self.service_id, self._caller))
+
+    @property
     def log(self) -> str:
         """The last lines of its log."""
         return self._jobs.view(self.service_id, self._caller).log
@@ -219,7 +230,7 @@ class Client:
     @property
     def _caller(self) -> Caller:
         address = self.settings.public_url + self.settings.context_root if self.settings.public_url else ""
-        return administrator(self.user, address)
+        return administrator(self.user, address, "python")
 
     def _service(self, name: str) -> Service:
         return self._offered.now(name).get(name)

@@ -24,6 +24,11 @@ class ServiceError(Exception):
         """The sentence for the caller."""
         return str(self.args[0]) if self.args else self.code
 
+    @property
+    def reason(self) -> str:
+        """What of its code it is, in a word, for the metrics: one of few, and nothing that a caller has written."""
+        return type(self).__name__
+
 
 # -- The caller mends the call. ---------------------------------------------------------------
 
@@ -88,18 +93,21 @@ class UnknownInstrument(ClientError):
 
 
 class TooManyJobs(ServiceError):
-    """A limit of starts is reached. Nothing was recorded, so the same start may be tried again.
-
-    Attributes:
-        limit: which, for logs and figures: "executions of all", "executions of a project", "executions of a user",
-            "starts of a user".
-    """
+    """As many executions run and wait as may. Nothing was recorded, so the same start may be tried again."""
 
     code = "TooManyJobs"
 
-    def __init__(self, message: str, limit: str = "executions of all") -> None:
-        super().__init__(message)
-        self.limit = limit
+
+class TooManyOfProject(TooManyJobs):
+    """Likewise, of one project."""
+
+
+class TooManyOfUser(TooManyJobs):
+    """Likewise, of one user."""
+
+
+class StartsTooFast(TooManyJobs):
+    """One user has started too many within a minute."""
 
 
 class Unavailable(ServiceError):
@@ -118,6 +126,10 @@ class ManagerAway(Unavailable):
 
 class InstrumentInUse(Unavailable):
     """Somebody else has that instrument; the message says who."""
+
+
+class Incident(Unavailable):
+    """We have met an error of our own."""
 
 
 def internal(incident: str) -> str:

@@ -55,7 +55,13 @@ class Layout:
     kept_sizes = Entry("sizes.kept.json", "supervisor", "", "what those of ended jobs hold: each is looked at once")
     links_key = Entry("links.key", "whoever needs it first", "faces, runners", "the secret behind the links to files")
     links_lock = Entry("links.lock", "whoever makes links.key", "", "of several who find none, one makes it")
+    hashes = Entry(
+        "hashes/", "runners, functions' processes", "", "of large programs, by their stamps; it may be removed"
+    )
     matplotlib = Entry("matplotlib/", "functions' processes", "", "matplotlib's list of fonts, made once")
+
+    audit = Entry("audit/", "faces, supervisor, guard", "operators", "who did what: lines that are chained by hashes")
+    audit_lock = Entry("audit.lock", "who writes the audit", "", "held: a line is being added to it")
 
     # the supervisor
     supervisor_lock = Entry("supervisor.lock", "supervisor", "all", "held: a supervisor lives")
@@ -65,13 +71,16 @@ class Layout:
     handed_settings = Entry("settings.json", "`labwaiter start`", "supervisor", "with which a running one begins anew")
     reserve = Entry("reserve", "supervisor", "", "room kept for a full disk")
     clock = Entry("clock.json", "supervisor", "", "by which retention sees that the machine's clock has jumped")
-    supervisor_log = Entry("supervisor.log", "supervisor", "", "its log; `supervisor.log.1` is the one before it")
+    supervisor_figures = Entry("supervisor.figures", "supervisor", "web side", "what it counts for the metrics")
+    supervisor_log = Entry("supervisor.log", "supervisor", "", "its log; `supervisor.log.1` to `.9` are older")
 
     # the web side
     start_lock = Entry("start.lock", "`labwaiter start`, `stop`", "", "held: one of them is at it")
     web = Entry("web", "web side", "supervisor, faces", "since when calls are answered, and when one was last")
     expected_web = Entry("web.json", "`labwaiter start`, `stop`", "supervisor, commands", "which one should be there")
-    web_log = Entry("web.log", "web side", "", "its log")
+    web_log = Entry("web.log", "web side", "", "its log; `web.log.1` to `.9` are older")
+    web_figures = Entry("web.figures", "web side", "", "what its workers, the ended ones too, count for the metrics")
+    figures_lock = Entry("figures.lock", "web side", "", "held: a worker adds to web.figures")
     services = Entry("services/", "faces, commands", "supervisor", "what service files declare; it may be removed")
     schedules = Entry("schedules.json", "`labwaiter schedule`", "", "what was left out of each schedule, and why")
 

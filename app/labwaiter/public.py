@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
 from .settings import HOST, Settings, address_in, is_everywhere
@@ -144,6 +144,22 @@ def _is_loopback(address: str) -> bool:
     return not address or (caller is not None and caller.is_loopback)
 
 
+def may_read_metrics(environ: dict[str, Any], settings: Settings) -> bool:
+    """Whether a request for the metrics came from one of METRICS by itself: for whom a proxy calls, it alone says.
+
+    An address that is "" is this machine's, as in `is_from_elsewhere`.
+    """
+    if any(name in environ for name in FORWARDED):
+        return False
+    return _is_among(environ.get("REMOTE_ADDR", "") or "127.0.0.1", settings.metrics)
+
+
+def _is_among(address: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+    """Whether an address lies in one of these networks; what is none does in none."""
+    caller = _caller(address)
+    return caller is not None and any(caller in network for network in networks)
+
+
 def _first(environ: dict[str, Any], name: str) -> str:
     """The first of a header's values: what the outermost proxy saw."""
     value: str = environ.get(name, "")
@@ -151,8 +167,7 @@ def _first(environ: dict[str, Any], name: str) -> str:
 
 
 def _trusted(address: str, settings: Settings) -> bool:
-    caller = _caller(address)
-    return caller is not None and any(caller in network for network in settings.trusted_proxies)
+    return _is_among(address, settings.trusted_proxies)
 
 
 def _caller(address: str) -> IPv4Address | IPv6Address | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from .errors import Misconfigured
@@ -25,6 +25,15 @@ from .layout import Layout
 _PART = re.compile(r"[A-Za-z0-9._~-]+")  # of a path: RFC 3986's unreserved letters, which need quoting nowhere
 _REDIS = ("redis://", "rediss://", "redis+sentinel://", "rediss+sentinel://", "unix://")
 HOST = r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\]"  # a name or an address, as a URL has it
+T = TypeVar("T")
+# what a job's processes may be limited to, each from and to: less, and no Python begins
+CPU_SECONDS = (1, 1_000_000_000)
+MEMORY = (64_000_000, 1_000_000_000_000_000)  # bytes
+OPEN_FILES = (64, 1_000_000)
+PROCESSES = (1, 4_000_000)
+FILE_SIZE = (1_000_000, 1_000_000_000_000_000)  # bytes
+CPUS = (0.01, 10_000)
+ACCOUNT = r"[A-Za-z_][A-Za-z0-9_.-]{0,31}"  # the name of one: useradd(8)
 ROOT = Path(__file__).resolve().parents[2]  # the clone, or / in the image
 
 
@@ -99,14 +108,19 @@ def _whole(low: float, high: float, unit: str = "") -> Callable[[str, str, Path]
     return lambda name, text, base: int(number(name, text, base))
 
 
-def _whole_if_any(low: float, high: float, unit: str = "") -> Callable[[str, str, Path], int | None]:
-    number = _whole(low, high, unit)
-    return lambda name, text, base: number(name, text, base) if text else None
+def _limit(read: Callable[[str, str, Path], T]) -> Callable[[str, str, Path], T | None]:
+    return lambda name, text, base: read(name, text, base) if text.strip() else None
 
 
 def _name(name: str, text: str, base: Path) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", text):
         raise Misconfigured(f"{name} must be letters, digits, dots, _ and -, at most 64, not “{text}”.")
+    return text
+
+
+def _account(name: str, text: str, base: Path) -> str:
+    if text and not re.fullmatch(ACCOUNT, text):
+        raise Misconfigured(f"{name} must be the name of an account of this machine, not “{text}”.")
     return text
 
 
@@ -174,20 +188,18 @@ def _mode(name: str, text: str, base: Path) -> int:
     return int(text, 8)
 
 
-def _proxies(name: str, text: str, base: Path) -> tuple[IPv4Network | IPv6Network, ...]:
-    return tuple(_network(entry.strip()) for entry in text.split(",") if entry.strip())
+def _networks(name: str, text: str, base: Path) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(_network(name, entry.strip()) for entry in text.split(",") if entry.strip())
 
 
-def _network(written: str) -> IPv4Network | IPv6Network:
-    """An entry of TRUSTED_PROXIES. Raises Misconfigured."""
+def _network(name: str, written: str) -> IPv4Network | IPv6Network:
+    """An entry of such a setting. Raises Misconfigured."""
     try:
         network = ip_network(written, strict=False)
     except ValueError as error:
-        raise Misconfigured(
-            f"TRUSTED_PROXIES must be addresses or networks like 10.0.0.0/8, not “{written[:60]}”."
-        ) from error
+        raise Misconfigured(f"{name} must be addresses or networks like 10.0.0.0/8, not “{written[:60]}”.") from error
     if "/" in written and network.network_address != ip_address(written.partition("/")[0]):
-        raise Misconfigured(f"TRUSTED_PROXIES: write {network} for the network, not “{written}”, or the address alone.")
+        raise Misconfigured(f"{name}: write {network} for the network, not “{written}”, or the address alone.")
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
     if mapped is not None and network.prefixlen >= 96:  # IPv4 as a server that listens to :: sees it
         return IPv4Network((mapped, network.prefixlen - 96))
@@ -327,7 +339,7 @@ class Settings:
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = setting(
         "TRUSTED_PROXIES",
         "127.0.0.1,::1",
-        _proxies,
+        _networks,
         "addresses or networks of the proxies whose X-Forwarded-Proto, -Host and -Prefix are believed",
         may_be_empty=True,
     )
@@ -376,6 +388,13 @@ class Settings:
         _choice("project", "user"),
         "who may poll, abort and notify an execution: everybody of its project, or its user alone",
     )
+    metrics: tuple[IPv4Network | IPv6Network, ...] = setting(
+        "METRICS",
+        "127.0.0.0/8,::1",
+        _networks,
+        "addresses or networks that may read the metrics, though not through a proxy; empty: nobody",
+        may_be_empty=True,
+    )
     web_concurrency: int = setting("WEB_CONCURRENCY", "2", _whole(1, 64), "web worker processes")
     poll_lane: bool = setting(
         "POLL_LANE", "on", _on, "on: polls of a known form are answered by their bytes; off: every poll is read anew"
@@ -389,35 +408,35 @@ class Settings:
     max_running_per_project: int | None = setting(
         "MAX_RUNNING_PER_PROJECT",
         "",
-        _whole_if_any(1, 10_000),
+        _limit(_whole(1, 10_000)),
         "jobs of one project that run at a time; empty: MAX_RUNNING",
         may_be_empty=True,
     )
     max_running_per_user: int | None = setting(
         "MAX_RUNNING_PER_USER",
         "",
-        _whole_if_any(1, 10_000),
+        _limit(_whole(1, 10_000)),
         "jobs of one user that run at a time; empty: MAX_RUNNING",
         may_be_empty=True,
     )
     max_queued_per_project: int | None = setting(
         "MAX_QUEUED_PER_PROJECT",
         "",
-        _whole_if_any(0, 1_000_000),
+        _limit(_whole(0, 1_000_000)),
         "jobs of one project that may wait besides; empty: half of MAX_QUEUED",
         may_be_empty=True,
     )
     max_queued_per_user: int | None = setting(
         "MAX_QUEUED_PER_USER",
         "",
-        _whole_if_any(0, 1_000_000),
+        _limit(_whole(0, 1_000_000)),
         "jobs of one user that may wait besides; empty: a quarter of MAX_QUEUED",
         may_be_empty=True,
     )
     starts_per_minute: int | None = setting(
         "STARTS_PER_MINUTE",
         "600",
-        _whole_if_any(1, 100_000),
+        _limit(_whole(1, 100_000)),
         "executions that one user may start in a minute; empty: any number",
         may_be_empty=True,
     )
@@ -486,14 +505,14 @@ class Settings:
     job_folder_limit: int | None = setting(
         "JOB_FOLDER_LIMIT",
         "10000000000",
-        _whole_if_any(1_000_000, 1e15, "bytes"),
+        _limit(_whole(1_000_000, 1e15, "bytes")),
         "bytes on the disk of a job's folder; one that grows beyond is stopped and fails; empty: any number",
         may_be_empty=True,
     )
     jobs_folder_limit: int | None = setting(
         "JOBS_FOLDER_LIMIT",
         "",
-        _whole_if_any(5_000_000, 1e15, "bytes"),
+        _limit(_whole(5_000_000, 1e15, "bytes")),
         "bytes of all jobs' folders; beyond, starts are refused, and what grows most is stopped; empty: any number",
         may_be_empty=True,
     )
@@ -502,6 +521,62 @@ class Settings:
         "100000000",
         _whole(0, 1e15, "bytes"),
         "bytes that must be free on the jobs' disk for a start, or a twentieth of it where that is less",
+    )
+    # what a job may use where its service doesn't say so itself; None: as much as this deployment may
+    job_cpu_seconds: int | None = setting(
+        "JOB_CPU_SECONDS",
+        "",
+        _limit(_whole(*CPU_SECONDS, "seconds")),
+        "seconds of CPU time that each process of a job may use; a service's own cpu_seconds= wins; empty: no limit",
+        may_be_empty=True,
+    )
+    job_memory: int | None = setting(
+        "JOB_MEMORY",
+        "",
+        _limit(_whole(*MEMORY, "bytes")),
+        "bytes of memory that each process of a job may use, and in a cgroup all together; memory= wins",
+        may_be_empty=True,
+    )
+    job_open_files: int | None = setting(
+        "JOB_OPEN_FILES",
+        "",
+        _limit(_whole(*OPEN_FILES)),
+        "files that each process of a job may have open; open_files= wins",
+        may_be_empty=True,
+    )
+    job_processes: int | None = setting(
+        "JOB_PROCESSES",
+        "",
+        _limit(_whole(*PROCESSES)),
+        "processes and threads that a job may have: docs/security.md says of whom they are counted; processes= wins",
+        may_be_empty=True,
+    )
+    job_file_size: int | None = setting(
+        "JOB_FILE_SIZE",
+        "",
+        _limit(_whole(*FILE_SIZE, "bytes")),
+        "bytes that each file of a job may have; file_size= wins",
+        may_be_empty=True,
+    )
+    job_cpus: float | None = setting(
+        "JOB_CPUS",
+        "",
+        _limit(_number(*CPUS)),
+        "processors that a job may keep busy, where jobs have cgroups of their own; cpus= wins",
+        may_be_empty=True,
+    )
+    job_user: str = setting(
+        "JOB_USER",
+        "",
+        _account,
+        "account that jobs run as, where the supervisor is root; user= wins; empty: the supervisor's own",
+        may_be_empty=True,
+    )
+    log_format: str = setting(
+        "LOG_FORMAT",
+        "text",
+        _choice("text", "json"),
+        "how labwaiter's own logs are written: text, or json: an object a line",
     )
 
     @property

@@ -17,6 +17,8 @@ from .fleet import open_jobs
 from .settings import Settings, called_here
 from .soap.app import Soap, StartResponse
 from .store import web_side
+from .store.figures import WebFigures
+from .system.logs import Out
 
 DRAINED = 200_000_000  # bytes of a refused body that are read to their end; a caller of more is not waited for
 CHUNK = 1_000_000
@@ -45,7 +47,8 @@ class Application:
         self._turn = threading.Lock()
         self._web: Any = None
         self._awaited: dict[int, float] = {}
-        threading.Thread(target=leave_when_lost, args=(self._awaited,), name="bodies", daemon=True).start()
+        looks = (self._awaited, self._soap.figures)
+        threading.Thread(target=look_round, args=looks, name="looking", daemon=True).start()
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
@@ -77,15 +80,21 @@ class Application:
             drain(environ["wsgi.input"])
         return answer
 
-    def keep_signing(self) -> None:
-        """Knock at this deployment's own door from now on: see `store.web_side`. For the web side's workers."""
-        threading.Thread(target=self._knock, name="knock", daemon=True).start()
+    def keep_signing(self, out: Out) -> None:
+        """Knock at this deployment's own door from now on: see `store.web_side`. For the web side's workers.
 
-    def _knock(self) -> None:
+        Args:
+            out: where the worker's log goes, which is looked after meanwhile.
+        """
+        threading.Thread(target=self._knock, args=(out,), name="knock", daemon=True).start()
+
+    def _knock(self, out: Out) -> None:
         with contextlib.suppress(OSError):
             self._jobs.records.signed(anew=True)
         while True:
             time.sleep(web_side.SIGN_EVERY)
+            with contextlib.suppress(OSError):
+                out.follow()  # a worker that has long had nothing to log may still have last words
             line = http.client.HTTPConnection(
                 called_here(self.settings.host), self.settings.port, timeout=web_side.SIGN_EVERY
             )
@@ -100,7 +109,7 @@ class Application:
             if self._web is None:
                 from .web import make
 
-                self._web = make(self.settings, self.offered, self._jobs)
+                self._web = make(self.settings, self.offered, self._jobs, self._soap.figures)
             return self._web
 
 
@@ -127,6 +136,14 @@ class Body:
             del self._awaited[id(self)]
 
 
+def look_round(awaited: dict[int, float], figures: WebFigures) -> None:
+    """What a worker does by itself, once a second: tell what it has counted, and leave when it is lost."""
+    while True:
+        time.sleep(min(1.0, BODY_SECONDS / 4))
+        figures.tell_if_possible()
+        leave_when_lost(awaited)
+
+
 def leave_when_lost(awaited: dict[int, float]) -> None:
     """End this worker once too many of its threads wait for bodies that never come; granian starts the next.
 
@@ -134,10 +151,8 @@ def leave_when_lost(awaited: dict[int, float]) -> None:
     thread after thread, until nobody is served any more. A thread can't be called back from there, but a
     worker holds nothing that would be lost.
     """
-    while True:
-        time.sleep(BODY_SECONDS / 4)
-        late = time.monotonic() - BODY_SECONDS
-        lost = sum(since < late for since in list(awaited.values()))
-        if lost >= LOST_MAX:
-            log.error("%d callers never sent the calls that they had begun: this worker is replaced", lost)
-            os._exit(1)
+    late = time.monotonic() - BODY_SECONDS
+    lost = sum(since < late for since in list(awaited.values()))
+    if lost >= LOST_MAX:
+        log.error("%d callers never sent the calls that they had begun: this worker is replaced", lost)
+        os._exit(1)

@@ -186,3 +186,25 @@ def test_a_setting_that_cannot_be_is_named(shell):
     assert said.exit_code == 2
     assert "PORT must be a number" in said.stderr
     del shell.environ["PORT"]
+
+
+def test_a_service_without_python_is_written_checked_run_and_shown_as_python(shell):
+    said = shell("new", "Grower", "--toml")
+    assert said.exit_code == 0 and "grower.toml" in said.stdout, said.output
+    file = shell.folder / "services" / "grower.toml"
+    assert "grower.toml is right." in shell("check", str(file)).stdout
+    ran = shell("run", "Grower", "steps=3")
+    assert ran.exit_code == 0 and "total" in ran.stdout and "3" in ran.stdout, ran.output
+    python = shell("as-python", str(file))
+    assert "def startGrower(" in python.stdout
+    shell.write("grown.py", python.stdout.replace("Grower", "Grown"))
+    assert shell("check", str(shell.folder / "services" / "grown.py")).exit_code == 0
+
+
+def test_as_python_tells_a_mistake_with_its_line_and_takes_no_other_file(shell):
+    file = shell.write("odd.toml", "[service]\nname = 3\n")
+    said = shell("as-python", str(file))
+    assert said.exit_code == 1 and said.stderr == "odd.toml, line 2: service.name must be a text.\n"
+    said = shell("as-python", str(shell.folder / "services" / "count.py"))
+    assert said.exit_code == 2 and "count.py is no service without Python: those end in .toml." in said.stderr
+    assert "those end in .py or .toml" in shell("check", str(shell.folder / "env")).stderr

@@ -28,6 +28,7 @@ def test_however_many_wait_it_never_waits_for_a_nursery_that_waits_for_it(tmp_pa
         "states": None,
         "leases": SimpleNamespace(take=lambda name, instruments: True),
         "lab": SimpleNamespace(now=lambda: None),
+        "figures": None,
     }
     admission = Admission(1000, Folder(tmp_path), queue, **parts)
     admitting = threading.Thread(target=admission.admit, daemon=True)

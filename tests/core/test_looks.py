@@ -503,3 +503,40 @@ def test_a_machine_that_does_not_answer_is_named(face: Face) -> None:
         face.records.notify(record, "hello", 0.1)
     with pytest.raises(Unavailable, match="north can't be reached"):
         face.records.bury(record)
+
+
+# -- how old what it tells may be -------------------------------------------------------------------
+
+
+def test_what_is_known_of_a_machine_grows_old_while_it_or_redis_is_silent(
+    face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = face.records.mirror()
+    assert mirror.answers and not mirror.is_broken and list(mirror.ages) == ["north"] and mirror.ages["north"] < 2
+    assert face.records.crowded() == ""
+    face.store.advance(30)
+    assert 29 < face.records.mirror().ages["north"] < 32
+    assert face.records.crowded() == "no machine takes orders"
+    face.store.fail(redis.ConnectionError("refused"))
+    clock = time.monotonic()
+    monkeypatch.setattr(redis_store.time, "monotonic", lambda: clock + 60)
+    mirror = face.records.mirror()
+    assert not mirror.answers and not mirror.is_broken and 88 < mirror.ages["north"] < 93
+    assert face.records.crowded().startswith("Redis ")
+
+
+def test_a_machine_that_has_left_grows_no_older_and_takes_nothing(face: Face) -> None:
+    face.beat("left")
+    assert face.records.mirror().ages == {} and face.records.crowded() == "no machine takes orders"
+    face.beat("drains")
+    assert list(face.records.mirror().ages) == ["north"] and face.records.crowded() == "no machine takes orders"
+
+
+def test_a_redis_that_hangs_breaks_the_way_to_it_until_it_answers(face: Face) -> None:
+    face.store.fail(redis.TimeoutError("timed out"))
+    assert face.records.mirror().is_broken
+    face.store.fail(None)
+    assert face.records.mirror().is_broken  # for some seconds nobody asks
+    face.records.store._hung_at -= HUNG_SECONDS  # type: ignore[attr-defined]
+    mirror = face.records.mirror()
+    assert mirror.answers and not mirror.is_broken

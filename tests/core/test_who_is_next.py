@@ -8,7 +8,16 @@ from labwaiter.model.record import NOBODY, Owner, Silence
 from labwaiter.store.leases import Held, Lease
 from labwaiter.supervisor.admission import sorted_out
 from labwaiter.supervisor.cleanup import orphaned
-from labwaiter.supervisor.queue import MostRunning, Queue, Running, Turns, Waiting, full_services, next_to_run
+from labwaiter.supervisor.queue import (
+    MostRunning,
+    Queue,
+    Running,
+    Turns,
+    Waiting,
+    full_services,
+    next_to_run,
+    waiting_for,
+)
 from labwaiter.supervisor.running_job import Rules, stop_due
 
 
@@ -111,6 +120,14 @@ def test_no_more_of_an_owner_run_than_may(
     most = MostRunning(10, per_project, per_user)
     found = next_to_run(waiting, most, [("Waiter", owner) for owner in running])
     assert (found and found.name) == chosen
+
+
+def test_what_they_wait_for() -> None:
+    waiting = [of(ADA, "a", "smu"), of(BOB, "b", "relays"), of(EVE, "c", "smu"), of(EVE, "d"), of(EVE, "e", "smu")]
+    running, taken, shut = [("Waiter", ADA)], {"fan"}, {"relays"}
+    most = MostRunning(2, per_user=1)
+    assert waiting_for(waiting, most, running, taken, shut) == {"owner": 1, "person": 1, "turn": 2, "instrument": 1}
+    assert waiting_for(waiting, MostRunning(1), running, taken, shut) == {"person": 1, "place": 2, "instrument": 2}
 
 
 def test_a_thousand_starts_of_one_user_keep_another_one_waiting_for_one_of_them() -> None:

@@ -343,3 +343,25 @@ def test_polls_do_not_queue_behind_a_redis_that_hangs(fleet: Fleet) -> None:
     assert poll_all() < PATIENCE
     reply = call("/Talk", envelope("getServiceStatus", serviceID=running, sessionToken="t"))
     assert b"this is as of" not in base64.b64decode(reply["status_base64"])
+
+
+def test_a_face_tells_how_old_what_it_knows_of_the_machines_is(fleet: Fleet) -> None:
+    lab = Lab(fleet.folder / "web" / "jobs", fleet.services_folder)
+    lab.face_environment = lab.environment | fleet_environment(fleet.redis.url, "web", fleet.toml)
+    caller = Caller(lab)
+
+    def value(sample: str) -> float:
+        lines = caller("/metrics").body.decode().splitlines()
+        found = [line.rpartition(" ")[2] for line in lines if line.startswith(sample)]
+        return float(found[0]) if found else -1.0
+
+    assert value("labwaiter_redis_answers") == 1 and 0 <= value('labwaiter_machine_age_seconds{machine="north"}') < 20
+    assert value("labwaiter_supervised") == -1  # a face has none
+    assert caller("/ready").status == "200 OK"
+    fleet.redis.kill()
+    assert value("labwaiter_redis_answers") == 0
+    before = value('labwaiter_machine_age_seconds{machine="north"}')
+    eventually(lambda: value('labwaiter_machine_age_seconds{machine="north"}') > before)
+    reply = caller("/ready")
+    assert reply.status[:3] == "503" and b"Redis" in reply.body
+    assert caller("/alive").status == "204 No Content"

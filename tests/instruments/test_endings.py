@@ -16,7 +16,7 @@ from benchlab import DRIVERS, Plugged, bench_lab, energised, leases, let_go, plu
 from lab import Lab, eventually, wait_gone
 from labwaiter.model.caller import EVERYBODY, SHELL, Caller
 from labwaiter.model.record import State
-from labwaiter.store import supervisor_client
+from labwaiter.store import figures, supervisor_client
 from labwaiter.store.leases import Held
 
 
@@ -222,3 +222,11 @@ def test_a_guard_that_is_killed_has_made_nothing_safe(using: Lab, bench: Plugged
     lease = leases(using).of("smu")
     assert lease is not None and lease.how is Held.UNSAFE and "in the time that it has" in lease.why
     eventually(lambda: not using.left_of("one"))
+
+
+def test_how_long_it_took_to_make_safe_is_counted(using: Lab) -> None:
+    using.start("Uses", "one", device="smu")
+    os.kill(energised(using, "one"), signal.SIGKILL)
+    using.ended("one")
+    told = eventually(lambda: figures.read(using.settings.layout.supervisor_figures).get("counted", {}).get("safe"))
+    assert sum(told["under"].values()) == 1 and told["seconds"] > 0

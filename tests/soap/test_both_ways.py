@@ -249,7 +249,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalogue]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app, "Answers", once(app.Answers))
         patch.setattr(wsdl, "template", once(wsdl.template))
-        patch.setattr(wsgi, "leave_when_lost", lambda awaited: None)
+        patch.setattr(wsgi, "look_round", lambda awaited, figures: None)
         yield catalogue.load(folder)
 
 

@@ -28,6 +28,7 @@ from ..errors import InvalidParameter, Misconfigured, Unavailable
 from ..layout import Layout
 from ..model.parameter import shown
 from ..model.service import Service, lacking, service_of
+from ..service_files import ENDING as TOML
 from ..settings import Settings
 from ..system import flock
 from . import importing
@@ -40,7 +41,9 @@ AGAIN_SECONDS = 60.0  # a file that could not be imported may be right by then: 
 AGAIN_TIMES = 20  # as long as its import took: one that hangs may not keep this machine busy
 AT_A_TIME = 4  # imports
 LARGEST = 16_000_000  # bytes of what is kept of one file
+ENDINGS = (".py", TOML)  # of service files
 FORM = 1  # of what is kept; another form is passed over
+_READERS = ("service_files/__init__.py", "model/toml_service.py")
 _turns = threading.BoundedSemaphore(AT_A_TIME)
 
 
@@ -107,7 +110,8 @@ class Catalogue:
 def files(folder: Path) -> list[Path]:
     """The service files of a folder, in the order of their names; not those that begin with _ or a dot."""
     # a link that leads nowhere is told as that; a pipe or a folder is no file at all
-    return sorted(f for f in folder.glob("*.py") if f.name[0] not in "._" and (f.is_file() or not f.exists()))
+    found = (f for ending in ENDINGS for f in folder.glob(f"*{ending}"))
+    return sorted(f for f in found if f.name[0] not in "._" and (f.is_file() or not f.exists()))
 
 
 def of(settings: Settings, quiet: bool = False) -> WatchedCatalogue:
@@ -165,6 +169,9 @@ def _declared_in(file: Path) -> list[str]:
         text = file.read_text(encoding="utf-8", errors="replace")
     except OSError:
         text = ""
+    if file.suffix == TOML:
+        table = re.search(r"^\s*\[\s*service\s*\]([^\[]*)", text, re.M)
+        return re.findall(r"^\s*name\s*=\s*[\"']([A-Za-z][A-Za-z0-9_]*)[\"']", table[1] if table else "", re.M)[:1]
     return re.findall(r"^@(?:labwaiter\.)?service\(\s*[\"']([A-Za-z][A-Za-z0-9_]*)[\"']", text, re.M)
 
 
@@ -212,7 +219,7 @@ def around() -> list[Any]:
 @once
 def _places() -> list[str]:
     package = os.path.dirname(os.path.dirname(__file__))
-    ours = {f"{package}/{name}" for name in ("model/service.py", "model/parameter.py", "service_files/__init__.py")}
+    ours = {f"{package}/{name}" for name in ("model/service.py", "model/parameter.py", *_READERS)}
     packages = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()}
     return sorted(ours | packages)
 

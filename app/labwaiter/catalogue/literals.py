@@ -8,11 +8,13 @@ import difflib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import FunctionType, ModuleType
+from typing import Any, TypeGuard
 
 from ..errors import Misconfigured
 from ..model.program import Command, Program, Script, command_file, interpreter, script_file
+from ..model.service import Declaration
+from ..service_files import tree_of
 
 _UNKNOWN = object()
 
@@ -29,12 +31,13 @@ def judge(file: Path, module: ModuleType) -> list[tuple[str, int]]:
     """Look at each `Script(…)` and `Command(…)` in a file, as far as its arguments are written out there.
 
     Returns:
-        What they name and isn't there now: a sentence and its line each.
+        What they name and isn't there now, and where a sessionToken isn't given or would be seen: a sentence and its
+        line each.
 
     Raises:
         Mistake: one could not be made at all.
     """
-    absent = []
+    absent = _tokens(file, module)
     for kind, call in _calls(file, module):
         places, keywords = _written_out(call)
         try:
@@ -47,12 +50,40 @@ def judge(file: Path, module: ModuleType) -> list[tuple[str, int]]:
     return absent
 
 
-def _calls(file: Path, module: ModuleType) -> Iterator[tuple[type[Program], ast.Call]]:
+def _tokens(file: Path, module: ModuleType) -> list[tuple[str, int]]:
+    """Where a job's sessionToken is used and nobody asks for it, or is put into an argument list."""
+    found = (vars(value).get("__labwaiter__") for value in vars(module).values() if isinstance(value, FunctionType))
+    if not any(isinstance(entry, Declaration) and entry.rules["session_token"] for entry in found):
+        why = "A job is given its caller's sessionToken where its service asks for it: @service(…, session_token=True)."
+        names = ("session_token", "session_token_file")
+        return [(why, node.lineno) for node in _nodes(file) if _is_of_job(node, *names)]
+    why = "The sessionToken is put into no argument list: give the program job.session_token_file."
+    return [
+        (why, call.lineno)
+        for _, call in _calls(file, module)
+        if any(_is_of_job(node, "session_token") for argument in call.args for node in ast.walk(argument))
+    ]
+
+
+def _is_of_job(node: ast.AST, *names: str) -> TypeGuard[ast.Attribute]:
+    return (
+        isinstance(node, ast.Attribute)
+        and node.attr in names
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "job"
+    )
+
+
+def _nodes(file: Path) -> Iterator[ast.AST]:
+    """All of a file's syntax tree."""
     try:
-        tree = ast.parse(file.read_bytes())
+        yield from ast.walk(tree_of(file))
     except (SyntaxError, ValueError, OSError, RecursionError):
         return  # it has changed since it was imported, and is looked at again for that
-    for node in ast.walk(tree):
+
+
+def _calls(file: Path, module: ModuleType) -> Iterator[tuple[type[Program], ast.Call]]:
+    for node in _nodes(file):
         if isinstance(node, ast.Call):
             kind = _named(node.func, module)
             if kind is Script or kind is Command:

@@ -17,6 +17,7 @@ from .. import __version__
 from ..deployment import DeploymentError
 from ..errors import ClientError, InstrumentInUse, JobAborted, JobFailed, Misconfigured, ServiceError
 from . import (
+    audit,
     deploy,
     desk,
     fleet,
@@ -99,6 +100,7 @@ main.add_command(up.health)
 main.add_command(services.services)
 main.add_command(services.check)
 main.add_command(services.new)
+main.add_command(services.as_python)
 main.add_command(run.run)
 main.add_command(desk.lint)
 main.add_command(desk.workflow)
@@ -112,3 +114,4 @@ main.add_command(machines.clear_queue)
 main.add_command(systemd.export)
 main.add_command(schedule.schedule)
 main.add_command(tokens.tokens)
+main.add_command(audit.audit)

@@ -20,8 +20,10 @@ from ..deployment.address import address, own_address, resolved
 from ..deployment.web_processes import as_running, few_connections, log_file
 from ..errors import Misconfigured
 from ..lab import labfile
+from ..model.caller import SHELL
 from ..settings import ROOT, Settings
 from ..store import web_side
+from ..verbs.acts import Acts
 from ..verbs.instruments import Instruments
 from . import systemd, terminal
 
@@ -118,6 +120,7 @@ def start(
         started = Deployment(settings).start(wait)
     except WebSideFailed as error:
         raise click.ClickException(f"{error} {_last_words(settings)}") from error
+    Acts(settings).go_on("deployment started", SHELL, {"version": __version__})
     offered = started.offered
     if trial and "Waiter" in offered.services and not settings.judges_tokens:
         _try(settings)
@@ -160,6 +163,8 @@ def stop(wait: float, by_systemd: bool) -> None:
         systemd.control("stop")
         return
     settings = settings_module.load()
+    if settings.layout.folder.is_dir():
+        Acts(settings).go_on("deployment stopped", SHELL, {})
     stopped = Deployment(settings).stop(wait)
     if stopped.worker is not None:
         ended = "The web side has ended. " if stopped.web_side else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 
 import click
@@ -11,6 +10,7 @@ from .. import settings as settings_module
 from ..errors import Misconfigured
 from ..fleet import name_keys
 from ..settings import Settings
+from ..system import logs
 
 NO_REDIS = "This is for a lab of many machines: set REDIS_URL first (docs/machines.md)."
 
@@ -45,5 +45,5 @@ def worker(burst: bool, concurrency: int | None, drain: float | None) -> None:
     settings = fleet_settings()
     from ..fleet.worker import Worker
 
-    logging.basicConfig(format="%(asctime)s worker[%(process)d] %(levelname)s %(message)s", level=logging.INFO)
+    logs.set_up("worker", settings.log_format)
     sys.exit(0 if Worker(settings, concurrency).run(burst, drain) else 3)

@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,10 +15,12 @@ from ..fleet import open_jobs
 from ..model.caller import SHELL
 from ..model.parameter import text_of
 from ..model.record import ACTIVE, Record, Silence, State
+from ..model.service import MOST
 from ..model.span import size, span
 from ..page import words
 from ..store.files import read_bounded
 from ..store.folder import ran
+from ..store.timeline import made_by
 from ..system.watch import Watch
 from . import terminal
 
@@ -26,6 +29,7 @@ NOT_IN_TIME = 3
 READ_MAX = 1_000_000  # bytes of a log that are read at a time
 LINE_MAX = 10_000  # characters of a line of it
 FILES_SHOWN = 50
+HAPPENINGS_SHOWN = 50
 LISTED = 50  # executions, unless --last or --all says otherwise
 as_json = click.option("--json", "json_", is_flag=True, help="Say it as JSON.")
 
@@ -122,6 +126,7 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
             click.echo(f"Wrote {page}.")
         return
     files = _files(folder)
+    timeline = verbs.timeline(service_id, SHELL)
     if json_:
         progress = {
             "fraction": view.progress.fraction,
@@ -129,7 +134,17 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
             "values": view.progress.values,
         }
         health = {"silence": view.silence and view.silence.seconds, "hardware": list(view.hardware)}
-        extra = {"progress": progress, **health, "folder": str(folder), "files": dict(files), "log": view.log}
+        extra: dict[str, Any] = {
+            "progress": progress,
+            **health,
+            "folder": str(folder),
+            "files": dict(files),
+            "log": view.log,
+        }
+        extra |= {
+            "timeline": [{"at": told.at, "event": told.event, **told.about} for told in timeline],
+            "madeBy": made_by(timeline),
+        }
         terminal.as_json(terminal.of_record(record) | extra)
         return
     rows = [
@@ -147,12 +162,14 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
         ("ended", terminal.moment(record.ended) if record.ended else ""),
         ("ran", _ran(record)),
         ("user", record.request.user),
+        ("confined", _confined(record.confined)),
         *((f"input {name}", text_of(value)) for name, value in record.request.inputs.items()),
         *((f"output {name}", text_of(value)) for name, value in (record.outputs or {}).items()),
         ("messages", str(view.message_count) if view.message_count else ""),
         ("machine", record.machine),
         ("as of", f"{terminal.moment(record.as_of)}: it can't be reached since" if record.as_of else ""),
         ("folder", str(folder) if folder.is_dir() else ""),
+        *(("made by", f"{name}: {what}") for name, what in words.made_by(timeline)),
     ]
     widest = max(len(name) for name, value in rows if value)
     for name, value in rows:
@@ -162,6 +179,10 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
         click.echo(f"  {terminal.plain(file)}  {size(count)}")
     if len(files) > FILES_SHOWN:
         click.echo(f"  … and {len(files) - FILES_SHOWN} files more")
+    if timeline:
+        click.echo("What it has been through:")
+    for told in timeline[-HAPPENINGS_SHOWN:]:
+        click.echo(f"  {terminal.moment(told.at)}  {terminal.plain(words.happened(told), 400)}")
     if view.log.strip():
         click.echo("The last lines of its log:")
         for line in terminal.lines(view.log):
@@ -301,6 +322,19 @@ def _silence(silence: Silence | None) -> str:
         return ""
     left = span(silence.most - silence.seconds)
     return f"its workflow manager asked {span(silence.seconds)} ago; it is aborted if none asks for {left} more"
+
+
+def _confined(confined: dict[str, Any]) -> str:
+    """What confined its processes: "as alice, memory 500000000 (all together), umask 077"."""
+    together = confined.get("together", [])
+    words = [f"as {confined['user']}"] if "user" in confined else []
+    words += ["a cgroup of its own"] if confined.get("cgroup") else []
+    words += [
+        f"{keyword} {confined[keyword]:,}" + (" (all together)" if keyword in together else "")
+        for keyword in MOST
+        if keyword in confined
+    ]
+    return ", ".join([*words, *([f"umask {confined['umask']}"] if "umask" in confined else [])])
 
 
 def _progress(fraction: float | None, stage: str) -> str:

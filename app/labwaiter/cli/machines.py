@@ -15,6 +15,7 @@ from ..fleet import open_jobs
 from ..lab import labfile
 from ..model.caller import SHELL
 from ..settings import Settings
+from ..verbs.acts import Acts
 from . import terminal
 from .fleet import fleet_settings
 from .jobs import as_json
@@ -160,7 +161,11 @@ def _withdrawn(settings: Settings, names: tuple[str, ...], yes: bool) -> list[st
                 raise Misconfigured(f"There is no machine {terminal.plain(name, 60)}; there are: {', '.join(known)}.")
         waiting = machines.waiting(records.store, names or known)
         _ask(len(waiting), yes)
-        return machines.withdraw(records, waiting)
+        acts = Acts(settings)
+        withdrawn = machines.withdraw(records, waiting)
+        for service_id in withdrawn:
+            acts.go_on("abort", SHELL, {"serviceID": service_id})
+        return withdrawn
 
 
 def _unqueued(settings: Settings, names: tuple[str, ...], yes: bool) -> list[str]:

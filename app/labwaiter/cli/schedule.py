@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +11,7 @@ from ..catalogue import catalogue
 from ..errors import Unavailable
 from ..fleet import open_jobs
 from ..model.caller import SHELL
+from ..system import logs
 from . import terminal
 from .jobs import as_json
 
@@ -43,7 +43,7 @@ def schedule(list_: bool, json_: bool) -> None:
             raise Unavailable(f"Nothing is known of the last runs. {of(error).mend}") from error
         _show(rows, json_)
         return
-    logging.basicConfig(format="%(asctime)s schedule[%(process)d] %(levelname)s %(message)s", level=logging.INFO)
+    logs.set_up("schedule", settings.log_format)
     scheduler = schedulers.Scheduler(settings, jobs, offered, schedules)
     set_by_signals(scheduler.stopping)
     for row in scheduler.scheduled:

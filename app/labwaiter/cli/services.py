@@ -18,6 +18,8 @@ from ..model import contract
 from ..model.parameter import Parameter, text_of
 from ..model.service import Service
 from ..model.span import span
+from ..model.toml_service import python_of
+from ..service_files import ENDING as TOML
 from ..verbs.instruments import Instruments
 from . import terminal
 from .jobs import as_json
@@ -66,8 +68,8 @@ def check(file: Path, json_: bool) -> None:
     docs/toolkits.md refuses are wrong, unless they are served already; other languages' reserved words are told.
     Programs that the file names by a text are looked for.
     """
-    if file.suffix != ".py":
-        raise click.UsageError(f"{file.name} is no service file: those end in .py.")
+    if file.suffix not in catalogue.ENDINGS:
+        raise click.UsageError(f"{file.name} is no service file: those end in {' or '.join(catalogue.ENDINGS)}.")
     settings = as_running(settings_module.load())
     file = file.resolve()
     ours = file.parent == settings.services.resolve()
@@ -95,6 +97,8 @@ def check(file: Path, json_: bool) -> None:
     for number, service in enumerate(offered):
         click.echo("" if number else f"{file.name} {right}.")
         _show(service, address(settings, service.name))
+        if service.session_token and settings.redis_url:
+            click.echo("  error      It needs its caller's sessionToken, which is not handed on over Redis.")
         for finding in names[service.name]:
             click.echo(f"  {finding.level:<10} {finding.what} {finding.mend}")
     if not ours:
@@ -128,12 +132,27 @@ def _names(service: Service, settings: Settings) -> list[Finding]:
     return names.of_offered(service, signatures(settings, service))
 
 
+@click.command("as-python")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def as_python(file: Path) -> None:
+    """The Python that a TOML service file stands for, to go on with where TOML doesn't reach."""
+    if file.suffix != TOML:
+        raise click.UsageError(f"{file.name} is no service without Python: those end in {TOML}.")
+    try:
+        click.echo(python_of(file.read_text(encoding="utf-8-sig"), file.name), nl=False)
+    except SyntaxError as error:
+        _say_wrong(file, "", [(f"{file.name}, line {error.lineno}: {error.msg}.", [])], False)
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{file.name} is no text in UTF-8 (byte {error.start}).") from None
+
+
 @click.command()
 @click.argument("name")
-def new(name: str) -> None:
+@click.option("--toml", is_flag=True, help="One without Python: a program, told in TOML.")
+def new(name: str, toml: bool) -> None:
     """Write a service file to start from.
 
-    It is a working example, which counts seconds and can be aborted.
+    It is a working example: in Python one that counts seconds and can be aborted, in TOML a program that counts.
     """
     settings = settings_module.load()
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]{0,63}", name):
@@ -142,8 +161,9 @@ def new(name: str) -> None:
     taken = {n.lower(): f for f in catalogue.files(settings.services) for n in catalogue.names_in(f)}
     if name.lower() in taken:
         raise click.UsageError(f"{taken[name.lower()].name} offers a service of the name {name} already.")
-    file = settings.services / (re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower() + ".py")
-    text = TEMPLATE.read_text(encoding="utf-8").replace("NAME", name).replace("ADDRESS", name.lower())
+    file = settings.services / (re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower() + (TOML if toml else ".py"))
+    template = TEMPLATE.with_name("template.toml.txt") if toml else TEMPLATE
+    text = template.read_text(encoding="utf-8").replace("NAME", name).replace("ADDRESS", name.lower())
     try:
         with open(file, "x", encoding="utf-8") as out:
             out.write(text)

@@ -50,6 +50,7 @@ def of_record(record: Record) -> dict[str, Any]:
         "ended": record.ended,
         "ran": ran(record),
         "stopping": record.stopping.why if record.stopping else None,
+        "confined": record.confined,
         **({"machine": record.machine, "as_of": record.as_of} if record.machine else {}),
     }
 

@@ -8,7 +8,9 @@ import click
 
 from .. import settings as settings_module
 from ..authentication.token_file import Entry, TokenFile, read
-from ..model.caller import Role
+from ..model.caller import SHELL, Role
+from ..settings import Settings
+from ..verbs.acts import Acts
 from . import terminal
 from .jobs import as_json
 
@@ -30,6 +32,7 @@ def add(user: str, project: str | None, role: str, days: float, json_: bool) -> 
     """Make a token for USER, and show it: now and never again, since only a hash of it is kept."""
     settings = settings_module.load()
     entry, token = TokenFile(settings.tokens_file).add(user, project or user, Role(role), days * DAY)
+    _remember(settings, "token added", entry)
     if json_:
         terminal.as_json({"token": token, **_as_data(entry)})
     else:
@@ -62,8 +65,15 @@ def list_(json_: bool) -> None:
 @click.argument("token_id", metavar="ID")
 def revoke(token_id: str) -> None:
     """Let a token be good no longer, in every process and at once. Its executions go on."""
-    entry = TokenFile(settings_module.load().tokens_file).revoke(token_id)
+    settings = settings_module.load()
+    entry = TokenFile(settings.tokens_file).revoke(token_id)
+    _remember(settings, "token revoked", entry)
     click.echo(f"The token {entry.id} of {terminal.plain(entry.user)} is good no longer.")
+
+
+def _remember(settings: Settings, act: str, entry: Entry) -> None:
+    of = {"token": entry.id, "of": entry.user, "of_project": entry.project, "of_role": entry.role.value}
+    Acts(settings).go_on(act, SHELL, of, durable=True)
 
 
 def _as_data(entry: Entry) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import click
 
@@ -11,6 +12,7 @@ from ..deployment import Deployment, Foreground
 from ..deployment.address import resolved
 from ..lab import labfile
 from ..store import supervisor_client
+from ..system import logs
 from ..verbs.instruments import Instruments
 from . import terminal
 from .deploy import PORT, chosen, of_leftovers
@@ -27,21 +29,23 @@ def up(only: str | None, host: str | None, port: int | None) -> None:
     every job and leaves within STOP_SECONDS. Logs go to stdout. With REDIS_URL it is the web side alone.
     """
     settings = chosen(host=host, port=port)
+
+    def tell(sentence: str) -> None:
+        if settings.log_format == logs.JSON:
+            sentence = logs.line(logs.JSON, time.time(), "up", "INFO", sentence)[:-1]
+        print(sentence, file=sys.stderr, flush=True)  # a container's log is read while it runs
+
     if only != "supervisor":
         settings = resolved(settings)
-        _tell(authenticator.words(settings))
-    foreground = Foreground(settings, only, _tell)
+        tell(authenticator.words(settings))
+    foreground = Foreground(settings, only, tell)
     stopped = foreground.run()
     if stopped.leftovers:
-        _tell(of_leftovers(stopped.leftovers))
+        tell(of_leftovers(stopped.leftovers))
     if foreground.supervises:
         for holding in Instruments(settings).not_safe():
-            _tell(terminal.not_safe(holding))
+            tell(terminal.not_safe(holding))
     sys.exit(1 if foreground.failed or not stopped.settled else 0)
-
-
-def _tell(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)  # a container's log is read while it runs
 
 
 @click.command()

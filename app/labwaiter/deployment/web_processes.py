@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,13 +24,12 @@ from ..errors import Misconfigured
 from ..settings import HANDED_ON, ROOT, Settings
 from ..store import supervisor_client, web_side
 from ..store.files import open_log
-from ..system import process
+from ..system import logs, process
 from ..system.process import Identity, identify, kill, marked, wait_until_ended
 from .address import get, own_address, resolved
 from .listening import listening_sockets, sockets_of
 
 MARKER = "LABWAITER_WEB"
-LOG_MAX = 5_000_000  # bytes of web.log, before a new one is begun
 # a worker's, below the 1024 descriptors that a process commonly may have. granian calls it backpressure, but it is no
 # limit of calls: callers keep their connections open between two polls. A worker may have as many threads: a call whose
 # body doesn't come, an abort (8 s) and a message (1 s) each hold one, and so never the one that a poll needs
@@ -83,6 +81,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "HOST": settings.host,
         "PORT": str(settings.port),
         "WEB_CONCURRENCY": str(settings.web_concurrency),
+        "LOG_FORMAT": settings.log_format,  # granian's main process reads no file env
     }
     # the supervisor may be its parent one day, and ends what jobs left behind: this is nothing of theirs
     marks = {MARKER: str(settings.jobs_folder.resolve()), process.MARKER: process.NO_MARK}
@@ -113,9 +112,7 @@ def as_running(settings: Settings) -> Settings:
 def spawn(settings: Settings) -> subprocess.Popen[bytes]:
     """Start a web side, detached, that writes to web.log."""
     log = log_file(settings)
-    with contextlib.suppress(OSError):
-        if log.stat().st_size > LOG_MAX:
-            shutil.move(log, log.with_suffix(".log.1"))
+    logs.rotate(log)
     with open_log(log) as out:
         return subprocess.Popen(
             command(settings),

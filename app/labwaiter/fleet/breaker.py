@@ -25,6 +25,11 @@ def guarded(store: FleetStore) -> FleetStore:
     return cast(FleetStore, Breaker(store))
 
 
+def is_open(store: FleetStore) -> bool:
+    """Whether that store has such a breaker, and isn't asked just now."""
+    return isinstance(store, Breaker) and store.is_open
+
+
 class Breaker:
     """Every method of a `FleetStore`, refused as long as that hangs: it raises then what a call in vain raises."""
 
@@ -32,6 +37,11 @@ class Breaker:
         self._store = store
         self._hung_at: float | None = None  # monotonic s: when it was last seen to hang; None: it answers
         self._turn = threading.Lock()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the store was last seen to hang, and it isn't known to answer again."""
+        return self._hung_at is not None
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._store, name)

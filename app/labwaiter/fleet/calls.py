@@ -139,6 +139,7 @@ class Abort(MachineCall[AbortAnswer]):
     """Stop it, and wait for its end."""
 
     DO = "abort"
+    by: str = ""  # who wants that, in words; so of the next two
 
     def answer(self, fields: Fields, content: bytes | None) -> AbortAnswer:
         return AbortAnswer(bool(fields.get("gone")), bool(fields.get("unknown")))
@@ -150,6 +151,7 @@ class Notify(MachineCall[NotifyAnswer]):
 
     DO = "notify"
     message: str
+    by: str = ""
 
     def answer(self, fields: Fields, content: bytes | None) -> NotifyAnswer:
         return NotifyAnswer(str(fields["reply"]))
@@ -160,6 +162,7 @@ class Remove(MachineCall[RemoveAnswer]):
     """Remove what it made, now that it has ended."""
 
     DO = "remove"
+    by: str = ""
 
     def answer(self, fields: Fields, content: bytes | None) -> RemoveAnswer:
         return RemoveAnswer()
@@ -219,8 +222,13 @@ class NumberedCall:
         kind, call = KINDS.get(do), None
         with contextlib.suppress(KeyError, TypeError, ValueError):  # another release's, which means another thing by it
             if kind is not None:
-                types = {field.name: int if field.type == "int" else str for field in dataclasses.fields(kind)}
-                call = kind(**{name: as_type(fields[name]) for name, as_type in types.items()})
+                call = kind(
+                    **{
+                        field.name: (int if field.type == "int" else str)(fields[field.name])
+                        for field in dataclasses.fields(kind)
+                        if field.name in fields or field.default is dataclasses.MISSING
+                    }
+                )
         return cls(
             do,
             call,

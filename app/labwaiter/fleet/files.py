@@ -130,13 +130,14 @@ class FleetFiles(Artifacts):
             path = None if self._is_made_on(machine, name) else self.find(name)
             if path is None:
                 continue
-            size = path.stat().st_size
-            if size > HANDED_MAX:
-                raise InvalidParameter(
-                    f"The file “{name[:100]}” has {size} bytes; at most {HANDED_MAX} go along to {machine}: put it into"
-                    " the files folder there."
-                )
-            content = path.read_bytes()
+            with os.fdopen(self.open(path), "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > HANDED_MAX:
+                    raise InvalidParameter(
+                        f"The file “{name[:100]}” has {size} bytes; at most {HANDED_MAX} go along to {machine}: put it"
+                        " into the files folder there."
+                    )
+                content = file.read()
             try:
                 handed[name] = self._store.put_file(job, content)
             except FAULTS as error:

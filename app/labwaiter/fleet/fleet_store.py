@@ -16,6 +16,7 @@ from .order import Order
 from .signing import Seals
 
 SILENT_SECONDS = 10.0  # after which a machine that isn't heard of can't be reached
+TAKES_ORDERS = "takes orders"  # the state of a machine whose worker does
 LEFT = "left"  # the state of a machine whose worker has ended
 
 

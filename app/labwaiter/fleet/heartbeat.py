@@ -18,7 +18,7 @@ from ..store import web_side
 from ..store.files import read_record, write_whole
 from ..store.local_store import LocalStore
 from ..system.process import boot_id
-from .fleet_store import LEFT, SILENT_SECONDS, Beat, FleetStore
+from .fleet_store import LEFT, SILENT_SECONDS, TAKES_ORDERS, Beat, FleetStore
 from .redis_faults import FAULTS
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Heartbeat:
             Beat(
                 self.store.machine,
                 now,
-                LEFT if left else "drains" if self.drains else "takes orders",
+                LEFT if left else "drains" if self.drains else TAKES_ORDERS,
                 run=self._run_id,
                 id=self._machine_id,
                 host=socket.gethostname(),

@@ -233,7 +233,7 @@ class Publisher:
         self._unread.discard(name)
         try:
             record = self.local.record(name)
-            view = self.local.view(record, None)
+            view = replace(self.local.view(record, None), timeline=self.local.timeline(name))
         except ServiceError as error:
             if isinstance(error.__cause__, OSError):
                 self._unread.add(name)

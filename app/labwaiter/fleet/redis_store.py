@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from ..errors import Misconfigured, Unavailable, UnknownServiceID
 from ..lab import labfile
-from ..model.record import Moment, Owner, Record, Request, State, View
+from ..model.record import Happening, Moment, Owner, Record, Request, State, View
 from ..page.words import clock
 from ..settings import Settings
 from ..store import codec, records
@@ -28,7 +28,7 @@ from ..system.process import boot_clock
 from . import breaker, calls, redis_faults, rpc
 from .cache import Cache, CacheEntry
 from .files import FleetFiles
-from .fleet_store import LEFT, SILENT_SECONDS, FleetStore, Removal, Revision, Snapshot
+from .fleet_store import LEFT, SILENT_SECONDS, TAKES_ORDERS, FleetStore, Removal, Revision, Snapshot
 from .lab_redis import LabRedis
 from .look import WITHDRAWN, FleetLook, entry_of, of_cache, of_snapshot, reached, withdrawn
 from .order import Order
@@ -48,6 +48,15 @@ UNKEPT = (
     "This is not certain yet: no replica of the Redis between the machines of this lab has it; try it again, under the"
     " same serviceID."
 )
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """How old what a face tells of other machines may be."""
+
+    answers: bool  # Redis does
+    is_broken: bool  # this process has seen it hang, and doesn't ask it: `breaker`
+    ages: dict[str, float]  # s since each machine was last heard of that has not left, as far as is known
 
 
 class RedisStore:
@@ -70,6 +79,7 @@ class RedisStore:
         self._last = threading.local()  # .found: the record that this thread found last, and its revision; or None
         self._heard: dict[str, Heard] = {}  # by machine
         self._limits: dict[str, Limits] = {}  # by machine
+        self._mirrored: tuple[dict[str, float], float] = {}, 0.0  # the ages of `mirror`, and when (monotonic s)
         self._away = False  # that Redis is, was logged already
         self._poll_marks = PollMarks(lambda machine, names: self.store.polled(machine, names))
 
@@ -80,6 +90,30 @@ class RedisStore:
         except FAULTS as error:
             return f"Redis {redis_faults.of(error).why}"
         return ""
+
+    def crowded(self) -> str:
+        """Whether no machine takes orders now."""
+        try:
+            entries, now = self.store.machine_entries(sorted(self.store.machines()))
+        except FAULTS as error:
+            return f"Redis {redis_faults.of(error).why}"
+        beats = [entry.beat for entry in entries if entry.beat is not None]
+        takes = any(beat.state == TAKES_ORDERS and now - beat.seen <= SILENT_SECONDS for beat in beats)
+        return "" if takes else "no machine takes orders"
+
+    def mirror(self) -> Mirror:
+        """How much of what is told of the machines is of now. While Redis is away, what was known last grows old."""
+        try:
+            names = sorted(self.store.machines())
+            entries, now = self.store.machine_entries(names)
+        except FAULTS:
+            ages, known_at = self._mirrored
+            grown = time.monotonic() - known_at
+            return Mirror(False, breaker.is_open(self.store), {name: age + grown for name, age in ages.items()})
+        beats = {name: entry.beat for name, entry in zip(names, entries, strict=True)}
+        ages = {name: max(0.0, now - beat.seen) for name, beat in beats.items() if beat and beat.state != LEFT}
+        self._mirrored = ages, time.monotonic()
+        return Mirror(True, breaker.is_open(self.store), ages)
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -117,6 +151,13 @@ class RedisStore:
         told = look.at is not None and look.as_of is None and not look.note
         self._last.found = (look.record, snapshot.revision) if told else None
         return look
+
+    def timeline(self, name: str) -> tuple[Happening, ...]:
+        """As its machine has published it."""
+        look = self.find(name)
+        if look is None:
+            raise UnknownServiceID(records.UNKNOWN)
+        return look.published.timeline if look.published is not None else ()
 
     def _cached(self, name: str) -> FleetLook | None:
         return of_cache(name, self.cache.read(name))
@@ -270,7 +311,15 @@ class RedisStore:
     # -- starting -----------------------------------------------------------------------------
 
     def admit(self, request: Request) -> Callable[[bool], None]:
-        """Refuse where its machine has as many as it may, of all or of its owner, or its user starts too many here."""
+        """Refuse where its machine has as many as it may, of all or of its owner, or its user starts too many here.
+
+        Also what would need a token on its way.
+        """
+        if request.signature.get("session_token"):
+            raise Unavailable(
+                f"{request.service} needs its caller's sessionToken, which is not handed on over Redis: it can be"
+                " started on a deployment of one machine."
+            )
         name = folder_name(request.service_id)
         machine = self._machine(name, request)
         active = functools.partial(self._asked, lambda: self.store.active(machine))
@@ -300,7 +349,7 @@ class RedisStore:
                     owners[snapshot.name] = owner_of(codec.request(snapshot.request) if snapshot.request else None)
         return owners
 
-    def claim(self, name: str, request: Request) -> bool:
+    def claim(self, name: str, request: Request, token: str = "") -> bool:
         """Record and order it, in one transaction."""
         machine = self._machine(name, request)
         files = self.artifacts.handed_over(name, request.files, machine)
@@ -343,7 +392,7 @@ class RedisStore:
         """Where it is on this machine."""
         return self._local.abort_unread(name, wait)
 
-    def abort(self, record: Record, wait: float) -> bool:
+    def abort(self, record: Record, wait: float, by: str = "") -> bool:
         """Have its machine stop it; what no machine has taken yet is withdrawn."""
         name, machine, until = record.name, record.machine, time.monotonic() + wait
         try:
@@ -355,7 +404,7 @@ class RedisStore:
             if is_withdrawn and not self.store.fails_over:
                 return True
             # what its machine has taken may lie in the queue of another master again: the machine knows
-            answer = rpc.ask(self.store, machine, calls.Abort(name), wait, keep=True)
+            answer = rpc.ask(self.store, machine, calls.Abort(name, by), wait, keep=True)
             if is_withdrawn and answer is not None and answer.unknown:
                 return True
             if look is not None and look.refused and (answer is None or answer.unknown):
@@ -369,7 +418,7 @@ class RedisStore:
             return gone
         except FAULTS as error:
             if self._local.request(name) is not None:
-                return self._local.abort(replace(record, machine=""), max(0.0, until - time.monotonic()))
+                return self._local.abort(replace(record, machine=""), max(0.0, until - time.monotonic()), by)
             raise away(error) from error
 
     def withdraw(self, look: FleetLook, why: str = WITHDRAWN, taken: bool = False) -> bool:
@@ -387,10 +436,10 @@ class RedisStore:
         self.cache.write(look.name, CacheEntry(request, look.machine, text.decode(), state, at=view.now))
         return True
 
-    def notify(self, record: Record, message: str, wait: float) -> str:
+    def notify(self, record: Record, message: str, wait: float, by: str = "") -> str:
         """Have its machine hand it over."""
         try:
-            answer = rpc.ask(self.store, record.machine, calls.Notify(record.name, message), wait + QUEUE_SECONDS)
+            answer = rpc.ask(self.store, record.machine, calls.Notify(record.name, message, by), wait + QUEUE_SECONDS)
         except FAULTS as error:
             raise away(error) from error
         if answer is None:
@@ -420,11 +469,11 @@ class RedisStore:
                 time.sleep(max(0.0, min(1.0, until - time.monotonic())))  # Redis is away: nobody can tell of an end
             return None if record.active else record
 
-    def bury(self, record: Record) -> None:
+    def bury(self, record: Record, by: str = "") -> None:
         """Have its machine remove it; one that no machine ever took is but a record in Redis."""
         try:
             try:
-                answer = rpc.ask(self.store, record.machine, calls.Remove(record.name), REMOVE_WAIT)
+                answer = rpc.ask(self.store, record.machine, calls.Remove(record.name, by), REMOVE_WAIT)
             except UnknownServiceID:
                 if not self.store.remove_withdrawn(Removal(record.name, record.request.service, time.time())):
                     raise

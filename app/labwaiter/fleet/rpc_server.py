@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..errors import ServiceError, ServiceIDInUse, Unavailable, UnknownServiceID
+from ..model.record import Record
+from ..store.audit import Audit
 from ..store.local_store import LocalStore
 from . import rpc
 from .calls import (
@@ -47,6 +49,7 @@ class RpcServer:
 
     def __init__(self, store: FleetStore, local: LocalStore, publisher: Publisher) -> None:
         self.store, self.local, self.publisher = store, local, publisher
+        self._audit = Audit(local.folder.layout)
         self._used = UsedCalls(local.folder.layout.used_errands)
         self._stop = threading.Event()
         self._room = threading.Semaphore(AT_ONCE)
@@ -101,44 +104,53 @@ class RpcServer:
     def carry_out(self, call: MachineCall[Any] | None) -> Answer:
         """Do what is asked. Raises ServiceError."""
         match call:
-            case Abort(name):
-                return self._abort(name)
-            case Notify(name, message):
-                return self._notify(name, message)
-            case Remove(name):
-                return self._remove(name)
+            case Abort(name, by):
+                return self._abort(name, by)
+            case Notify(name, message, by):
+                return self._notify(name, message, by)
+            case Remove(name, by):
+                return self._remove(name, by)
             case ListFiles(name, most):
                 return FileList(self.local.artifacts.listing(name, most))
             case ReadFile():
                 return self._read(call)
         raise Unavailable(NOT_KNOWN)
 
-    def _abort(self, name: str) -> AbortAnswer:
+    def _remember(self, act: str, name: str, record: Record | None, by: str) -> None:
+        """In this machine's audit file; the face that asks has remembered it already, with all that it knows of who."""
+        known = {"serviceID": record.request.service_id, "service": record.request.service} if record else {}
+        self._audit.try_to_add(act, **(known or {"job": name}), face="machine call", by=by)
+
+    def _abort(self, name: str, by: str) -> AbortAnswer:
         try:
             record = self.local.record(name)
         except UnknownServiceID:
             # its order is on its way, and the mark in Redis stops it when it is taken; or it was refused
             return AbortAnswer(gone=False, unknown=True)
         except Unavailable:  # it can't be read, and may run
+            self._remember("abort", name, None, by)
             return AbortAnswer(bool(self.local.abort_unread(name, ABORT_WAIT)))
-        gone = self.local.abort(record, ABORT_WAIT)
+        self._remember("abort", name, record, by)
+        gone = self.local.abort(record, ABORT_WAIT, by)
         self.publisher.tell(name)  # before the answer: who is told that it is gone sees it gone
         return AbortAnswer(gone)
 
-    def _notify(self, name: str, message: str) -> NotifyAnswer:
+    def _notify(self, name: str, message: str, by: str) -> NotifyAnswer:
         try:
             record = self.local.record(name)
         except UnknownServiceID:
             raise Unavailable(NOT_YET) from None
         if not record.active:
             return NotifyAnswer(f"The execution has ended ({record.state}); the message was not delivered.")
-        return NotifyAnswer(self.local.notify(record, message, REPLY_WAIT))
+        self._remember("notify", name, record, by)
+        return NotifyAnswer(self.local.notify(record, message, REPLY_WAIT, by))
 
-    def _remove(self, name: str) -> RemoveAnswer:
+    def _remove(self, name: str, by: str) -> RemoveAnswer:
         record = self.local.record(name)
         if record.active:
             raise ServiceIDInUse(f"This execution is {record.state}; abort it first.")
-        self.local.bury(record)
+        self._remember("remove", name, record, by)
+        self.local.bury(record, by)
         self.publisher.tell(name)
         return RemoveAnswer()
 
@@ -146,7 +158,7 @@ class RpcServer:
         path = self.local.artifacts.made(call.name, call.file)
         if path is None:
             return FilePiece(None)
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = self.local.artifacts.open(path)
         try:
             stat = os.fstat(fd)
             content = os.pread(fd, min(call.count, PIECE), call.offset) if call.count else None

@@ -9,10 +9,12 @@ import threading
 import time
 
 from ..catalogue import catalogue
-from ..errors import Misconfigured, ServiceError
+from ..errors import Misconfigured, ServiceError, Unavailable
 from ..lab.labfile import load as load_lab
+from ..model.record import Request
 from ..settings import Settings
 from ..store import codec, supervisor_client
+from ..store.audit import Audit
 from ..store.files import open_ours, write_whole
 from ..store.local_store import LocalStore
 from ..system import record_lock
@@ -50,6 +52,7 @@ class Worker:
         self.store = LabRedis(settings, patience=BLOCK_SECONDS + 3.0)
         self.local = LocalStore(settings)
         self.local.folder.make()
+        self._audit = Audit(self.local.folder.layout)
         self._lock = open_ours(self.local.folder.layout.worker_lock, os.O_RDWR)
         if not record_lock.take(self._lock):
             os.close(self._lock)
@@ -132,6 +135,7 @@ class Worker:
             try:
                 self.local.judge_room()
                 self.files.take_over(name, order.files)  # without them another file of that name might be used
+                self._remember(request)
                 self.local.claim(name, request)
             except ServiceError as error:
                 log.exception("%s could not be taken", name)
@@ -146,6 +150,21 @@ class Worker:
                 self.local.abort(record, 0.0)
         self.publisher.ask(name)
         return "taken"
+
+    def _remember(self, request: Request) -> None:
+        """In this machine's audit file. Raises Unavailable: it can't be, so nothing is started."""
+        try:
+            self._audit.add(
+                "start",
+                serviceID=request.service_id,
+                service=request.service,
+                user=request.user,
+                project=request.project,
+                face="order",
+                by=request.face,
+            )
+        except OSError as error:
+            raise Unavailable("The execution was not started: the audit file can't be written.") from error
 
     @property
     def room(self) -> bool:

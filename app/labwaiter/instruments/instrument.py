@@ -34,6 +34,7 @@ class Instrument:
     greeting: ClassVar[str | None] = None  # a pattern for what it says once it has booted
     unasked: ClassVar[str | None] = None  # a pattern for the lines that it says by itself: these are events, no answers
     may_resume: ClassVar[bool] = True  # whether work goes on after the line was lost and is back
+    identified_as: str = ""  # what it last said of itself when it was asked: serial number, firmware, …
 
     name: str
     line: Line
@@ -132,6 +133,7 @@ class Instrument:
             elif line is not None and re.search(expected, line):
                 if settle:
                     self._drop(min(0.3, self.timeout))  # what it was asked before that is answered, too, perhaps
+                self.identified_as = line
                 return line
             answer = line or answer
         boots = "" if settle else " If it boots when its line is opened, give it the time for that: settle in lab.toml."

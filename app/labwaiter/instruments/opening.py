@@ -142,6 +142,12 @@ class Opened:
             raise Silent(f"{self.entry.name} did not answer *IDN?.")
         return answer
 
+    @property
+    def identified_as(self) -> str:
+        """What it said of itself as it was opened (serial number, firmware, …); "" where its driver didn't ask."""
+        said = getattr(self.device, "identified_as", "") if isinstance(self.device, Instrument) else ""
+        return said if isinstance(said, str) else ""
+
     def is_safe(self) -> bool:
         """Whether it says that it is safe; of a foreign driver its function has said so."""
         if self.entry.safe != ITSELF:

@@ -26,6 +26,7 @@ from .. import settings
 from ..errors import Misconfigured
 from ..lab import labfile
 from ..lab.lab import InstrumentEntry, Lab, resolve
+from ..system import logs
 from ..system.process import start_thread
 from .errors import InstrumentError, WrongDevice
 from .opening import Opened
@@ -148,13 +149,14 @@ def _failed(failure: str, error: Exception) -> str:
 
 def main() -> None:
     """Make those that are named safe, or check them."""
-    logging.basicConfig(format="%(asctime)s safety %(levelname)s %(message)s")
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # a driver that prints is not taken for us
     options = {word for word in sys.argv[1:] if word.startswith("--")}
     try:
         current = settings.load()
+        logs.set_up("safety", current.log_format, level="WARNING")
     except Misconfigured:
+        logs.set_up("safety", logs.TEXT, level="WARNING")
         # a mistake that somebody is just making leaves nothing on: the supervisor hands on what it knew
         logging.getLogger("labwaiter.safety").exception("the file env can't be read")
         current = settings.load(env_file=Path(os.devnull))

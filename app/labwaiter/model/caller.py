@@ -37,16 +37,28 @@ class Caller:
     public_url: str = ""
     polls: bool = False  # it asks for the status again and again, as workflow managers do: its silence means something
     is_elsewhere: bool = False  # it called from another machine, or through a proxy
+    face: str = ""  # soap, shell, python or schedule
 
     @property
     def user(self) -> str:
         """Its name; "" where it has none."""
         return self.identity.user if self.identity is not None else ""
 
+    @property
+    def in_words(self) -> str:
+        """Who it is, for those who may see what it did: “ada (optics), by soap”."""
+        return by(self.user, self.identity.project if self.identity is not None else "", self.face)
 
-def administrator(user: str, public_url: str = "") -> Caller:
+
+def by(user: str, project: str, face: str) -> str:
+    """Who did something, by which face, in words; "" where neither is known."""
+    who = f"{user} ({project})" if user and project else user
+    return ", ".join(word for word in (who, f"by {face}" if face and face != user else "") if word)
+
+
+def administrator(user: str, public_url: str = "", face: str = "shell") -> Caller:
     """Somebody on this machine: who may read and write the jobs folder is one by the file system's own word."""
-    return Caller(Identity(user, role=Role.ADMINISTRATOR), public_url=public_url)
+    return Caller(Identity(user, role=Role.ADMINISTRATOR), public_url=public_url, face=face)
 
 
 SHELL = administrator("shell")

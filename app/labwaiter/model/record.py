@@ -80,6 +80,7 @@ class Request:
     signature: dict[str, Any] = field(default_factory=dict)  # the service as it was then: `service.service_of`
     project: str = ""  # whose work it is, as the token said; "": no token was asked for
     authority: str = ""  # the authentication manager whose word that was; "": this deployment's own
+    face: str = ""  # by which it was started: soap, shell, python, schedule
 
     @property
     def owner(self) -> Owner:
@@ -110,6 +111,9 @@ class StoredState:
     runner: Identity | None = None
     stopping: Stopping | None = None
     marks_begin: bool = False  # its runner leaves the mark `begun` before it begins: releases before 0.5 did not
+    # what its processes were confined by: umask, user, cgroup (true), each limit by its keyword in @service, and those
+    # that hold for all processes together; {} before it ran
+    confined: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,7 @@ class Record:
     started_boot: float | None = None  # boot clock of its machine, s
     ended: float | None = None  # Unix time, s
     ran: float | None = None  # s that it ran, of one that has ended; None where that isn't known
+    confined: dict[str, Any] = field(default_factory=dict)  # as `StoredState.confined`
     outputs: dict[str, Any] | None = None  # only when completed
     runner: Identity | None = None
     stopping: Stopping | None = None
@@ -181,6 +186,15 @@ class Silence:
 
     seconds: float
     most: float  # s: then the job is abandoned
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One event of an execution's timeline."""
+
+    at: float  # Unix time, s
+    event: str  # queued, began, stage, message, abort asked for, told to stop, made safe, ended, …
+    about: dict[str, Any] = field(default_factory=dict)  # what is to be said of it: texts, numbers, switches
 
 
 @dataclass(frozen=True)
@@ -221,6 +235,7 @@ class View:
     silence: Silence | None = None  # of its workflow manager, where that counts and polls were left out
     hardware: tuple[str, ...] = ()  # what is to be said of its instruments at its end, a sentence each
     note: str = ""  # what the looker has to say of this look
+    timeline: tuple[Happening, ...] = ()  # of one that has ended; `Jobs.timeline` has it of any
 
     @property
     def moment(self) -> Moment:
@@ -293,6 +308,7 @@ def derive(
         started_boot=stored.started_boot,
         ended=stored.ended or (end.ended if end else None),
         ran=stored.ran,
+        confined=stored.confined,
         outputs=end.outputs if end is not None and state is State.COMPLETED else None,
         runner=stored.runner,
         stopping=stored.stopping if state in ACTIVE else None,

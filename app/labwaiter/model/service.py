@@ -31,6 +31,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, dataclass_transform
 
+from .. import settings
 from ..errors import InvalidParameter, Misconfigured, MissingParameter
 from . import contract
 from .parameter import Driver, Length, Parameter, Range, Suffix, Unit, shown
@@ -49,6 +50,17 @@ class Outputs:
         dataclass(frozen=True, kw_only=True)(cls)
 
 
+# what a job may be limited to, by its keyword here, from and to; each is a setting, too
+MOST = {
+    "cpu_seconds": settings.CPU_SECONDS,
+    "memory": settings.MEMORY,
+    "open_files": settings.OPEN_FILES,
+    "processes": settings.PROCESSES,
+    "file_size": settings.FILE_SIZE,
+    "cpus": settings.CPUS,
+}
+
+
 @dataclass(frozen=True)
 class Service:
     """One SOAP service as data: its signature and its rules."""
@@ -65,6 +77,15 @@ class Service:
     grace: float = 5.0  # s between SIGTERM and SIGKILL
     at_once: int | None = None  # jobs of this service running at a time
     unchanged: bool = False  # may answer UNCHANGED
+    # what its jobs may use; None: what the deployment's settings say
+    cpu_seconds: int | None = None  # of each process
+    memory: int | None = None  # bytes, of each process, and in a cgroup of all together
+    open_files: int | None = None  # of each process
+    processes: int | None = None  # and threads
+    file_size: int | None = None  # bytes of each file
+    cpus: float | None = None  # processors kept busy, in a cgroup
+    user: str | None = None  # the account that its jobs run as
+    session_token: bool = False  # its jobs get their caller's token
     checks: bool = False  # whether it has a `check` of its own for a start's inputs
 
     def accept(self, inputs: dict[str, Any]) -> dict[str, Any]:
@@ -140,7 +161,7 @@ class Declaration:
     function: Callable[..., Any]
     check: Callable[..., str | None] | None
     needs: tuple[str, ...]
-    rules: dict[str, Any]  # namespace, limit, stall, grace, at_once, unchanged
+    rules: dict[str, Any]  # namespace, limit, stall, grace, at_once, unchanged, and what its jobs may use and get
 
     def signature(self) -> Service:
         """The function and its annotations as data.
@@ -177,6 +198,14 @@ def service(
     unchanged: bool = False,
     check: Callable[..., str | None] | None = None,
     needs: str | Collection[str] = (),
+    cpu_seconds: int | None = None,
+    memory: int | None = None,
+    open_files: int | None = None,
+    processes: int | None = None,
+    file_size: int | None = None,
+    cpus: float | None = None,
+    user: str | None = None,
+    session_token: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a SOAP service of a function; the function itself stays as it was.
 
@@ -191,6 +220,15 @@ def service(
         check: called with the inputs at the start, in a process of its own: a sentence refuses the
             start, None lets it pass. It must be quick.
         needs: the program, or the programs, that must be installed: without one of them the service is not offered.
+        cpu_seconds: seconds of CPU time that each process of a job may use. This and what follows wins over the
+            deployment's settings (JOB_CPU_SECONDS and so on); docs/security.md says where which of it holds.
+        memory: bytes of memory that each process may use, and all together where the job has a cgroup.
+        open_files: files that each process may have open.
+        processes: processes and threads that a job may have.
+        file_size: bytes that each file may have.
+        cpus: processors that a job may keep busy, where it has a cgroup.
+        user: the account that jobs run as, where the supervisor is root.
+        session_token: let jobs have their caller's token: `job.session_token`, `job.session_token_file`.
     """
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -201,6 +239,14 @@ def service(
             "grace": grace,
             "at_once": at_once,
             "unchanged": unchanged,
+            "cpu_seconds": cpu_seconds,
+            "memory": memory,
+            "open_files": open_files,
+            "processes": processes,
+            "file_size": file_size,
+            "cpus": cpus,
+            "user": user,
+            "session_token": session_token,
         }
         programs = (needs,) if isinstance(needs, str) else tuple(needs)
         function.__labwaiter__ = Declaration(name, function, check, programs, rules)  # type: ignore[attr-defined]
@@ -222,6 +268,7 @@ def read_signature(function: Callable[..., Any], *, name: str, namespace: str, *
         raise Misconfigured(f"{name}: the namespace must be an absolute URI, not {shown(namespace)}.")
     if function.__name__.removesuffix("Response") in (o.name for o in contract.OF_EVERY_SERVICE):
         raise Misconfigured(f"{name}: {function.__name__} is labwaiter's own; name the function start{name}.")
+    _judge_rules(name, rules)
     try:
         hints = typing.get_type_hints(function, include_extras=True)
     except Exception as error:
@@ -241,6 +288,11 @@ def read_signature(function: Callable[..., Any], *, name: str, namespace: str, *
         outputs = tuple(_output(where, result, f.name) for f in dataclasses.fields(result))  # type: ignore[arg-type]
     else:
         raise Misconfigured(f"{where} must return a class of its own that inherits Outputs, or None.")
+    if rules.get("user") and any(p.kind == "instrument" for p in inputs):
+        raise Misconfigured(
+            f"{name}: user= is for services without instruments, which the supervisor's own account alone may lease:"
+            " have what needs another account in a service of its own."
+        )
     return Service(
         name=name,
         namespace=namespace,
@@ -251,6 +303,19 @@ def read_signature(function: Callable[..., Any], *, name: str, namespace: str, *
         file=Path(function.__code__.co_filename),
         **rules,
     )
+
+
+def _judge_rules(name: str, rules: dict[str, Any]) -> None:
+    """Raises Misconfigured for what a job can't be limited to."""
+    for rule, (low, high) in MOST.items():
+        value = rules.get(rule)
+        kinds = (int, float) if rule == "cpus" else (int,)
+        if value is not None and (type(value) not in kinds or not low <= value <= high):
+            kind = "a number" if rule == "cpus" else "a whole number"
+            raise Misconfigured(f"{name}: {rule} must be {kind} from {low:,} to {high:,}, not {shown(value)}.")
+    user = rules.get("user")
+    if user is not None and (not isinstance(user, str) or not re.fullmatch(settings.ACCOUNT, user)):
+        raise Misconfigured(f"{name}: user must be the name of an account of this machine, not {shown(user)}.")
 
 
 def _input(where: str, parameter: inspect.Parameter, hints: dict[str, Any]) -> Parameter:

@@ -28,10 +28,12 @@ from .words import (
     clock,
     cut,
     estimate,
+    happened,
     headline,
     in_url,
     inputs_of,
     last_lines,
+    made_by,
     printable,
     quantity,
     ran,
@@ -265,6 +267,11 @@ def _still(view: View, service: Service, files_at: str, log: str) -> dict[str, A
             if files_at
         ),
         "files_at": files_at,
+        "timeline": tuple(_timeline(view)),
+        "made_by": tuple(
+            (cut(printable(name), 80), cut(printable(words), 200))
+            for name, words in (made_by(view.timeline) if not record.active else [])[: CUT["made_by"]]
+        ),
         "waits": record.state is State.QUEUED and not view.note,
         "log": log,
         "log_open": record.state is State.FAILED,
@@ -281,6 +288,15 @@ def _outputs(view: View, service: Service) -> list[tuple[str, str, str]]:
     units = {parameter.name: parameter.unit for parameter in service.outputs}
     rows = [(name, *quantity(v, units.get(name, ""))) for name, v in list((view.record.outputs or {}).items())[:40]]
     return [(cut(name, 80), cut(words, 500), cut(unit, 20)) for name, words, unit in rows]
+
+
+def _timeline(view: View) -> list[tuple[str, str]]:
+    """What it has been through, of one that has ended: its beginning and the last of it."""
+    happenings = () if view.record.active else view.timeline
+    rows = [(clock(h.at), cut(printable(" ".join(happened(h).split())), CUT["happened"])) for h in happenings]
+    if len(rows) > CUT["timeline"]:
+        rows = [*rows[:5], ("…", ""), *rows[len(rows) - CUT["timeline"] + 6 :]]
+    return rows
 
 
 def _advice(state: State) -> str:

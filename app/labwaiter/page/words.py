@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
 from ..model.parameter import text_of
-from ..model.record import Moment, Record, State, View
+from ..model.record import Happening, Moment, Record, State, View
 from ..model.service import Service
 from ..model.span import span
 from ..model.values import SI
@@ -22,6 +23,9 @@ CUT = {
     "values": 20,
     "messages": 10,
     "message": 300,
+    "timeline": 40,
+    "happened": 300,
+    "made_by": 30,
     "log_lines": 25,
     "log_line": 400,
 }
@@ -154,6 +158,55 @@ def headline(record: Record, place: int | None, percent: int | None) -> str:
     if record.state is State.RUNNING:
         return "Running" if percent is None else f"{percent} %"
     return {State.COMPLETED: "Completed", State.FAILED: "Failed", State.ABORTED: "Aborted"}[record.state]
+
+
+def happened(happening: Happening) -> str:
+    """An event of a timeline in plain words. Not bounded beyond what its texts are, not escaped."""
+    about = {name: text_of(value) for name, value in happening.about.items()}
+    by = f" by {about['by'].removeprefix('by ')}" if "by" in about else ""
+    name, why = about.get("instrument", "An instrument"), about.get("why", "")
+    match happening.event:
+        case "queued":
+            return f"asked for{by}"
+        case "stage":
+            return about.get("stage", "")
+        case "message" | "reply":
+            to = "reply to message" if happening.event == "reply" else "message"
+            return f"{to} {about.get('number', '')}{by}"
+        case "abort asked for":
+            return f"abort asked for{by}"
+        case "told to stop":
+            return f"told to stop: {why}"
+        case "killed":
+            return "ended, for it did not stop by itself"
+        case "imported":
+            return f"{about.get('file', '')} imported as it is by then"
+        case "program":
+            return f"program {about.get('name', '')}"
+        case "opened":
+            identity = about.get("identity", "")
+            return f"{name} opened" + (f": {identity}" if identity else "")
+        case "made safe" | "unsafe":
+            return f"{name} {'is safe' if happening.event == 'made safe' else 'is UNSAFE'}: {why}"
+        case "ended":
+            return about.get("state", "") + (f": {why}" if why else "")
+    return happening.event
+
+
+def made_by(timeline: Sequence[Happening]) -> list[tuple[str, str]]:
+    """What an execution was made by, a row each: what it is, and which version or hash."""
+    rows: list[tuple[str, str]] = []
+    for happening in timeline:
+        about = {name: text_of(value) for name, value in happening.about.items()}
+        if happening.event == "began":
+            rows += [(name, about[name]) for name in ("labwaiter", "python") if name in about]
+        if happening.event in ("began", "imported") and "file" in about:
+            rows.append((about["file"], f"SHA-256 {about.get('sha256') or 'not known'}"))
+        elif happening.event == "program":
+            rows.append((about.get("name", ""), f"SHA-256 {about.get('sha256') or 'not known'}"))
+        elif happening.event == "opened":
+            rows.append((about.get("instrument", ""), about.get("identity") or "its driver does not ask who it is"))
+    return rows
 
 
 def last_lines(log: str) -> str:

@@ -12,7 +12,7 @@ import re
 import signal
 import stat
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,11 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "UTF-16-LE"),
     (codecs.BOM_UTF16_BE, "UTF-16-BE"),
 )
+_NOTHING: Mapping[str, Any] = {}
+_TOO_LARGE = "a file would have become larger than it may ({:,} bytes)."
+_TOO_MUCH = "it needed more memory than it may ({:,} bytes)."
+# what programs say of it last: Python's, C++'s, the system's
+_NO_MEMORY = re.compile(r"\bMemoryError\b|\bbad_alloc\b|Cannot allocate memory|[Oo]ut of memory")
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 _SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")  # of a terminal: ECMA-48
 _PLACE = re.compile(r"(?:(?<![\w/.+~@-])|(?<=file://))(?:/[\w.+~@-]+)+/([\w.+~@-]+)")
@@ -63,7 +68,13 @@ def completed(outputs: dict[str, Any]) -> End:
     return End(State.COMPLETED, outputs=outputs, ended=time.time())
 
 
-def refusal(status: int, success: Collection[int] = (0,), program: str = "", printed: str = "") -> str | None:
+def refusal(
+    status: int,
+    success: Collection[int] = (0,),
+    program: str = "",
+    printed: str = "",
+    confined: Mapping[str, Any] = _NOTHING,
+) -> str | None:
     """Why a program that ended so has failed; None if it hasn't.
 
     Args:
@@ -71,16 +82,42 @@ def refusal(status: int, success: Collection[int] = (0,), program: str = "", pri
         success: the statuses that mean success; -15 and 143 are one, since a shell tells a signal n as 128+n.
         program: its name or path. "": it is just "the program".
         printed: the last of what it printed: its own last line is told, too.
+        confined: by what it was confined, as `StoredState.confined` has it: a limit that it hit is told.
     """
     as_shell = 128 - status if status < 0 or status > 128 else status
     if status in success or as_shell in success:
         return None
     subject = _subject(program)
+    if why := _hit(subject, as_shell, _last_line(printed), confined):
+        return why
     outcome = (
         f"was ended by the signal {signal_name(-status)}" if status < 0 else f"ended with the exit status {status}"
     )
     own = _last_line(printed)
     return f"{subject} {outcome}: {own}" if own else f"{subject} {outcome}."
+
+
+def _hit(subject: str, as_shell: int, line: str, confined: Mapping[str, Any]) -> str | None:
+    """The sentence for a limit that a program hit, as its end or its last line tells; None where neither does.
+
+    Args:
+        as_shell: its exit status, 128+n for a signal n.
+    """
+    if as_shell == 128 + signal.SIGXCPU and "cpu_seconds" in confined:
+        return f"{subject} used more CPU time than it may ({confined['cpu_seconds']:,} s) and was ended."
+    if "file_size" in confined and (as_shell == 128 + signal.SIGXFSZ or os.strerror(errno.EFBIG) in line):
+        return f"{subject} failed: {_TOO_LARGE.format(confined['file_size'])}"
+    if "memory" in confined and _NO_MEMORY.search(line):
+        return f"{subject} failed: {_TOO_MUCH.format(confined['memory'])}"
+    return None
+
+
+def of_memory(confined: Mapping[str, Any]) -> End:
+    """The end of a job of which the kernel has ended something, since all together used more memory than they may."""
+    return failed(
+        f"The execution needed more memory than it may, all its processes together ({confined['memory']:,} bytes), and"
+        " was ended."
+    )
 
 
 def stamp(file: Path) -> Stamp | None:
@@ -99,7 +136,7 @@ def _stamp(file: Path) -> Stamp | None:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def of_run(ran: Ran, outputs: Iterable[Parameter], hand_on: HandOn) -> End:
+def of_run(ran: Ran, outputs: Iterable[Parameter], hand_on: HandOn, confined: Mapping[str, Any] = _NOTHING) -> End:
     """The end of a program that this job ran."""
     program = ran.program
     return of_program(
@@ -112,6 +149,7 @@ def of_run(ran: Ran, outputs: Iterable[Parameter], hand_on: HandOn) -> End:
         before=ran.before,
         program=program.name,
         printed=ran.printed,
+        confined=confined,
     )
 
 
@@ -126,6 +164,7 @@ def of_program(
     before: Stamp | None = None,
     program: str = "",
     printed: str = "",
+    confined: Mapping[str, Any] = _NOTHING,
 ) -> End:
     """The end of a wrapped program.
 
@@ -137,8 +176,9 @@ def of_program(
         worked_in: the folder that it worked in: paths in its result are relative to that; None: to data/.
         before: the `stamp` of `result_file` before it began: a file that is still the same is not its result.
         program, printed: its name and the last of what it printed, for whoever reads why it failed.
+        confined: as `refusal` takes it.
     """
-    if why := refusal(status, success, program, printed):
+    if why := refusal(status, success, program, printed, confined):
         return failed(why)
     outputs = tuple(outputs)
     if not outputs:
@@ -287,8 +327,14 @@ def hand_on(jobs: Path, job: str, file: str | Path) -> str | None:
     return name
 
 
-def of_exception(error: BaseException) -> End:
+def of_exception(error: BaseException, confined: Mapping[str, Any] = _NOTHING) -> End:
     """The end of work that raised: its own words, without the places of this machine."""
+    if isinstance(error, MemoryError) and "memory" in confined:
+        return failed(f"The work failed: {_TOO_MUCH.format(confined['memory'])}")
+    if isinstance(error, OSError) and error.errno == errno.EFBIG and "file_size" in confined:
+        return failed(f"The work failed: {_TOO_LARGE.format(confined['file_size'])}")
+    if isinstance(error, OSError) and error.errno == errno.EMFILE and "open_files" in confined:
+        return failed(f"The work failed: it has as many files open as it may ({confined['open_files']:,}).")
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     text = _without_places(" ".join(text.split()))[:500]
     kind = type(error).__name__

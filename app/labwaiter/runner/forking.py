@@ -10,6 +10,7 @@ import signal
 import sys
 
 from ..system.process import become_subreaper, for_jobs, put_mark
+from .confinement import Confinement
 from .program import NoProcess
 
 
@@ -39,8 +40,12 @@ def set_group(pid: int) -> None:
         os.setpgid(pid, pid)
 
 
-def leave_the_nursery(mark: str, release: int) -> None:
-    """Have nothing of the nursery's but its imports: own session, clean signals and descriptors."""
+def leave_the_nursery(mark: str, release: int, confinement: Confinement, folder: str) -> None:
+    """Have nothing of the nursery's but its imports: own session, clean signals and descriptors.
+
+    Args:
+        folder: the job's.
+    """
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the only one that a nursery deals with
     signal.set_wakeup_fd(-1)
@@ -51,6 +56,7 @@ def leave_the_nursery(mark: str, release: int) -> None:
     put_mark(mark)
     for_jobs()
     become_subreaper()
+    confinement.enter(folder)
 
 
 def leave_the_runner(into: int) -> None:

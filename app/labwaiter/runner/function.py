@@ -25,7 +25,8 @@ from ..errors import InvalidParameter, JobFailed, Misconfigured
 from ..model.program import Program
 from ..model.record import End
 from ..model.service import Declaration, Outputs, Service
-from ..service_files import import_file
+from ..service_files import hash_of_source, import_file
+from ..store import timeline
 from ..store.artifacts import Artifacts
 from ..system.channel import Channel
 from ..system.process import children, proc_status
@@ -34,6 +35,7 @@ from .job import Job
 from .job_engine import JobEngine
 from .leaving import leave
 from .listening import Say
+from .made_by import noting_programs
 from .open_instruments import OpenInstruments
 from .program import NotThere, Prepared, Programs, prepare
 from .script import Limits
@@ -48,7 +50,8 @@ def run_function(spec: RunnerSpec, channel: Channel) -> None:
     # nobody else's code runs before it is let go; ours does, while the job's beginning is written to the disk
     os.chdir(f"{spec.folder}/data")
     # matplotlib's list of fonts takes a second to make: all jobs of a deployment share one, and need no home for it
-    os.environ.setdefault("MPLCONFIGDIR", os.fspath(spec.store.layout.matplotlib))
+    if spec.confinement.account is None:  # another one has a home of its own, and may not go there
+        os.environ.setdefault("MPLCONFIGDIR", os.fspath(spec.store.layout.matplotlib))
     faulthandler.enable(os.dup(2))
     sys.modules["__main__"] = types.ModuleType("__main__")  # not the nursery's, which a spawned child would import
     work = Work(spec, channel)
@@ -122,7 +125,8 @@ class Work:
         self._engine = JobEngine(spec.store, spec.name, spec.request, self._stop, self._artifacts, channel)
         self._engine.run_program = self._run_well
         self.job = Job(self._engine)
-        self._programs = Programs(self._stop, channel)
+        note = noting_programs(spec.folder, spec.store.layout.hashes)
+        self._programs = Programs(self._stop, channel, note)
         self._instruments = OpenInstruments(spec.settings, self._engine)
         self._callbacks, self._inheritance = atexit._ncallbacks(), _inheritance()
 
@@ -165,11 +169,22 @@ class Work:
             self._stop.armed = True
             self._stop.check()
             return ending.of_run(
-                self._programs.run(program, self._engine.show_progress), service.outputs, self._hand_on
+                self._programs.run(program, self._engine.show_progress),
+                service.outputs,
+                self._hand_on,
+                self._spec.confinement.confined,
             )
         return self._outputs(service, result)
 
     def _prepare(self, program: Program) -> Prepared:
+        """Raises NotThere; JobFailed: the sessionToken would stand where every account of the machine may read it."""
+        if self._spec.request.signature.get("session_token") and self.job.session_token_file.is_file():
+            token = self.job.session_token
+            if any(token in argument for argument in program.arguments):
+                raise JobFailed(
+                    "The sessionToken is put into no argument list, which every account of the machine may read: give"
+                    f" {Path(program.program).name} job.session_token_file."
+                )
         return prepare(program, self.job.data, self.job.result_file, self._file)
 
     def _run_well(self, program: Program, say: Say) -> str:
@@ -182,7 +197,8 @@ class Work:
             ran = self._programs.run(self._prepare(program), say)
         except NotThere as error:
             raise JobFailed(str(error)) from None
-        if why := ending.refusal(ran.status, ran.program.success, ran.program.name, ran.printed):
+        confined = self._spec.confinement.confined
+        if why := ending.refusal(ran.status, ran.program.success, ran.program.name, ran.printed, confined):
             raise JobFailed(why)
         return ran.printed
 
@@ -211,6 +227,8 @@ class Work:
             raise JobFailed(f"The service {request.service} is not available: {error}") from None
         if declaration is None:
             raise JobFailed(f"The service {request.service} is no longer declared in {self._file.name}.")
+        if (digest := hash_of_source(self._file)) != self._spec.made_by.get("sha256"):
+            timeline.note(self._spec.folder, "imported", file=self._file.name, sha256=digest)
         service = self._spec.service or declaration.signature()
         takes = _takes(declaration.function)[1:]
         changed = takes != [p.name for p in service.inputs]
@@ -250,4 +268,4 @@ class Work:
         if isinstance(error, SystemExit):
             return ending.failed(f"The work left with {error.code!r} before it gave its outputs.")
         traceback.print_exception(error)
-        return ending.of_exception(error)
+        return ending.of_exception(error, self._spec.confinement.confined)

@@ -14,6 +14,7 @@ from ..model.record import PLOT, Picture
 from ..model.values import plain
 from ..store import messages
 from ..store.files import write_whole
+from ..store.folder import TOKEN_FILE
 from .job_engine import JobEngine, Message
 from .recorder import current
 
@@ -26,6 +27,7 @@ class Job:
         folder: its folder. data: the folder in it for what the job makes, and where it works.
         status_file, result_file, notifications_file: for a wrapped program: its progress in percent
             and its result go into the first two, messages to it come in the third, a line each.
+        session_token_file: for a program that calls the platform: it holds `session_token`, and no argument list may.
         user: as the start named it, or "".
         extra_parameters: the caller's extraParameters, or None.
     """
@@ -40,6 +42,16 @@ class Job:
         self.status_file = self.folder / "status.txt"
         self.result_file = self.folder / "result.txt"
         self.notifications_file = self.folder / messages.FILE
+        self.session_token_file = self.folder / TOKEN_FILE
+
+    @property
+    def session_token(self) -> str:
+        """The sessionToken of the start, for what calls the platform: of a service with `session_token=True`.
+
+        Raises:
+            JobFailed: the service doesn't ask for it, or the start came without one.
+        """
+        return self._engine.token()
 
     @property
     def meanwhile(self) -> Callable[[], None] | None:

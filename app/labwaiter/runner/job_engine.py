@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ..errors import JobFailed
 from ..model.program import Program
 from ..model.record import Progress, Request
 from ..store import messages
 from ..store.artifacts import Artifacts
-from ..store.folder import Folder
+from ..store.folder import TOKEN_FILE, Folder
 from ..system.channel import Channel
 from .listening import Say
 from .recorder import Recorder
@@ -142,6 +143,20 @@ class JobEngine:
         """The address of a file in data/; None: of all of them."""
         own = "" if file is None else quote(os.fsencode(file))
         return self.request.address + self._artifacts.link(self.name) + own
+
+    def token(self) -> str:
+        """The sessionToken that the job was given. Raises JobFailed: it was given none."""
+        if not self.request.signature.get("session_token"):
+            raise JobFailed(
+                f"The service {self.request.service} doesn't ask for its caller's sessionToken: that is"
+                " @service(…, session_token=True)."
+            )
+        try:
+            return (self.folder / TOKEN_FILE).read_text("utf-8")
+        except OSError:
+            raise JobFailed(
+                "This execution was started without a sessionToken, by the shell or a schedule: it has none to give."
+            ) from None
 
     def _tell(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):  # without its runner a job is about to be ended

@@ -25,14 +25,27 @@ from pathlib import Path
 from typing import Any
 
 from ..model.record import End
-from ..store import codec
+from ..store import codec, timeline
+from ..store.files import sync_folder
 from ..system.channel import Channel, pair
 from ..system.process import children, ended_children, is_shortage, make_ready_for_marks, tell_group
 from . import ending, function, leaving, script
+from .confinement import Confinement
 from .forking import fork, leave_the_nursery, leave_the_runner, set_group, try_fork
 from .listening import Listener
 from .log import Log
-from .program import NoProcess, NotThere, Prepared, Ran, out_of_the_way, spawn, waits_for_one
+from .made_by import noting_programs
+from .program import (
+    NoProcess,
+    NotThere,
+    Prepared,
+    Ran,
+    become,
+    judge_start,
+    out_of_the_way,
+    spawn,
+    waits_for_one,
+)
 from .records import EndFile, ProgressFile
 from .spec import RunnerSpec
 
@@ -44,6 +57,7 @@ KILL_EVERY = 0.1  # s between two kills of a function's process that doesn't go
 # gave is written before the supervisor ends us, too
 LAST_SHARE = 0.8
 
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # as we are told of it, and as a shell tells of what it ran
 # what a process does next, once it has left the frames of the one that it was forked from
 Continuation = Callable[[], Any]
 # in a fork of a runner: that one. Its sockets were closed by their numbers, which name other files by now: it is never
@@ -101,7 +115,7 @@ class Runner:
     def __init__(self, spec: RunnerSpec, release: int) -> None:
         self.spec = spec
         self.status = 0  # our exit status
-        leave_the_nursery(spec.mark, release)
+        leave_the_nursery(spec.mark, release, spec.confinement, spec.folder)
         self._release = release
         self._progress = ProgressFile(spec.store, spec.name)
         self._end: End | None = None  # as the function gave it
@@ -154,11 +168,16 @@ class Runner:
         os.close(self._release)
         # that the job began must outlive a power cut: a job is never run twice. The supervisor has
         # written it, but may not wait for disks.
-        state = os.open(f"{self.spec.folder}/state.json", os.O_RDONLY | os.O_CLOEXEC)
+        # Another account than the supervisor's may not read that, and `begun` tells it, too
+        mark = "begun" if self.spec.confinement.account else "state.json"
+        state = os.open(f"{self.spec.folder}/{mark}", os.O_RDONLY | os.O_CLOEXEC)
         os.fsync(state)
         os.close(state)
+        if self.spec.confinement.account:
+            sync_folder(self.spec.folder)
         with contextlib.suppress(OSError):
             self._channel.send({"do": "begin"})
+        timeline.note(self.spec.folder, "began", **self.spec.made_by)
         for number in (self._awake, self._channel.fileno(), *self._pipes):
             self._poll.register(number, select.POLLIN)
         while self._function_status is None or self._due or (self._program is not None and self._ran is None):
@@ -301,7 +320,7 @@ class Runner:
             os.close(into)
             return
         if pid == 0:
-            self._step = partial(_be_script, script.ScriptSpec(**spec), into)
+            self._step = partial(_be_script, script.ScriptSpec(**spec), into, self.spec.confinement)
             return
         os.close(into)
         set_group(pid)
@@ -329,9 +348,18 @@ class Runner:
             if program.warm:
                 pid = try_fork()
                 if pid == 0:
-                    self._step = partial(_be_script, program.spec(), theirs)
+                    self._step = partial(_be_script, program.spec(), theirs, self.spec.confinement)
                     return
                 set_group(pid)
+            elif self.spec.confinement.limits:
+                told, failure = os.pipe()
+                pid = try_fork()
+                if pid == 0:
+                    self._step = partial(_be_program, program, theirs, failure, self.spec.confinement)
+                    return
+                set_group(pid)
+                os.close(failure)
+                judge_start(program, told)
             else:
                 pid = spawn(program, theirs)
         except NoProcess as want:
@@ -352,6 +380,7 @@ class Runner:
         self._tell_waiting("")
         self._program, self._program_pid, self._program_pipe = program, pid, ours
         self._groups.add(pid)
+        noting_programs(self.spec.folder, self.spec.store.layout.hashes)(program)
         os.set_blocking(ours, False)
         self._pipes.add(ours)
         self._poll.register(ours, select.POLLIN)
@@ -389,15 +418,19 @@ class Runner:
         assert self._function_status is not None
         hand_on = partial(ending.hand_on, self.spec.store.root, self.spec.name)
         outputs = self.spec.service.outputs if self.spec.service else ()
+        confinement = self.spec.confinement
+        status = self._function_status if self._ran is None else self._ran.status
+        if status in _KILLED and confinement.group is not None and confinement.group.ran_out_of_memory():
+            return ending.of_memory(confinement.confined)
         if self._ran is not None:
-            return ending.of_run(self._ran, outputs, hand_on)
+            return ending.of_run(self._ran, outputs, hand_on, confinement.confined)
         if self._function_status == function.NOT_TOLD:
             return ending.failed(
                 "The function has closed descriptors that it did not open (os.closerange?), labwaiter's among them,"
                 " so its result could not be told: have it close its own alone."
             )
         result = Path(self.spec.folder, "result.txt")
-        return ending.of_program(self._function_status, result, outputs, hand_on)
+        return ending.of_program(self._function_status, result, outputs, hand_on, confined=confinement.confined)
 
 
 def _answer(client: Channel, message: dict[str, Any]) -> None:
@@ -412,10 +445,21 @@ def _be_function(spec: RunnerSpec, into: int, end: socket.socket) -> None:
     os.closerange(3, channel.fileno())
     os.closerange(channel.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
     end.detach()
+    spec.confinement.put_on()
     function.run_function(spec, channel)
 
 
-def _be_script(spec: script.ScriptSpec, into: int) -> None:
+def _be_script(spec: script.ScriptSpec, into: int, confinement: Confinement) -> None:
     leave_the_runner(into)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    confinement.put_on()
     script.run_script(spec)
+
+
+def _be_program(program: Prepared, into: int, failure: int, confinement: Confinement) -> None:
+    """Be any other program under limits, which posix_spawn(3) can't give: `judge_start` hears why it can't be."""
+    leave_the_runner(into)
+    os.closerange(3, failure)
+    os.closerange(failure + 1, os.sysconf("SC_OPEN_MAX"))
+    confinement.put_on()
+    become(program, failure)

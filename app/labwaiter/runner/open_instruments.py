@@ -12,6 +12,7 @@ from ..errors import JobFailed, Misconfigured
 from ..lab import labfile
 from ..model.parameter import Parameter
 from ..settings import Settings
+from ..store import timeline
 from ..store.leases import Leases
 from ..system.process import start_thread
 from .job_engine import JobEngine
@@ -52,6 +53,8 @@ class OpenInstruments:
                 self._note(name, opened=False)  # it is as it was: that is nothing to clear up after
                 raise
             self._opened.append(opened)
+            said = opened.identified_as
+            timeline.note(self._engine.folder, "opened", instrument=name, identity=said, port=entry.port)
             values[parameter.name] = opened.device
         return values
 

@@ -17,9 +17,10 @@ import socket
 import sys
 import termios
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from ..errors import JobFailed, Misconfigured
 from ..model.program import Program, Script, command_file, interpreter, script_file
@@ -61,6 +62,7 @@ class Prepared:
     stages: list[str]
     result: str  # the file in which its result is expected
     success: list[int]
+    file: str = ""  # its own: the script's, not its interpreter's
 
     def terminal_or_pipe(self) -> tuple[int, int]:
         """Where it prints to: our end and its. Raises OSError where the machine has no more of them."""
@@ -102,7 +104,8 @@ def prepare(program: Program, data: Path, result_file: Path, service_file: Path)
             # -u: what it prints is seen at once, as it is of a warm one
             first = [path] if warm else [python, "-u", path]
         else:
-            first = [command_file(program.program, beside, environment.get("PATH"))]
+            path = command_file(program.program, beside, environment.get("PATH"))
+            first = [path]
     except Misconfigured as error:
         raise NotThere(str(error)) from None
     return Prepared(
@@ -117,6 +120,7 @@ def prepare(program: Program, data: Path, result_file: Path, service_file: Path)
         stages=list(program.stages),
         result=os.fspath(result_file if program.result is None else folder / program.result),
         success=sorted(program.success),
+        file=os.fspath(folder / path),
     )
 
 
@@ -143,12 +147,13 @@ class Child(Protocol):
 class Programs:
     """Runs the programs of one job, from within its function's process."""
 
-    def __init__(self, stop: Stop, channel: Channel) -> None:
+    def __init__(self, stop: Stop, channel: Channel, began: Callable[[Prepared], None] = lambda program: None) -> None:
         """
         Args:
             channel: to the runner.
+            began: is told of each program once it runs.
         """
-        self._stop, self._channel = stop, channel
+        self._stop, self._channel, self._began = stop, channel, began
         self._log = out_of_the_way(1)  # the log, whatever becomes of stdout
 
     def run(self, program: Prepared, say: Say) -> Ran:
@@ -191,6 +196,8 @@ class Programs:
                 raise
             finally:
                 os.close(theirs)
+            with contextlib.suppress(Exception):  # the service's own code may have changed what is used here
+                self._began(program)
         finally:
             self._stop.armed = armed
         try:
@@ -299,6 +306,41 @@ def spawn(program: Prepared, out: int) -> int:
     finally:
         os.umask(umask)
         os.chdir(folder)
+
+
+def become(program: Prepared, failure: int) -> NoReturn:
+    """Be the program, in a process that was forked for it and has its stdout; or tell why not, and leave.
+
+    Args:
+        failure: a pipe's end that closes once it is that.
+    """
+    try:
+        for number in _RESTORED:
+            signal.signal(number, signal.SIG_DFL)
+        os.umask(program.umask)
+        os.chdir(program.folder)
+        os.execve(program.arguments[0], program.arguments, program.environment)
+    except OSError as error:
+        os.write(failure, str(error.errno).encode())
+    finally:
+        os._exit(127)
+
+
+def judge_start(program: Prepared, told: int) -> None:
+    """Wait until a fork has become the program.
+
+    Args:
+        told: the other end of what `become` was given; it is closed.
+
+    Raises:
+        NotThere, NoProcess: it couldn't.
+    """
+    try:
+        number = os.read(told, 20)
+    finally:
+        os.close(told)
+    if number:
+        raise _why_not(program, OSError(int(number), os.strerror(int(number))))
 
 
 # those that Python ignores, as `subprocess` has them

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..model.record import End, Progress
-from ..store import codec
+from ..store import codec, timeline
 from ..store.files import open_ours
 from ..store.folder import Folder
 from . import ending
@@ -27,6 +27,7 @@ class ProgressFile:
         self._store, self._name = store, name
         self._progress = Progress()
         self._changed, self._written_at = False, 0.0  # monotonic s
+        self._noted = ""  # the stage that the timeline was told last
         self._waiting: tuple[str, str] | None = None  # what the page says while a program waits; its stage before
 
     def change(self, changes: dict[str, Any]) -> None:
@@ -45,6 +46,7 @@ class ProgressFile:
         kept = dict(list(self._progress.replies.items())[1 - REPLIES_MAX :])
         self._progress = replace(self._progress, replies={**kept, number: text})
         self.write()
+        timeline.note(self._store.path(self._name), "reply", number=number)
 
     def show_waiting(self, text: str) -> bool:
         """Have the page say that a program waits for a process; "": it waits no longer. Whether that is new."""
@@ -67,6 +69,11 @@ class ProgressFile:
         self._changed, self._written_at = False, time.monotonic()
         with contextlib.suppress(OSError):  # a full disk costs the page, not the work
             self._store.write_progress(self._name, self._progress)
+        stage = self._progress.stage
+        if stage != self._noted:
+            self._noted = stage
+            if stage:
+                timeline.note(self._store.path(self._name), "stage", stage=stage)
 
 
 class EndFile:

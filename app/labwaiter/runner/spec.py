@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..model.record import Request
 from ..model.service import Service, service_of
 from ..settings import Settings
 from ..store.folder import Folder
+from ..system.cgroup import Groups
 from ..system.process import mark_of
+from .confinement import Confinement, confinement_of
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,21 @@ class RunnerSpec:
     # saw, may be another. None: by a release before 0.5
     service: Service | None
     file: Path | None
+    confinement: Confinement
+    # versions, and the hash of that file as the process that forks the runner has read it: for the timeline
+    made_by: dict[str, Any] = field(default_factory=dict)
 
 
-def spec_of(settings: Settings, name: str) -> RunnerSpec:
-    """The runner's spec for a job. Raises what `Folder.request` raises."""
+def spec_of(settings: Settings, name: str, groups: Groups | None = None) -> RunnerSpec:
+    """The runner's spec for a job.
+
+    Args:
+        groups: where the job's control group is made.
+
+    Raises:
+        NotPossible: it can't be run as it is to be.
+        OSError, ValueError, TypeError, KeyError: as `Folder.request`.
+    """
     store = Folder(settings.jobs_folder)
     request = store.request(name)
     if request is None:
@@ -39,4 +53,5 @@ def spec_of(settings: Settings, name: str) -> RunnerSpec:
     service = service_of(request.signature) if request.signature else None
     named = request.signature.get("file")
     file = settings.services / Path(str(named)).name if named else None
-    return RunnerSpec(settings, store, name, os.fspath(store.path(name)), mark, request, service, file)
+    confinement = confinement_of(settings, service, mark, groups)
+    return RunnerSpec(settings, store, name, os.fspath(store.path(name)), mark, request, service, file, confinement)

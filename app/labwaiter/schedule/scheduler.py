@@ -29,7 +29,7 @@ from . import times
 from .schedule import Schedule
 
 log = logging.getLogger(__name__)
-CALLER = administrator("schedule")
+CALLER = administrator("schedule", face="schedule")
 NOTES_MAX = 1_000_000  # bytes
 AGAIN_SECONDS = 5.0  # until what could not be started is tried again, within its time
 

@@ -1,4 +1,4 @@
-"""The service files of a deployment as modules: `labwaiter.service_files.waiter` is its waiter.py.
+"""The service files of a deployment as modules: `labwaiter.service_files.waiter` is its waiter.py, or waiter.toml.
 
 A job imports its own file under this name, and so can every Python process that it starts
 (multiprocessing by spawn or forkserver, joblib, whoever reads a pickle later): the folder stands in
@@ -7,13 +7,16 @@ the environment. A name of its own kind, because waiter.py may be called as any 
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import hashlib
 import importlib.util
 import os
 import site
 import stat
 import sys
 import warnings
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
 
@@ -25,7 +28,9 @@ _TICK = 20_000_000  # ns: file systems count the time of a change in steps of at
 FOLDER = "LABWAITER_SERVICE_FILES"  # in the environment: where they are
 _INSTALLED = {*site.getsitepackages(), site.getusersitepackages(), APP}
 _KEPT_MAX = 200_000  # bytes of a file that is compiled before a job asks for it
+ENDING = ".toml"  # of a service file without Python (model/toml_service.py)
 _kept: dict[str, tuple[bytes, CodeType]] = {}  # its bytes, and what they mean to Python
+_hashes: dict[str, str] = {}  # of the bytes that were read last: their SHA-256, in hexadecimal digits
 __path__ = []
 
 
@@ -49,10 +54,11 @@ def import_file(file: Path) -> dict[str, Declaration]:
     __path__[:] = [folder]
     put_on_path(folder)
     name = f"{__name__}.{file.stem.replace('.', '_')}"
-    spec = importlib.util.spec_from_file_location(name, file)
+    spec = importlib.util.spec_from_file_location(name, file, loader=SourceFileLoader(name, os.fspath(file)))
     assert spec is not None and spec.loader is not None
-    code = _code_of(file)
+    code = _code_of_toml(file) if file.suffix == ENDING else _code_of(file)
     if code is None:
+        _note_hash(file)
         _drop_old_bytecode(file)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
@@ -84,6 +90,35 @@ def import_file(file: Path) -> dict[str, Declaration]:
     return declared
 
 
+def tree_of(file: Path) -> ast.Module:
+    """A service file's text as Python reads it; a TOML file's as the Python that it stands for, at its own lines.
+
+    Raises:
+        SyntaxError: it can't be meant.
+        OSError, ValueError, RecursionError: it can't be read.
+    """
+    content = file.read_bytes()
+    if file.suffix != ENDING:
+        return ast.parse(content)
+    from ..model import toml_service  # jobs of other files have no use for it
+
+    return toml_service.tree_of(content.decode("utf-8-sig").replace("\r\n", "\n"), os.fspath(file))
+
+
+def _code_of_toml(file: Path) -> CodeType:
+    """The code of the Python that a TOML file stands for. Raises Misconfigured."""
+    try:
+        return compile(tree_of(file), os.fspath(file), "exec", dont_inherit=True)
+    except SyntaxError as error:
+        raise Misconfigured(f"{file.name}, line {error.lineno}: {error.msg}.") from error
+    except UnicodeDecodeError as error:
+        raise Misconfigured(f"{file.name} is no text in UTF-8 (byte {error.start}).") from error
+    except FileNotFoundError as error:
+        raise Misconfigured(f"{file.name} is no longer in the services folder.") from error
+    except OSError as error:
+        raise Misconfigured(f"{file.name} can't be read ({error.strerror}).") from error
+
+
 def keep_compiled(file: Path) -> None:
     """Have this file compiled for those who are forked from this process and import it: they compare its bytes.
 
@@ -93,11 +128,24 @@ def keep_compiled(file: Path) -> None:
     source = _source(name)
     if source is None:
         _kept.pop(name, None)
+        _hashes.pop(name, None)
     elif name not in _kept or _kept[name][0] != source:
         _kept.pop(name, None)
+        _hashes[name] = hashlib.sha256(source).hexdigest()
         with contextlib.suppress(Exception), warnings.catch_warnings():
             warnings.simplefilter("error")
             _kept[name] = source, compile(source, name, "exec", dont_inherit=True)
+
+
+def hash_of_source(file: Path) -> str:
+    """The SHA-256 of a service's file as it was compiled or imported in this process; "" where that isn't known."""
+    return _hashes.get(os.fspath(file), "")
+
+
+def _note_hash(file: Path) -> None:
+    """Of what is about to be imported by Python itself."""
+    with contextlib.suppress(OSError, ValueError):
+        _hashes[os.fspath(file)] = hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _code_of(file: Path) -> CodeType | None:

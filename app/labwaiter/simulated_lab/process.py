@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from ..lab import labfile, simulation
 from ..settings import Settings, load
 from ..store.files import make_folder, open_ours, rights_in
 from ..store.leases import Held, Leases
-from ..system import record_lock
+from ..system import logs, record_lock
 from ..system.watch import stamp
 
 log = logging.getLogger("labwaiter.simlab")
@@ -157,11 +156,10 @@ def serve(settings: Settings, begun: Callable[[dict[str, Path]], None] = lambda 
 
 def main() -> None:
     """Entry: `python -m labwaiter.simulated_lab.process`."""
-    logging.basicConfig(
-        format="%(asctime)s simulated lab[%(process)d] %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr
-    )
+    settings = load()
+    logs.set_up("simulated lab", settings.log_format, settings.layout.supervisor_log)
     try:
-        serve(load())
+        serve(settings)
     except (AlreadyRuns, Misconfigured) as error:
         log.warning("%s", error)
         return

@@ -23,6 +23,7 @@ from ..model.caller import Caller, Identity
 from ..model.contract import EXTRA_PARAMETERS, SERVICE_ID, SESSION_TOKEN, STATUS, extra_parameters
 from ..model.service import Service
 from ..settings import Settings
+from ..store.figures import WebFigures
 from ..store.names import folder_name
 from ..system.process import boot_clock
 from ..verbs import Jobs
@@ -30,7 +31,7 @@ from ..verbs.permission import Action, allows
 from . import faults, wsdl
 from .binding import Answers
 from .door import Call, envelope_in, parse, read_body, service_id_in, spoken_namespace
-from .faults import Answer, Refused, fault
+from .faults import Answer, Refused, fault, of_poll
 from .lane import (
     ANSWER_MAX,
     COMPARED_TIMES,
@@ -43,6 +44,7 @@ from .lane import (
     may_be_kept,
 )
 from .operations import BeganOtherwise, Operations, mandatory
+from .refusals import Refusals
 
 log = logging.getLogger("labwaiter.soap")
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
@@ -52,7 +54,7 @@ NO_ADDRESS = (
 )
 _ALLOW = (("Allow", "GET, HEAD, OPTIONS, POST"),)
 _ADDRESS = re.compile(r"/(?:([A-Za-z][A-Za-z0-9_]*)/)?([A-Za-z][A-Za-z0-9_]*)(?:\.wsdl)?", re.IGNORECASE)
-_PAGES = ("health",)  # not worth a look whether a file has come that offers it
+_PAGES = ("health", "ready", "metrics")  # not worth a look whether a file has come that offers it
 SLOT = 0.025  # s: answers that know no such execution come a whole number of these after their calls
 OTHERS_MAX = 100  # endpoints of signatures that are no longer offered, as their executions began with them
 
@@ -92,6 +94,7 @@ class Endpoint:
             body = read_body(environ, self._soap.settings.max_body)
             answer = self.reply(envelope_in(body, environ.get("CONTENT_TYPE", "")), caller)
         except Refused as refusal:
+            self._soap.refusals.note(refusal.error, caller, self.service.name)
             return fault(refusal.error, self.service.namespace, refusal.faultcode)
         if self._soap.lane.is_open and answer.status == "200 OK" and is_plain(environ):
             self.forms.learn(body)
@@ -143,7 +146,7 @@ class Endpoint:
                 if page is not None:
                     kept.show(view.moment, outputs[0].encode(), page.template())
                 self._kept.keep(service_id, caller.public_url, kept)
-        return Answer("200 OK", body)
+        return of_poll(body)
 
     def reply(self, body: bytes, caller: Caller, final: bool = False, call: Call | None = None) -> Answer:
         """The answer to one call.
@@ -174,15 +177,17 @@ class Endpoint:
                 if newest is not None and newest is not self:
                     return newest.reply(body, caller, final=True)
             outputs = self.operations.call(call.operation, call.texts, caller)
-            return Answer("200 OK", answers.envelope(call.operation, outputs))
+            method = self.service.operations[call.operation].method
+            return Answer("200 OK", answers.envelope(call.operation, outputs), operation=method)
         except BeganOtherwise as began:
             return self._soap.other(began.service).reply(body, caller, final=True)
         except Refused as refusal:
+            self._soap.refusals.note(refusal.error, caller, self.service.name, call)
             return fault(refusal.error, tns, refusal.faultcode)
-        except UnknownServiceID as error:
-            self._soap.wait_out_the_slot(taken_up)
-            return fault(error, tns)
         except ServiceError as error:
+            self._soap.refusals.note(error, caller, self.service.name, call)
+            if isinstance(error, UnknownServiceID):
+                self._soap.wait_out_the_slot(taken_up)
             return fault(error, tns)
         except Exception:
             incident = os.urandom(4).hex()
@@ -203,6 +208,8 @@ class Soap:
         # each want Python's own lock again after each read take twice the time. Those that ask Redis wait for it.
         self.polls_in_turn: AbstractContextManager[Any] = nullcontext() if settings.redis_url else threading.Lock()
         self.authenticator = Authenticator(settings)
+        self.refusals = Refusals()
+        self.figures = WebFigures(settings.layout)
         self.lane: Lane[Endpoint] = Lane(settings.poll_lane, self.authenticator.only_here)
         self._turn = threading.Lock()
         self._endpoints: dict[str, Endpoint] = {}  # by the service's name
@@ -311,18 +318,31 @@ class Soap:
 
     def polled(self, environ: dict[str, Any]) -> Answer | None:
         """The answer to a poll of a form that is known; None for all else: its body can still be read then."""
+        began = time.perf_counter_ns()
         try:
             poll = self.lane.read(environ, self.offered.last())
-            return None if poll is None else poll.endpoint.poll(poll)
+            if poll is None:
+                return None
+            answer = poll.endpoint.poll(poll)
         except Exception:
-            return _incident()
+            answer = _incident()
+        if answer.fault is None:
+            self.figures.polls.note(time.perf_counter_ns() - began)
+        else:
+            self.figures.fault(*answer.fault)
+        return answer
 
     def answer(self, environ: dict[str, Any], start_response: StartResponse, path: str, name: str) -> Iterable[bytes]:
         """As WSGI has it (PEP 3333): one request at the address `path` of the service `name`."""
+        began = time.perf_counter_ns()
         try:
             answer = self._answer(environ, path, name)
         except Exception:
             answer = _incident()
+        if answer.fault is not None:
+            self.figures.fault(*answer.fault)
+        elif answer.operation:
+            self.figures.calls[answer.operation].note(time.perf_counter_ns() - began)
         start_response(answer.status, answer.http_headers())
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
 
@@ -345,6 +365,7 @@ class Soap:
             public_url=public_url,
             polls=True,
             is_elsewhere=public.is_from_elsewhere(environ),
+            face="soap",
         )
         endpoint = self.endpoint(name) if method == "POST" else self.newest(name)
         if endpoint is None:
@@ -369,9 +390,11 @@ class Soap:
             try:
                 body = envelope_in(read_body(environ, self.settings.max_body), environ.get("CONTENT_TYPE", ""))
             except Refused as refusal:
+                self.refusals.note(refusal.error, caller, name)
                 return fault(refusal.error, "urn:labwaiter", refusal.faultcode)
             if (endpoint := self.of_execution(name, body)) is not None:
                 return endpoint.reply(body, caller, final=True)
+            self.refusals.note(error, caller, name)
             return fault(error, spoken_namespace(body) or "urn:labwaiter")  # the caller knows it, we don't
         return _plain("503 Service Unavailable", error.message)
 
@@ -383,7 +406,9 @@ def _has(catalogue: Catalogue, name: str) -> bool:
 def _incident() -> Answer:
     incident = os.urandom(4).hex()
     log.exception("incident %s", incident)
-    return _plain("500 Internal Server Error", faults.internal(incident).message)
+    error = faults.internal(incident)
+    answer = _plain("500 Internal Server Error", error.message)
+    return answer._replace(fault=(error.code, error.reason))
 
 
 def _plain(status: str, text: str, headers: tuple[tuple[str, str], ...] = ()) -> Answer:

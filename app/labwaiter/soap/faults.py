@@ -9,7 +9,7 @@ import re
 from typing import NamedTuple
 
 from .. import errors
-from ..errors import InvalidParameter, ServiceError, Unavailable
+from ..errors import Incident, InvalidParameter, ServiceError
 
 SOAP_11 = "http://schemas.xmlsoap.org/soap/envelope/"
 XML_TYPE = "text/xml; charset=utf-8"
@@ -26,10 +26,17 @@ class Answer(NamedTuple):
     body: bytes
     kind: str = XML_TYPE
     headers: tuple[tuple[str, str], ...] = ()
+    operation: str = ""  # that was carried out: `contract.Operation.method`
+    fault: tuple[str, str] | None = None  # that it is: code and reason
 
     def http_headers(self) -> list[tuple[str, str]]:
         """All of them, as WSGI takes them."""
         return [("Content-Type", self.kind), ("Content-Length", str(len(self.body))), *self.headers]
+
+
+def of_poll(body: bytes) -> Answer:
+    """The answer to a poll that was carried out."""
+    return Answer("200 OK", body, operation="status")
 
 
 class Refused(Exception):
@@ -80,9 +87,9 @@ def fault(error: ServiceError, namespace: str, faultcode: str = "") -> Answer:
         f"<faultstring>{why}</faultstring>{detail}"
         "</soap11env:Fault></soap11env:Body></soap11env:Envelope>"
     )
-    return Answer("500 Internal Server Error", text.encode())
+    return Answer("500 Internal Server Error", text.encode(), fault=(code, error.reason))
 
 
-def internal(incident: str) -> Unavailable:
+def internal(incident: str) -> Incident:
     """What a caller hears of our own mistakes."""
-    return Unavailable(errors.internal(incident))
+    return Incident(errors.internal(incident))

@@ -33,7 +33,7 @@ from ..store.records import Revision
 from ..system.process import boot_clock
 from ..verbs import Status
 from .door import Call, Refused, envelope_in, media_type, parse
-from .faults import Answer
+from .faults import Answer, of_poll
 
 log = logging.getLogger("labwaiter.soap")
 FORMS_MAX = 16  # of one service: as many toolkits as may poll it
@@ -220,7 +220,7 @@ class KeptAnswer:
         self._until, self._renewed_until = read_from + KEPT_SECONDS, read_from + RENEWED_SECONDS
         self._made: tuple[tuple[object, ...] | None, Answer] = (
             None,
-            Answer("200 OK", body),
+            of_poll(body),
         )  # what it shows of a moment, and it
         self._template: PageTemplate | None = None
         self._around = b"", b""
@@ -263,7 +263,7 @@ class KeptAnswer:
             page = None if self._template is None else self._template.at(moment)
             if page is None:
                 return None
-            answer = Answer("200 OK", page.join(self._around))
+            answer = of_poll(page.join(self._around))
             self._made = shown, answer
         return answer
 

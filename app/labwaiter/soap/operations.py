@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import logging
 import threading
 import time
 from collections import OrderedDict
@@ -23,7 +22,6 @@ from ..page import Page
 from ..page.words import in_url, printable
 from ..verbs import Jobs, Status
 
-log = logging.getLogger("labwaiter.soap")
 COMPLETED, UNCHANGED = "COMPLETED", "UNCHANGED"
 UNCHANGED_SECONDS = 60.0
 Texts = dict[str, str | None]
@@ -66,7 +64,6 @@ class Operations:
         bounded(texts, EXTRA_PARAMETERS.name)
         extra, refusal = texts.get(EXTRA_PARAMETERS.name), self._refusal()
         answer = self.jobs.start(self.service, service_id, own, caller, extra, refusal)
-        log.info("%s: start %r", self.service.name, service_id)
         return self._page_and_outputs(answer, service_id, caller)[1]
 
     def status(self, texts: Texts, caller: Caller) -> list[str]:
@@ -83,14 +80,12 @@ class Operations:
         """abortService."""
         service_id = mandatory(texts, SERVICE_ID.name)
         gone = self.jobs.abort(self.service, service_id, caller)
-        log.info("%s: abort %r: %s", self.service.name, service_id, gone)
         return [text_of(gone)]
 
     def notify(self, texts: Texts, caller: Caller) -> list[str]:
         """notifyService."""
         service_id, message = mandatory(texts, SERVICE_ID.name), mandatory(texts, MESSAGE.name)
         response = self.jobs.notify(self.service, service_id, message, caller)
-        log.info("%s: message for %r", self.service.name, service_id)
         return [response]
 
     def _page_and_outputs(self, answer: Status, service_id: str, caller: Caller) -> tuple[Page | None, list[str]]:

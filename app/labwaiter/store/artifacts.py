@@ -24,7 +24,7 @@ from ..errors import ClientError, InvalidParameter, Unavailable
 from ..model.parameter import Parameter, shown
 from ..settings import Settings
 from ..system import flock
-from .files import open_ours, read_record, write_whole
+from .files import open_of, open_ours, read_record, stranger, write_whole
 from .names import LONGEST, folder_name
 
 if TYPE_CHECKING:
@@ -123,12 +123,41 @@ class Artifacts:
 
     def made(self, job: str, file: str) -> Path | None:
         """A file in a job's data/; None where there is none."""
-        return within(f"{self._jobs}/{job}/data", file) if _plain(job) and "/" not in job else None
+        if not _plain(job) or "/" in job:
+            return None
+        data = f"{self._jobs}/{job}/data"
+        path = within(data, file)
+        try:
+            if path is not None and (account := stranger(data)) is not None:
+                if not os.fspath(path).startswith(f"{os.path.realpath(self._jobs)}/{job}/data/"):
+                    return None  # it has put a link into the place of data/
+                os.close(open_of(path, account))
+        except OSError:
+            return None
+        return path
+
+    def open(self, path: Path) -> int:
+        """The descriptor of a file that `made` or `find` has found, to read; if another account made it, still its own.
+
+        Raises:
+            OSError: it is there no longer, or something else is.
+        """
+        jobs = os.path.realpath(self._jobs)
+        if os.fspath(path).startswith(f"{jobs}/"):
+            job = path.relative_to(jobs).parts[0]
+            with contextlib.suppress(FileNotFoundError):  # one of ours, that was fetched
+                if (account := stranger(f"{jobs}/{job}/data")) is not None:
+                    return open_of(path, account)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def listing(self, job: str, most: int = SHOWN_MAX) -> tuple[tuple[str, int], ...]:
         """The files right in a job's data/ by name, with their sizes in bytes; at most `most`."""
-        files = []
-        with contextlib.suppress(OSError), os.scandir(f"{self._jobs}/{job}/data") as entries:
+        files: list[tuple[str, int]] = []
+        data = f"{self._jobs}/{job}/data"
+        with contextlib.suppress(OSError):
+            if stranger(data) is not None and os.path.islink(data):
+                return ()
+        with contextlib.suppress(OSError), os.scandir(data) as entries:
             for number, entry in enumerate(entries):
                 if number >= LOOKED_AT_MAX:
                     break

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from ..model.record import (
     ENDED,
     End,
+    Happening,
     Holder,
     Picture,
     Progress,
@@ -162,5 +163,6 @@ def view(text: bytes) -> View:
     data["holders"] = tuple(Holder(**_fields(Holder, holder)) for holder in data.get("holders", ()))
     if data.get("silence") is not None:
         data["silence"] = Silence(**_fields(Silence, data["silence"]))
+    data["timeline"] = tuple(Happening(**_fields(Happening, told)) for told in data.get("timeline", ()))
     data["files"] = tuple((name, size) for name, size in data["files"])
     return View(**data)

@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-def read_record(path: str | Path, limit: int, tail: bool = False, at: int = 0) -> bytes | None:
+def read_record(
+    path: str | Path, limit: int, tail: bool = False, at: int = 0, owner: int | None = None
+) -> bytes | None:
     """At most `limit` bytes of a regular file, from `at` on or (`tail`) its last; None only where there is none.
 
     For what is ours: that a record can't be read just now says nothing of whether there is one.
+
+    Args:
+        owner: uid of the only account whose file it may be; None: anybody's.
 
     Raises:
         OSError: something is there, or may be, and it can't be read: no descriptors, a broken disk, a link.
@@ -26,22 +31,53 @@ def read_record(path: str | Path, limit: int, tail: bool = False, at: int = 0) -
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+        if owner is not None and status.st_uid != owner:
+            raise OSError(errno.EACCES, "another account's file", os.fspath(path))
         # not `limit` itself: Python would first make room for all of it
         return os.pread(fd, min(limit, status.st_size), max(0, status.st_size - limit) if tail else at)
     finally:
         os.close(fd)
 
 
-def read_bounded(path: str | Path, limit: int, tail: bool = False, at: int = 0) -> bytes | None:
+def read_bounded(
+    path: str | Path, limit: int, tail: bool = False, at: int = 0, owner: int | None = None
+) -> bytes | None:
     """As `read_record`, but None also for what can't be read: for what programs write, and may write in any way.
 
     A program may have put a pipe, a device or a link in the file's place: those are no file to us,
     and opening them hangs nobody.
     """
     try:
-        return read_record(path, limit, tail, at)
+        return read_record(path, limit, tail, at, owner)
     except OSError:
         return None
+
+
+def stranger(data: str | Path) -> int | None:
+    """The uid of the account that a job runs as, by its data/, where that is another one and we are root; else None.
+
+    What such an account has put there may lead anywhere, and we may go everywhere: only its own files are read.
+    Whatever it puts into the place of data/, it is the account's. Raises OSError.
+    """
+    if os.geteuid() != 0:
+        return None
+    return os.lstat(data).st_uid or None
+
+
+def open_of(path: str | Path, owner: int) -> int:
+    """A descriptor of a regular file to read, whatever links are on the way to it, if it is this account's (uid).
+
+    Raises:
+        OSError: it is none of its own; nothing was opened then, no pipe and no device.
+    """
+    found = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        status = os.fstat(found)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != owner:
+            raise OSError(errno.EACCES, "not a file of this account's", os.fspath(path))
+        return os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(found)
 
 
 def rights_in(folder: str | Path) -> int:
@@ -56,16 +92,19 @@ def make_folder(path: str | Path, mode: int) -> None:
         os.chmod(path, mode)
 
 
-def open_ours(path: str | Path, flags: int) -> int:
+def open_ours(path: str | Path, flags: int, follow: bool = False) -> int:
     """The descriptor of a file of ours, made if there is none: with the rights that its folder gives.
 
     So no other local user reads it or takes a lock on it, unless the jobs folder was given to them (JOBS_MODE).
+
+    Args:
+        follow: it may be a link; else a job that may write the folder could have us write elsewhere.
 
     Raises:
         OSError.
     """
     mode = rights_in(os.path.dirname(path)) & 0o666
-    fd = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, mode)
+    fd = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW), mode)
     try:
         status = os.fstat(fd)
         if stat.S_IMODE(status.st_mode) != mode and status.st_uid == os.geteuid():  # the umask, or an older release
@@ -78,7 +117,7 @@ def open_ours(path: str | Path, flags: int) -> int:
 
 def open_log(path: str | Path) -> BinaryIO:
     """A log of ours, to be added to. Raises OSError."""
-    return os.fdopen(open_ours(path, os.O_WRONLY | os.O_APPEND), "ab")
+    return os.fdopen(open_ours(path, os.O_WRONLY | os.O_APPEND, follow=True), "ab")
 
 
 def write_whole(

@@ -22,15 +22,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..layout import Layout
-from ..model.record import ENDED, End, Progress, Record, Request, State, StoredState
-from ..system.process import boot_clock, boot_id, identify
-from . import codec, messages
+from ..model.caller import by
+from ..model.record import ENDED, End, Happening, Progress, Record, Request, State, StoredState
+from ..system.process import Identity, boot_clock, boot_id, identify, uid_of
+from . import codec, messages, timeline
 from .files import (
     make_folder,
     open_ours,
     read_bounded,
     read_record,
     rights_in,
+    stranger,
     sync_folder,
     touch,
     write_first,
@@ -43,6 +45,7 @@ RECORD_MAX = 64_000_000  # bytes of one of our own files: outputs may be large t
 OWN_PAGE_MAX = 2_000_000  # bytes read of a program's status.html: over the page's bound, so that it can say so
 PICTURE_MAX = 1_000_001
 MESSAGES_SHOWN = 10
+TOKEN_FILE = "session_token"  # of a job whose service asks for it
 LOG_TAIL = 8_000  # bytes
 _NO_PROGRESS = Progress()
 _STATUS = re.compile(rb"\s*([0-9]{1,3}(?:\.[0-9]*)?)\s*%?\s*")
@@ -110,17 +113,24 @@ class Folder:
 
     # -- a face's ---------------------------------------------------------------------------
 
-    def claim(self, name: str, request: Request) -> bool:
+    def claim(self, name: str, request: Request, token: str = "") -> bool:
         """Make the record of a new execution: True for exactly one of all who try, ever.
 
         The folder is filled first and renamed into place: it is there with its request or not
         at all, and a rename onto a filled folder fails.
+
+        Args:
+            token: the sessionToken that its job is given; "": none.
         """
         fresh = f"{self._new}/{os.getpid()}.{os.urandom(8).hex()}"
         try:
             rights = rights_in(self.root)
             make_folder(fresh, rights)
             make_folder(f"{fresh}/data", rights)
+            if token:
+                write_whole(f"{fresh}/{TOKEN_FILE}", token.encode("utf-8", "replace"), durable=True, mode=0o600)
+            asked_by = by(request.user, request.project, request.face)
+            timeline.note(fresh, "queued", at=request.created, by=asked_by)
             write_first(f"{fresh}/request.json", codec.dump(request))
             os.rename(fresh, f"{self._at}/{name}")
         except FileExistsError:
@@ -134,6 +144,11 @@ class Folder:
         sync_folder(self.root)
         self.mark_active(name)
         return True
+
+    def forget_token(self, name: str) -> None:
+        """Remove the token that a job was given."""
+        with contextlib.suppress(OSError):
+            os.unlink(f"{self._at}/{name}/{TOKEN_FILE}")
 
     def mark_active(self, name: str) -> None:
         """Have the supervisor find the job."""
@@ -172,7 +187,7 @@ class Folder:
         mark, now = f"{self._at}/{name}/polled", boot_clock()
         with contextlib.suppress(OSError):
             try:
-                os.utime(mark, (now, now))
+                os.utime(mark, (now, now), follow_symlinks=False)
             except FileNotFoundError:
                 touch(mark, now)
 
@@ -228,10 +243,20 @@ class Folder:
         runner = None
         with contextlib.suppress(ValueError, TypeError, KeyError):  # killed between its making and its writing
             runner = codec.identity(text)
+        if runner is not None and not self._may_be_its_runner(name, runner):
+            runner = None
         clock = runner.start_ticks / os.sysconf("SC_CLK_TCK") if runner else None  # proc_pid_stat(5): from boot
         return StoredState(
             State.RUNNING, since=when or 0.0, started=when, started_boot=clock, runner=runner, marks_begin=True
         )
+
+    def _may_be_its_runner(self, name: str, runner: Identity) -> bool:
+        """Whether a job that ran as another account names one of that account's: whoever reads it may end it."""
+        try:
+            account = stranger(f"{self._at}/{name}/data")
+            return account is None or account == uid_of(runner.pid)
+        except OSError:
+            return False
 
     def end(self, name: str) -> End | None:
         """end.json; None before the end."""
@@ -295,7 +320,14 @@ class Folder:
         """A picture in data/, at most 1 MB and a byte."""
         if "/" in file or file.startswith("."):
             return None
-        return read_bounded(self.path(name) / "data" / file, PICTURE_MAX)
+        data = f"{self._at}/{name}/data"
+        with contextlib.suppress(OSError):
+            return read_bounded(f"{data}/{file}", PICTURE_MAX, owner=stranger(data))
+        return None
+
+    def timeline(self, name: str) -> tuple[Happening, ...]:
+        """What it has been through."""
+        return timeline.read(f"{self._at}/{name}")
 
     def log_tail(self, name: str, size: int = LOG_TAIL) -> str:
         """The last of log.txt, from the beginning of a line."""

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from ..errors import DiskFull, TooManyJobs, Unavailable
+from ..errors import DiskFull, StartsTooFast, TooManyJobs, TooManyOfProject, TooManyOfUser, Unavailable
 from ..model.record import NOBODY, Owner, Request
 from ..model.span import size
 from ..settings import Settings
@@ -91,15 +91,14 @@ class Book:
         return json.dumps({"beginning": self.beginning, "free_at": self.free_at}).encode()
 
     def count(self, owner: Owner, most: int, now: float) -> None:
-        """Count a start of a user's: so many at once, then one after each such part of a minute. Raises TooManyJobs."""
+        """Count a start: so many at once, then one after each such part of a minute. Raises StartsTooFast."""
         user, each = _user(owner), MINUTE / most
         at = max(self.free_at.get(user, now), now)
         if (wait := at + each - now - MINUTE) > 1e-6:
             executions = f"{most} executions" if most > 1 else "an execution"
-            raise TooManyJobs(
+            raise StartsTooFast(
                 f"You have started {executions} within a minute, as many as each user may here; try again in"
                 f" {math.ceil(wait)} s.",
-                "starts of a user",
             )
         self.free_at[user] = at + each
 
@@ -183,22 +182,18 @@ class Limits:
         most = self._most
         already = f"are running or waiting{where} already"
         if len(here) + len(beginning) >= most.all:
-            raise TooManyJobs(
-                f"{most.all} executions {already}, as many as this deployment takes; {TRY_AGAIN}", "executions of all"
-            )
+            raise TooManyJobs(f"{most.all} executions {already}, as many as this deployment takes; {TRY_AGAIN}")
         if not owner.is_known or len(here) + len(beginning) < min(most.of_project, most.of_user):
             return
         owners = Counter((*self._owners.of(here), *beginning))
         if sum(owners[one] for one in owners if one.of_project == owner.of_project) >= most.of_project:
-            raise TooManyJobs(
+            raise TooManyOfProject(
                 f"{most.of_project} executions of the project {owner.project} {already}, as many as each project may"
                 f" have here; {TRY_AGAIN}",
-                "executions of a project",
             )
         if sum(owners[one] for one in owners if one.is_known and one.of_user == owner.of_user) >= most.of_user:
-            raise TooManyJobs(
+            raise TooManyOfUser(
                 f"{most.of_user} executions of yours {already}, as many as each user may have here; {TRY_AGAIN}",
-                "executions of a user",
             )
 
     def _done(self, name: str, owner: Owner, most: int | None, is_recorded: bool) -> None:
@@ -248,27 +243,25 @@ class Limits:
 
 
 def judge_room(settings: Settings) -> None:
-    """Whether this machine's disk takes one more execution.
+    """Whether this machine's disk takes one more execution. Raises DiskFull."""
+    if why := no_room(settings):
+        raise DiskFull(f"The execution was not started: {why}. Tell the administrator.")
 
-    Raises:
-        DiskFull: it is nearly full, or the jobs' folders hold as much as they may.
-    """
+
+def no_room(settings: Settings) -> str:
+    """Why this machine's disk takes no more executions, in some words; "" where it does."""
     with contextlib.suppress(OSError):  # there is none yet: whoever makes it is told why it can't be
         disk = os.statvfs(settings.jobs_folder)
         free, reserve = disk.f_bavail * disk.f_frsize, min(settings.disk_reserve, disk.f_blocks * disk.f_frsize // 20)
         if free < reserve:
-            raise DiskFull(
-                f"The execution was not started: the disk is full, but for {size(free)} that are kept for what runs."
-                " Tell the administrator."
-            )
+            return f"the disk is full, but for {size(free)} that are kept for what runs"
     most = settings.jobs_folder_limit
-    if most is None:
-        return
-    if (whole := measured(settings)) >= most:
-        raise DiskFull(
-            f"The execution was not started: all executions together hold {size(whole)} on the disk, and may hold"
-            f" {size(most)}. Tell the administrator: old ones can be removed, or JOBS_FOLDER_LIMIT raised."
+    if most is not None and (whole := measured(settings)) >= most:
+        return (
+            f"all executions together hold {size(whole)} on the disk, and may hold {size(most)}"
+            " (old ones can be removed, or JOBS_FOLDER_LIMIT raised)"
         )
+    return ""
 
 
 def measured(settings: Settings) -> int:

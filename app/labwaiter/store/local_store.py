@@ -15,12 +15,12 @@ from collections.abc import Callable, Collection, Iterable
 from typing import TypeVar
 
 from ..errors import Unavailable, UnknownServiceID
-from ..model.record import ACTIVE, ENDED, Moment, Owner, Record, Request, State, StoredState, View, derive
+from ..model.record import ACTIVE, ENDED, Happening, Moment, Owner, Record, Request, State, StoredState, View, derive
 from ..model.service import Service
 from ..settings import Settings
 from ..system.process import Identity, boot_clock, lives
 from ..system.watch import until
-from . import limits, messages, records, supervisor_client, web_side
+from . import figures, limits, messages, records, supervisor_client, timeline, web_side
 from .artifacts import Artifacts, bytes_of
 from .folder import Folder, ran
 from .leases import Leases
@@ -37,6 +37,7 @@ POLLED_EVERY = 1.0  # s between two touches of the mark of one execution
 POLLED_MAX = 20_000
 FILES_STAMPED = 16  # in data/: of more, each poll looks at all
 SETTLE_SECONDS = 1.5  # a supervisor settles in milliseconds; one that has yet to start, in a tenth of a second
+HANGS_SECONDS = 30.0  # s after which a supervisor that has told no figures hangs: it tells them every 5 s
 
 
 class LocalStore:
@@ -57,6 +58,19 @@ class LocalStore:
     def unserved(self) -> str:
         """Whether no supervisor lives. Raises OSError: that can't be seen now."""
         return "no supervisor" if supervisor_client.alive(self.settings) is None else ""
+
+    def crowded(self) -> str:
+        """Whether the supervisor hangs, the disk is full or as many run as may."""
+        told = figures.read(self.folder.layout.supervisor_figures).get("at")
+        if isinstance(told, int | float) and (age := boot_clock() - told) > HANGS_SECONDS:
+            return f"the supervisor has done nothing for {age:.0f} s"
+        if why := limits.no_room(self.settings):
+            return why
+        queue = self.folder.queue()
+        running, most = queue.get("running"), queue.get("max_running")
+        if isinstance(running, int) and isinstance(most, int) and running >= most:
+            return f"{running} of {most} executions are running"
+        return ""
 
     def have_supervisor(self) -> None:
         """Have a supervisor there, unless it was stopped on purpose."""
@@ -109,14 +123,14 @@ class LocalStore:
                 owners[name] = limits.owner_of(self.folder.request(name))
         return owners
 
-    def claim(self, name: str, request: Request) -> bool:
+    def claim(self, name: str, request: Request, token: str = "") -> bool:
         """Fill a folder, rename it into place, wake the supervisor."""
         try:
             try:
-                claimed = self.folder.claim(name, request)
+                claimed = self.folder.claim(name, request, token)
             except FileNotFoundError:  # the first claim of this folder
                 self.folder.make(self.settings.jobs_mode)
-                claimed = self.folder.claim(name, request)
+                claimed = self.folder.claim(name, request, token)
         except OSError as error:
             raise limits.not_recorded(name, error) from error
         if claimed:
@@ -206,6 +220,10 @@ class LocalStore:
         """Its record, and what lies beside it in its folder."""
         return self._views.of(record, service)
 
+    def timeline(self, name: str) -> tuple[Happening, ...]:
+        """As its folder has it."""
+        return self.folder.timeline(name)
+
     def stamps(self, view: View, read_from: float) -> FolderRevision | None:
         """Of all the files that it was made of; what status.txt says may change."""
         if len(view.files) > FILES_STAMPED:
@@ -280,13 +298,13 @@ class LocalStore:
 
     # -- speaking to it -----------------------------------------------------------------------
 
-    def abort(self, record: Record, wait: float) -> bool:
+    def abort(self, record: Record, wait: float, by: str = "") -> bool:
         """Set the mark, wake the supervisor, wait for the end."""
         name = record.name
         if not record.active and not record.request.instruments:
             return True
         if record.active:
-            self._tell_to_abort(name)
+            self._tell_to_abort(name, by)
         # what has written its end may still be made safe; what could not be read back safe keeps its lease
         return self.ended(name, wait) is not None and not self._leases.of_job(name)
 
@@ -304,10 +322,11 @@ class LocalStore:
 
         return bool(until(self.folder.path(name), over, wait)) and not self._leases.of_job(name)
 
-    def _tell_to_abort(self, name: str) -> None:
+    def _tell_to_abort(self, name: str, by: str = "") -> None:
         """Set the mark and wake the supervisor. Raises Unavailable: neither can be done."""
         try:
-            self.folder.mark(name, "abort")
+            if self.folder.mark(name, "abort"):
+                timeline.note(self.folder.path(name), "abort asked for", by=by)
         except OSError as error:  # a full disk keeps nothing running
             if not supervisor_client.wake(self.settings, supervisor_client.ABORT + name):
                 log.exception("%s can't be told to stop", name)
@@ -318,11 +337,12 @@ class LocalStore:
             return
         self._wake(name)
 
-    def notify(self, record: Record, message: str, wait: float) -> str:
+    def notify(self, record: Record, message: str, wait: float, by: str = "") -> str:
         """Append it to notifications.txt."""
         name = record.name
         try:
             number = messages.append(self.folder.path(name), message, self.settings.messages_limit)
+            timeline.note(self.folder.path(name), "message", number=number, by=by)
         except OSError as error:
             raise Unavailable("The message could not be kept: the disk is full or can't be written.") from error
         if record.state is State.QUEUED:
@@ -335,7 +355,7 @@ class LocalStore:
         replied = until(self.folder.path(name), reply, wait)
         return replied[0] if replied else str(number)
 
-    def bury(self, record: Record) -> None:
+    def bury(self, record: Record, by: str = "") -> None:
         """Leave a tombstone in its folder."""
         self.folder.bury(record.name, record.request.service, time.time())
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..model.record import Moment, Record, Request, View
+from ..model.record import Happening, Moment, Record, Request, View
 from ..model.service import Service
 from .artifacts import Artifacts
 
@@ -45,6 +45,9 @@ class Records(Protocol):
     def unserved(self) -> str:
         """Why nothing that is started now begins (no supervisor, no Redis), in some words; else ""."""
 
+    def crowded(self) -> str:
+        """Why a start that is taken now would have to wait, in some words; else ""."""
+
     def request(self, name: str) -> Request | None:
         """What was asked; None where nothing was, or a tombstone is left. Raises Unavailable."""
 
@@ -57,8 +60,12 @@ class Records(Protocol):
         Raises Unavailable or TooManyJobs where it can't be taken; nothing is recorded then.
         """
 
-    def claim(self, name: str, request: Request) -> bool:
-        """Record and order a new execution: True for exactly one of all who try. Raises Unavailable."""
+    def claim(self, name: str, request: Request, token: str = "") -> bool:
+        """Record and order a new execution: True for exactly one of all who try. Raises Unavailable.
+
+        Args:
+            token: the sessionToken that its job is given; "": none.
+        """
 
     def keep(self, name: str) -> None:
         """See that what was started before is as certain as what `claim` has just recorded. Raises Unavailable."""
@@ -68,6 +75,9 @@ class Records(Protocol):
 
     def look(self, name: str) -> Look:
         """Its record, and all that a page shows of it. Raises as `record`."""
+
+    def timeline(self, name: str) -> tuple[Happening, ...]:
+        """What it has been through so far, oldest first. Raises UnknownServiceID, Unavailable."""
 
     def stamps(self, view: View, read_from: float) -> Revision | None:
         """What tells that a view is still right, but for its moment; None where nothing can, or it may not be.
@@ -107,13 +117,17 @@ class Records(Protocol):
     def told(self, name: str) -> float | None:
         """Seconds since somebody was first told of its bad end: 0.0 for the first one; None where that isn't known."""
 
-    def abort(self, record: Record, wait: float) -> bool:
-        """Have it stopped: True once it is gone and its instruments read back safe, False after `wait` s."""
+    def abort(self, record: Record, wait: float, by: str = "") -> bool:
+        """Have it stopped: True once it is gone and its instruments read back safe, False after `wait` s.
+
+        Args:
+            by: who wants that, in words (`Caller.in_words`); so of the others.
+        """
 
     def abort_unread(self, name: str, wait: float) -> bool | None:
         """As `abort`, of one whose record can't be read: it may run. None: it isn't here. Raises Unavailable."""
 
-    def notify(self, record: Record, message: str, wait: float) -> str:
+    def notify(self, record: Record, message: str, wait: float, by: str = "") -> str:
         """Hand a message to it: the reply, or the message's number if none comes in `wait` s.
 
         Raises InvalidParameter, Unavailable.
@@ -122,5 +136,5 @@ class Records(Protocol):
     def ended(self, name: str, wait: float) -> Record | None:
         """The record once it has ended and nothing is left behind; None after `wait` s."""
 
-    def bury(self, record: Record) -> None:
+    def bury(self, record: Record, by: str = "") -> None:
         """Leave only a tombstone of an ended one. Raises Unavailable."""

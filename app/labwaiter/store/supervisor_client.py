@@ -20,14 +20,13 @@ from ..errors import Misconfigured
 from ..lab import simulation
 from ..layout import Layout
 from ..settings import HANDED_ON, SECRETS, Settings
-from ..system import flock, record_lock
+from ..system import flock, logs, record_lock
 from ..system.process import MARKER, NO_MARK, Identity, for_ours, identify, kill, lives, open_pidfd, wait_until_ended
 from .files import open_log, open_ours, read_bounded, touch, write_whole
 from .folder import Folder
 
 ABORT = "abort/"  # before a job's name, which has no "/" in it: it is to be aborted, and no disk takes the mark
 STOPS = 2  # supervisors that are started only to settle what is left: the first may be killed in the middle of it
-LOG_MAX = 5_000_000  # bytes of supervisor.log, before a new one is begun
 
 
 def alive(settings: Settings) -> int | None:
@@ -139,7 +138,7 @@ def environment(settings: Settings) -> dict[str, str]:
     """The environment in which a process of ours finds this package and this deployment."""
     # without a job's mark: what a job starts of ours must not end with it; and without what the supervisor and its
     # jobs have no business with
-    left_out = (MARKER, *SECRETS)
+    left_out = (MARKER, *SECRETS, "SESSION_TOKEN")  # the last one is the test client's
     variables = {name: value for name, value in for_ours(os.environ).items() if name not in left_out}
     variables["WAITER_LOG_FOLDER"] = str(settings.jobs_folder)
     variables["SERVICES"] = str(settings.services)
@@ -151,9 +150,7 @@ def environment(settings: Settings) -> dict[str, str]:
 def _spawn(settings: Settings, log: Path, words: list[str]) -> None:
     import subprocess  # not before it is needed: see supervisor/nursery.py
 
-    with contextlib.suppress(OSError):
-        if log.stat().st_size > LOG_MAX:
-            os.replace(log, log.with_suffix(".log.1"))
+    logs.rotate(log)
     # a middleman that leaves at once: the supervisor is nobody's child, so nobody must reap it
     middle = (
         "import os,sys\n"

@@ -49,6 +49,7 @@ class Views:
             files=self._artifacts.listing(name),
             silence=self._silence(record),
             hardware=self._hardware(record),
+            timeline=() if record.active else self._folder.timeline(name),
         )
 
     def _silence(self, record: Record) -> Silence | None:

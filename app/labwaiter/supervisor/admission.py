@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..lab.labfile import WatchedLab
 from ..model.record import Owner, State, StoredState, move, unbegun
@@ -18,9 +19,10 @@ from ..system.backoff import Backoff
 from ..system.process import Identity, boot_clock, boot_id, identify, open_pidfd
 from .cleanup import Cleanup
 from .faults import DAMAGED, SHORTAGE
+from .figures import SupervisorFigures
 from .keeper import Keeper
 from .nurseries import Nurseries, NurseryHandle
-from .queue import MostRunning, Queue, Waiting, next_to_run
+from .queue import MostRunning, Queue, Waiting, next_to_run, waiting_for
 from .running_job import RunningJob
 from .states import StateWriter
 
@@ -57,10 +59,11 @@ class Admission:
         states: StateWriter,
         leases: Leases,
         lab: WatchedLab,
+        figures: SupervisorFigures,
     ) -> None:
         self._most, self._store = most, store
         self._queue, self._nurseries, self._keeper, self._cleanup = queue, nurseries, keeper, cleanup
-        self._states, self._leases, self._lab = states, leases, lab
+        self._states, self._leases, self._lab, self._figures = states, leases, lab, figures
         self._forking: dict[str, Forking] = {}
         # instruments that are no longer in lab.toml, and since when, boot clock, s
         self._vanished: dict[str, float] = {}
@@ -79,6 +82,13 @@ class Admission:
         """Service and owner of each job that takes a place among the running."""
         waiting = [forking.waiting for forking in self._forking.values()]
         return self._keeper.running + [(job.service, job.owner) for job in waiting]
+
+    def figures(self) -> dict[str, Any]:
+        """Of those who wait, as `SupervisorFigures.tell` takes them."""
+        if not self._queue:
+            return {"queued": {}}
+        queued = waiting_for(self._queue, self._most, self.running, *self._not_free())
+        return {"queued": queued, "oldest": next(iter(self._queue)).created}
 
     def forget_all(self) -> None:
         """The jobs folder is gone: nothing is to be started."""
@@ -110,7 +120,7 @@ class Admission:
                     continue
             except OSError:
                 log.exception("%s can't be started: its leases can't be written", waiting.name)
-                self._states.end(waiting.name, StoredState(), State.FAILED, DISK_FULL)
+                self._states.end(waiting.name, waiting.service, StoredState(), State.FAILED, DISK_FULL)
                 continue
             try:
                 nursery.channel.send({"do": "fork", "name": waiting.name})
@@ -142,13 +152,20 @@ class Admission:
         missing = {name for instruments in needs.values() for name in instruments if name not in lab.entries}
         self._vanished = {name: self._vanished.get(name, now) for name in missing}
         over = {name for name, since in self._vanished.items() if now - since > VANISHED_SECONDS}
-        for job, instruments in needs.items():
-            if instrument := first_of(instruments, over):
-                self._queue.remove(job)
-                self._states.end(job, StoredState(), State.FAILED, VANISHED.format(instrument))
+        for waiting in list(self._queue) if over else ():
+            if instrument := first_of(waiting.instruments, over):
+                self._queue.remove(waiting.name)
+                why = VANISHED.format(instrument)
+                self._states.end(waiting.name, waiting.service, StoredState(), State.FAILED, why)
 
-    def on_forked(self, nursery: NurseryHandle, name: str, pid: int, start_ticks: int, release: int) -> None:
-        """Have the runner's identity on disk, hand it to the keeper, then let it begin. Unreleased it leaves undone."""
+    def on_forked(
+        self, nursery: NurseryHandle, name: str, pid: int, start_ticks: int, release: int, confined: dict[str, Any]
+    ) -> None:
+        """Have the runner's identity on disk, hand it to the keeper, then let it begin. Unreleased it leaves undone.
+
+        Args:
+            confined: what confines its processes: see `StoredState`.
+        """
         forking = self._forking.pop(name, None)
         if forking is None:
             return
@@ -163,7 +180,12 @@ class Admission:
             self._pause()
             return
         stored = move(
-            StoredState(marks_begin=True), State.RUNNING, since=now, started=now, started_boot=clock, runner=runner
+            StoredState(marks_begin=True, confined=confined),
+            State.RUNNING,
+            since=now,
+            started=now,
+            started_boot=clock,
+            runner=runner,
         )
         try:
             self._states.write(name, stored)
@@ -172,7 +194,7 @@ class Admission:
             if pidfd is not None:
                 os.close(pidfd)
             self._free(waiting)
-            self._states.end(name, StoredState(), State.FAILED, DISK_FULL)
+            self._states.end(name, waiting.service, StoredState(), State.FAILED, DISK_FULL)
             return
         if waiting.instruments and self._store.polled_at(name) is not None:
             self._store.polled(name)  # nobody is abandoned for the time in the queue
@@ -190,6 +212,8 @@ class Admission:
             owner=waiting.owner,
         )
         self._keeper.take(running_job)
+        self._states.tell("begun", name, runner=pid, waited=round(max(0.0, now - waiting.created), 3))
+        self._figures.began(waiting.service, now - waiting.created)
         with contextlib.suppress(BrokenPipeError):  # it died before it began: its exit is told
             os.write(release, b"1")
 
@@ -209,10 +233,17 @@ class Admission:
         for name in waiting.instruments:
             self._leases.free(name)
 
-    def on_refused(self, name: str, why: str) -> None:
-        """The nursery can't read its request ("record"), or can't fork just now ("processes"): then it waits again."""
+    def on_refused(self, name: str, why: str, sentence: str = "") -> None:
+        """The nursery can't read its request ("record"), or can't fork just now ("processes"): then it waits again.
+
+        One that can't be run as it is to be ("confinement") has failed with that sentence.
+        """
         forking = self._forking.pop(name, None)
         if forking is None:
+            return
+        if why == "confinement":
+            self._free(forking.waiting)
+            self._states.end(name, forking.waiting.service, StoredState(), State.FAILED, sentence)
             return
         damaged = False
         if why == "record":
@@ -224,7 +255,7 @@ class Admission:
                 damaged = False  # it can't be read now
         if damaged:
             self._free(forking.waiting)
-            self._states.end(name, StoredState(), State.FAILED, UNREADABLE)
+            self._states.end(name, forking.waiting.service, StoredState(), State.FAILED, UNREADABLE)
             return
         log.warning("%s: there is no process for it now; it is tried again", name)
         self._give_back(forking.waiting)
@@ -242,7 +273,7 @@ class Admission:
             self._tries[job.name] = self._tries.get(job.name, 0) + 1
         if self._tries.get(job.name, 0) >= TRIES:
             del self._tries[job.name]
-            self._states.end(job.name, job.stored, State.FAILED, NEVER_BEGAN)
+            self._states.end(job.name, job.service, job.stored, State.FAILED, NEVER_BEGAN)
             return
         log.info("%s: its process ended before its work began; it waits again", job.name)
         try:

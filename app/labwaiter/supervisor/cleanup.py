@@ -6,14 +6,15 @@ import logging
 import math
 import os
 import signal
-import traceback
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from ..lab.labfile import WatchedLab
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
+from ..system.cgroup import Groups
+from ..system.process import boot_clock, mark_of
 from . import guard
 from .faults import Faults
 from .running_job import RunningJob
@@ -30,6 +31,7 @@ class CleanupTask:
     job: str = ""
     instruments: tuple[str, ...] = ()  # that it makes safe
     running_job: RunningJob | None = None  # the job that is settled afterwards
+    begun: float = field(default_factory=boot_clock, compare=False)  # boot clock, s
 
 
 class Cleanup:
@@ -42,14 +44,16 @@ class Cleanup:
         leases: Leases,
         lab: WatchedLab,
         faults: Faults,
+        groups: Groups | None,
         own_descriptors: Callable[[], list[int]],
     ) -> None:
         """
         Args:
+            groups: where jobs have their control groups.
             own_descriptors: those that no child of the supervisor may keep.
         """
         self._store, self._single_instance, self._leases, self._lab = store, single_instance, leases, lab
-        self._faults, self._own_descriptors = faults, own_descriptors
+        self._faults, self._groups, self._own_descriptors = faults, groups, own_descriptors
         self._tasks: dict[int, CleanupTask] = {}  # by the child's pid
         self._orphans_due = False  # a child for orphaned leases could not be had so far
 
@@ -79,7 +83,12 @@ class Cleanup:
             return
         with self._faults.of_shortage("a process that clears up after a job"):
             task = CleanupTask(running_job.name, running_job.instruments, running_job)
-            self._begin(task, partial(guard.clear_up, self._store, running_job))
+            self._begin(task, partial(guard.clear_up, self._store, running_job, self._groups))
+
+    def forget_group(self, job: str) -> None:
+        """Remove the control group of a job that said itself that it left nothing behind."""
+        if self._groups is not None:
+            self._groups.of(mark_of(self._store.root, job)).remove()
 
     def free_orphans(self, running: Collection[str]) -> None:
         """Make safe what jobs held that nobody runs any more: their supervisor died with them.
@@ -92,7 +101,8 @@ class Cleanup:
             known = {*running, *(task.job for task in self._tasks.values())}
             for job, instruments in orphaned(self._leases.all().values(), known).items():
                 log.warning("%s had %s and is gone: it is made safe", job, ", ".join(instruments))
-                self._begin(CleanupTask(job, instruments), partial(guard.after_orphan, self._store, job, instruments))
+                work = partial(guard.after_orphan, self._store, job, instruments, self._groups)
+                self._begin(CleanupTask(job, instruments), work)
             self._orphans_due = False
 
     def retry(self, running: Collection[str]) -> None:
@@ -162,6 +172,6 @@ def fork(work: Callable[[], None], close: list[int], seconds: float) -> int:
         work()
         status = 0
     except BaseException:
-        traceback.print_exc()
+        log.exception("a child of the supervisor did not come to its end")
     finally:
         os._exit(status)

@@ -14,11 +14,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 
 from ..runner import ending
+from ..store import timeline
+from ..store.audit import Audit
+from ..store.files import open_ours, stranger
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
+from ..system.cgroup import Group, Groups
 from ..system.process import MARKER, for_ours, identify, kill, kill_marked, lives, mark_of, tell_group, when_possible
 from .faults import DAMAGED
 from .running_job import RunningJob
@@ -26,9 +31,16 @@ from .running_job import RunningJob
 log = logging.getLogger("labwaiter.supervisor")
 
 
-def clear_up(store: Folder, running_job: RunningJob) -> None:
-    """End what the job left behind, and write the end that it didn't write itself."""
+def clear_up(store: Folder, running_job: RunningJob, groups: Groups | None) -> None:
+    """End what the job left behind, and write the end that it didn't write itself.
+
+    Args:
+        groups: where the job's control group is, if it has one.
+    """
     mark = mark_of(store.root, running_job.name)
+    group = groups.of(mark) if groups is not None else None
+    if group is not None:
+        group.kill()  # all at once, whatever it forks; what is not in it any more carries the mark
     if running_job.stored.runner is not None:
         with contextlib.suppress(OSError):  # what can't be seen now is looked for by its mark
             if lives(running_job.runner):
@@ -38,13 +50,37 @@ def clear_up(store: Folder, running_job: RunningJob) -> None:
                 tell_group(running_job.runner.pid, signal.SIGKILL)
     _end_marked(mark, running_job.name)
     try:
-        _write_missing_end(store, running_job)
+        with _as_its_account(store, running_job.name):
+            _write_missing_end(store, running_job, group)
     except (OSError, *DAMAGED) as error:  # what is there and can't be read is told where the job is settled
         log.warning("%s: its end can't be written (%s)", running_job.name, error)
     except Exception:  # a full disk, or a record that can't be read, keeps no heater on
         log.exception("%s: its end can't be written", running_job.name)
+    if group is not None:
+        group.remove()
     if running_job.instruments:
         make_safe(store, running_job.name, running_job.instruments)
+
+
+@contextlib.contextmanager
+def _as_its_account(store: Folder, job: str) -> Iterator[None]:
+    """Be the account that a job ran as, if that is another one: nothing that it left leads us where it could not go.
+
+    This process is a child of the supervisor that does nothing else. Raises OSError.
+    """
+    data = store.path(job) / "data"
+    account = stranger(data)
+    if account is None:
+        yield
+        return
+    os.setgroups([])
+    os.setegid(os.lstat(data).st_gid)
+    os.seteuid(account)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
 
 
 def _end_marked(mark: str, job: str) -> None:
@@ -58,19 +94,28 @@ def _end_marked(mark: str, job: str) -> None:
         log.warning("%s: %d processes could not be ended", job, survivors)
 
 
-def _write_missing_end(store: Folder, running_job: RunningJob) -> None:
+def _write_missing_end(store: Folder, running_job: RunningJob, group: Group | None) -> None:
     """The end of a job whose process has ended without one, as far as its exit status tells it."""
     if running_job.status is None or running_job.stored.stopping is not None or store.end(running_job.name) is not None:
         return
     if store.never_began(running_job.name, running_job.stored):
         return
+    confined = running_job.stored.confined
+    if running_job.status == -signal.SIGKILL and group is not None and group.ran_out_of_memory():
+        store.write_end(running_job.name, ending.of_memory(confined))
+        return
     result = store.path(running_job.name) / "result.txt"
     hand_on = partial(ending.hand_on, store.root, running_job.name)
-    store.write_end(running_job.name, ending.of_program(running_job.status, result, running_job.rules.outputs, hand_on))
+    end = ending.of_program(running_job.status, result, running_job.rules.outputs, hand_on, confined=confined)
+    store.write_end(running_job.name, end)
 
 
-def after_orphan(store: Folder, job: str, instruments: tuple[str, ...]) -> None:
+def after_orphan(store: Folder, job: str, instruments: tuple[str, ...], groups: Groups | None) -> None:
     """End what is left of a job whose supervisor died with it, then make safe what it had."""
+    if groups is not None:
+        group = groups.of(mark_of(store.root, job))
+        group.kill()
+        group.remove()
     _end_marked(mark_of(store.root, job), job)
     make_safe(store, job, instruments)
 
@@ -80,7 +125,7 @@ def make_safe(store: Folder, job: str, instruments: tuple[str, ...]) -> None:
 
     It carries the job's mark: a guard that comes after one that died ends what that one had begun.
     """
-    leases = Leases(store.root)
+    leases, audit = Leases(store.root), Audit(store.layout)
     to_make_safe = [name for name in instruments if _begin(leases, name, job)]
     if not to_make_safe:
         return
@@ -96,6 +141,9 @@ def make_safe(store: Folder, job: str, instruments: tuple[str, ...]) -> None:
     for line in process.stdout:
         report = json.loads(line)
         name, why = report["name"], report["why"]
+        outcome = "made safe" if report["safe"] else "unsafe"
+        timeline.note(store.path(job), outcome, instrument=name, why=why)
+        audit.try_to_add("made safe", instrument=name, safe=report["safe"], why=why, job=job, face="guard")
         tell(store, job, f"{name}: {why}" if report["safe"] else f"{name} is UNSAFE: {why}")
         # where that can't be written it stays closed, and the supervisor has room even on a full disk: `judge`
         with contextlib.suppress(OSError):
@@ -128,11 +176,15 @@ def judge(store: Folder, job: str) -> None:
         elif lease.how in (Held.BY_JOB, Held.MAKING_SAFE):
             why = f"{lease.instrument} could not be made safe in the time that it has for that."
             leases.write(Lease(lease.instrument, Held.UNSAFE, job, why, time.time()))
+            timeline.note(store.path(job), "unsafe", instrument=lease.instrument, why=why)
             tell(store, job, f"{lease.instrument} is UNSAFE: {why}")
 
 
 def tell(store: Folder, job: str, text: str) -> None:
     """Add a line to a job's log."""
     line = f"[{time.strftime('%H:%M:%S')}] {text}\n"
-    with contextlib.suppress(OSError), open(store.path(job) / "log.txt", "ab") as file:
+    with (
+        contextlib.suppress(OSError),
+        os.fdopen(open_ours(store.path(job) / "log.txt", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK), "ab") as file,
+    ):
         file.write(line.encode("utf-8", "backslashreplace"))

@@ -80,8 +80,10 @@ class Intake:
             return
         step = first_step(request, stored, end)
         if request is None or step is FirstStep.FORGET:
+            self._store.forget_token(name)
             self._store.forget_active(name)
         elif step is FirstStep.QUEUE:
+            self._states.know(name, request)
             waiting = Waiting(request.created, name, request.service, request.instruments, rules, request.owner)
             self._queue.add(waiting)
         elif stored is not None and step is FirstStep.ADOPT:
@@ -89,7 +91,7 @@ class Intake:
         else:
             log.warning("%s: its state was lost, and it has ended: it is not run again", name)
             lost = move(StoredState(), State.RUNNING)
-            self._states.end(name, lost, *settle(lost, end))
+            self._states.end(name, request.service, lost, *settle(lost, end))
 
     def _take_up_unread(self, name: str, error: Exception) -> None:
         """A job whose record can't be read, or is damaged: what its runner wrote of its begin tells whom to watch."""
@@ -109,6 +111,7 @@ class Intake:
             self._adopt(name, request, begun, rules)
         elif damaged:
             log.error("%s: its record is damaged, it is left alone", name, exc_info=error)
+            self._store.forget_token(name)
             self._store.forget_active(name)
         else:
             self._look_again(name, f"its record can't be read now ({error}); nothing is done with it")
@@ -124,6 +127,7 @@ class Intake:
         """A job that a supervisor before us had started; without its request its leases say what it has."""
         job = RunningJob(name, request.service if request else "", rules, stored, moved_at=boot_clock())
         if request is not None:
+            self._states.know(name, request)
             job.instruments, job.created, job.owner = request.instruments, request.created, request.owner
         else:
             job.instruments = tuple(lease.instrument for lease in self._leases.of_job(name))

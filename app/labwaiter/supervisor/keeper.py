@@ -11,12 +11,14 @@ from collections.abc import Callable
 
 from ..lab.labfile import WatchedLab
 from ..model.record import End, Owner, State
+from ..store import timeline
 from ..store.folder import Folder
 from ..store.silence_watch import silence
 from ..system.process import boot_clock, reap, tell_group
 from .aborts import AbortWishes
 from .cleanup import Cleanup
 from .faults import DAMAGED, Faults
+from .figures import SupervisorFigures
 from .running_job import RunningJob, progress_trace, settled, stop_due
 from .states import StateWriter
 
@@ -42,6 +44,7 @@ class Keeper:
         wishes: AbortWishes,
         cleanup: Cleanup,
         faults: Faults,
+        figures: SupervisorFigures,
         on_unbegun: Callable[[RunningJob], None],
     ) -> None:
         """
@@ -50,7 +53,7 @@ class Keeper:
         """
         self._store, self._selector, self._lab = store, selector, lab
         self._states, self._wishes, self._cleanup, self._faults = states, wishes, cleanup, faults
-        self._on_unbegun = on_unbegun
+        self._figures, self._on_unbegun = figures, on_unbegun
         self._running: dict[str, RunningJob] = {}
         self._unsettled: dict[str, RunningJob] = {}
 
@@ -163,6 +166,7 @@ class Keeper:
             job.status, job.gone_at = status, job.gone_at or boot_clock()
             self._unwatch(job)
             if status == 0 and not job.instruments and self._has_end(job):
+                self._cleanup.forget_group(job.name)
                 self._settle(job)  # it said itself that it left nothing behind
             else:
                 self._clear_up(job)
@@ -211,16 +215,19 @@ class Keeper:
     def _stop(self, job: RunningJob, reason: str, why: str) -> None:
         if job.stored.stopping is not None or job.gone_at is not None:
             return
-        log.info("%s is told to stop: %s", job.name, reason)
+        self._states.tell("stop", job.name, reason=reason, why=why)
+        timeline.note(self._store.path(job.name), "told to stop", reason=reason, why=why)
         job.note_stop(reason, why, "told to stop")
         self._states.write_or_log(job.name, job.stored)
-        job.kill_at = boot_clock() + job.rules.grace
+        job.stopped_at = boot_clock()
+        job.kill_at = job.stopped_at + job.rules.grace
         self._signal(job, signal.SIGTERM)
 
     def _kill(self, job: RunningJob) -> None:
         job.kill_at = None
         stopping = job.stored.stopping
         if stopping is not None:
+            timeline.note(self._store.path(job.name), "killed")
             job.note_stop(stopping.reason, stopping.why, "killed")
             self._states.write_or_log(job.name, job.stored)
         self._signal(job, signal.SIGKILL)
@@ -272,7 +279,9 @@ class Keeper:
         if outcome is None:
             self._on_unbegun(job)
         else:
-            self._states.end(job.name, job.stored, *outcome)
+            self._states.end(job.name, job.service, job.stored, *outcome)
+            if job.stored.stopping is not None and job.stopped_at is not None:
+                self._figures.stopped(job.stored.stopping.reason, boot_clock() - job.stopped_at)
 
     def _put_off(self, job: RunningJob, error: OSError) -> None:
         """Its processes are gone, and how it ended can't be read now: it is looked at again, with pauses."""

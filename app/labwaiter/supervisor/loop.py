@@ -17,12 +17,15 @@ from ..store import supervisor_client
 from ..store.files import touch
 from ..store.folder import Folder
 from ..store.leases import Leases
+from ..system import cgroup
+from ..system.logs import Out
 from ..system.process import become_subreaper, boot_clock, ended_children, strays
 from . import notify, retention
 from .aborts import AbortWishes
 from .admission import Admission
 from .cleanup import Cleanup
 from .faults import Faults
+from .figures import SupervisorFigures
 from .intake import Intake
 from .keeper import ABORTED, Keeper
 from .nurseries import Nurseries, NurseryHandle
@@ -43,7 +46,12 @@ WITHDRAWN = "The execution was aborted before it began."
 class Supervisor:
     """The one supervisor of a jobs folder."""
 
-    def __init__(self, settings: Settings, single_instance: SingleInstance) -> None:
+    def __init__(self, settings: Settings, single_instance: SingleInstance, out: Out | None = None) -> None:
+        """
+        Args:
+            out: where its log goes.
+        """
+        self._out = out
         store, lab = Folder(settings.jobs_folder), WatchedLab(settings.lab)
         leases = Leases(store.root)
         most = MostRunning.of(settings, single_instance.most_at_once(settings.max_running))
@@ -51,7 +59,8 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._faults = Faults()
         self._wishes = AbortWishes(store)
-        self._states = StateWriter(store, single_instance, self._wishes)
+        self._figures = SupervisorFigures(store.layout)
+        self._states = StateWriter(store, single_instance, self._wishes, self._figures)
         self._nurseries = Nurseries(
             settings, self._selector, single_instance.descriptors_before, self._on_nursery, self._on_nursery_lost
         )
@@ -61,10 +70,19 @@ class Supervisor:
             leases,
             lab,
             self._faults,
+            cgroup.found(),
             lambda: [*single_instance.descriptors, *self._nurseries.descriptors],
         )
         self._keeper = Keeper(
-            store, self._selector, lab, self._states, self._wishes, self._cleanup, self._faults, self._on_unbegun
+            store,
+            self._selector,
+            lab,
+            self._states,
+            self._wishes,
+            self._cleanup,
+            self._faults,
+            self._figures,
+            self._on_unbegun,
         )
         self._queue = Queue()
         self._snapshot = QueueSnapshot(store, most)
@@ -78,6 +96,7 @@ class Supervisor:
             self._states,
             leases,
             lab,
+            self._figures,
         )
         self._intake = Intake(store, settings.jobs_folder, self._queue, self._keeper, self._states, leases)
         self._sizes = SizeWatch(settings, store, self._cleanup)
@@ -113,8 +132,10 @@ class Supervisor:
             for key, _ in self._selector.select(max(0.0, due - boot_clock())):
                 with self._faults.of_shortage("an event"):
                     key.data()
-            if boot_clock() >= self._next_tick:
-                self._next_tick = boot_clock() + TICK
+            if (now := boot_clock()) >= self._next_tick:
+                if self._next_tick:
+                    self._figures.late(now - self._next_tick)
+                self._next_tick = now + TICK
                 with self._faults.of_shortage("a look round"):
                     self._tick()
             if not self._leaving:
@@ -129,6 +150,8 @@ class Supervisor:
         with self._faults.of_shortage("the end of the simulated lab"):
             self._simulated.end()
         self._reap()
+        if self._single_instance.stands():
+            self._figures.tell_at_last(boot_clock())
 
     def _done(self) -> bool:
         """Whether all is settled that can be; the next supervisor tells the rest."""
@@ -160,6 +183,8 @@ class Supervisor:
             if task is None:
                 self._keeper.on_child_ended(pid, status)
                 continue
+            if task.instruments:
+                self._figures.made_safe(boot_clock() - task.begun)
             with self._faults.of_job(task.job):
                 self._cleanup.judge(task)
                 if task.running_job is not None:
@@ -174,6 +199,9 @@ class Supervisor:
     def _tick(self) -> None:
         now = boot_clock()
         notify.tell("WATCHDOG=1")
+        if self._out is not None:
+            with contextlib.suppress(OSError):
+                self._out.follow()  # what its children print, and its own last words, belong into the log of now
         self._reap()
         if not self._single_instance.stands():
             log.warning("the jobs folder was removed or replaced: there is nothing left to supervise")
@@ -202,6 +230,8 @@ class Supervisor:
             self._nurseries.ready()
             with self._faults.of_shortage("the web side"):
                 self._web_side.look(now)
+        with self._faults.of_shortage("its figures"):
+            self._figures.tell(now, lambda: [service for service, _ in self._keeper.running], self._admission.figures)
         if now >= self._next_retention:
             keep = self._settings.keep_seconds
             self._next_retention = now + retention.every(keep)
@@ -234,9 +264,8 @@ class Supervisor:
                 return
             if name not in self._queue:
                 self._intake.take_up(name)
-            if name in self._queue and (abort or self._leaving):
-                self._queue.remove(name)
-                self._states.end(name, StoredState(), State.ABORTED, WITHDRAWN if abort else STOPPED)
+            if (abort or self._leaving) and (waiting := self._queue.remove(name)):
+                self._states.end(name, waiting.service, StoredState(), State.ABORTED, WITHDRAWN if abort else STOPPED)
 
     def _on_unbegun(self, job: RunningJob) -> None:
         """Its process has gone before the work began: it waits again, unless nobody wants it any more."""
@@ -252,7 +281,7 @@ class Supervisor:
 
     def _on_job(self, nursery: NurseryHandle, message: dict[str, Any], name: str, release: int | None) -> None:
         if message["event"] == "refused":
-            self._admission.on_refused(name, message["why"])
+            self._admission.on_refused(name, message["why"], message.get("sentence", ""))
         elif message["event"] == "exited":
             self._admission.on_unreleased(name)
             self._keeper.on_exited(name, message["status"])
@@ -260,7 +289,9 @@ class Supervisor:
             self._admission.on_unreleased(name)
         else:
             try:
-                self._admission.on_forked(nursery, name, message["pid"], message["start_ticks"], release)
+                self._admission.on_forked(
+                    nursery, name, message["pid"], message["start_ticks"], release, message.get("confined", {})
+                )
             finally:
                 os.close(release)
             if name in self._keeper and self._leaving:
@@ -301,6 +332,7 @@ class Supervisor:
             return
         log.info("beginning anew with the code that is there now")
         self._nurseries.retire()
+        self._figures.tell_at_last(boot_clock())
         try:
             self._single_instance.exec_anew()
         except OSError:

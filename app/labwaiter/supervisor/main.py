@@ -9,6 +9,7 @@ import sys
 
 from ..settings import Settings, load
 from ..store.folder import Folder
+from ..system import logs
 from .loop import Supervisor
 from .single_instance import SingleInstance, Taken, far_disk
 
@@ -17,24 +18,22 @@ log = logging.getLogger("labwaiter.supervisor")
 
 def main(settings: Settings | None = None) -> None:
     """Serve until stopped; exit 0 also where another supervisor serves the folder already."""
-    logging.basicConfig(
-        format="%(asctime)s supervisor[%(process)d] %(levelname)s %(message)s",
-        level=logging.INFO,
-        stream=sys.stderr,
-    )
     lock = int(sys.argv[2]) if sys.argv[1:2] == ["--lock"] else None
+    settings = settings or load()
+    out = logs.set_up("supervisor", settings.log_format, settings.layout.supervisor_log)
     try:
-        serve(settings or load(), lock, leaving=sys.argv[1:] == ["--leaving"])
+        serve(settings, lock, leaving=sys.argv[1:] == ["--leaving"], out=out)
     except Taken as error:
         print(error, file=sys.stderr)
 
 
-def serve(settings: Settings, lock: int | None = None, leaving: bool = False) -> None:
+def serve(settings: Settings, lock: int | None = None, leaving: bool = False, out: logs.Out | None = None) -> None:
     """Be the supervisor of the jobs folder until stopped.
 
     Args:
         lock: the descriptor of the lock, for a supervisor that has begun anew.
         leaving: admit nothing, settle what is left of a deployment that was stopped.
+        out: where its log goes, which is looked after meanwhile.
 
     Raises:
         single_instance.Taken: there is one already.
@@ -49,5 +48,5 @@ def serve(settings: Settings, lock: int | None = None, leaving: bool = False) ->
     if kind := far_disk(settings.jobs_folder):
         log.warning("the jobs folder is on %s: labwaiter needs a local disk, jobs may be lost", kind)
     log.info("supervisor (pid %d) of %s", os.getpid(), settings.jobs_folder)
-    Supervisor(settings, single_instance).run(leaving)
+    Supervisor(settings, single_instance, out).run(leaving)
     log.info("stopped")

@@ -17,16 +17,21 @@ import socket
 import sys
 import time
 import traceback
+from dataclasses import replace
 from functools import partial
 
+from .. import __version__
 from ..runner import main as runner
+from ..runner.confinement import NotPossible
 from ..runner.spec import spec_of
-from ..service_files import keep_compiled, put_ours_last
+from ..service_files import hash_of_source, keep_compiled, put_ours_last
 from ..settings import Settings, load
 from ..store import supervisor_client
+from ..system import cgroup, logs
 from ..system.channel import Channel
 from ..system.process import become_subreaper, identify, strays, tell_group
 
+PYTHON = sys.version.split()[0]
 TRY_AGAIN = 1.0  # s between two tries to start the next supervisor while processes or memory are wanting
 
 
@@ -35,7 +40,9 @@ class Nursery:
 
     def __init__(self, settings: Settings, channel: Channel) -> None:
         self.settings = settings
+        self._out = logs.Out(settings.layout.supervisor_log)
         self.channel = channel
+        self.groups = cgroup.found()
         self.runners: dict[int, str] = {}  # pid → job's name
         self.retired = False
         self.orphaned = False
@@ -85,7 +92,7 @@ class Nursery:
         """The supervisor is gone: the next one is started, unless it is for another nursery to do that."""
         self.orphaned = True
         if not self.retired:
-            _log("WARNING", "the supervisor is gone; the next one is started")
+            self._log("WARNING", "the supervisor is gone; the next one is started")
             self._start_the_next()
 
     def _start_the_next(self) -> None:
@@ -95,23 +102,29 @@ class Nursery:
             self.next_is_due = False
         except (OSError, MemoryError) as want:
             if not self.next_is_due:
-                _log("ERROR", f"the next supervisor can't be started now ({want}); it is tried again", trace=True)
+                self._log("ERROR", f"the next supervisor can't be started now ({want}); it is tried again", trace=True)
             self.next_is_due = os.path.isdir(self.settings.jobs_folder)
 
     def _fork(self, name: str) -> runner.Continuation | None:
         try:
-            spec = spec_of(self.settings, name)
+            spec = spec_of(self.settings, name, self.groups)
+        except NotPossible as why:
+            self._tell({"event": "refused", "name": name, "why": "confinement", "sentence": str(why)})
+            return None
         except (OSError, ValueError, TypeError, KeyError):
-            _log("ERROR", f"{name}: its request can't be read", trace=True)
+            self._log("ERROR", f"{name}: its request can't be read", trace=True)
             self._tell({"event": "refused", "name": name, "why": "record"})
             return None
+        made_by = {"labwaiter": __version__, "python": PYTHON}
         if spec.file is not None:
             keep_compiled(spec.file)
+            made_by |= {"file": spec.file.name, "sha256": hash_of_source(spec.file)}
+        spec = replace(spec, made_by=made_by)
         hold, let_go = os.pipe()
         try:
             pid = os.fork()
         except OSError as error:  # of processes or memory there is none left just now
-            _log("ERROR", f"{name} can't be forked: {error.strerror}")
+            self._log("ERROR", f"{name} can't be forked: {error.strerror}")
             os.close(hold)
             os.close(let_go)
             self._tell({"event": "refused", "name": name, "why": "processes"})
@@ -127,13 +140,24 @@ class Nursery:
         identity = None
         with contextlib.suppress(OSError):  # the supervisor looks, too
             identity = identify(pid)
-        message = {"event": "forked", "name": name, "pid": pid, "start_ticks": identity.start_ticks if identity else 0}
+        message = {
+            "event": "forked",
+            "name": name,
+            "pid": pid,
+            "start_ticks": identity.start_ticks if identity else 0,
+            "confined": spec.confinement.confined,
+        }
         try:
             # where nobody hears it, the release's end is closed below: the runner leaves undone
             self._tell(message, [let_go])
         finally:
             os.close(let_go)
         return None
+
+    def _log(self, level: str, text: str, trace: bool = False) -> None:
+        """A line in the log, as `logging` writes the supervisor's there; with the exception that is being handled."""
+        traced = traceback.format_exc() if trace else ""
+        self._out.write(logs.line(self.settings.log_format, time.time(), "nursery", level, text, traced))
 
     def _strays(self) -> list[int]:
         """What a runner that was killed left behind becomes our child, also where the supervisor was killed with it."""
@@ -168,16 +192,6 @@ class Nursery:
             _, status = os.waitpid(ended.si_pid, 0)
             if name is not None and not self.orphaned:
                 self._tell({"event": "exited", "name": name, "status": os.waitstatus_to_exitcode(status)})
-
-
-def _log(level: str, text: str, trace: bool = False) -> None:
-    """A line in supervisor.log, as `logging` writes the others there; with the exception that is being handled."""
-    now = time.time()
-    clock = f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(now))},{int(now % 1 * 1000):03}"
-    with contextlib.suppress(OSError, ValueError):  # a full disk ends no nursery
-        print(f"{clock} nursery[{os.getpid()}] {level} {text}", file=sys.stderr)
-        if trace:
-            traceback.print_exc()
 
 
 def main() -> None:

@@ -137,6 +137,38 @@ def next_to_run(
     return next_one
 
 
+def waiting_for(
+    waiting: Iterable[Waiting],
+    most: MostRunning,
+    running: Iterable[tuple[str, Owner]],
+    taken: Collection[str] = (),
+    shut: Collection[str] = (),
+) -> dict[str, int]:
+    """How many of the queued jobs wait for what: the same as `next_to_run` goes by, with the same arguments.
+
+    ``person``: an instrument that only a person frees; ``owner``: as many of their project or user run as may;
+    ``instrument``: one that another execution has, or waits for first; ``service``: as many of theirs run as may;
+    ``place``: as many run as may at all; ``turn``: nothing but that they are let in.
+    """
+    counts, wait = Running(running, most), Counter[str]()
+    spoken_for, shut = set(taken), set(shut)
+    for job in waiting:
+        if not shut.isdisjoint(job.instruments):
+            wait["person"] += 1
+            continue
+        if counts.full(job.owner):
+            wait["owner"] += 1
+            continue
+        if not spoken_for.isdisjoint(job.instruments):
+            wait["instrument"] += 1
+        elif job.rules.at_once is not None and counts.services[job.service] >= job.rules.at_once:
+            wait["service"] += 1
+        else:
+            wait["place" if counts.all >= most.all else "turn"] += 1
+        spoken_for.update(job.instruments)
+    return dict(wait)
+
+
 def full_services(waiting: Iterable[Waiting], running: Running) -> dict[str, int]:
     """The services of which as many run as may at a time, and more wait: how many may."""
     limits = {job.service: job.rules.at_once for job in waiting}
@@ -175,17 +207,18 @@ class Queue:
             self._by_name[job.name] = job
             self.changes += 1
 
-    def remove(self, name: str) -> None:
-        """It waits no longer."""
+    def remove(self, name: str) -> Waiting | None:
+        """It waits no longer: what waited; None where it didn't."""
         job = self._by_name.pop(name, None)
         if job is None:
-            return
+            return None
         self.changes += 1
         line = self._lines[job.line]
         for jobs in (self._waiting, line):
             del jobs[bisect.bisect_left(jobs, job)]
         if not line:
             del self._lines[job.line]
+        return job
 
     def begins(self, job: Waiting) -> None:
         """It waits no longer, and its owner has had a turn."""

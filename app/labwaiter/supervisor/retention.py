@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import time
 
-from ..model.record import ENDED
+from ..model.record import ENDED, Request
+from ..store.audit import Audit
 from ..store.files import read_record, write_whole
 from ..store.folder import Folder
 from ..system.process import boot_clock, boot_id
 
+log = logging.getLogger("labwaiter.supervisor")
 JUMP = 3600.0  # s that the machine's clock may be set on between two rounds and be believed
 AWAY = 30 * 86400.0  # s, likewise, where the machine was started anew in between: it may have been off
 STEADY = 86400.0  # s that a clock which has jumped must go on before anything is removed by it
@@ -24,7 +27,7 @@ def every(keep_seconds: float) -> float:
 
 def bury_old(store: Folder, keep_seconds: float, now: float) -> int:
     """Bury every job that ended more than `keep_seconds` before `now` (Unix time, s): how many."""
-    count = 0
+    count, audit = 0, Audit(store.layout)
     for name in store.names():
         folder = store.path(name)
         try:
@@ -36,6 +39,9 @@ def bury_old(store: Folder, keep_seconds: float, now: float) -> int:
         except (OSError, ValueError, TypeError, KeyError):
             continue
         if condition is not None and condition.state in ENDED and request is not None:
+            # `serviceID` of one that was half buried has gone with its request
+            known = {"serviceID": request.service_id} if isinstance(request, Request) else {"job": name}
+            audit.try_to_add("remove", **known, service=request.service, face="retention")
             store.bury(name, request.service, now)
             count += 1
     _forget_unfinished_claims(store, now)
@@ -74,8 +80,8 @@ def is_steady(store: Folder, now: float, clock: float, boot: str) -> bool:
 def round_of(store: Folder, keep_seconds: float) -> None:
     """One round, as a child does it."""
     if not is_steady(store, time.time(), boot_clock(), boot_id()):
-        print("the machine's clock has jumped: for a day nothing is removed by it", flush=True)
+        log.warning("the machine's clock has jumped: for a day nothing is removed by it")
         return
     count = bury_old(store, keep_seconds, time.time())
     if count:
-        print(f"{count} jobs were older than they are kept; their tombstones stay", flush=True)
+        log.info("%d jobs were older than they are kept; their tombstones stay", count)

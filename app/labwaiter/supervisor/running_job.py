@@ -53,6 +53,7 @@ class RunningJob:
     nursery_pid: int | None = None  # the nursery that forked it and will tell its exit; None: nobody tells
     status: int | None = None  # its exit status once known, negative for a signal
     gone_at: float | None = None  # boot clock, s: the process has ended, its status isn't known yet
+    stopped_at: float | None = None  # boot clock, s: it was told to stop, by this supervisor
     kill_at: float | None = None  # boot clock, s
     moved_at: float = 0.0  # boot clock, s of the last progress
     instruments: tuple[str, ...] = ()  # which it holds

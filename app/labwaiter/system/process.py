@@ -126,6 +126,15 @@ def proc_status(field: str) -> bytes:
     return rest.partition(b"\n")[0].strip()
 
 
+def uid_of(pid: int) -> int | None:
+    """The uid that a process runs as; None where there is none. Raises OSError: that can't be seen now."""
+    try:
+        _, _, rest = read_proc(f"/proc/{pid}/status").partition(b"\nUid:")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(rest.split(None, 1)[0]) if rest else None
+
+
 def identify(pid: int) -> Identity | None:
     """Who `pid` is now; None where it names no living process (a zombie is dead).
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -24,10 +25,13 @@ from ..settings import Settings
 from ..store import supervisor_client
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
+from ..system.logs import utc
+from .acts import Acts
 from .permission import Action, permit
 
 LEAVES_SECONDS = 5.0  # for a driver that was asked to end its process
 BEING_MADE_SAFE = "labwaiter instruments safe"  # who has an instrument while that asks it
+FREE, MISSING = "free", "missing"  # states beside those of a lease
 WHO_MAX = 100  # characters of the name of who reserves
 BROKE = "the program that asks it broke; see above"  # its standard error is the caller's
 
@@ -91,7 +95,7 @@ class MadeSafe:
 
 
 class Instruments:
-    """The verbs over the instruments of this machine. Cheap to make; lab.toml is read anew by each.
+    """The verbs over the instruments of this machine. Cheap to make; lab.toml is read anew by each, but `states`.
 
     All that need lab.toml raise Misconfigured while it has a mistake, all that change who has one BlockingIOError where
     another program is at that and does not end.
@@ -100,6 +104,8 @@ class Instruments:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._leases = Leases(settings.jobs_folder)
+        self._acts = Acts(settings)
+        self._watched = labfile.WatchedLab(settings.lab)
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -118,6 +124,24 @@ class Instruments:
             lease = leases.get(name) or next((leases[twin] for twin in sorted(twins) if twin in leases), None)
             states.append(InstrumentState(name, lab.entries.get(name), self._holding(lease), frozenset(twins)))
         return tuple(states)
+
+    def states(self) -> dict[str, str]:
+        """The state of each instrument of this machine in a word: a `Held`, ``missing`` or ``free``; of nobody's job.
+
+        Missing: nothing is plugged in where lab.toml has it, as far as that is seen without opening it. Instruments
+        that lab.toml no longer lists, but somebody has, are among them; while it has a mistake, these alone.
+        """
+        leases = self._leases.all()
+        lab, states = self._watched.now(), {}
+        if lab is None:
+            return {name: str(lease.how) for name, lease in leases.items()}
+        lab = lab.on(self.settings.machine)
+        for name in dict.fromkeys([*lab.entries, *leases]):
+            lease = leases.get(name) or next((leases[twin] for twin in lab.twins(name) if twin in leases), None)
+            entry = lab.entries.get(name)
+            absent = entry is not None and entry.port.startswith("/") and not os.path.exists(entry.port)
+            states[name] = str(lease.how) if lease else MISSING if absent else FREE
+        return states
 
     def why_none(self) -> str:
         """Why this machine has no instrument, where `list` gives none: a sentence for whoever keeps lab.toml."""
@@ -192,6 +216,8 @@ class Instruments:
         entries = {name: self._entry(lab, name) for name in names}
         for name in entries:
             self._raise_if_at_work(lab, name)
+        for name in entries:
+            self._acts.go_on("make safe", caller, {"instrument": name}, durable=True)
         before = {name: self._leases.of(name) for name in entries}
         results = {
             name: MadeSafe(name, False, why)
@@ -211,6 +237,10 @@ class Instruments:
                 if now is not None and (ours or (as_it_was and now.how is not Held.RESERVED)):
                     self._leases.free(name)
         self._wake()
+        for name, result in results.items():
+            about = {"instrument": name, "safe": result.safe, "why": result.why}
+            self._acts.go_on("made safe", caller, about)
+            self._acts.tell("made safe", caller, about)
         return tuple(results[name] for name in entries)
 
     def _raise_if_at_work(self, lab: Lab, name: str) -> None:
@@ -251,10 +281,14 @@ class Instruments:
         lab = self._lab()
         self._entry(lab, name)
         who = caller.user[:WHO_MAX]
+        about = {"instrument": name, "until": utc(time.time() + seconds)}
+        self._acts.begin("reserve", caller, about, durable=True)
         lease = self._leases.reserve(name, who, seconds, sorted(lab.twins(name) - {name}))
         if lease is not None:
             state = "it is" if lease.instrument == name else f"{lease.instrument}, the same device, is"
+            self._acts.go_on("not reserved", caller, {"instrument": name, "why": "somebody else has it"})
             raise InstrumentInUse(f"{name} can't be reserved now: {state} {self._held(lease).words}.")
+        self._acts.tell("reserve", caller, about)
         now = time.time()
         return self._held(Lease(name, Held.RESERVED, why=who, since=now, until=now + seconds))
 
@@ -273,8 +307,11 @@ class Instruments:
             holding = self._holding(self._leases.of(name))
             if holding is not None and holding.lease.how is not Held.RESERVED:
                 raise InstrumentInUse(f"{name} isn't reserved: it is {holding.words}.")
+            about = {"instrument": name, "was": holding.words if holding is not None else "free"}
+            self._acts.go_on("release", caller, about, durable=True)
             self._leases.free(name)
         self._wake()
+        self._acts.tell("release", caller, about)
         return holding
 
     # -- what they share ----------------------------------------------------------------------

@@ -20,7 +20,7 @@ from ..lab import labfile
 from ..lab.lab import Lab
 from ..model.caller import Caller, Identity
 from ..model.parameter import same
-from ..model.record import Record, Request, State, View, derive
+from ..model.record import Happening, Record, Request, State, View, derive
 from ..model.service import Service, service_of
 from ..settings import Settings
 from ..store import messages, supervisor_client
@@ -30,6 +30,7 @@ from ..store.local_store import LocalStore
 from ..store.names import folder_name
 from ..store.records import UNKNOWN, Look, Records, Revision
 from . import permission
+from .acts import Acts
 from .permission import Action, is_owner, permit
 
 log = logging.getLogger(__name__)
@@ -103,6 +104,7 @@ class Jobs:
         self.records: Records = records or LocalStore(settings)
         self.artifacts = self.records.artifacts
         self._lab_file = labfile.WatchedLab(settings.lab)
+        self._acts = Acts(settings)
 
     @answered
     def start(
@@ -127,6 +129,7 @@ class Jobs:
             Unavailable: the deployment is being stopped, its disk is full, or the service's own check gives no answer.
             JobFailed, JobAborted: as `status`, for a repeated start.
         """
+        began = time.monotonic()
         permit(caller, Action.START, service_id)
         name = folder_name(service_id)
         inputs = service.accept(values)
@@ -154,20 +157,29 @@ class Jobs:
             signature=service.as_data(),
             project=owner.project,
             authority=owner.authority,
+            face=caller.face,
         )
-        is_recorded = False
+        claimed = False
         tell = self.records.admit(request)
         try:
             judged = self.artifacts.resolve(service.inputs, inputs)
             if service.checks:
                 importing.refuse(service.file, service.name, judged)
-            is_recorded = self.records.claim(name, request)
+            about = {"serviceID": service_id, "service": service.name}
+            self._acts.begin("start", caller, about)
+            try:
+                claimed = self.records.claim(name, request, caller.token if service.session_token else "")
+            except Unavailable as error:
+                self._acts.go_on("not started", caller, about | {"why": error.message})
+                raise
         finally:
-            tell(is_recorded)
-        if not is_recorded:
+            tell(claimed)
+        if not claimed:
+            self._acts.go_on("not started", caller, about | {"why": "another call was faster"})
             if not self._same(name, service, inputs, caller):
                 raise Unavailable("The jobs folder changes under this start; try again.")
             return self.status(service, service_id, caller)
+        self._acts.tell("start", caller, about | {"seconds": round(time.monotonic() - began, 4)})
         record = derive(name, request, None, None)
         if caller.polls:
             self.records.polled(record)  # from now on somebody is expected to ask for it
@@ -268,6 +280,7 @@ class Jobs:
             UnknownServiceID: nothing of this service was started under it.
             Unavailable: it can't be told to stop.
         """
+        began, about = time.monotonic(), {"serviceID": service_id}
         try:
             record = self._record(service, service_id, caller, Action.ABORT)
         except Unavailable:
@@ -279,11 +292,16 @@ class Jobs:
                 self._judge(request, service, caller, Action.ABORT)
             elif not permission.may(caller, Action.ABORT, service_id):
                 raise  # whose it is can't be read either
+            self._acts.go_on("abort", caller, about)
             gone = self.records.abort_unread(name, wait)
             if gone is None:
                 raise
-            return gone
-        return self.records.abort(record, wait)
+        else:
+            about["service"] = record.request.service
+            self._acts.go_on("abort", caller, about)
+            gone = self.records.abort(record, wait, caller.in_words)
+        self._acts.tell("abort", caller, about | {"gone": gone, "seconds": round(time.monotonic() - began, 4)})
+        return gone
 
     def queued(self, caller: Caller) -> builtins.list[str]:
         """The serviceIDs of the executions that wait to begin, oldest first."""
@@ -328,7 +346,11 @@ class Jobs:
         messages.judge(message)
         if not record.active:
             return f"The execution has ended ({record.state}); the message was not delivered."
-        return self.records.notify(record, message, wait)
+        about = {"serviceID": service_id, "service": record.request.service}
+        self._acts.begin("notify", caller, about)
+        answer = self.records.notify(record, message, wait, caller.in_words)
+        self._acts.tell("notify", caller, about)
+        return answer
 
     def list(self, caller: Caller) -> builtins.list[Record]:
         """Every execution, oldest first."""
@@ -389,6 +411,13 @@ class Jobs:
             why = "it is being stopped, and starts nothing"
         return why
 
+    def not_now(self) -> str:
+        """Why a start that comes now would not begin at once, in some words; else "". Raises OSError, as `unserved`.
+
+        An execution that needs an instrument may have to wait for it all the same.
+        """
+        return self.unserved() or self.records.crowded()
+
     def files(self, name: str, caller: Caller) -> Sequence[tuple[str, int]]:
         """What an execution has made: names and sizes in bytes, at most 500. Raises Unavailable.
 
@@ -426,6 +455,10 @@ class Jobs:
         name = record.request.service
         return began_with(record.request) or catalogue.of(self.settings).now(name).known(name)
 
+    def timeline(self, service_id: str, caller: Caller) -> tuple[Happening, ...]:
+        """What an execution has been through so far, oldest first. Raises UnknownServiceID, Unavailable."""
+        return self.records.timeline(self._record(None, service_id, caller, Action.SEE).name)
+
     def view(self, service_id: str, caller: Caller, service: Service | None = None) -> View:
         """All that a page shows of one execution. Raises UnknownServiceID."""
         look = self._look(None, service_id, caller, Action.SEE)
@@ -442,7 +475,10 @@ class Jobs:
         record = self._record(None, service_id, caller, Action.REMOVE)
         if record.active:
             raise ServiceIDInUse(f"This execution is {record.state}; abort it first.")
-        self.records.bury(record)
+        about = {"serviceID": service_id, "service": record.request.service}
+        self._acts.go_on("remove", caller, about, durable=True)
+        self.records.bury(record, caller.in_words)
+        self._acts.tell("remove", caller, about)
 
     def _record(self, service: Service | None, service_id: str, caller: Caller, action: Action) -> Record:
         return self._look(service, service_id, caller, action).record

@@ -6,10 +6,11 @@ It is given what `wsgi` knows of the call: SCRIPT_NAME is the context root, PATH
 
 from __future__ import annotations
 
+import functools
 import logging
 import mimetypes
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, abort, jsonify, render_template, request, send_file
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
@@ -25,13 +26,20 @@ from ..page.words import in_url, printable
 from ..settings import Settings
 from ..store import web_side
 from ..store.artifacts import text_of_name
+from ..store.figures import WebFigures
 from ..verbs import Jobs
+from ..verbs.instruments import Instruments
+
+if TYPE_CHECKING:
+    from .metrics import Metrics
 
 log = logging.getLogger("labwaiter.web")
 # what a browser may show in its window; all else is downloaded. None of it may run (see `guarded`).
 _SHOWN = ("image/", "text/plain", "text/csv", "application/pdf", "application/json", "video/", "audio/")
 _TEXTS = {".gcode": "text/plain", ".log": "text/plain", ".toml": "text/plain", ".md": "text/plain"}
+LAB_MISTAKE = "lab.toml has a mistake"
 _WORDS = {
+    403: "The metrics are told to the addresses that METRICS names, and to nobody through a proxy.",
     400: "The request can't be understood: its address or a header of it is damaged.",
     416: "The part that was asked for lies beyond the end of the file.",
 }
@@ -43,12 +51,24 @@ class FileName(PathConverter):
     regex = r"(?s:[^/].*?)"
 
 
-def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs) -> Flask:
-    """The Flask application of a deployment."""
+def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, figures: WebFigures) -> Flask:
+    """The Flask application of a deployment.
+
+    Args:
+        figures: what this worker counts.
+    """
     app = Flask("labwaiter.web", static_folder=None, template_folder="")
     app.jinja_env.filters["size"] = size
     app.url_map.converters["file"] = FileName
-    instruments = labfile.WatchedLab(settings.lab)
+    lab = labfile.WatchedLab(settings.lab)
+    instruments = Instruments(settings)
+
+    @functools.cache
+    def all_metrics() -> Metrics:
+        """Made when first asked for: what isn't scraped needs no prometheus_client."""
+        from .metrics import Metrics
+
+        return Metrics(settings, offered, jobs, figures)
 
     def public_url() -> str:
         return public.root(request.environ, settings) or settings.context_root
@@ -83,9 +103,36 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs) -> Flask:
             "services": sorted(catalogue.services),
             "unavailable": sorted(catalogue.broken),
             # which one is for who keeps it to know: `labwaiter health` says it
-            "lab": "ok" if instruments.now() is not None else "lab.toml has a mistake",
+            "lab": "ok" if lab.now() is not None else LAB_MISTAKE,
         }
         return jsonify(report), 503 if why else 200
+
+    @app.get("/ready")
+    def ready() -> tuple[Response, int]:
+        catalogue = offered.now(wait=0.0)
+        try:
+            why = jobs.not_now()
+            states = instruments.states()
+        except OSError:
+            log.exception("whether a start would begin can't be seen")
+            why, states = "it can't be seen whether a start would begin", {}
+        if not why and not catalogue.services:
+            why = "no service is available"
+        report = {
+            "status": why or "ok",
+            "unavailable": sorted(catalogue.broken),
+            "lab": "ok" if lab.now() is not None else LAB_MISTAKE,
+            # an execution that needs one of these waits for it; all others don't
+            "instruments": states,
+        }
+        return jsonify(report), 503 if why else 200
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        if not public.may_read_metrics(request.environ, settings):
+            abort(403)
+        text, kind = all_metrics().text(request.headers.get("Accept", ""))
+        return Response(text, content_type=kind)
 
     @app.get("/files/<job>/<key>")
     def files(job: str, key: str) -> str:
@@ -105,16 +152,22 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs) -> Flask:
             abort(404)
         kind = _TEXTS.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         try:
-            status = path.stat()
+            opened = jobs.artifacts.open(path)
+        except OSError:  # it has gone under the look
+            abort(404)
+        try:
+            status = os.fstat(opened)
             return send_file(
-                path,
+                f"/proc/self/fd/{opened}",  # this one, whatever has come into its place
                 mimetype=kind,
                 as_attachment=not kind.startswith(_SHOWN),
                 download_name=" ".join(printable(text_of_name(path.name)).split()),  # no header carries a line break
                 etag=f"{status.st_mtime_ns:x}-{status.st_size:x}",  # its own is made of the path, as UTF-8
             )
-        except OSError:  # it has gone under the look
+        except OSError:
             abort(404)
+        finally:
+            os.close(opened)
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:

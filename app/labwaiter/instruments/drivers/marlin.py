@@ -136,6 +136,7 @@ class MarlinPrinter(Instrument):
         answer = " ".join(self._until_ok("M115", None)[0])
         if "FIRMWARE_NAME" not in answer or "Marlin" not in answer:
             raise WrongDevice(f"{self.name}: expected a device that answers M115 with Marlin, got “{clean(answer)}”.")
+        self.identified_as = answer
         return answer
 
     def _count_anew(self) -> None:

@@ -48,6 +48,7 @@ class CO2Analyser(Instrument):
         until, last = time.monotonic() + self.timeout, ""
         while (line := self._line(until)) is not None:
             if "SBA-5" in line or "Zpup=" in line:
+                self.identified_as = line
                 return line
             last = line or last
         raise WrongDevice(f"{self.name}: expected a device that answers ? with SBA-5, got “{clean(last)}”.")
