@@ -130,6 +130,15 @@ def test_what_they_wait_for() -> None:
     assert waiting_for(waiting, MostRunning(1), running, taken, shut) == {"person": 1, "place": 2, "instrument": 2}
 
 
+def one_after_another(queue: Queue) -> list[str]:
+    """In which order they begin, where one may run at a time."""
+    begun = []
+    while found := next_to_run(queue.heads, MostRunning(1), [], turns=queue.turns):
+        queue.begins(found)
+        begun.append(found.name)
+    return begun
+
+
 def test_a_thousand_starts_of_one_user_keep_another_one_waiting_for_one_of_them() -> None:
     queue = Queue()
     for number in range(1000):
@@ -140,12 +149,7 @@ def test_a_thousand_starts_of_one_user_keep_another_one_waiting_for_one_of_them(
     queue.add(Waiting(2002.0, "eve again", "Waiter", owner=EVE))
     expected = ["eve", "bob", "eve again", "ada1", "ada2", "ada3"]
     assert queue.names_in_turn[:6] == expected and len(queue.names_in_turn) == len(queue) == 1002
-    begun = []
-    while queue:
-        found = next_to_run(queue.heads, MostRunning(1), [], turns=queue.turns)
-        assert found is not None
-        queue.begins(found)
-        begun.append(found.name)
+    begun = one_after_another(queue)
     assert begun[:6] == expected and len(begun) == 1002
 
 
@@ -153,13 +157,8 @@ def test_where_nobody_s_name_is_known_they_go_in_the_order_of_their_starts() -> 
     queue = Queue()
     for number, service in enumerate(["Waiter", "Sweep", "Waiter", "Single"] * 5):
         queue.add(Waiting(float(number), f"{number:02}", service))
-    begun = []
-    while queue:
-        found = next_to_run(queue.heads, MostRunning(1), [], turns=queue.turns)
-        assert found is not None
-        queue.begins(found)
-        begun.append(found.name)
-    assert begun == sorted(begun)
+    begun = one_after_another(queue)
+    assert len(begun) == 20 and begun == sorted(begun)
 
 
 def test_what_is_remembered_of_turns_is_bounded() -> None:
