@@ -54,6 +54,7 @@ JOBS: dict[str, Callable[[Jobs, str, Caller], Any]] = {
     "abort_queued": lambda verbs, name, caller: verbs.abort_queued([name], caller),
     "record": lambda verbs, name, caller: verbs.record(name, caller),
     "view": lambda verbs, name, caller: verbs.view(name, caller),
+    "timeline": lambda verbs, name, caller: verbs.timeline(name, caller),
     "remove": lambda verbs, name, caller: verbs.remove(name, caller),
 }
 FILES: dict[str, Callable[[Jobs, str, Caller], Any]] = {

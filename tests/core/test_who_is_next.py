@@ -122,7 +122,7 @@ def test_no_more_of_an_owner_run_than_may(
     assert (found and found.name) == chosen
 
 
-def test_what_they_wait_for() -> None:
+def test_what_each_waits_for_where_owners_have_limits() -> None:
     waiting = [of(ADA, "a", "smu"), of(BOB, "b", "relays"), of(EVE, "c", "smu"), of(EVE, "d"), of(EVE, "e", "smu")]
     running, taken, shut = [("Waiter", ADA)], {"fan"}, {"relays"}
     most = MostRunning(2, per_user=1)
@@ -248,3 +248,29 @@ def test_instruments_that_a_job_s_end_frees_and_those_that_only_a_person_frees()
 )
 def test_instruments_of_jobs_that_nobody_runs(known: list[str], orphans: dict[str, tuple[str, ...]]) -> None:
     assert orphaned(LEASES.values(), known) == orphans
+
+
+@pytest.mark.parametrize(
+    "waiting, max_running, running, taken, shut, reasons",
+    [
+        ([PLAIN, LATER], 1, ["Waiter"], [], [], {"place": 2}),
+        ([PLAIN], 5, [], [], [], {"turn": 1}),
+        ([SMU, SMU_TOO, RELAYS], 5, [], ["smu"], [], {"instrument": 2, "turn": 1}),
+        ([BOTH, RELAYS], 5, [], ["smu"], [], {"instrument": 2}),  # the second one keeps behind the first
+        ([BOTH, RELAYS], 5, [], [], ["smu"], {"person": 1, "turn": 1}),
+        ([ONE, ONE_TOO, PLAIN], 5, ["Solver"], [], [], {"service": 2, "turn": 1}),
+        ([ONE, PLAIN, SMU], 1, ["Solver"], ["smu"], [], {"service": 1, "place": 1, "instrument": 1}),
+    ],
+)
+def test_what_each_of_the_queue_waits_for(
+    waiting: list[Waiting],
+    max_running: int,
+    running: list[str],
+    taken: list[str],
+    shut: list[str],
+    reasons: dict[str, int],
+) -> None:
+    jobs = [(service, NOBODY) for service in running]
+    assert waiting_for(waiting, MostRunning(max_running), jobs, taken, shut) == reasons
+    chosen = next_to_run(waiting, max_running, running, taken, shut)
+    assert (chosen is not None) == ("turn" in reasons)  # whom nothing holds up is let in

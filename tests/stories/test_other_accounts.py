@@ -73,6 +73,8 @@ def test_a_program_that_is_the_whole_work_is_its_account_s(make: Callable[..., L
     record = lab.ended("one")
     assert record.outputs == {"result": str(NOBODY.pw_uid)}, record.why
     assert record.confined["user"] == "nobody" and record.confined["memory"] == 300_000_000
+    told = [happening.event for happening in lab.jobs.timeline("one", SHELL)]
+    assert told[0] == "queued" and {"began", "program"} < {*told} and told[-1] == "ended"
 
 
 def test_all_of_a_job_is_its_account_s_and_we_read_it(make: Callable[..., Lab]) -> None:

@@ -57,8 +57,9 @@ def import_file(file: Path) -> dict[str, Declaration]:
     spec = importlib.util.spec_from_file_location(name, file, loader=SourceFileLoader(name, os.fspath(file)))
     assert spec is not None and spec.loader is not None
     code = _code_of_toml(file) if file.suffix == ENDING else _code_of(file)
-    if code is None:
+    if code is None or file.suffix == ENDING:
         _note_hash(file)
+    if code is None:
         _drop_old_bytecode(file)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
