@@ -102,15 +102,31 @@ class UnknownInstrument(ClientError):
 
 
 class TooManyJobs(ServiceError):
-    """The queue is full. Nothing was recorded, so the same start may be tried again."""
+    """As many executions run and wait as may. Nothing was recorded, so the same start may be tried again."""
 
     code = "TooManyJobs"
+
+
+class TooManyOfProject(TooManyJobs):
+    """Likewise, of one project."""
+
+
+class TooManyOfUser(TooManyJobs):
+    """Likewise, of one user."""
+
+
+class StartsTooFast(TooManyJobs):
+    """One user has started too many within a minute."""
 
 
 class Unavailable(ServiceError):
     """This service, or the whole deployment, can't serve now; the message says why."""
 
     code = "Unavailable"
+
+
+class DiskFull(Unavailable):
+    """The disk takes no new execution: it is nearly full, can't be written, or the executions may hold no more."""
 
 
 class ManagerAway(Unavailable):

@@ -405,6 +405,41 @@ class Settings:
     max_queued: int = setting(
         "MAX_QUEUED", "1000", _whole(0, 1_000_000), "jobs that may wait; a start beyond is refused with TooManyJobs"
     )
+    max_running_per_project: int | None = setting(
+        "MAX_RUNNING_PER_PROJECT",
+        "",
+        _limit(_whole(1, 10_000)),
+        "jobs of one project that run at a time; empty: MAX_RUNNING",
+        may_be_empty=True,
+    )
+    max_running_per_user: int | None = setting(
+        "MAX_RUNNING_PER_USER",
+        "",
+        _limit(_whole(1, 10_000)),
+        "jobs of one user that run at a time; empty: MAX_RUNNING",
+        may_be_empty=True,
+    )
+    max_queued_per_project: int | None = setting(
+        "MAX_QUEUED_PER_PROJECT",
+        "",
+        _limit(_whole(0, 1_000_000)),
+        "jobs of one project that may wait besides; empty: half of MAX_QUEUED",
+        may_be_empty=True,
+    )
+    max_queued_per_user: int | None = setting(
+        "MAX_QUEUED_PER_USER",
+        "",
+        _limit(_whole(0, 1_000_000)),
+        "jobs of one user that may wait besides; empty: a quarter of MAX_QUEUED",
+        may_be_empty=True,
+    )
+    starts_per_minute: int | None = setting(
+        "STARTS_PER_MINUTE",
+        "600",
+        _limit(_whole(1, 100_000)),
+        "executions that one user may start in a minute; empty: any number",
+        may_be_empty=True,
+    )
     # somebody else starts it, and starts it again
     supervisor_elsewhere: bool = setting(
         "SUPERVISOR",
@@ -454,6 +489,38 @@ class Settings:
         "10000000",
         _whole(10_000, 10_000_000_000, "bytes"),
         "bytes of a job's log.txt; beyond, its middle is left out",
+    )
+    messages_limit: int = setting(
+        "MESSAGES_LIMIT",
+        "1000000",
+        _whole(1000, 10_000_000, "bytes"),
+        "bytes of the messages to one job; beyond, they are refused",
+    )
+    max_body: int = setting(
+        "MAX_BODY",
+        "2097152",
+        _whole(10_000, 10_000_000, "bytes"),
+        "bytes of a request, unpacked; a larger one is refused",
+    )
+    job_folder_limit: int | None = setting(
+        "JOB_FOLDER_LIMIT",
+        "10000000000",
+        _limit(_whole(1_000_000, 1e15, "bytes")),
+        "bytes on the disk of a job's folder; one that grows beyond is stopped and fails; empty: any number",
+        may_be_empty=True,
+    )
+    jobs_folder_limit: int | None = setting(
+        "JOBS_FOLDER_LIMIT",
+        "",
+        _limit(_whole(5_000_000, 1e15, "bytes")),
+        "bytes of all jobs' folders; beyond, starts are refused, and what grows most is stopped; empty: any number",
+        may_be_empty=True,
+    )
+    disk_reserve: int = setting(
+        "DISK_RESERVE",
+        "100000000",
+        _whole(0, 1e15, "bytes"),
+        "bytes that must be free on the jobs' disk for a start, or a twentieth of it where that is less",
     )
     # what a job may use where its service doesn't say so itself; None: as much as this deployment may
     job_cpu_seconds: int | None = setting(

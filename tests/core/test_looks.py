@@ -42,6 +42,11 @@ class Face:
         self.records = RedisStore(self.settings, self.store)
         self.beat()
 
+    def limit(self, **settings: int) -> None:
+        """Have this face judge starts by other settings."""
+        self.settings = replace(self.settings, **settings)
+        self.records = RedisStore(self.settings, self.store)
+
     def beat(self, state: str = "takes orders") -> None:
         self.north.beat(Beat("north", self.north.now(), state))
 
@@ -393,6 +398,34 @@ def test_no_more_are_ordered_than_its_machine_may_have(face: Face) -> None:
         face.start(name)
     with pytest.raises(TooManyJobs, match="on north already"):
         face.records.admit(Request("four", "Echo", {}))
+
+
+def test_no_more_of_a_user_are_ordered_than_may_be_there(face: Face) -> None:
+    def request(name: str, user: str, project: str = "optics") -> Request:
+        return Request(name, "Echo", {}, user=user, project=project, created=time.time())
+
+    def start(name: str, user: str, project: str = "optics") -> None:
+        tell = face.records.admit(request(name, user, project))
+        tell(face.records.claim(name, request(name, user, project)))
+
+    face.limit(max_queued=10, max_queued_per_user=0, max_queued_per_project=1)
+    start("one", "ada")
+    start("two", "ada")
+    with pytest.raises(TooManyJobs, match="2 executions of yours are running or waiting on north already"):
+        start("three", "ada")
+    start("three", "bob")
+    with pytest.raises(TooManyJobs, match="3 executions of the project optics are .* on north"):
+        start("four", "bob")
+    start("four", "eve", "acoustics")
+    face.publish(State.COMPLETED, "one")
+    start("five", "ada")
+    face.limit(starts_per_minute=1)
+    start("six", "kim", "acoustics")
+    with pytest.raises(TooManyJobs, match="You have started an execution within a minute"):
+        start("seven", "kim", "acoustics")
+    face.store.fail(redis.ConnectionError("gone"))
+    with pytest.raises(Unavailable, match="Redis"):
+        start("eight", "bob")
 
 
 def test_what_no_machine_has_taken_is_withdrawn(face: Face) -> None:

@@ -62,6 +62,7 @@ def test_every_error_code_is_in_the_readme() -> None:
 
 
 def test_the_largest_request_is_told_as_it_is() -> None:
+    assert load({}, ROOT / "no such file").max_body == LARGEST
     assert f"labwaiter\nrefuses over {LARGEST // 2**20} MB" in (ROOT / "docs" / "operating.md").read_text()
 
 

@@ -15,16 +15,18 @@ import pytest
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from callers import Caller, envelope
+from callers import Caller as HttpCaller
+from callers import envelope
 from fleetlab import Fleet, fleet_environment
 from lab import Lab, eventually, wait_gone
 from labwaiter.errors import Unavailable
 from labwaiter.fleet.breaker import HUNG_SECONDS
 from labwaiter.fleet.lab_redis import PATIENCE, LabRedis
 from labwaiter.fleet.publisher import Publisher
-from labwaiter.model.caller import SHELL
+from labwaiter.model.caller import SHELL, Caller, Identity
 from labwaiter.model.record import State
 from labwaiter.settings import load
+from labwaiter.store.limits import measured
 from labwaiter.store.local_store import LocalStore
 from labwaiter.system.watch import Watch
 
@@ -223,6 +225,29 @@ def test_a_full_redis_refuses_starts_and_loses_nothing_that_runs(fleet: Fleet) -
     assert fleet.jobs.wait("new", 20, SHELL).state is State.COMPLETED
 
 
+def test_an_order_for_a_machine_whose_folder_may_hold_no_more_is_refused_in_its_words(
+    make_fleet: Callable[..., Fleet],
+) -> None:
+    fleet = make_fleet("north", JOBS_FOLDER_LIMIT="5000000", MAX_RUNNING_PER_USER="1")
+    fleet.start()
+    name, north = begun(fleet), fleet.labs["north"]
+    ada = Caller(Identity("ada", "optics"))
+    for own in ("first", "second"):  # one of a user's runs at a time, on each machine
+        fleet.jobs.start(fleet.services["Talk"], own, {}, ada)
+    eventually(lambda: fleet.state("first") == "running")
+    eventually(
+        lambda: "no more than 1 of one user" in fleet.jobs.status(fleet.services["Talk"], "second", ada).view.ahead
+    )
+    north.folder(name).joinpath("data", "large").write_bytes(os.urandom(6_000_000))
+    eventually(lambda: measured(north.settings) > 5_000_000)
+    fleet.jobs.start(fleet.services["Echo"], "new", {"text": "x"}, SHELL)
+    record = fleet.jobs.wait("new", 20, SHELL)
+    assert (
+        record.state is State.FAILED and "north: The execution was not started: all executions together" in record.why
+    )
+    assert "new" not in set(north.store.names())
+
+
 def test_what_lands_in_redis_by_other_hands_starts_no_program(fleet: Fleet, tmp_path: Path) -> None:
     client = fleet.redis.client
     trap = tmp_path / "sprung"
@@ -275,7 +300,7 @@ def test_an_end_that_its_machine_could_not_read_for_a_while_is_told_afterwards(f
 def test_polls_do_not_queue_behind_a_redis_that_hangs(fleet: Fleet) -> None:
     lab = Lab(fleet.folder / "web" / "jobs", fleet.services_folder, **fleet.settings)
     lab.face_environment = lab.environment | fleet_environment(fleet.redis.url, "web", fleet.toml)
-    call, running = Caller(lab), begun(fleet)
+    call, running = HttpCaller(lab), begun(fleet)
     names = [("Talk", running), ("Talk", "unknown")]
     for service, state, values in (
         ("Raises", State.FAILED, {}),

@@ -26,7 +26,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Plug
     folder = tmp_path_factory.mktemp("shared")
     with plugged(folder / "bench") as bench:
         bench.write(**dict.fromkeys(DRIVERS, "unpolled = 60"))
-        lab = bench_lab(folder / "jobs", bench)
+        lab = bench_lab(folder / "jobs", bench, JOB_FOLDER_LIMIT="3000000")
         lab.supervise()
         yield lab, bench
         lab.close()
@@ -58,6 +58,10 @@ def kill(lab: Lab, service_id: str) -> None:
     os.kill(lab.running(service_id), signal.SIGKILL)
 
 
+def grow(lab: Lab, service_id: str) -> None:
+    (lab.folder(service_id) / "data" / "large").write_bytes(os.urandom(4_000_000))
+
+
 ENDINGS: dict[str, tuple[Callable[[Lab, str], None], State, str]] = {
     "done": (go, State.COMPLETED, ""),
     "raise": (go, State.FAILED, "the sample broke"),
@@ -65,6 +69,7 @@ ENDINGS: dict[str, tuple[Callable[[Lab, str], None], State, str]] = {
     "exit": (go, State.FAILED, "exit status 3"),
     "abort": (abort, State.ABORTED, "aborted"),
     "abandoned": (abandon, State.ABORTED, "abandoned by its workflow manager: that asked nothing for 1 min"),
+    "grows": (grow, State.FAILED, "came to hold 4."),
     "kill": (kill, State.FAILED, "SIGKILL"),
 }
 

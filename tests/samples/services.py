@@ -240,3 +240,17 @@ def startFullDisk(job: Job, by_program: bool) -> None:
     job.reply("said while there was no room")
     os.unlink("big")
     return None
+
+
+@service("Hoard", namespace=NS)
+def startHoard(job: Job, size: int, slowly: bool = False) -> Result:
+    """Make a file of so many bytes, and go on until its file go is there."""
+    with open("big", "wb", buffering=0) as big:
+        for _ in range(size // 100_000):
+            big.write(os.urandom(100_000))
+            if slowly:
+                job.sleep(0.05)
+    (job.folder / "status.txt").write_text("50")
+    for _ in job.every(0.01):
+        if (job.folder / "go").exists():
+            return Result(result="went")

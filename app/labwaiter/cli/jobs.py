@@ -16,7 +16,7 @@ from ..model.caller import SHELL
 from ..model.parameter import text_of
 from ..model.record import ACTIVE, Record, Silence, State
 from ..model.service import MOST
-from ..model.span import span
+from ..model.span import size, span
 from ..page import words
 from ..store.files import read_bounded
 from ..store.folder import ran
@@ -175,8 +175,8 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
     for name, value in rows:
         if value:
             click.echo(f"{name.ljust(widest)}  {terminal.plain(value, 2000)}")
-    for file, size in files[:FILES_SHOWN]:
-        click.echo(f"  {terminal.plain(file)}  {words.size(size)}")
+    for file, count in files[:FILES_SHOWN]:
+        click.echo(f"  {terminal.plain(file)}  {size(count)}")
     if len(files) > FILES_SHOWN:
         click.echo(f"  … and {len(files) - FILES_SHOWN} files more")
     if timeline:

@@ -6,19 +6,19 @@ Where Redis is away, what this face last knew is told with its age; where a mach
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from ..errors import Misconfigured, Removed, TooManyJobs, Unavailable, UnknownServiceID
-from ..lab import labfile
-from ..model.record import Happening, Moment, Record, Request, State, Tombstone, View
 from ..page.words import clock
 from ..settings import Settings
 from ..store import codec, records
+from ..store.limits import Limits, not_recorded, owner_of
 from ..store.local_store import LocalStore
 from ..store.names import folder_name
 from ..system.process import boot_clock
@@ -34,6 +34,7 @@ from .redis_faults import FAULTS, away
 from .route import machine_for
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 NOTE_EVERY = 5.0  # s between two notes of one execution's progress in the cache
 MACHINE_EVERY = 1.0  # s between two looks at whether a machine lives
 ENDS = (str(State.COMPLETED), str(State.FAILED))  # that a machine has published: nothing comes after them
@@ -74,6 +75,7 @@ class RedisStore:
         self._local = LocalStore(settings)  # this face may be on the machine that has it
         self._last = threading.local()  # .found: the record that this thread found last, and its revision; or None
         self._heard: dict[str, Heard] = {}  # by machine
+        self._limits: dict[str, Limits] = {}  # by machine
         self._mirrored: tuple[dict[str, float], float] = {}, 0.0  # the ages of `mirror`, and when (monotonic s)
         self._away = False  # that Redis is, was logged already
         self._poll_marks = PollMarks(lambda machine, names: self.store.polled(machine, names))
@@ -312,20 +314,44 @@ class RedisStore:
 
     # -- starting -----------------------------------------------------------------------------
 
-    def admit(self, request: Request) -> None:
-        """Refuse where its machine has as many as it may, and what would need a token on its way."""
+    def admit(self, request: Request) -> Callable[[bool], None]:
+        """Refuse where its machine has as many as it may, of all or of its owner, or its user starts too many here.
+
+        Also what would need a token on its way.
+        """
         if request.signature.get("session_token"):
             raise Unavailable(
                 f"{request.service} needs its caller's sessionToken, which is not handed on over Redis: it can be"
                 " started on a deployment of one machine."
             )
-        most = self.settings.max_running + self.settings.max_queued
-        machine = self._machine(folder_name(request.service_id), request)
+        name = folder_name(request.service_id)
+        machine = self._machine(name, request)
+        active = functools.partial(self._asked, lambda: self.store.active(machine))
         try:
-            if self.store.count_active(machine) >= most:
-                raise TooManyJobs(f"{most} executions are running or waiting on {machine} already; try again later.")
+            return self._limits_of(machine).admit(name, request, active, f" on {machine}")
+        except OSError as error:
+            raise not_recorded(name, error) from error
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        """What the store answers. Raises Unavailable where it doesn't."""
+        try:
+            return ask()
         except FAULTS as error:
             raise away(error) from error
+
+    def _limits_of(self, machine: str) -> Limits:
+        """A machine's: what is remembered of whose its executions are is of this machine's alone."""
+        return self._limits.setdefault(machine, Limits(self.settings, self._owners))
+
+    def _owners(self, names: Collection[str]) -> dict[str, Owner]:
+        """Whose executions these are. Raises Unavailable."""
+        owners, waiting = {}, list(names)
+        while waiting:
+            batch, waiting = waiting[:BATCH], waiting[BATCH:]
+            for snapshot in self._asked(functools.partial(self.store.snapshots, batch)):
+                with contextlib.suppress(ValueError, TypeError, KeyError):
+                    owners[snapshot.name] = owner_of(codec.request(snapshot.request) if snapshot.request else None)
+        return owners
 
     def claim(self, name: str, request: Request, token: str = "") -> bool:
         """Record and order it, in one transaction."""

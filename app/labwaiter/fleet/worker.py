@@ -133,6 +133,7 @@ class Worker:
             if view is not None and not _is_active(view):
                 return "it was withdrawn"
             try:
+                self.local.judge_room()
                 self.files.take_over(name, order.files)  # without them another file of that name might be used
                 self._remember(request)
                 self.local.claim(name, request)

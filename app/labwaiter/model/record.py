@@ -37,6 +37,32 @@ MOVES = {
 INTERRUPTED = "The execution was interrupted: its process or its machine stopped before it ended."
 
 
+class Owner(NamedTuple):
+    """Whose work an execution is: what limits and turns are reckoned by."""
+
+    authority: str = ""  # the authentication manager whose word it is; "": this deployment's own
+    project: str = ""  # "": nobody's in particular, as from a shell, or where no token is asked for
+    user: str = ""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether limits for a project and a user hold for it."""
+        return bool(self.project)
+
+    @property
+    def of_project(self) -> tuple[str, str]:
+        """Its project, as no other authority's."""
+        return self.authority, self.project
+
+    @property
+    def of_user(self) -> tuple[str, str]:
+        """Its user, whatever the project."""
+        return self.authority, self.user
+
+
+NOBODY = Owner()
+
+
 @dataclass(frozen=True)
 class Request:
     """request.json: what was asked, written once by a face. Never holds the token."""
@@ -55,6 +81,11 @@ class Request:
     project: str = ""  # whose work it is, as the token said; "": no token was asked for
     authority: str = ""  # the authentication manager whose word that was; "": this deployment's own
     face: str = ""  # by which it was started: soap, shell, python, schedule
+
+    @property
+    def owner(self) -> Owner:
+        """Whose it is; `NOBODY` where no project is known, whatever name a shell gave."""
+        return Owner(self.authority, self.project, self.user) if self.project else NOBODY
 
 
 @dataclass(frozen=True)
@@ -82,7 +113,7 @@ class Tombstone:
 class Stopping:
     """Somebody or something wants the job stopped."""
 
-    reason: str  # "abort", "limit", "stall", "abandoned", "shutdown"
+    reason: str  # "abort", "limit", "stall", "size", "abandoned", "shutdown"
     why: str  # the sentence for the user
     stage: str  # "asked", "told to stop", "killed"
 
@@ -261,7 +292,7 @@ def settle(stored: StoredState, end: End | None) -> tuple[State, str]:
     if end is not None and end.outcome is not State.ABORTED:
         return end.outcome, end.why
     if stopping is not None:
-        failed = stopping.reason in ("limit", "stall")
+        failed = stopping.reason in ("limit", "stall", "size")
         return (State.FAILED if failed else State.ABORTED), stopping.why
     if end is not None:
         return State.ABORTED, end.why

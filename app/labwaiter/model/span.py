@@ -1,4 +1,4 @@
-"""A time span in words: on pages, in a terminal, in the sentence that says why a job ended."""
+"""A time span, and a number of bytes, in words: on pages, in a terminal, in the sentence that says why a job ended."""
 
 from __future__ import annotations
 
@@ -15,3 +15,13 @@ def span(seconds: float) -> str:
             rest = whole % size // smaller
             return f"{whole // size} {unit}" + (f" {rest} {name}" if rest else "")
     return f"{whole} s"
+
+
+def size(count: int) -> str:
+    """A number of bytes as people read it: 312 B, 4.2 kB, 1.3 MB."""
+    number = float(count)
+    for unit in ("B", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} GB"

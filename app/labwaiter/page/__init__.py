@@ -22,7 +22,7 @@ from markupsafe import escape
 
 from ..model.record import PLOT, Moment, Record, State, View
 from ..model.service import Service
-from ..model.span import span
+from ..model.span import size, span
 from .words import (
     CUT,
     clock,
@@ -37,7 +37,6 @@ from .words import (
     printable,
     quantity,
     ran,
-    size,
     waits_for,
     whole_percent,
 )

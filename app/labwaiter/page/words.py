@@ -64,16 +64,6 @@ def in_url(name: str) -> str:
         return quote(printable(name))
 
 
-def size(count: int) -> str:
-    """A number of bytes as people read it: 312 B, 4.2 kB, 1.3 MB."""
-    number = float(count)
-    for unit in ("B", "kB", "MB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} GB"
-
-
 def clock(unix_seconds: float) -> str:
     """A time of day in UTC, for a log's reader: 2026-11-24 11:30:05 UTC."""
     return _clock(math.floor(unix_seconds))

@@ -91,7 +91,7 @@ class Endpoint:
     def post(self, environ: dict[str, Any], caller: Caller) -> Answer:
         """One call. `caller`: without the token, which is in the body."""
         try:
-            body = read_body(environ)
+            body = read_body(environ, self._soap.settings.max_body)
             answer = self.reply(envelope_in(body, environ.get("CONTENT_TYPE", "")), caller)
         except Refused as refusal:
             self._soap.refusals.note(refusal.error, caller, self.service.name)
@@ -370,7 +370,7 @@ class Soap:
             if (endpoint := self.endpoint(name)) is not None:  # it is right again
                 return endpoint.post(environ, caller)
             try:
-                body = envelope_in(read_body(environ), environ.get("CONTENT_TYPE", ""))
+                body = envelope_in(read_body(environ, self.settings.max_body), environ.get("CONTENT_TYPE", ""))
             except Refused as refusal:
                 self.refusals.note(refusal.error, caller, name)
                 return fault(refusal.error, "urn:labwaiter", refusal.faultcode)

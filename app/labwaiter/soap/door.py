@@ -23,7 +23,7 @@ from lxml import etree
 from ..model.parameter import shown
 from .faults import MUST_UNDERSTAND, SOAP_11, Refused, refused
 
-LARGEST = 2 * 1024 * 1024  # bytes of a request
+LARGEST = 2 * 1024 * 1024  # bytes of a request, where nothing else is set (MAX_BODY)
 SOAP_12 = "http://www.w3.org/2003/05/soap-envelope"
 _XSI_NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 _MUST = f"{{{SOAP_11}}}mustUnderstand"
@@ -69,16 +69,19 @@ class Call:
     texts: dict[str, str | None]  # what was given; None for nil
 
 
-def read_body(environ: dict[str, Any]) -> bytes:
+def read_body(environ: dict[str, Any], most: int = LARGEST) -> bytes:
     """The request's body, unpacked, within the limit.
+
+    Args:
+        most: bytes, packed and unpacked.
 
     Raises:
         Refused: it is too large, cut short, or packed in a way that isn't read here.
     """
     length = environ.get("CONTENT_LENGTH") or ""
-    if length.isdecimal() and int(length) > LARGEST:
-        raise _too_large()
-    body: bytes = environ["wsgi.input"].read(int(length) if length.isdecimal() else LARGEST + 1)
+    if length.isdecimal() and int(length) > most:
+        raise _too_large(most)
+    body: bytes = environ["wsgi.input"].read(int(length) if length.isdecimal() else most + 1)
     if length.isdecimal() and len(body) < int(length):
         raise refused(f"The request is cut short: {len(body)} bytes of {length} have come.")
     if not body and "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
@@ -90,16 +93,16 @@ def read_body(environ: dict[str, Any]) -> bytes:
         if coding.strip() == "chunked":
             continue  # the web server has
         if coding.strip() in ("gzip", "x-gzip"):
-            body = _unpacked(body)
+            body = _unpacked(body, most)
         elif coding.strip() not in ("identity", ""):
             raise refused(f"The encoding {shown(coding.strip())} is not read here: use gzip or none.")
-    if len(body) > LARGEST:
-        raise _too_large()
+    if len(body) > most:
+        raise _too_large(most)
     return body
 
 
-def _too_large() -> Refused:
-    return refused(f"The request is larger than {LARGEST} bytes: hand large data on as files.")
+def _too_large(most: int) -> Refused:
+    return refused(f"The request is larger than {most} bytes: hand large data on as files.")
 
 
 def envelope_in(body: bytes, content_type: str) -> bytes:
@@ -114,20 +117,20 @@ def envelope_in(body: bytes, content_type: str) -> bytes:
     return _in_utf_8(body, parameters.get("charset", ""))
 
 
-def _unpacked(body: bytes) -> bytes:
-    """gzip's content, all of its members (RFC 1952, section 2.2); a byte more than LARGEST at most."""
+def _unpacked(body: bytes, most: int) -> bytes:
+    """gzip's content, all of its members (RFC 1952, section 2.2); a byte more than `most` at most."""
     content, at = bytearray(), 0
-    while at < len(body) and len(content) <= LARGEST:
+    while at < len(body) and len(content) <= most:
         begun = at
         member = zlib.decompressobj(wbits=31)  # gzip's own head and end, which zlib judges to the last flag
-        while at < len(body) and not member.eof and len(content) <= LARGEST:
+        while at < len(body) and not member.eof and len(content) <= most:
             piece = body[at : at + GZIP_PIECE]
             try:
-                content += member.decompress(piece, LARGEST + 1 - len(content))
+                content += member.decompress(piece, most + 1 - len(content))
             except zlib.error:
                 raise refused("The request's gzip encoding is damaged.") from None
             at += len(piece) - len(member.unused_data)
-        if not member.eof and len(content) <= LARGEST:
+        if not member.eof and len(content) <= most:
             is_one = body[begun : begun + 2] in (b"\x1f\x8b", b"\x1f")
             raise refused(f"The request's gzip encoding is {'cut short' if is_one else 'damaged'}.")
         while at < len(body) and body[at] == 0:  # gzip(1) passes over such padding

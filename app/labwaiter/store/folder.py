@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypeVar
@@ -370,7 +370,8 @@ class Folder:
     def queue(self) -> dict[str, object]:
         """queue.json, {} before the first.
 
-        {"running": n, "max_running": n, "queued": [name, …], "needs": {name: [instrument, …]}, "full": {service: n}}
+        {"running": n, "max_running": n, "queued": [name, …], "needs": {name: [instrument, …]}, "full": {service: n},
+        "full_owners": [["project" or "user", authority, name, n], …]}: "queued" in turn, "needs" as they were started.
         """
         text = read_bounded(self.layout.queue, RECORD_MAX)  # for pages: without it they say less
         try:
@@ -427,9 +428,11 @@ class Folder:
         queued: list[str],
         needs: dict[str, tuple[str, ...]],
         full: dict[str, int],
+        full_owners: Sequence[tuple[str, str, str, int]] = (),
     ) -> None:
         """queue.json."""
         content = {"running": running, "max_running": max_running, "queued": queued, "needs": needs, "full": full}
+        content["full_owners"] = full_owners
         write_whole(self.layout.queue, json.dumps(content).encode())
 
     def forget_active(self, name: str) -> None:

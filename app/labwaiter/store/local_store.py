@@ -7,20 +7,20 @@ somebody should run makes sure that somebody does.
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TypeVar
 
-from ..errors import Removed, TooManyJobs, Unavailable, UnknownServiceID
+from ..errors import Removed, Unavailable, UnknownServiceID
 from ..model.record import (
     ACTIVE,
     ENDED,
     Happening,
     Moment,
+    Owner,
     Record,
     Request,
     State,
@@ -34,10 +34,11 @@ from ..settings import Settings
 from ..system.changes import Changes, Counts
 from ..system.process import Identity, boot_clock, lives
 from ..system.watch import until
-from . import figures, messages, records, supervisor_client, timeline, web_side
+from . import figures, limits, messages, records, supervisor_client, timeline, web_side
 from .artifacts import Artifacts, bytes_of
 from .folder import Folder, ran
 from .leases import Leases
+from .names import folder_name
 from .stamps import Remembered, Stamps, is_young
 from .views import Views
 
@@ -51,8 +52,6 @@ POLLED_MAX = 20_000
 FILES_STAMPED = 16  # in data/: of more, each poll looks at all
 SETTLE_SECONDS = 1.5  # a supervisor settles in milliseconds; one that has yet to start, in a tenth of a second
 HANGS_SECONDS = 30.0  # s after which a supervisor that has told no figures hangs: it tells them every 5 s
-FREE_LEAST = 1_000_000  # bytes free on the disk
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class LocalStore:
@@ -64,6 +63,7 @@ class LocalStore:
         self.artifacts = Artifacts(settings)
         self._leases = Leases(settings.jobs_folder)
         self._views = Views(self.folder, self.artifacts, self._leases, settings.lab)
+        self._limits = limits.Limits(settings, self._owners)
         self._polled: dict[str, float] = {}  # when its mark was touched here last, boot clock, s
         self._changes: Changes | None = None  # in web workers, which are asked again and again
         self._no_supervisor_before = 0.0  # monotonic s: until then none is started
@@ -79,9 +79,8 @@ class LocalStore:
         told = figures.read(self.folder.layout.supervisor_figures).get("at")
         if isinstance(told, int | float) and (age := boot_clock() - told) > HANGS_SECONDS:
             return f"the supervisor has done nothing for {age:.0f} s"
-        disk = os.statvfs(self.folder.root)
-        if disk.f_bavail * disk.f_frsize < FREE_LEAST:
-            return "the disk is full"
+        if why := limits.no_room(self.settings):
+            return why
         queue = self.folder.queue()
         running, most = queue.get("running"), queue.get("max_running")
         if isinstance(running, int) and isinstance(most, int) and running >= most:
@@ -114,13 +113,30 @@ class LocalStore:
         """Its tombstone."""
         return self._read(self.folder.tombstone, name)
 
-    def admit(self, request: Request) -> None:
-        """Refuse while the deployment is stopped, or too many run and wait."""
+    def admit(self, request: Request) -> Callable[[bool], None]:
+        """Refuse while the deployment is stopped, the disk is nearly full, or a limit of starts is reached."""
         if supervisor_client.stopped(self.settings):
             raise Unavailable("This deployment is being stopped and starts nothing more; try again later.")
-        most = self.settings.max_running + self.settings.max_queued
-        if len(self.folder.active_names()) >= most:
-            raise TooManyJobs(f"{most} executions are running or waiting already; try again later.")
+        self.judge_room()
+        name = folder_name(request.service_id)
+        try:
+            return self._limits.admit(name, request, self.folder.active_names)
+        except OSError as error:
+            if error.errno not in limits.NOT_WRITTEN:
+                raise
+            raise limits.not_recorded(name, error) from error
+
+    def judge_room(self) -> None:
+        """Whether this machine's disk takes one more. Raises Unavailable."""
+        limits.judge_room(self.settings)
+
+    def _owners(self, names: Collection[str]) -> dict[str, Owner]:
+        """Whose executions these are, of those that can be read now."""
+        owners = {}
+        for name in names:
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+                owners[name] = limits.owner_of(self.folder.request(name))
+        return owners
 
     def claim(self, name: str, request: Request, token: str = "") -> bool:
         """Fill a folder, rename it into place, wake the supervisor."""
@@ -131,9 +147,7 @@ class LocalStore:
                 self.folder.make(self.settings.jobs_mode)
                 claimed = self.folder.claim(name, request, token)
         except OSError as error:
-            log.exception("no record could be made for %s", name)
-            why = "the disk is full" if error.errno in _NO_SPACE else "the jobs folder can't be written"
-            raise Unavailable(f"The execution was not started: {why}. Tell the administrator.") from error
+            raise limits.not_recorded(name, error) from error
         if claimed:
             self._wake(name)
         return claimed
@@ -351,7 +365,7 @@ class LocalStore:
         """Append it to notifications.txt."""
         name = record.name
         try:
-            number = messages.append(self.folder.path(name), message)
+            number = messages.append(self.folder.path(name), message, self.settings.messages_limit)
             timeline.note(self.folder.path(name), "message", number=number, by=by)
         except OSError as error:
             raise Unavailable("The message could not be kept: the disk is full or can't be written.") from error

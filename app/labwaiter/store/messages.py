@@ -10,10 +10,11 @@ from pathlib import Path
 
 from ..errors import InvalidParameter
 from ..model.contract import MESSAGE_MAX
+from ..model.span import size
 from .files import open_ours, read_bounded
 
 FILE = "notifications.txt"
-LARGEST = 1_000_000  # bytes of the file
+LARGEST = 10_000_000  # bytes of the file that are read: MESSAGES_LIMIT is not more
 
 _OUT = str.maketrans({"\n": "\v", "\r": "\f", "\v": " ", "\f": " "})
 _BACK = str.maketrans({"\v": "\n", "\f": "\r"})
@@ -25,8 +26,11 @@ def judge(message: str) -> None:
         raise InvalidParameter(f"The message has {len(message)} characters; at most {MESSAGE_MAX} are accepted.")
 
 
-def append(folder: Path, message: str) -> int:
+def append(folder: Path, message: str, most: int = 1_000_000) -> int:
     """Add one message in one write.
+
+    Args:
+        most: bytes of the file.
 
     Returns:
         Its number, from 1.
@@ -38,8 +42,10 @@ def append(folder: Path, message: str) -> int:
     line = message.translate(_OUT).encode("utf-8", "replace") + b"\n"
     fd = open_ours(folder / FILE, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
     try:
-        if os.fstat(fd).st_size + len(line) > LARGEST:
-            raise InvalidParameter("This execution has had too many messages; it takes no more.")
+        if os.fstat(fd).st_size + len(line) > most:
+            raise InvalidParameter(
+                f"This execution has had too many messages: {size(most)} of them are kept, and it takes no more."
+            )
         os.write(fd, line)
         until = os.lseek(fd, 0, os.SEEK_CUR)  # the end of our own line, whoever wrote after us
         return os.pread(fd, until, 0).count(b"\n")

@@ -54,8 +54,11 @@ class Records(Protocol):
     def buried(self, name: str) -> Tombstone | None:
         """What retention has left of it; None where nothing was removed."""
 
-    def admit(self, request: Request) -> None:
-        """Raises Unavailable or TooManyJobs where a new execution can't be taken; nothing is recorded then."""
+    def admit(self, request: Request) -> Callable[[bool], None]:
+        """Take a place for a new execution: what is returned is to be told whether that was recorded then.
+
+        Raises Unavailable or TooManyJobs where it can't be taken; nothing is recorded then.
+        """
 
     def claim(self, name: str, request: Request, token: str = "") -> bool:
         """Record and order a new execution: True for exactly one of all who try. Raises Unavailable.

@@ -6,11 +6,12 @@ Its progress, messages, log and files; for what it waits in the queue; what is t
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from pathlib import Path
 
 from ..lab import labfile
-from ..model.record import Holder, Record, Silence, State, View
+from ..model.record import Holder, Owner, Record, Silence, State, View
 from ..model.service import Service
 from .artifacts import Artifacts
 from .folder import Folder, ran
@@ -83,7 +84,10 @@ class Views:
         if own and isinstance(needs, dict):
             instruments = self._lab.now()  # one device may stand in lab.toml under two names
             names = {name: instruments.twins(name) if instruments else {name} for name in own}
-            rivals = [name for name in before if set(needs.get(name, ())) & set().union(*names.values())]
+            own_or_twins = set().union(*names.values())
+            # those get an instrument by the times of their starts, whoever's turn it is
+            first = itertools.takewhile(lambda name: name != record.name, needs)
+            rivals = [name for name in first if not own_or_twins.isdisjoint(needs[name])]
             holders = tuple(
                 self._holder(lease, name)
                 for name in own
@@ -95,6 +99,8 @@ class Views:
         service = record.request.service
         if isinstance(full, dict) and service in full:
             return len(before) + 1, f"no more than {full[service]} of {service} run at a time", ()
+        if limit := _reached(record.request.owner, queue.get("full_owners")):
+            return len(before) + 1, limit, ()
         return len(before) + 1, f"{queue.get('running')} of {queue.get('max_running')} jobs are running", ()
 
     def _holder(self, lease: Lease, wanted: str) -> Holder:
@@ -112,6 +118,15 @@ class Views:
             Held.RESERVED: f"{name} is reserved" + (f" by {lease.why}" if lease.why else ""),
         }[lease.how]
         return Holder(words, lease.since or None, lease.until)
+
+
+def _reached(owner: Owner, limits: object) -> str:
+    """Which limit of an execution's owner is reached, in words; "" where none is."""
+    with contextlib.suppress(ValueError, TypeError):
+        for kind, authority, name, most in limits if isinstance(limits, list) else ():
+            if (authority, name) == (owner.of_project if kind == "project" else owner.of_user):
+                return f"no more than {most} of one {kind} run at a time"
+    return ""
 
 
 def _before(own: dict[str, set[str]], others: list[list[str]]) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..lab.labfile import WatchedLab
-from ..model.record import State, StoredState, move, unbegun
+from ..model.record import Owner, State, StoredState, move, unbegun
 from ..runner.main import NOT_BEGUN
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
@@ -22,7 +22,7 @@ from .faults import DAMAGED, SHORTAGE
 from .figures import SupervisorFigures
 from .keeper import Keeper
 from .nurseries import Nurseries, NurseryHandle
-from .queue import Queue, Waiting, next_to_run, waiting_for
+from .queue import MostRunning, Queue, Waiting, next_to_run, waiting_for
 from .running_job import RunningJob
 from .states import StateWriter
 
@@ -50,7 +50,7 @@ class Admission:
 
     def __init__(
         self,
-        max_running: int,
+        most: MostRunning,
         store: Folder,
         queue: Queue,
         nurseries: Nurseries,
@@ -61,7 +61,7 @@ class Admission:
         lab: WatchedLab,
         figures: SupervisorFigures,
     ) -> None:
-        self._max_running, self._store = max_running, store
+        self._most, self._store = most, store
         self._queue, self._nurseries, self._keeper, self._cleanup = queue, nurseries, keeper, cleanup
         self._states, self._leases, self._lab, self._figures = states, leases, lab, figures
         self._forking: dict[str, Forking] = {}
@@ -78,15 +78,16 @@ class Admission:
         return list(self._forking)
 
     @property
-    def services(self) -> list[str]:
-        """The services of the jobs that take a place among the running."""
-        return self._keeper.services + [forking.waiting.service for forking in self._forking.values()]
+    def running(self) -> list[tuple[str, Owner]]:
+        """Service and owner of each job that takes a place among the running."""
+        waiting = [forking.waiting for forking in self._forking.values()]
+        return self._keeper.running + [(job.service, job.owner) for job in waiting]
 
     def figures(self) -> dict[str, Any]:
         """Of those who wait, as `SupervisorFigures.tell` takes them."""
         if not self._queue:
             return {"queued": {}}
-        queued = waiting_for(self._queue, self._max_running, self.services, *self._not_free())
+        queued = waiting_for(self._queue, self._most, self.running, *self._not_free())
         return {"queued": queued, "oldest": next(iter(self._queue)).created}
 
     def forget_all(self) -> None:
@@ -107,10 +108,11 @@ class Admission:
             if nursery is None:
                 return
             taken, shut = self._not_free()
-            waiting = next_to_run(self._queue, self._max_running, self.services, taken | contested, shut)
+            queue, turns = self._queue, self._queue.turns
+            waiting = next_to_run(queue.heads, self._most, self.running, taken | contested, shut, turns)
             if waiting is None:
                 return
-            self._queue.remove(waiting.name)
+            queue.begins(waiting)
             try:
                 if not self._leases.take(waiting.name, waiting.instruments):
                     self._queue.add(waiting)
@@ -131,7 +133,7 @@ class Admission:
         """The instruments that a job or what clears up after it has, and those that only a person frees."""
         taken = self._keeper.instruments | self._cleanup.instruments
         shut: set[str] = set()
-        if self._queue.needs:
+        if self._queue.needs_any:
             leased, shut = sorted_out(self._leases.all())
             taken |= leased
         lab = self._lab.now() if taken or shut else None
@@ -207,6 +209,7 @@ class Admission:
             moved_at=clock,
             instruments=waiting.instruments,
             created=waiting.created,
+            owner=waiting.owner,
         )
         self._keeper.take(running_job)
         self._states.tell("begun", name, runner=pid, waited=round(max(0.0, now - waiting.created), 3))
@@ -278,7 +281,7 @@ class Admission:
         except OSError:
             log.exception("%s: that it waits again can't be written", job.name)
         self._pause()
-        self._queue.add(Waiting(job.created, job.name, job.service, job.instruments, job.rules))
+        self._queue.add(Waiting(job.created, job.name, job.service, job.instruments, job.rules, job.owner))
 
     def on_nursery_lost(self, pid: int) -> None:
         """A nursery has died: its forks' release pipes with it, so they do nothing."""

@@ -110,16 +110,20 @@ class Cleanup:
         if self._orphans_due:
             self.free_orphans(running)
 
-    def in_a_child(self, work: Callable[[], None], purpose: str) -> None:
-        """Have something else done that may take its time."""
+    def in_a_child(self, work: Callable[[], None], purpose: str, seconds: float = SECONDS) -> int | None:
+        """Have something else done that may take its time, but no more than so many s: the child, if one can be had."""
+        child: int | None = None
         with self._faults.of_shortage(purpose):
-            self._begin(CleanupTask(), work)
+            child = self._begin(CleanupTask(), work, seconds)
+        return child
 
-    def _begin(self, task: CleanupTask, work: Callable[[], None]) -> None:
+    def _begin(self, task: CleanupTask, work: Callable[[], None], seconds: float = SECONDS) -> int:
         lab = self._lab.now() if task.instruments else None
         # what lab.toml gives the instruments, and as much for a second way
-        seconds = SECONDS + (2 * lab.safe_seconds(task.instruments) if lab else 0.0)
-        self._tasks[fork(work, self._own_descriptors(), seconds)] = task
+        seconds += 2 * lab.safe_seconds(task.instruments) if lab else 0.0
+        child = fork(work, self._own_descriptors(), seconds)
+        self._tasks[child] = task
+        return child
 
     # -- afterwards -----------------------------------------------------------------------------
 

@@ -84,7 +84,8 @@ class Intake:
             self._store.forget_active(name)
         elif step is FirstStep.QUEUE:
             self._states.know(name, request)
-            self._queue.add(Waiting(request.created, name, request.service, request.instruments, rules))
+            waiting = Waiting(request.created, name, request.service, request.instruments, rules, request.owner)
+            self._queue.add(waiting)
         elif stored is not None and step is FirstStep.ADOPT:
             self._adopt(name, request, stored, rules)
         else:
@@ -127,7 +128,7 @@ class Intake:
         job = RunningJob(name, request.service if request else "", rules, stored, moved_at=boot_clock())
         if request is not None:
             self._states.know(name, request)
-            job.instruments, job.created = request.instruments, request.created
+            job.instruments, job.created, job.owner = request.instruments, request.created, request.owner
         else:
             job.instruments = tuple(lease.instrument for lease in self._leases.of_job(name))
         try:

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable
 
 from ..lab.labfile import WatchedLab
-from ..model.record import End, State
+from ..model.record import End, Owner, State
 from ..store import timeline
 from ..store.folder import Folder
 from ..store.silence_watch import silence
@@ -76,9 +76,9 @@ class Keeper:
         return list(self._unsettled)
 
     @property
-    def services(self) -> list[str]:
-        """The services of the running jobs."""
-        return [job.service for job in self._running.values()]
+    def running(self) -> list[tuple[str, Owner]]:
+        """Service and owner of each running job."""
+        return [(job.service, job.owner) for job in self._running.values()]
 
     @property
     def instruments(self) -> set[str]:

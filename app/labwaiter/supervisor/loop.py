@@ -29,9 +29,10 @@ from .figures import SupervisorFigures
 from .intake import Intake
 from .keeper import ABORTED, Keeper
 from .nurseries import Nurseries, NurseryHandle
-from .queue import Queue, QueueSnapshot
+from .queue import MostRunning, Queue, QueueSnapshot
 from .running_job import RunningJob
 from .single_instance import SingleInstance
+from .sizes import SizeWatch
 from .states import StateWriter
 from .web_side_keeper import WebSideKeeper
 
@@ -52,7 +53,8 @@ class Supervisor:
         """
         self._out = out
         store, lab = Folder(settings.jobs_folder), WatchedLab(settings.lab)
-        leases, max_running = Leases(store.root), single_instance.most_at_once(settings.max_running)
+        leases = Leases(store.root)
+        most = MostRunning.of(settings, single_instance.most_at_once(settings.max_running))
         self._settings, self._single_instance, self._store = settings, single_instance, store
         self._selector = selectors.DefaultSelector()
         self._faults = Faults()
@@ -83,9 +85,9 @@ class Supervisor:
             self._on_unbegun,
         )
         self._queue = Queue()
-        self._snapshot = QueueSnapshot(store, max_running)
+        self._snapshot = QueueSnapshot(store, most)
         self._admission = Admission(
-            max_running,
+            most,
             store,
             self._queue,
             self._nurseries,
@@ -97,6 +99,7 @@ class Supervisor:
             self._figures,
         )
         self._intake = Intake(store, settings.jobs_folder, self._queue, self._keeper, self._states, leases)
+        self._sizes = SizeWatch(settings, store, self._cleanup)
         self._simulated = SimulatedLabKeeper(settings)
         self._web_side = WebSideKeeper(settings)
         self._leaving = False
@@ -138,7 +141,7 @@ class Supervisor:
             if not self._leaving:
                 with self._faults.of_shortage("an admission"):
                     self._admission.admit()
-            self._snapshot.write(boot_clock(), self._admission.services, self._queue)
+            self._snapshot.write(boot_clock(), self._admission.running, self._queue)
         if unsettled := [*self._keeper.unsettled, *self._states.unwritten, *self._intake.unread]:
             log.warning(
                 "it leaves executions unsettled, whose records can't be read or written: %s", ", ".join(unsettled)
@@ -210,6 +213,10 @@ class Supervisor:
         if self._single_instance.has_signals:
             self._on_signals()
         self._keeper.check(now)
+        if not self._leaving:
+            with self._faults.of_shortage("a look at the jobs' folders"):
+                for name, due in self._sizes.check(now, self._keeper.names):
+                    self._keeper.stop(name, due.reason, due.why)
         self._states.retry()
         self._cleanup.retry(self._keeper.names)
         with self._faults.of_shortage("a look at the executions"):
@@ -224,7 +231,7 @@ class Supervisor:
             with self._faults.of_shortage("the web side"):
                 self._web_side.look(now)
         with self._faults.of_shortage("its figures"):
-            self._figures.tell(now, lambda: self._keeper.services, self._admission.figures)
+            self._figures.tell(now, lambda: [service for service, _ in self._keeper.running], self._admission.figures)
         if now >= self._next_retention:
             keep = self._settings.keep_seconds
             self._next_retention = now + retention.every(keep)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..catalogue import catalogue
 from ..model.parameter import Parameter
-from ..model.record import End, Request, Silence, State, Stopping, StoredState, settle
+from ..model.record import NOBODY, End, Owner, Request, Silence, State, Stopping, StoredState, settle
 from ..model.service import Service, service_of
 from ..model.span import span
 from ..store.folder import Folder
@@ -58,6 +58,7 @@ class RunningJob:
     moved_at: float = 0.0  # boot clock, s of the last progress
     instruments: tuple[str, ...] = ()  # which it holds
     created: float = 0.0  # Unix time of its start, s
+    owner: Owner = NOBODY
     # at its end, which couldn't be read, by the boot clock
     looks: Backoff = field(default_factory=lambda: Backoff(0.5, LONGEST_PAUSE))
     trace: object = None  # what the last progress looked like

@@ -142,7 +142,7 @@ class Jobs:
         Raises:
             MissingParameter, InvalidParameter: an input (or a blank serviceID) is refused.
             ServiceIDInUse: the serviceID has another service or other inputs.
-            TooManyJobs: the queue is full.
+            TooManyJobs: there are too many, of all, of the project or of the user, or they come too fast.
             Unavailable: the deployment is being stopped, its disk is full, or the service's own check gives no answer.
             JobFailed, JobAborted: as `status`, for a repeated start.
         """
@@ -176,17 +176,21 @@ class Jobs:
             authority=owner.authority,
             face=caller.face,
         )
-        self.records.admit(request)
-        judged = self.artifacts.resolve(service.inputs, inputs)
-        if service.checks:
-            importing.refuse(service.file, service.name, judged)
-        about = {"serviceID": service_id, "service": service.name}
-        self._acts.begin("start", caller, about)
+        claimed = False
+        tell = self.records.admit(request)
         try:
-            claimed = self.records.claim(name, request, caller.token if service.session_token else "")
-        except Unavailable as error:
-            self._acts.go_on("not started", caller, about | {"why": error.message})
-            raise
+            judged = self.artifacts.resolve(service.inputs, inputs)
+            if service.checks:
+                importing.refuse(service.file, service.name, judged)
+            about = {"serviceID": service_id, "service": service.name}
+            self._acts.begin("start", caller, about)
+            try:
+                claimed = self.records.claim(name, request, caller.token if service.session_token else "")
+            except Unavailable as error:
+                self._acts.go_on("not started", caller, about | {"why": error.message})
+                raise
+        finally:
+            tell(claimed)
         if not claimed:
             self._acts.go_on("not started", caller, about | {"why": "another call was faster"})
             if not self._same(name, service, inputs, caller):

@@ -21,7 +21,8 @@ from ..authentication import authenticator
 from ..catalogue.catalogue import WatchedCatalogue
 from ..errors import internal
 from ..lab import labfile
-from ..page.words import in_url, printable, size
+from ..model.span import size
+from ..page.words import in_url, printable
 from ..settings import Settings
 from ..store import web_side
 from ..store.artifacts import text_of_name

@@ -34,8 +34,8 @@ from ..verbs.instruments import FREE, MISSING, Instruments
 
 log = logging.getLogger("labwaiter.web")
 STATES = (FREE, *map(str, Held), MISSING)
-WAITS = ("person", "instrument", "service", "place", "turn")  # `supervisor.queue.waiting_for`
-STOPS = ("abort", "limit", "stall", "abandoned", "shutdown")  # `model.record.Stopping.reason`
+WAITS = ("person", "owner", "instrument", "service", "place", "turn")  # `supervisor.queue.waiting_for`
+STOPS = ("abort", "limit", "stall", "size", "abandoned", "shutdown")  # `model.record.Stopping.reason`
 Samples = Iterator[tuple[str, tuple[str, ...], Any]]  # metric, its labels' values, and what it is: a number, or figures
 
 
@@ -70,8 +70,9 @@ TABLE = {
         "gauge",
         ("reason",),
         "executions",
-        "that wait for a person (their instrument is unsafe or reserved), for an instrument in use, for their service"
-        " (at_once), for a place (MAX_RUNNING), or just for their turn; absent without a supervisor",
+        "that wait for a person (their instrument is unsafe or reserved), for their owner's others to end"
+        " (MAX_RUNNING_PER_PROJECT, …_USER), for an instrument in use, for their service (at_once),"
+        " for a place (MAX_RUNNING), or just for their turn; absent without a supervisor",
     ),
     "labwaiter_queue_oldest_seconds": Description(
         "gauge",
