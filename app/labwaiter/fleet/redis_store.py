@@ -15,6 +15,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from ..errors import Misconfigured, Removed, Unavailable, UnknownServiceID
+from ..lab import labfile
+from ..model.record import Happening, Moment, Owner, Record, Request, State, Tombstone, View
 from ..page.words import clock
 from ..settings import Settings
 from ..store import codec, records
