@@ -40,6 +40,27 @@ MUTATIONS = (
         "instruments/test_endings.py::test_whatever_dies_with_it_every_instrument_is_safe[everything_dies]",
     ),
     Mutation(
+        "a program that is the whole work has no limits",
+        "runner/main.py",
+        "    confinement.put_on()\n    become(program, failure)",
+        "    become(program, failure)",
+        "stories/test_confined.py::test_a_job_and_all_that_it_starts_have_the_limits_of_its_service[command]",
+    ),
+    Mutation(
+        "a caller's token outlives its job",
+        "supervisor/states.py",
+        "        self._store.forget_token(name)",
+        "        # self._store.forget_token(name)",
+        "stories/test_session_token.py::test_an_abort_takes_it_from_what_runs_and_from_what_waits",
+    ),
+    Mutation(
+        "what another account leaves is read by its path",
+        "store/files.py",
+        "    return os.lstat(data).st_uid or None",
+        "    return None",
+        "stories/test_other_accounts.py::test_its_links_lead_us_nowhere",
+    ),
+    Mutation(
         "end.json may be written twice",
         "store/folder.py",
         "codec.dump(end), durable=True, exclusive=True)",

@@ -9,7 +9,7 @@ from pathlib import Path
 from labwaiter import Command, Job, Outputs, Script, service
 
 NS = "http://waiter.sintef.no/"
-PROGRAM = str(Path(__file__).resolve().parents[2] / "app" / "wait_a_while.py")
+PROGRAM = str(Path(__file__).parents[2] / "app" / "wait_a_while.py")
 
 
 class Waited(Outputs):

@@ -174,7 +174,7 @@ def test_a_writer_that_hangs_holds_up_nobody_for_long(audit: Audit, monkeypatch:
     monkeypatch.setattr(module, "PATIENCE", 0.05)
     _filled(audit, 1)
     lock = os.open(Layout(audit.folder.parent.parent).audit_lock, os.O_RDONLY)
-    module._take(lock)
+    module._take(lock, 1.0)
     with pytest.raises(BlockingIOError):
         audit.add("start", serviceID="two")
     os.close(lock)

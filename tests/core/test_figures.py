@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from labwaiter.layout import Layout
+from labwaiter.model.record import State
 from labwaiter.store import figures
 from labwaiter.store.figures import OTHERS, WORDS_MAX, Durations, WebFigures, added, count, without
+from labwaiter.supervisor.figures import SupervisorFigures
 from labwaiter.system import flock
 
 
@@ -98,6 +100,39 @@ def test_what_is_damaged_takes_nothing_else_with_it(layout: Layout) -> None:
 def test_a_figure_of_another_shape_than_ours_does_no_harm() -> None:
     assert added({"a": {"b": 1}, "c": 2}, {"a": 5, "c": {"d": 1}}) == {"a": {"b": 1}, "c": {"d": 1}}
     assert without({"a": {"b": 3, "c": 1}, "d": 2}, {"a": {"b": 1, "c": 1}, "d": 2}) == {"a": {"b": 2}}
+
+
+def test_a_supervisor_puts_nothing_in_the_place_of_what_it_can_not_read(layout: Layout) -> None:
+    def tell(supervisor: SupervisorFigures, now: float) -> None:
+        supervisor.tell(now, lambda: ["Waiter"], lambda: {"queued": {"place": 2}})
+
+    before = SupervisorFigures(layout)
+    before.ended("Waiter", State.COMPLETED)
+    before.stopped("abort", 0.5)
+    tell(before, 100.0)
+    aside = layout.supervisor_figures.with_name("aside")
+    layout.supervisor_figures.rename(aside)
+    layout.supervisor_figures.mkdir()  # as a disk that can't be read just now
+    one = SupervisorFigures(layout)
+    one.ended("Waiter", State.COMPLETED)
+    with pytest.raises(OSError):
+        tell(one, 200.0)
+    one.tell_at_last(200.0)
+    layout.supervisor_figures.rmdir()
+    aside.rename(layout.supervisor_figures)
+    tell(one, 200.5)
+    told = figures.read(layout.supervisor_figures)
+    assert told["counted"]["ended"] == {"Waiter": {"completed": 2}} and told["at"] == 200.5
+    assert told["counted"]["stops"] == {"abort": {"under": {"0.5": 1}, "seconds": 0.5}}
+    assert (told["running"], told["queued"]) == ({"Waiter": 1}, {"place": 2})
+    one.ended("Waiter", State.FAILED)
+    tell(one, 201.0)  # it was told a moment ago
+    assert figures.read(layout.supervisor_figures) == told
+    tell(one, 201.5)
+    assert figures.read(layout.supervisor_figures)["counted"]["ended"] == {"Waiter": {"completed": 2, "failed": 1}}
+    tell(one, 205.0)
+    tell(one, 206.5)  # nothing is new, but that it lives
+    assert figures.read(layout.supervisor_figures)["at"] == 206.5
 
 
 def test_words_have_a_bound() -> None:

@@ -20,7 +20,7 @@ WRITER = """
 import logging, os, sys
 from labwaiter.system import logs
 
-logs.LARGEST, logs.KEPT = 3000, 100_000
+logs.LARGEST, logs.KEPT = 3000, 300
 logs.set_up("writer", sys.argv[1], sys.argv[2])
 log = logging.getLogger("labwaiter.test")
 for number in range(400):

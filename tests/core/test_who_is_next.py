@@ -8,7 +8,7 @@ from labwaiter.model.record import Silence
 from labwaiter.store.leases import Held, Lease
 from labwaiter.supervisor.admission import sorted_out
 from labwaiter.supervisor.cleanup import orphaned
-from labwaiter.supervisor.queue import Queue, Waiting, full_services, next_to_run
+from labwaiter.supervisor.queue import Queue, Waiting, full_services, next_to_run, waiting_for
 from labwaiter.supervisor.running_job import Rules, stop_due
 
 
@@ -136,3 +136,28 @@ def test_instruments_that_a_job_s_end_frees_and_those_that_only_a_person_frees()
 )
 def test_instruments_of_jobs_that_nobody_runs(known: list[str], orphans: dict[str, tuple[str, ...]]) -> None:
     assert orphaned(LEASES.values(), known) == orphans
+
+
+@pytest.mark.parametrize(
+    "waiting, max_running, running, taken, shut, reasons",
+    [
+        ([PLAIN, LATER], 1, ["Waiter"], [], [], {"place": 2}),
+        ([PLAIN], 5, [], [], [], {"turn": 1}),
+        ([SMU, SMU_TOO, RELAYS], 5, [], ["smu"], [], {"instrument": 2, "turn": 1}),
+        ([BOTH, RELAYS], 5, [], ["smu"], [], {"instrument": 2}),  # the second one keeps behind the first
+        ([BOTH, RELAYS], 5, [], [], ["smu"], {"person": 1, "turn": 1}),
+        ([ONE, ONE_TOO, PLAIN], 5, ["Solver"], [], [], {"service": 2, "turn": 1}),
+        ([ONE, PLAIN, SMU], 1, ["Solver"], ["smu"], [], {"service": 1, "place": 1, "instrument": 1}),
+    ],
+)
+def test_what_each_of_the_queue_waits_for(
+    waiting: list[Waiting],
+    max_running: int,
+    running: list[str],
+    taken: list[str],
+    shut: list[str],
+    reasons: dict[str, int],
+) -> None:
+    assert waiting_for(waiting, max_running, running, taken, shut) == reasons
+    chosen = next_to_run(waiting, max_running, running, taken, shut)
+    assert (chosen is not None) == ("turn" in reasons)  # whom nothing holds up is let in

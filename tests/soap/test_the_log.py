@@ -13,7 +13,7 @@ from callers import Caller, Web, envelope
 from lab import Lab, eventually
 
 TOKEN = "a token that nobody else may see"
-NASTY = "x&#10;{&quot;event&quot;:&quot;forged&quot;}&#13;&#9;"
+NASTY = 'x\n{"event":"forged"}\t\u2028'
 
 
 def _call(web: Web, operation: str, service_id: str, **texts: str) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import labwaiter
+from fleetlab import way
 from lab import Lab, eventually
 from labwaiter import Client
 from labwaiter.errors import Unavailable
@@ -157,6 +158,35 @@ def test_the_audit_says_who_did_what(lab: Lab) -> None:
             text = file.read_bytes()
             assert ADA.token.encode() not in text, file
             assert b"a message of hers" not in text or file.name != "000000000001.jsonl"
+
+
+@pytest.mark.skipif(way() is Lab, reason="about many machines")
+def test_a_machine_s_own_audit_says_what_it_was_told_to_do_and_by_whom(lab: Lab) -> None:
+    lab.jobs.start(lab.services["Talk"], "talk", {}, ADA)
+    lab.when("talk", lambda: "stage" in _events(lab, "talk"))
+    lab.jobs.notify(None, "talk", "hello", ADA, 30)
+    lab.jobs.abort(None, "talk", ADA, 60)
+    lab.ended("talk")
+    acts = _acts(lab)
+    assert [(act["event"], act["face"], act["by"]) for act in acts] == [
+        ("start", "order", "soap"),
+        ("notify", "machine call", "ada (optics), by soap"),
+        ("abort", "machine call", "ada (optics), by soap"),
+    ]
+    assert (acts[0]["user"], acts[0]["project"]) == ("ada", "optics")
+    at_the_face = list(Audit(lab.jobs.settings.layout).entries())
+    assert [act["event"] for act in at_the_face] == ["start", "notify", "abort"]
+
+
+@pytest.mark.folder_way
+def test_what_retention_removes_is_in_the_audit(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(KEEP_DAYS=str(1 / 86400))
+    lab.supervise()
+    lab.start("Echo", "echo", text="hello")
+    lab.ended("echo")
+    eventually((lab.folder("echo") / "tombstone.json").exists)
+    removed = [(act["serviceID"], act["face"]) for act in _acts(lab) if act["event"] == "remove"]
+    assert removed == [("echo", "retention")]
 
 
 @pytest.mark.folder_way

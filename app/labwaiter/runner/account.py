@@ -12,7 +12,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..store import messages
+from ..store import messages, timeline
 from ..store.folder import TOKEN_FILE
 from ..system.process import read_proc
 
@@ -60,13 +60,14 @@ class Account:
         os.chown(folder, 0, self.gid)
         os.chmod(folder, 0o1770)
         os.chown(f"{folder}/data", self.uid, self.gid, follow_symlinks=False)
-        # it is read by the job, and added to by the faces
-        heard = os.open(f"{folder}/{messages.FILE}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
-        try:
-            os.fchown(heard, 0, self.gid)
-            os.fchmod(heard, 0o640)
-        finally:
-            os.close(heard)
+        # messages are read by the job, and added to by the faces; its timeline is added to by its runner, too
+        for name, mode in ((messages.FILE, 0o640), (timeline.FILE, 0o660)):
+            shared = os.open(f"{folder}/{name}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+            try:
+                os.fchown(shared, 0, self.gid)
+                os.fchmod(shared, mode)
+            finally:
+                os.close(shared)
         with contextlib.suppress(FileNotFoundError):
             os.chown(f"{folder}/{TOKEN_FILE}", self.uid, self.gid, follow_symlinks=False)
         os.setgroups(self.groups)

@@ -38,6 +38,7 @@ from .faults import Answer, of_poll
 log = logging.getLogger("labwaiter.soap")
 FORMS_MAX = 16  # of one service: as many toolkits as may poll it
 FORM_MAX = 4096  # bytes of a poll
+BODIES_MAX = 2000  # polls that were read
 SEEN_MAX = 1000  # bodies that may be of a form
 KEPT_BYTES = 20_000_000  # of answers of one service
 KEPT_SECONDS = 1.0  # that an answer is given again without a look at what no stamp tells
@@ -128,6 +129,7 @@ class Forms:
     def __init__(self, namespace: str, operations: dict[str, tuple[str, ...]]) -> None:
         self._namespace, self._operations = namespace, operations
         self._forms: tuple[Form, ...] = ()  # the newest first; replaced whole
+        self._bodies: dict[bytes, tuple[Form, str, str]] = {}  # that were read: a poll is sent again and again
         self._seen: dict[int, None] = {}  # hashes of what may be a form, once it comes again
         self._turn = threading.Lock()
 
@@ -138,10 +140,16 @@ class Forms:
 
     def read(self, body: bytes) -> tuple[Form, str, str] | None:
         """The form, the serviceID and the sessionToken of a poll of a known form; None for any other body."""
-        for form in self._forms:
-            if (values := form.values(body)) is not None:
-                return form, *values
-        return None
+        read = self._bodies.get(body)
+        if read is None:
+            for form in self._forms:
+                if (values := form.values(body)) is not None:
+                    read = form, *values
+                    if len(self._bodies) >= BODIES_MAX:
+                        self._bodies.clear()
+                    self._bodies[body] = read
+                    break
+        return read
 
     def learn(self, body: bytes) -> None:
         """Know the form of a poll that the door has read, if it is a plain one and came before.
@@ -160,6 +168,7 @@ class Forms:
                 return
             if self._is_right(form):
                 self._forms = (form, *self._forms)[:FORMS_MAX]
+                self._bodies.clear()
 
     def _is_right(self, form: Form) -> bool:
         """Whether the door reads two words that nobody could have written where the form has its values.

@@ -15,6 +15,7 @@ nobody can read, and which.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -30,7 +31,7 @@ from ..system.logs import cut
 from .files import make_folder, open_ours, rights_in
 
 LARGEST = 10_000_000  # bytes of a file before the next one is begun
-PATIENCE = 2.0  # s for the lock: it is held for a tenth of a millisecond
+PATIENCE, SHORT_PATIENCE = 2.0, 0.4  # s for the lock: it is held for a tenth of a millisecond
 TRY_EVERY, TRY_SELDOM = 0.0002, 0.01  # s between two tries, at first and after some
 TAILS = (4096, 65_536)  # bytes from the end of a file in which its last line is looked for, before all of it is
 TEXT_MAX = 200  # characters of one text
@@ -49,20 +50,21 @@ class Audit:
             None  # the last line, and the file's inode and size then
         )
 
-    def add(self, event: str, /, durable: bool = False, **about: Any) -> None:
+    def add(self, event: str, /, durable: bool = False, patience: float = -1.0, **about: Any) -> None:
         """Add a line.
 
         Args:
             durable: it is on the disk when this returns.
+            patience: s that another writer is waited for; PATIENCE unless given.
             about: what there is to say; None and "" are left out. Never a token.
 
         Raises:
             OSError: it can't be written; nothing was added then. BlockingIOError: another writer does not end.
         """
         self._make()
-        lock = self._open(self._lock, os.O_RDWR)
+        lock, written = self._open(self._lock, os.O_RDWR), -1
         try:
-            _take(lock)
+            _take(lock, PATIENCE if patience < 0 else patience)
             file, last, torn = self._as_known() or self._last()
             if not file or (not torn and os.stat(file).st_size >= LARGEST):
                 file = f"{self._at}/{last.seq + 1:012}.jsonl"
@@ -75,15 +77,21 @@ class Audit:
                 text, last = text + mended, _link(mended) or last
             self._known = None
             line = _line(last, event, about)
-            stamp = _append(self._open(file, os.O_WRONLY | os.O_APPEND), text + line, durable)
-            self._known = file, stamp, Link(last.seq + 1, line[-67:-3].decode())
-        finally:
+            written = self._open(file, os.O_WRONLY | os.O_APPEND)
+            self._known = file, _append(written, text + line), Link(last.seq + 1, line[-67:-3].decode())
             os.close(lock)
+            lock = -1
+            if durable:  # nobody waits for that disk but who wants it
+                os.fsync(written)
+        finally:
+            for fd in (lock, written):
+                if fd >= 0:
+                    os.close(fd)
 
     def try_to_add(self, event: str, /, **about: Any) -> None:
         """As `add`, of what goes on whether or not it can be written: then the log has it."""
         try:
-            self.add(event, **about)
+            self.add(event, patience=SHORT_PATIENCE, **about)
         except OSError:
             import logging  # not in the nursery, which has nothing to audit
 
@@ -225,8 +233,8 @@ class Verdict:
     notes: tuple[str, ...] = ()  # sentences on what is no fault
 
 
-def _take(lock: int) -> None:
-    until, tries = time.monotonic() + PATIENCE, 0
+def _take(lock: int, patience: float) -> None:
+    until, tries = time.monotonic() + patience, 0
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -290,23 +298,15 @@ def _stamp(status: os.stat_result) -> tuple[int, int]:
     return status.st_ino, status.st_size
 
 
-def _append(fd: int, text: bytes, durable: bool) -> tuple[int, int]:
+def _append(fd: int, text: bytes) -> tuple[int, int]:
     """Add a text, whole or not at all: the file's inode and size then. Raises OSError."""
+    size, written = os.fstat(fd).st_size, 0
     try:
-        size = os.fstat(fd).st_size
-        try:
-            written = os.write(fd, text)
-        except OSError:
-            written = 0
-            with contextlib.suppress(OSError):
-                os.ftruncate(fd, size)
-            raise
-        if written < len(text):  # the disk is full
-            with contextlib.suppress(OSError):
-                os.ftruncate(fd, size)
-            raise OSError(28, os.strerror(28))
-        if durable:
-            os.fsync(fd)
-        return _stamp(os.fstat(fd))
+        written = os.write(fd, text)
     finally:
-        os.close(fd)
+        if written < len(text):
+            with contextlib.suppress(OSError):
+                os.ftruncate(fd, size)
+    if written < len(text):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return _stamp(os.fstat(fd))

@@ -31,6 +31,7 @@ from ..model.record import (
 )
 from ..model.service import Service
 from ..settings import Settings
+from ..system.changes import Changes, Counts
 from ..system.process import Identity, boot_clock, lives
 from ..system.watch import until
 from . import figures, messages, records, supervisor_client, timeline, web_side
@@ -64,6 +65,7 @@ class LocalStore:
         self._leases = Leases(settings.jobs_folder)
         self._views = Views(self.folder, self.artifacts, self._leases, settings.lab)
         self._polled: dict[str, float] = {}  # when its mark was touched here last, boot clock, s
+        self._changes: Changes | None = None  # in web workers, which are asked again and again
         self._no_supervisor_before = 0.0  # monotonic s: until then none is started
 
     # -- the supervisor -----------------------------------------------------------------------
@@ -248,13 +250,17 @@ class LocalStore:
         if record.request.instruments:
             names.append(os.fsencode(self._leases.folder))
         asks_status = self.folder.asks_status(record.name)
+        if self._changes is None:
+            self._changes = Changes()
+        counts = self._changes.watch(at, b"data", b"status.txt")  # before their stamps: what comes after is counted
         stamps = Stamps.of(at, names, read_from)
         if stamps is None:
             return None
         seen = {path: size for path, _, size in stamps.files}
         if any(seen.get(path) != size for path, size in sizes.items()):
             return None
-        return FolderRevision(stamps, self, view, read_from, asks_status)
+        told = None if counts is None else Told(self._changes, counts, stamps.but_for(at, at + b"/data"))
+        return FolderRevision(stamps, self, view, read_from, asks_status, told)
 
     def names(self, active: bool = False) -> Iterable[str]:
         """Every folder, or what the queue's index has."""
@@ -364,17 +370,66 @@ class LocalStore:
         self.folder.bury(record.name, Tombstone.of(record.request, time.time()))
 
 
+class Told:
+    """What the kernel tells of a job's folder, so that its files need not be looked at."""
+
+    def __init__(self, changes: Changes, counts: Counts, elsewhere: Stamps) -> None:
+        """
+        Args:
+            counts: of the folder, looked at before the stamps were taken.
+            elsewhere: the stamps of files of which it tells nothing.
+        """
+        self._changes, self._counts, self._elsewhere = changes, counts, elsewhere
+        self._others, self._status = counts.others, -1
+        self._fraction: float | None = None
+
+    def is_same(self, are_same: Callable[[], bool]) -> bool:
+        """Whether each file but status.txt is as it was.
+
+        Args:
+            are_same: looks at the files, where something was told.
+        """
+        self._changes.look()
+        others = self._counts.others
+        if others == self._others:
+            return not self._elsewhere.files or self._elsewhere.are_same()
+        if not are_same():
+            return False
+        self._others = others
+        return True
+
+    def fraction(self, read: Callable[[], float | None]) -> float | None:
+        """What status.txt says, as `read` reads it, where something of it was told since that was done last."""
+        status = self._counts.apart
+        if status != self._status or self._counts.is_lost:
+            self._fraction, self._status = read(), status
+        return self._fraction
+
+    def forget_fraction(self) -> None:
+        """Have status.txt read the next time."""
+        self._status = -1
+
+
 class FolderRevision:
     """The stamps of all files that a view was made of, but for status.txt: that is read again when it has changed."""
 
-    def __init__(self, stamps: Stamps, store: LocalStore, view: View, read_from: float, asks_status: bool) -> None:
+    def __init__(
+        self,
+        stamps: Stamps,
+        store: LocalStore,
+        view: View,
+        read_from: float,
+        asks_status: bool,
+        told: Told | None,
+    ) -> None:
         """
         Args:
             read_from: Unix time (s) before which nothing was read.
             asks_status: status.txt tells the fraction of the work.
+            told: of the folder; None: its files are looked at each time.
         """
         self._stamps, self._store, self._folder, self._record = stamps, store, store.folder, view.record
-        self._fraction = view.progress.fraction
+        self._told, self._fraction = told, view.progress.fraction
         self._status = self._folder.status_file(view.record.name) if asks_status else ""
         # a page or a picture that is written by mmap(2) has no new stamp, nor has the silence of a workflow manager
         self._is_plain = view.own_page is None and view.picture is None and not view.record.request.instruments
@@ -389,7 +444,7 @@ class FolderRevision:
 
     def are_same(self) -> bool:
         """Whether each file is as it was."""
-        return self._stamps.are_same()
+        return self._stamps.are_same() if self._told is None else self._told.is_same(self._stamps.are_same)
 
     def look_again(self) -> bool:
         """Whether somebody is there who would write its end, which its folder's stamp tells; status.txt is read again.
@@ -399,24 +454,34 @@ class FolderRevision:
         record, self._read = self._record, None
         if record.state is not State.RUNNING or not self._is_plain:
             return False
+        if self._told is not None:  # there are ways to write of which the kernel doesn't tell
+            self._told.forget_fraction()
+            if not self._stamps.are_same():
+                return False
         return not self._store.unserved() and self._folder.is_active(record.name)
 
     def moment(self) -> Moment:
         """Now."""
         now = time.time()
-        return Moment(now, ran(self._record), self._told(now) if self._status else self._fraction)
+        return Moment(now, ran(self._record), self._share(now) if self._status else self._fraction)
 
-    def _told(self, now: float) -> float | None:
+    def _share(self, now: float) -> float | None:
+        """The fraction of the work that status.txt tells."""
+        if self._told is not None:
+            return self._told.fraction(self._read_share)
         try:
             status = os.stat(self._status)
         except OSError:
-            return self._folder.status_fraction(self._record.name)
+            return self._read_share()
         read = self._read
         if read is not None and read[0] == (status.st_ctime_ns, status.st_size):
             return read[1]
-        fraction = self._folder.status_fraction(self._record.name)
+        fraction = self._read_share()
         self._note(status, now, fraction)
         return fraction
+
+    def _read_share(self) -> float | None:
+        return self._folder.status_fraction(self._record.name)
 
     def _note(self, status: os.stat_result, read_from: float, fraction: float | None) -> None:
         """What status.txt said, if its stamp can tell that it was written since (stamps.py)."""

@@ -53,6 +53,12 @@ class Stamps:
             files.append((path, status.st_ctime_ns, status.st_size))
         return cls(tuple(files))
 
+    def but_for(self, *folders: bytes) -> Stamps:
+        """Those of the files that are none of these folders, nor right in one."""
+        return Stamps(
+            tuple(file for file in self.files if file[0] not in folders and os.path.dirname(file[0]) not in folders)
+        )
+
     def are_same(self) -> bool:
         """Whether each file is as it was."""
         try:

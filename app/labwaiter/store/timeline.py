@@ -39,7 +39,7 @@ def note(folder: str | os.PathLike[str], event: str, /, at: float | None = None,
     known = {name: _bounded(value) for name, value in about.items() if value is not None and value != ""}
     line = json.dumps({"at": round(time.time() if at is None else at, 3), "event": event, **known}) + "\n"
     with contextlib.suppress(OSError):
-        fd = open_ours(os.path.join(folder, FILE), os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = open_ours(os.path.join(folder, FILE), os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
         try:
             if event not in OFTEN or os.fstat(fd).st_size < OFTEN_MAX:
                 os.write(fd, line.encode())

@@ -21,10 +21,7 @@ class SupervisorFigures:
 
     def __init__(self, layout: Layout) -> None:
         self._path = layout.supervisor_figures
-        try:
-            self._before = figures.read(self._path).get("counted", {})
-        except OSError:
-            self._before = {}
+        self._before: Figures | None = None  # what those before it counted, once that could be read
         self._begun: Figures = {}
         self._ended: Figures = {}
         self._queue, self._lag, self._safe = Durations(WORK_BOUNDS), Durations(WORK_BOUNDS), Durations(WORK_BOUNDS)
@@ -60,6 +57,9 @@ class SupervisorFigures:
     def tell(self, now: float, running: Callable[[], Iterable[str]], waiting: Callable[[], Figures]) -> None:
         """Write it all where that is due. A disk that refuses costs this write alone.
 
+        Raises:
+            OSError: what was counted before can't be read now; nothing is put in its place.
+
         Args:
             now: boot clock, s.
             running: the services of the running executions.
@@ -76,7 +76,8 @@ class SupervisorFigures:
 
     def tell_at_last(self, now: float) -> None:
         """Write what was counted since, as this supervisor leaves; who runs and waits is the next one's to tell."""
-        self._write({**self._told, "counted": self._counted()}, now)
+        with contextlib.suppress(OSError):
+            self._write({**self._told, "counted": self._counted()}, now)
 
     def _write(self, content: Figures, now: float) -> None:
         with contextlib.suppress(OSError):
@@ -84,8 +85,10 @@ class SupervisorFigures:
 
     def _counted(self) -> Figures:
         durations = {"queue": self._queue, "lag": self._lag, "safe": self._safe}
-        ours: Figures = {name: figures for name, one in durations.items() if (figures := one.figures())}
+        ours: Figures = {name: told for name, one in durations.items() if (told := one.figures())}
         ours["stops"] = {reason: one.figures() for reason, one in self._stops.items()}
+        if self._before is None:
+            self._before = figures.read(self._path).get("counted", {})
         return added(self._before, {"begun": self._begun, "ended": self._ended, **ours})
 
 

@@ -6,7 +6,6 @@ frees or makes safe goes on all the same: a full disk keeps no heater on.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import pwd
@@ -15,7 +14,7 @@ from typing import Any
 from ..errors import Unavailable
 from ..model.caller import Caller
 from ..settings import Settings
-from ..store.audit import Audit
+from ..store.audit import PATIENCE, SHORT_PATIENCE, Audit
 from ..store.folder import Folder
 from ..system.logs import tell
 
@@ -72,21 +71,22 @@ class Acts:
     def go_on(self, act: str, caller: Caller, about: dict[str, Any], durable: bool = False) -> None:
         """Remember what ends, frees or makes safe, which nothing may hold up."""
         try:
-            self._write(act, durable, about | who(caller))
+            self._write(act, durable, about | who(caller), SHORT_PATIENCE)
         except FileNotFoundError:
             log.warning("%s is remembered nowhere: there is no jobs folder yet", act)
         except OSError:
             self._missing += 1
             log.exception("%s goes on, but the audit can't be written", act)
 
-    def _write(self, act: str, durable: bool, about: dict[str, Any]) -> None:
+    def _write(self, act: str, durable: bool, about: dict[str, Any], patience: float = PATIENCE) -> None:
         if self._missing:
             about = about | {"missing_before": self._missing}
-        self._audit.add(act, durable=durable, **about)
+        self._audit.add(act, durable=durable, patience=patience, **about)
         self._missing = 0
 
     @staticmethod
     def tell(act: str, caller: Caller, about: dict[str, Any]) -> None:
-        """Have a line in the log: what came of it."""
-        with contextlib.suppress(OSError):
-            tell(log, act, **about, **{name: value for name, value in who(caller).items() if name != "role"})
+        """Have a line in the log: what came of it. A script knows what it does, and its log is its own."""
+        if caller.face != "python":
+            known = {name: value for name, value in who(caller).items() if name != "role"}
+            tell(log, act, **about, **known)
