@@ -163,11 +163,11 @@ def test_a_link_in_the_place_of_a_mark_is_not_followed(
 ) -> None:
     (running / mark).unlink(missing_ok=True)
     (running / mark).symlink_to(elsewhere)
-    caller.lab.jobs.records._polled.clear()  # type: ignore[attr-defined]  # else it is set once a second
     service_id = caller.lab.store.request(running.name).service_id
     caller.call("Unruly", "getServiceStatus", serviceID=service_id)
     caller.call("Unruly", "abortService", serviceID=service_id)
     caller.call("Unruly", "getServiceStatus", serviceID=service_id)
+    caller.lab.store.polled(running.name)  # as a poll a second later does
     assert untouched(elsewhere)
     nothing = elsewhere.parent / "nothing"
     (running / mark).unlink(missing_ok=True)
