@@ -40,6 +40,27 @@ MUTATIONS = (
         "instruments/test_endings.py::test_whatever_dies_with_it_every_instrument_is_safe[everything_dies]",
     ),
     Mutation(
+        "a program that is the whole work has no limits",
+        "runner/main.py",
+        "    confinement.put_on()\n    become(program, failure)",
+        "    become(program, failure)",
+        "stories/test_confined.py::test_a_job_and_all_that_it_starts_have_the_limits_of_its_service[command]",
+    ),
+    Mutation(
+        "a caller's token outlives its job",
+        "supervisor/states.py",
+        "        self._store.forget_token(name)",
+        "        # self._store.forget_token(name)",
+        "stories/test_session_token.py::test_an_abort_takes_it_from_what_runs_and_from_what_waits",
+    ),
+    Mutation(
+        "what another account leaves is read by its path",
+        "store/files.py",
+        "    return os.lstat(data).st_uid or None",
+        "    return None",
+        "stories/test_other_accounts.py::test_its_links_lead_us_nowhere",
+    ),
+    Mutation(
         "end.json may be written twice",
         "store/folder.py",
         "codec.dump(end), durable=True, exclusive=True)",
@@ -225,7 +246,7 @@ MUTATIONS = (
     Mutation(
         "the token of another one is good",
         "authentication/token_file.py",
-        "        if entry is None or not hmac.compare_digest(given, entry.hash):",
+        "        if entry is None or not is_right:",
         "        if entry is None:",
         "authentication/test_token_file.py::test_any_other_is_refused",
     ),
@@ -327,6 +348,27 @@ MUTATIONS = (
         "    thread = Thread(target=target, args=args, name=name, daemon=daemon)\n"
         "    when_possible(thread.start)\n    return thread",
         "stories/test_want.py::test_a_thread_that_could_not_begin_is_another_one_at_the_next_try",
+    ),
+    Mutation(
+        "a wrong token is compared letter by letter",
+        "authentication/token_file.py",
+        "hmac.compare_digest(_hash(salt, secret), right)",
+        "_hash(salt, secret) == right",
+        "hostile/test_guessing.py::test_each_wrong_token_takes_one_hash_and_one_comparison_in_constant_time[no id]",
+    ),
+    Mutation(
+        "what a tombstone tells is told to everybody",
+        "verbs/jobs.py",
+        "if not permission.may(caller, Action.SEE, error.tombstone):",
+        "if False:",
+        "core/test_permission.py::test_that_one_was_removed_is_told_to_whose_it_was[of another project-status]",
+    ),
+    Mutation(
+        "a mark is touched where a link leads",
+        "store/folder.py",
+        "os.utime(mark, (now, now), follow_symlinks=False)",
+        "os.utime(mark, (now, now))",
+        "hostile/test_paths_and_links.py::test_a_link_in_the_place_of_a_mark_is_not_followed[polled]",
     ),
     Mutation(
         "a web worker tells again what it has told",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .model.caller import Identity
+    from .model.record import Tombstone
 
 
 class ServiceError(Exception):
@@ -55,6 +56,14 @@ class UnknownServiceID(ClientError):
     """Nothing was started under this serviceID, or retention has removed it."""
 
     code = "UnknownServiceID"
+
+
+class Removed(UnknownServiceID):
+    """Retention has removed it: for whom it belonged to. `tombstone` says who that is."""
+
+    def __init__(self, message: str, tombstone: Tombstone) -> None:
+        super().__init__(message)
+        self.tombstone = tombstone
 
 
 class ServiceIDInUse(ClientError):

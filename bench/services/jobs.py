@@ -9,7 +9,7 @@ from pathlib import Path
 from labwaiter import Command, Job, Outputs, Script, service
 
 NS = "http://waiter.sintef.no/"
-PROGRAM = str(Path(__file__).resolve().parents[2] / "app" / "wait_a_while.py")
+PROGRAM = str(Path(__file__).parents[2] / "app" / "wait_a_while.py")
 
 
 class Waited(Outputs):
@@ -40,6 +40,12 @@ def startChild(job: Job, secondsToWait: int = 300) -> Waited:
 @service("Asleep", namespace=NS)
 def startAsleep(job: Job, secondsToWait: int = 300) -> Waited:
     """The least that a running job can be: what stands in its status.txt is the bench's."""
+    return Command("sleep", secondsToWait)
+
+
+@service("Resting", namespace=NS)
+def startResting(job: Job, secondsToWait: int = 300) -> None:
+    """As little, and it completes."""
     return Command("sleep", secondsToWait)
 
 

@@ -190,6 +190,57 @@ def test_many_at_once_with_one_token_ask_once(manager: Manager, clock: Clock) ->
     assert len(people) == 20 and manager.count() == 1
 
 
+def test_after_a_start_all_tokens_come_at_once_and_none_is_refused_for_that(manager: Manager, clock: Clock) -> None:
+    for number in range(40):
+        manager.people[f"good {number}"] = (f"user {number}", "optics", ())
+    tokens, people = tokens_of(manager), set()
+    threads = [threading.Thread(target=lambda n=n: people.add(tokens.identify(f"good {n}").user)) for n in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(people) == 40 and manager.count() == 40
+
+
+def test_that_it_was_somebody_s_is_not_forgotten_for_a_flood_of_wrong_ones(
+    manager: Manager, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(managed_tokens, "REFUSED_MAX", 5)
+    tokens = tokens_of(manager)
+    tokens.identify("good")
+    del manager.people["good"]
+    clock.ahead = SECONDS + 1
+    for number in range(20):
+        with pytest.raises(TokenExpired):
+            tokens.identify("good")
+        with pytest.raises(TokenValidationFailed):
+            tokens.identify(f"bad {number}")
+    clock.ahead += managed_tokens.NO_SECONDS
+    with pytest.raises(TokenExpired):
+        tokens.identify("good")
+
+
+def test_a_call_that_names_no_manager_is_judged_by_whichever_knows_its_token(
+    make_manager: Callable[..., Manager], clock: Clock
+) -> None:
+    ours, second = make_manager(), make_manager()
+    second.people["other"] = ("bob", "optics", ())
+    tokens = tokens_of(ours, second.wsdl)
+    assert tokens.identify("good").authority == ours.wsdl and second.asked == []  # it isn't told others' tokens
+    for _ in range(2):
+        assert tokens.identify("other") == Identity("bob", "optics", Role.USER, second.wsdl)
+    assert ours.count() == 2
+    clock.ahead = SECONDS + 1
+    assert tokens.identify("other").user == "bob" and ours.count() == 2  # who let it in before is asked first
+    with pytest.raises(TokenValidationFailed):
+        tokens.identify("bad")
+    ours.close()
+    clock.ahead = 2 * SECONDS + 2
+    assert tokens.identify("other").user == "bob"
+    with pytest.raises(ManagerAway):  # nobody can say
+        tokens.identify("new")
+
+
 def test_a_call_does_not_name_its_own_judge(make_manager: Callable[..., Manager], clock: Clock) -> None:
     ours, second, stranger = make_manager(), make_manager(), make_manager()
     tokens = tokens_of(ours, second.wsdl)
@@ -199,7 +250,7 @@ def test_a_call_does_not_name_its_own_judge(make_manager: Callable[..., Manager]
     assert stranger.asked == []
     assert tokens.identify("other", second.wsdl) == Identity("eve", "optics", Role.USER, second.wsdl)
     with pytest.raises(TokenValidationFailed):
-        tokens.identify("other")  # what is good there is not so here
+        tokens.identify("other", ours.wsdl)  # what is good there is not so here
 
 
 def test_wrong_tokens_drive_out_no_good_one(manager: Manager, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

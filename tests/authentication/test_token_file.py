@@ -95,6 +95,21 @@ def test_a_name_that_can_t_be_is_refused(tokens: TokenFile, user: str) -> None:
     assert not tokens.file.exists()
 
 
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf")])
+def test_none_is_made_that_would_never_run_out(tokens: TokenFile, seconds: float) -> None:
+    with pytest.raises(InvalidParameter, match="not without an end"):
+        tokens.add("ada", "optics", Role.USER, seconds)
+    assert not tokens.file.exists()
+
+
+@pytest.mark.parametrize("until", ["NaN", "Infinity"])
+def test_a_file_with_one_that_would_never_run_out_lets_nobody_in(tokens: TokenFile, until: str) -> None:
+    entry, token = tokens.add("ada", "optics", Role.USER, 600)
+    tokens.file.write_text(tokens.file.read_text().replace(repr(entry.expires), until))
+    with pytest.raises(Unavailable):
+        TokenFile(tokens.file).identify(token)
+
+
 # -- the command ----------------------------------------------------------------------------------
 
 

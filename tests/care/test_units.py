@@ -74,7 +74,9 @@ def test_the_units_are_this_clone_s_and_systemd_takes_them(clone: dict[str, str]
         file.write_text(text.replace(f"{ROOT}/.venv/bin/labwaiter", str(program)))
     found = [str(file) for file in folder.iterdir()]
     checked = subprocess.run(["systemd-analyze", "verify", *found], capture_output=True, text=True)
-    assert checked.returncode == 0 and not checked.stderr, checked.stderr
+    # releases before 254 pass over what they don't know
+    told = [line for line in checked.stderr.splitlines() if "DelegateSubgroup" not in line]
+    assert checked.returncode == 0 and not told, checked.stderr
 
 
 def test_stopping_one_unit_takes_no_job_with_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -92,6 +93,33 @@ def test_a_read_only_root_is_enough_room(run: Run) -> None:
     one.start("short", 1)
     eventually(lambda: one.job("short")["state"] == "completed")
     assert docker("exec", one.name, "touch", "/app/x", check=False).returncode != 0
+
+
+def test_nothing_of_it_can_be_written_but_its_volumes(run: Run) -> None:
+    one = run("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")  # and no /tmp either
+    one.start("short", 1)
+    eventually(lambda: one.job("short")["state"] == "completed")
+    found = "find / -xdev -writable -not -type l 2>/dev/null; find /app /venv /lab.toml -not -user root"
+    written = docker("exec", one.name, "sh", "-c", found, check=False).stdout.split()
+    assert sorted(written) == ["/waiter_files", "/waiter_logs"]
+
+
+def test_no_secret_is_in_the_image(run: Run) -> None:
+    one = run()
+    words = ("SECRET", "TOKEN", "PASSW", "KEY", "CREDENTIAL")
+    variables = dict(entry.split("=", 1) for entry in json.loads(one.state("json .Config.Env")))
+    variables.pop("GPG_KEY", None)  # Python's, by which its release was verified
+    assert {name: value for name, value in variables.items() if any(word in name.upper() for word in words)} == {
+        "TOKENS": "none",  # whose tokens are good
+        "TOKENS_FILE": "/waiter_logs/.tokens.json",
+    }
+    files = r"tokens.json|links.key|env|\.env|\.netrc|\.pypirc|pip.conf|\.git|id_[a-z0-9]*|.*\.(key|pfx|p12|jks)"
+    found = f"find / -xdev -regextype posix-extended -regex '.*/({files})' -not -path '/proc/*' 2>/dev/null"
+    assert docker("exec", one.name, "sh", "-c", found, check=False).stdout.split() in ([], ["/usr/bin/env"])
+    keys = "grep -rIlE '^-----BEGIN .*PRIVATE KEY' /app /venv /etc /usr/local /test_client /lab.toml 2>/dev/null"
+    assert docker("exec", one.name, "sh", "-c", keys, check=False).stdout == ""
+    steps = docker("history", "--no-trunc", "--format", "{{.CreatedBy}}", "labwaiter").stdout
+    assert "://" not in steps.replace("https://www.python.org", "") or "@" not in steps
 
 
 def test_a_stop_during_a_print_on_a_read_only_root_leaves_the_printer_safe(run: Run) -> None:

@@ -105,6 +105,27 @@ def test_start_has_started_everything(booted: Booted) -> None:
     assert booted.job("swept")["state"] == "completed"
 
 
+def test_each_job_has_a_control_group_that_outlives_a_killed_supervisor(booted: Booted) -> None:
+    if "cgroup.kill" not in booted("ls", "/sys/fs/cgroup/system.slice", check=False):
+        pytest.skip("this systemd has no control groups of version 2")
+    booted.start_long("grouped")
+    runner = json.loads(booted("cat", "waiter_logs/grouped/state.json"))["runner"]["pid"]
+    assert "/labwaiter-supervisor.service/job-" in booted("cat", f"/proc/{runner}/cgroup")
+    assert booted.job("grouped")["confined"]["cgroup"] is True
+    before = booted("systemctl", "show", "-p", "MainPID", "--value", "labwaiter-supervisor")
+    booted("kill", "-9", before)
+
+    def has_another() -> bool:
+        now = booted("systemctl", "show", "-p", "MainPID", "--value", "labwaiter-supervisor")
+        return now not in (before, "0") and booted.units()["supervisor"] == "active"
+
+    eventually(has_another, 60)
+    assert booted.lives("grouped") and booted.job("grouped")["state"] == "running"
+    booted.labwaiter("jobs", "abort", "grouped")
+    assert booted.job("grouped")["state"] == "aborted"
+    assert "job-" not in booted("ls", "/sys/fs/cgroup/system.slice/labwaiter-supervisor.service")
+
+
 def test_restarting_the_web_side_the_schedule_or_the_worker_kills_no_job(booted: Booted) -> None:
     booted.start_long("long")
     booted("systemctl", "restart", "labwaiter-web", "labwaiter-scheduler")

@@ -16,7 +16,7 @@ import redis
 
 from fleetlab import REDIS, SECRET, RedisServer
 from lab import PATIENCE, eventually
-from labwaiter.errors import ServiceIDInUse, Unavailable, UnknownServiceID
+from labwaiter.errors import ServiceIDInUse, TokenValidationFailed, Unavailable, UnknownServiceID
 from labwaiter.fleet import calls, rpc
 from labwaiter.fleet.fleet_store import Beat, FleetStore, Publication, Removal, ScheduleNote
 from labwaiter.fleet.in_memory import InMemoryFleetStore
@@ -25,7 +25,7 @@ from labwaiter.fleet.order import Order, open_order, order_id
 from labwaiter.fleet.rq_orders import Taker
 from labwaiter.fleet.signing import Seals
 from labwaiter.fleet.used_calls import UsedCalls
-from labwaiter.model.record import Request
+from labwaiter.model.record import Request, Tombstone
 from labwaiter.settings import load
 from labwaiter.store import codec
 from labwaiter.store.names import folder_name
@@ -140,8 +140,8 @@ def test_a_revision_is_another_after_each_publication(between: InMemory | InRedi
     store.wish_abort("one")
     assert store.revision("one") == (9.5, True, False)
     snapshot = store.snapshot("one")
-    assert store.revision("one") == (snapshot.at, snapshot.abort, snapshot.tombstone)
-    store.publish("north", [Removal("one", "Echo", 1.0)])
+    assert store.revision("one") == (snapshot.at, snapshot.abort, snapshot.tombstone is not None)
+    store.publish("north", [Removal("one", Tombstone("Echo", 1.0))])
     assert store.revision("one") == (None, False, True)
 
 
@@ -223,9 +223,9 @@ def test_a_withdrawal_takes_the_order_and_ends_the_execution(between: InMemory |
 def test_one_that_was_withdrawn_is_removed_and_no_other(between: InMemory | InRedis) -> None:
     store = between.store
     store.order(order(store, "one"))
-    assert store.remove_withdrawn(Removal("one", "Echo", 1.0)) is False
+    assert store.remove_withdrawn(Removal("one", Tombstone("Echo", 1.0))) is False
     store.withdraw("one", "north", b"the end", 60)
-    assert store.remove_withdrawn(Removal("one", "Echo", 1.0)) is True
+    assert store.remove_withdrawn(Removal("one", Tombstone("Echo", 1.0))) is True
     snapshot = store.snapshot("one")
     assert snapshot.tombstone and snapshot.request is None and store.started() == []
 
@@ -281,12 +281,15 @@ def test_the_marks_of_faces_outlast_publications(between: InMemory | InRedis) ->
     assert 0.0 <= between.at("south").seconds_told("one") < 5.0
 
 
+LEFT_OF_IT = Tombstone("Echo", 5.0, "ada", "optics", "https://manager.example/?wsdl")
+
+
 def test_of_a_removed_one_a_tombstone_is_left(between: InMemory | InRedis) -> None:
     store = between.store
     store.publish("north", [publication("one"), publication("two", active=False, settled=True), publication("three")])
-    store.publish("north", [Removal("one", "Echo", 5.0)])
+    store.publish("north", [Removal("one", LEFT_OF_IT)])
     one = store.snapshot("one")
-    assert one.tombstone and one.request is None and one.view is None
+    assert (one.tombstone, one.request, one.view) == (LEFT_OF_IT, None, None)
     assert store.unended(["one", "two", "three", "four"]) == {"two": True, "three": False, "four": False}
     assert store.active("north") == {"three"} and sorted(name for _, name in store.started()) == ["three", "two"]
 
@@ -414,7 +417,10 @@ def test_a_call_and_its_answer_arrive_as_they_were(
     assert got == [call]
 
 
-@pytest.mark.parametrize("error", [ServiceIDInUse("running"), UnknownServiceID("none"), Unavailable("no disk")])
+@pytest.mark.parametrize(
+    "error",
+    [ServiceIDInUse("running"), UnknownServiceID("none"), Unavailable("no disk"), TokenValidationFailed("who are you")],
+)
 def test_why_a_machine_refuses_a_call_arrives_as_the_error_that_it_was(
     between: InMemory | InRedis, tmp_path: Path, error: Any
 ) -> None:

@@ -22,7 +22,7 @@ from labwaiter.fleet.look import of_cache, of_snapshot
 from labwaiter.fleet.order import OpenedOrder, open_order
 from labwaiter.fleet.redis_store import RedisStore
 from labwaiter.fleet.signing import Seals
-from labwaiter.model.record import Record, Request, State, View, derive
+from labwaiter.model.record import Record, Request, State, Tombstone, View, derive
 from labwaiter.settings import load
 from labwaiter.store import codec
 
@@ -378,7 +378,7 @@ def test_nothing_is_kept_of_what_would_be_told_otherwise(
     elif how == "hangs":
         face.store.fail(redis.TimeoutError("no answer"))
     elif how == "removed":
-        face.north.publish("north", [Removal("one", "Echo", 1.0)])
+        face.north.publish("north", [Removal("one", Tombstone("Echo", 1.0))])
     else:
         face.store.clear()
         face.beat()

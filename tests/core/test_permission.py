@@ -114,6 +114,40 @@ def test_everybody_else_hears_what_is_said_of_an_unknown_one(verbs: Jobs, who: s
     assert not verbs.records.record("one").abort_asked
 
 
+@pytest.mark.parametrize("verb", JOBS)
+@pytest.mark.parametrize("who", STRANGERS)
+def test_that_one_was_removed_is_told_to_whose_it_was(verbs: Jobs, who: str, verb: str) -> None:
+    verbs.records.bury(verbs.records.record("one"))
+    with pytest.raises(UnknownServiceID, match="^Nothing was started under this serviceID[.]$"):
+        JOBS[verb](verbs, "one", Caller(STRANGERS[who]))
+    for owner in OWNERS.values():
+        with pytest.raises(UnknownServiceID, match="has been removed"):
+            JOBS[verb](verbs, "one", Caller(owner))
+
+
+def test_of_a_tombstone_without_an_owner_operators_alone_are_told(verbs: Jobs, settings: Settings) -> None:
+    verbs.records.bury(verbs.records.record("one"))
+    (settings.jobs_folder / "one" / "tombstone.json").write_text('{"service": "Echo", "removed": 5.0}')  # 0.4.0's
+    with pytest.raises(UnknownServiceID, match="Nothing was started"):
+        verbs.status(ECHO, "one", Caller(OPTICS))
+    with pytest.raises(ServiceIDInUse):
+        verbs.start(ECHO, "one", {}, Caller(OPTICS))
+    with pytest.raises(UnknownServiceID, match="has been removed"):
+        verbs.status(ECHO, "one", SHELL)
+
+
+@pytest.mark.parametrize("verb", JOBS)
+def test_others_looks_have_nothing_done_about_an_execution(verbs: Jobs, settings: Settings, verb: str) -> None:
+    mark = settings.layout.active / "one"
+    mark.unlink()
+    with pytest.raises(UnknownServiceID):
+        JOBS[verb](verbs, "one", Caller(STRANGERS["of another project"]))
+    verbs.heard("one", STRANGERS["of another project"])
+    assert not mark.exists()
+    verbs.status(ECHO, "one", Caller(OPTICS))
+    assert mark.exists()
+
+
 def test_nobody_else_has_an_answer_that_was_kept_renewed(verbs: Jobs) -> None:
     record, revision = verbs.records.record("one"), Mock(look_again=lambda: True)
     assert verbs.goes_on(record, revision, Caller(OPTICS)) is True

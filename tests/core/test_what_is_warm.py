@@ -27,7 +27,7 @@ from pathlib import Path
 from labwaiter import service_files
 
 file = Path(sys.argv[1])
-service_files.keep_compiled(file)
+service_files.keep(file)
 exec(sys.argv[2])
 sys.dont_write_bytecode = True
 for _ in range(2):

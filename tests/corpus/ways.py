@@ -43,6 +43,8 @@ def begin(job):
     sys.argv = ["script.py", str(job.result_file)]
 '''
 
+COLD = "\n\nglobals()  # of a call nothing is known: each job imports this file by itself\n"
+
 
 @dataclass(frozen=True)
 class Came:
@@ -115,7 +117,10 @@ class Corpus:
     # -- putting them in place --------------------------------------------------------------------
 
     def lay(self, traits: list[Trait]) -> None:
-        """Put scripts beside the service that runs them, and those that fit into functions of a service file."""
+        """Put scripts beside the service that runs them, and those that fit into functions of two service files.
+
+        One of these stays warm.
+        """
         within = HEAD
         for trait in traits:
             assert trait.name not in self.traits, trait.name
@@ -131,6 +136,7 @@ class Corpus:
             if trait.within and not trait.skipped:
                 within += as_function(trait)
         (self.services / "within.py").write_text(within)
+        (self.services / "cold.py").write_text(within.replace('@service("Within_', '@service("Cold_') + COLD)
 
     def start(self) -> None:
         """Start the deployment."""
@@ -164,6 +170,7 @@ class Corpus:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=0o077,  # as jobs have it, whoever starts the deployment
             timeout=SECONDS,
         )
         return came(aside, done.returncode, done.stdout, tidy)

@@ -72,6 +72,16 @@ def test_links_between_documents_lead_somewhere() -> None:
             assert (document.parent / target).exists(), f"{document.name} → {target}"
 
 
+def test_what_is_defended_names_tests_that_there_are_and_all_hostile_ones() -> None:
+    text = (ROOT / "docs" / "security.md").read_text()
+    named = {test for test in re.findall(r"`(tests/[\w/.]+)`", text) if not test.endswith("/")}
+    assert len(named) > 20 and [test for test in named if not (ROOT / test).is_file()] == []
+    hostile = {str(file.relative_to(ROOT)) for file in (ROOT / "tests" / "hostile").glob("test_*.py")}
+    assert hostile <= named
+    rows = [row.split("|")[1:-1] for row in text.partition("| attack |")[2].splitlines()[2:] if row.startswith("|")]
+    assert rows and all("tests/" in test for *_, test in rows)
+
+
 def test_the_changelog_knows_this_version() -> None:
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
 

@@ -14,7 +14,7 @@ from callers import Caller, Reply, Web, envelope
 from lab import Lab, eventually
 from labwaiter.authentication import managed_tokens
 from labwaiter.authentication.token_file import TokenFile
-from labwaiter.model.caller import Role
+from labwaiter.model.caller import SHELL, Role
 from manager import Manager
 
 pytestmark = pytest.mark.folder_way
@@ -92,6 +92,20 @@ def test_that_an_execution_is_another_s_can_t_be_told_by_the_time_either(guarded
         began = time.monotonic()
         assert call(caller, eve, "getServiceStatus", service_id)["errorCode"] == "UnknownServiceID"
         assert time.monotonic() - began >= 0.02
+
+
+def test_what_was_removed_is_told_to_its_project_alone(guarded: Lab, tokens: TokenFile) -> None:
+    caller, ada, eve = Caller(guarded), made(tokens, "ada"), made(tokens, "eve", "acoustics")
+    call(caller, ada, "startEcho", text="x")
+    guarded.ended("one")
+    guarded.jobs.remove("one", SHELL)
+    assert "has been removed" in call(caller, ada, "getServiceStatus")["description"]
+    for operation, texts in (("getServiceStatus", {}), ("abortService", {}), ("notifyService", {"message": "m"})):
+        of_another, unknown = (call(caller, eve, operation, service_id, **texts) for service_id in ("one", "two"))
+        assert of_another.body == unknown.body and unknown["errorCode"] == "UnknownServiceID", operation
+    call(caller, ada, "startEcho", "lives", text="x")
+    removed, living = (call(caller, eve, "startEcho", service_id, text="x") for service_id in ("one", "lives"))
+    assert removed.body == living.body and living["errorCode"] == "ServiceIDInUse"
 
 
 def test_where_users_own_alone_their_project_may_not(make_lab: Callable[..., Lab], tokens: TokenFile) -> None:
@@ -191,10 +205,14 @@ def test_an_execution_s_polls_are_judged_by_the_manager_that_its_start_named(
     try:
         lab = make_lab(TOKENS="manager", AUTH_WSDL=manager.wsdl, AUTH_ALLOWED=second.wsdl)
         lab.supervise()
+        second.people["eve's"] = ("eve", "acoustics", ())
         call(Caller(lab), "bob's", "startEcho", text="x", extraParameters=f"auth={second.wsdl},")
         lab.ended("one")
         assert call(Caller(lab), "bob's", "getServiceStatus")["text"] == "x"  # as another worker would be asked
-        assert call(Caller(lab), "ada's", "getServiceStatus")["errorCode"] == "TokenValidationFailed"
+        for stranger in ("ada's", "eve's"):  # by the word of either
+            caller = Caller(lab)
+            of_another, unknown = (call(caller, stranger, "getServiceStatus", name) for name in ("one", "two"))
+            assert of_another.body == unknown.body and unknown["errorCode"] == "UnknownServiceID"
     finally:
         second.close()
 

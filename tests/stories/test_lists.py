@@ -10,7 +10,7 @@ import pytest
 
 from lab import Lab
 from labwaiter.model.caller import SHELL
-from labwaiter.model.record import Request, State, StoredState
+from labwaiter.model.record import Request, State, StoredState, Tombstone
 
 COUNT = 250
 
@@ -62,7 +62,7 @@ def test_by_its_start_one_is_new_whenever_its_files_were_written(many: Lab) -> N
     for number in range(0, COUNT, 2):  # of a backup that was copied back without its times
         os.utime(many.folder(f"{number:03}") / "request.json")
     assert listed(many, 3)[0] == ["247", "248", "249"]
-    many.store.bury("249", "Echo", time.time())
+    many.store.bury("249", Tombstone("Echo", time.time()))
     assert listed(many, 3)[0] == ["246", "247", "248"]
 
 

@@ -7,6 +7,7 @@ import pwd
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ import pytest
 from callers import Caller, envelope
 from lab import SAMPLES, Lab, eventually
 from labwaiter.model.caller import SHELL
+from labwaiter.model.parameter import Parameter
 from labwaiter.model.record import State
 from labwaiter.page import render
-from labwaiter.runner.account import account_named
+from labwaiter.runner.account import NotPossible, account_named
+from labwaiter.runner.confinement import confinement_of
 from labwaiter.store.files import open_of, open_ours
 from labwaiter.system.process import APP
 
@@ -164,9 +167,16 @@ def test_an_account_that_can_t_be_had_is_refused_in_a_sentence(
     assert str(lab.root) not in record.why
 
 
-def test_where_the_supervisor_is_not_root_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from labwaiter.runner.account import NotPossible, account_named
+def test_instruments_are_for_the_supervisor_s_own_account(make: Callable[..., Lab]) -> None:
+    lab = make(JOB_USER="nobody")
+    held = replace(lab.services["Plain"], inputs=(Parameter("smu", "instrument"),))
+    with pytest.raises(NotPossible, match="has instruments"):
+        confinement_of(lab.settings, held, "0" * 64, None)
+    assert "user" not in confinement_of(lab.settings, replace(held, user=""), "0" * 64, None).confined
+    assert confinement_of(lab.settings, lab.services["Plain"], "0" * 64, None).confined["user"] == "nobody"
 
+
+def test_where_the_supervisor_is_not_root_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(NotPossible, match="needs a supervisor that is root, and this one is user 1000"):
         account_named("nobody")

@@ -15,7 +15,7 @@ import pytest
 from lab import PATIENCE, Lab, eventually, wait_gone
 from labwaiter.errors import ServiceIDInUse, TooManyJobs, Unavailable, UnknownServiceID
 from labwaiter.model.caller import SHELL
-from labwaiter.model.record import State
+from labwaiter.model.record import State, Tombstone
 from labwaiter.store import supervisor_client
 from labwaiter.store.files import touch
 from labwaiter.store.folder import Folder
@@ -189,7 +189,7 @@ def test_a_removal_that_dies_half_way_runs_no_job_again_and_is_finished_later(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(os, "unlink", partial(dies, os.unlink))
         patch.setattr(shutil, "rmtree", partial(dies, shutil.rmtree))
-        lab.store.bury("one", "UnrulyScript", time.time())
+        lab.store.bury("one", Tombstone("UnrulyScript", time.time()))
     assert "tombstone.json" in os.listdir(folder) and os.listdir(folder) != whole
     with pytest.raises(UnknownServiceID, match="removed"):
         lab.status("UnrulyScript", "one")

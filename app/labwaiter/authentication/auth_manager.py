@@ -48,8 +48,8 @@ class AuthManager:
         except NoAnswer:
             raise
         except Exception as error:  # suds has no tree of them; a fault's text may have the token in it
-            code = getattr(getattr(error, "fault", None), "faultcode", "")
-            raise NoAnswer(f"{type(error).__name__}{f' {code}' if code else ''}") from None
+            code = str(getattr(getattr(error, "fault", None), "faultcode", ""))
+            raise NoAnswer(f"{type(error).__name__}{f' {code[:80]!r}' if code else ''}") from None
         self._idle.append(client)  # of one that failed the WSDL is read anew
         return identity
 

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import logging
+import math
 import os
 import re
 import secrets
@@ -30,7 +31,7 @@ log = logging.getLogger("labwaiter.authentication")
 LARGEST = 20_000_000  # bytes of the file: some 80,000 tokens
 NAME_MAX = 100  # characters of a user or project
 PATIENCE = 10.0  # s that another command which changes the file is waited for
-_NO_SALT = "0" * 32  # reckoned with for an id that nobody has, so that it takes as long
+_NO_SALT, _NO_HASH = "0" * 32, "0" * 64  # reckoned with for an id that nobody has, so that it takes as long
 REFUSED = "The sessionToken is not accepted here: log in anew, or ask the administrator for one."
 EXPIRED = "The sessionToken has run out: log in anew, or ask the administrator for a new one."
 
@@ -75,8 +76,9 @@ class TokenFile:
         entries = self._now()
         token_id, _, secret = token.partition(".")
         entry = entries.get(token_id)
-        given = _hash(entry.salt if entry else _NO_SALT, secret)
-        if entry is None or not hmac.compare_digest(given, entry.hash):
+        salt, right = (entry.salt, entry.hash) if entry else (_NO_SALT, _NO_HASH)
+        is_right = hmac.compare_digest(_hash(salt, secret), right)
+        if entry is None or not is_right:
             raise TokenValidationFailed(REFUSED)
         if entry.expires <= time.time():
             raise TokenExpired(EXPIRED, entry.identity)
@@ -117,6 +119,8 @@ class TokenFile:
             InvalidParameter: a name that can't be.
             Misconfigured: the file has a mistake, which is left as it is.
         """
+        if not math.isfinite(seconds):
+            raise InvalidParameter("A token is good for a number of days, and not without an end.")
         for what, name in (("user", user), ("project", project)):
             if len(name) > NAME_MAX or not name.isprintable() or name != name.strip() or (what == "user" and not name):
                 raise InvalidParameter(f"A {what}'s name must be 1 to {NAME_MAX} printable characters, not “{name}”.")
@@ -179,6 +183,8 @@ def _entry(written: dict[str, Any]) -> Entry:
         if not isinstance(getattr(entry, name), str):
             raise TypeError(name)
     if not re.fullmatch("[0-9a-f]{64}", entry.hash) or not entry.id or not entry.salt:
+        raise ValueError(entry.id)
+    if not (math.isfinite(entry.created) and math.isfinite(entry.expires)):  # one until no time would never run out
         raise ValueError(entry.id)
     return replace(entry, created=float(entry.created), expires=float(entry.expires))
 

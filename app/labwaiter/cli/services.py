@@ -16,7 +16,7 @@ from ..deployment.address import address
 from ..deployment.web_processes import as_running
 from ..model import contract
 from ..model.parameter import Parameter, text_of
-from ..model.service import Service
+from ..model.service import MOST, Service
 from ..model.span import span
 from ..model.toml_service import python_of
 from ..service_files import ENDING as TOML
@@ -205,6 +205,9 @@ def _show(service: Service, address: str) -> None:
     rules_in_words = [f"{rule} {span(seconds)}" for rule, seconds in rules if seconds is not None]
     if service.at_once is not None:
         rules_in_words.append(f"{service.at_once} at a time")
+    rules_in_words += [f"{rule} {value:,}" for rule in MOST if (value := getattr(service, rule)) is not None]
+    rules_in_words += [f"as {service.user}"] if service.user else []
+    rules_in_words += ["with its caller's token"] if service.session_token else []
     click.echo(f"  rules      {', '.join(rules_in_words) or 'no limit of time'}")
     click.echo(f"  operation  {service.operation}")
     for name, kind, note in _inputs(service):
@@ -234,6 +237,9 @@ def _data(service: Service, address: str) -> dict[str, Any]:
         "limit": service.limit,
         "stall": service.stall,
         "at_once": service.at_once,
+        "user": service.user,
+        "session_token": service.session_token,
+        **{rule: getattr(service, rule) for rule in MOST},
     }
 
 

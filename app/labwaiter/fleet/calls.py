@@ -116,7 +116,7 @@ class Refusal:
 _ERRORS: dict[str, type[ServiceError]] = {
     kind.code: kind
     for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, ServiceError) and kind not in (ServiceError, ClientError)
+    if isinstance(kind, type) and issubclass(kind, ServiceError) and kind is not ServiceError and "code" in vars(kind)
 }
 Answer = AbortAnswer | NotifyAnswer | RemoveAnswer | FileList | FilePiece
 A = TypeVar("A", AbortAnswer, NotifyAnswer, RemoveAnswer, FileList, FilePiece)

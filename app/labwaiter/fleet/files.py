@@ -149,7 +149,7 @@ class FleetFiles(Artifacts):
         for job, file in self.meanings(name):
             if job and (home := self._machine_of(job)) is not None:
                 return home == machine
-            if not job and within(self._files, file) is not None:
+            if not job and within(os.path.realpath(self._files), file) is not None:
                 return False
         return False
 

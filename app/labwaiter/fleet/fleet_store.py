@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from ..model.record import Tombstone
 from .order import Order
 from .signing import Seals
 
@@ -32,7 +33,7 @@ class Snapshot:
     at: float | None = None  # when it did
     picture: bytes | None = None
     page: bytes | None = None  # the program's own
-    tombstone: bool = False  # its machine has removed it
+    tombstone: Tombstone | None = None  # its machine has removed it
     abort: bool = False  # a face wants it stopped
     held: bool = False  # an instrument of its is not safe
     settled: bool = False  # it has ended, and nothing is left behind
@@ -41,7 +42,7 @@ class Snapshot:
     @property
     def revision(self) -> Revision:
         """Its revision."""
-        return Revision(self.at, self.abort, self.tombstone)
+        return Revision(self.at, self.abort, self.tombstone is not None)
 
 
 class Revision(NamedTuple):
@@ -74,8 +75,7 @@ class Removal:
     """An execution of which only a tombstone is left."""
 
     name: str
-    service: str
-    removed: float  # Unix time, s
+    tombstone: Tombstone
 
 
 @dataclass(frozen=True)

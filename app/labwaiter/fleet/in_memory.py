@@ -145,7 +145,7 @@ class InMemoryFleetStore:
                         fields.get("machine", ""),
                         fields.get("view"),
                         fields.get("at"),
-                        tombstone="tombstone" in fields,
+                        tombstone=fields.get("tombstone"),
                         abort="abort" in fields,
                         held="held" in fields,
                         settled="settled" in fields,
@@ -239,7 +239,7 @@ class InMemoryFleetStore:
             return True
 
     def _remove(self, shared: _Shared, removal: Removal) -> None:
-        shared.executions[removal.name] = {"tombstone": removal}
+        shared.executions[removal.name] = {"tombstone": removal.tombstone}
         shared.expire.pop(removal.name, None)
         shared.created.pop(removal.name, None)
 

@@ -27,12 +27,14 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any, cast
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from ..model.record import Tombstone
 from ..settings import Settings
 from . import rq_orders
 from .address import MasterPool, pool_of
@@ -274,7 +276,7 @@ class LabRedis:
     def _remove(self, transaction: Any, removal: Removal) -> None:
         key = self._key("job", removal.name)
         transaction.delete(key)
-        transaction.hset(key, "tombstone", json.dumps({"service": removal.service, "removed": removal.removed}))
+        transaction.hset(key, "tombstone", json.dumps(asdict(removal.tombstone)))
         transaction.zrem(self._key("jobs"), removal.name)
 
     def put_back_orders(self, machine: str) -> None:
@@ -570,6 +572,14 @@ def _number(text: bytes | None) -> float | None:
         return None
 
 
+def _tombstone(text: bytes | None) -> Tombstone | None:
+    """One in Redis; None where there is none. What other hands put there is one, too, of nobody."""
+    try:
+        return None if text is None else Tombstone(**json.loads(text))
+    except (ValueError, TypeError):
+        return Tombstone("", 0.0)
+
+
 def _revision(at: bytes | None, abort: bytes | None, tombstone: bytes | None) -> Revision:
     return Revision(_number(at), abort is not None, tombstone is not None)
 
@@ -584,7 +594,7 @@ def _snapshot(name: str, fields: dict[str, Any], refused: bool, now: float) -> S
         _number(fields["at"]),
         fields.get("picture"),
         fields.get("page"),
-        tombstone=fields["tombstone"] is not None,
+        tombstone=_tombstone(fields["tombstone"]),
         abort=fields["abort"] is not None,
         held=fields["held"] is not None,
         settled=fields["settled"] is not None,

@@ -238,10 +238,8 @@ class Publisher:
             if isinstance(error.__cause__, OSError):
                 self._unread.add(name)
             with contextlib.suppress(ServiceError):  # what can't be read now hides none of the others
-                if self.local.buried(name):
-                    tombstone = self.local.folder.tombstone(name)
-                    service, removed = (tombstone.service, tombstone.removed) if tombstone else ("", 0.0)
-                    changes.append(Removal(name, service, removed))
+                if (tombstone := self.local.buried(name)) is not None:
+                    changes.append(Removal(name, tombstone))
             return None
         picture, page = view.picture, view.own_page
         view = replace(view, picture=None, own_page=None)

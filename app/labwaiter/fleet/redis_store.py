@@ -15,9 +15,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from ..errors import Misconfigured, Unavailable, UnknownServiceID
+from ..errors import Misconfigured, Removed, Unavailable, UnknownServiceID
 from ..lab import labfile
-from ..model.record import Happening, Moment, Owner, Record, Request, State, View
+from ..model.record import Happening, Moment, Owner, Record, Request, State, Tombstone, View
 from ..page.words import clock
 from ..settings import Settings
 from ..store import codec, records
@@ -211,25 +211,32 @@ class RedisStore:
         look = self.find(name)
         return look.request if look else None
 
-    def buried(self, name: str) -> bool:
-        """Whether its machine has told of a tombstone."""
+    def buried(self, name: str) -> Tombstone | None:
+        """What its machine has told of its tombstone."""
         try:
-            return self.store.revision(name).tombstone
+            return self.store.snapshot(name, brief=True).tombstone
         except FAULTS as error:
             raise away(error) from error
 
-    def look(self, name: str) -> records.Look:
+    def look(self, name: str, judge: Callable[[Request], None] | None = None) -> records.Look:
         """As its machine last told it."""
         try:
             look = self.find(name)
         except Unavailable:
             if self._local.request(name) is None:
                 raise
-            local = self._local.look(name)
+            local = self._local.look(name, judge)
             return replace(local, record=replace(local.record, machine=self.settings.machine))
         if look is None:
-            raise UnknownServiceID(records.REMOVED if self.buried(name) else records.UNKNOWN)
+            raise self._none(name)
+        if judge is not None:
+            judge(look.request)
         return records.Look(look.record, look.view)
+
+    def _none(self, name: str) -> UnknownServiceID:
+        """That there is no such execution."""
+        tombstone = self.buried(name)
+        return UnknownServiceID(records.UNKNOWN) if tombstone is None else Removed(records.REMOVED, tombstone)
 
     def record(self, name: str) -> Record:
         """As its machine last told it."""
@@ -456,7 +463,7 @@ class RedisStore:
                 while True:
                     look = self.find(name)
                     if look is None:
-                        raise UnknownServiceID(records.REMOVED if self.buried(name) else records.UNKNOWN)
+                        raise self._none(name)
                     if not look.record.active and look.settled:
                         return look.record
                     left = until - time.monotonic()
@@ -475,7 +482,7 @@ class RedisStore:
             try:
                 answer = rpc.ask(self.store, record.machine, calls.Remove(record.name, by), REMOVE_WAIT)
             except UnknownServiceID:
-                if not self.store.remove_withdrawn(Removal(record.name, record.request.service, time.time())):
+                if not self.store.remove_withdrawn(Removal(record.name, Tombstone.of(record.request, time.time()))):
                     raise
             else:
                 if answer is None:

@@ -89,6 +89,27 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Tombstone:
+    """tombstone.json: what is left of an execution after retention: enough to refuse its serviceID."""
+
+    service: str
+    removed: float  # Unix time, s
+    user: str = ""  # it belonged to, as in its request; of an older release's nobody knows
+    project: str = ""
+    authority: str = ""
+
+    @classmethod
+    def of(cls, execution: Request | Tombstone, now: float) -> Tombstone:
+        """What is to be left of an execution.
+
+        Args:
+            execution: its request; the tombstone of one of which a part was left.
+            now: Unix time, s.
+        """
+        return cls(execution.service, now, execution.user, execution.project, execution.authority)
+
+
+@dataclass(frozen=True)
 class Stopping:
     """Somebody or something wants the job stopped."""
 

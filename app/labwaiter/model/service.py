@@ -84,7 +84,7 @@ class Service:
     processes: int | None = None  # and threads
     file_size: int | None = None  # bytes of each file
     cpus: float | None = None  # processors kept busy, in a cgroup
-    user: str | None = None  # the account that its jobs run as
+    user: str | None = None  # the account that its jobs run as; "": the supervisor's own
     session_token: bool = False  # its jobs get their caller's token
     checks: bool = False  # whether it has a `check` of its own for a start's inputs
 
@@ -227,7 +227,7 @@ def service(
         processes: processes and threads that a job may have.
         file_size: bytes that each file may have.
         cpus: processors that a job may keep busy, where it has a cgroup.
-        user: the account that jobs run as, where the supervisor is root.
+        user: the account that jobs run as, where the supervisor is root; "": not another one, whatever JOB_USER is.
         session_token: let jobs have their caller's token: `job.session_token`, `job.session_token_file`.
     """
 
@@ -314,7 +314,7 @@ def _judge_rules(name: str, rules: dict[str, Any]) -> None:
             kind = "a number" if rule == "cpus" else "a whole number"
             raise Misconfigured(f"{name}: {rule} must be {kind} from {low:,} to {high:,}, not {shown(value)}.")
     user = rules.get("user")
-    if user is not None and (not isinstance(user, str) or not re.fullmatch(settings.ACCOUNT, user)):
+    if user and (not isinstance(user, str) or not re.fullmatch(settings.ACCOUNT, user)):
         raise Misconfigured(f"{name}: user must be the name of an account of this machine, not {shown(user)}.")
 
 

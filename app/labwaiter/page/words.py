@@ -29,6 +29,7 @@ CUT = {
     "log_lines": 25,
     "log_line": 400,
 }
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")  # all but white space
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _PREFIXES = ("y", "z", "a", "f", "p", "n", "µ", "m", "", "k", "M", "G", "T", "P", "E", "Z", "Y")  # each 1000 times more
 _NONE = _PREFIXES.index("")
@@ -36,8 +37,9 @@ _ENOUGH = 0.02  # of the work: before, an estimate of the rest is a guess
 
 
 def cut(text: str, most: int) -> str:
-    """`text`, at most `most` characters of it."""
-    return text if len(text) <= most else text[: most - 1] + "…"
+    """`text`, at most `most` characters of it; U+FFFD in the place of control characters, which no page may have."""
+    text = text if len(text) <= most else text[: most - 1] + "…"
+    return text if text.isprintable() else _CONTROLS.sub("\ufffd", text)
 
 
 def shortened(text: str, most: int) -> str:

@@ -76,9 +76,14 @@ def confinement_of(settings: Settings, service: Service | None, mark: str, group
     asked = {keyword: value for keyword in MOST if (value := _asked(settings, service, keyword)) is not None}
     umask = _umask(settings.jobs_mode)
     confined: dict[str, Any] = {"umask": f"{umask:03o}"}
-    user = (service.user if service is not None else None) or settings.job_user
+    user = _asked(settings, service, "user")
     account = account_named(user) if user else None
     if account is not None:
+        if service is not None and service.instruments:
+            raise NotPossible(
+                f"The execution can't be run as {user} (JOB_USER): it has instruments, which the supervisor's own"
+                ' account alone may lease. Its service says so by user="".'
+            )
         _judge_ways(account, settings)
         confined["user"] = user
     group, together = None, list[str]()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import gc
 import hashlib
 import importlib.util
 import os
@@ -16,22 +17,38 @@ import site
 import stat
 import sys
 import warnings
+from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 
 from ..errors import Misconfigured
 from ..model.service import Declaration
 from ..system.process import APP, paths_of_others
+from ..system.shared_pages import make_code_immortal
+from .stateless import state_in
 
 _TICK = 20_000_000  # ns: file systems count the time of a change in steps of at most half of that
 FOLDER = "LABWAITER_SERVICE_FILES"  # in the environment: where they are
 _INSTALLED = {*site.getsitepackages(), site.getusersitepackages(), APP}
 _KEPT_MAX = 200_000  # bytes of a file that is compiled before a job asks for it
 ENDING = ".toml"  # of a service file without Python (model/toml_service.py)
-_kept: dict[str, tuple[bytes, CodeType]] = {}  # its bytes, and what they mean to Python
 _hashes: dict[str, str] = {}  # of the bytes that were read last: their SHA-256, in hexadecimal digits
 __path__ = []
+
+
+@dataclass
+class _Kept:
+    """A file as the process has it that jobs are forked from."""
+
+    source: bytes
+    code: CodeType
+    module: ModuleType | None = None  # imported, where it is shown to hold no state
+    declared: dict[str, Declaration] | None = None  # by that
+
+
+_kept: dict[str, _Kept] = {}  # by the file's path
+_immortal: set[str] = set()  # files whose code is: a file's first, for one that is edited all day would fill the memory
 
 
 def look_around() -> None:
@@ -53,22 +70,25 @@ def import_file(file: Path) -> dict[str, Declaration]:
     os.environ[FOLDER] = folder
     __path__[:] = [folder]
     put_on_path(folder)
-    name = f"{__name__}.{file.stem.replace('.', '_')}"
-    spec = importlib.util.spec_from_file_location(name, file, loader=SourceFileLoader(name, os.fspath(file)))
-    assert spec is not None and spec.loader is not None
-    code = _code_of_toml(file) if file.suffix == ENDING else _code_of(file)
-    if code is None or file.suffix == ENDING:
+    kept = _take(file)
+    if kept is None:
         _note_hash(file)
-    if code is None:
-        _drop_old_bytecode(file)
-    module = importlib.util.module_from_spec(spec)
+        if file.suffix == ENDING:
+            kept = _Kept(b"", _code_of_toml(file))
+        else:
+            _drop_old_bytecode(file)
+    module = (kept and kept.module) or _module_for(file)
+    name = module.__name__
     sys.modules[name] = module
     setattr(sys.modules[__name__], name.rpartition(".")[2], module)
+    if kept is not None and kept.declared is not None:
+        return kept.declared
     try:
-        if code is None:
-            spec.loader.exec_module(module)
+        if kept is not None:
+            exec(kept.code, vars(module))
         else:
-            exec(code, vars(module))
+            assert module.__spec__ is not None and module.__spec__.loader is not None
+            module.__spec__.loader.exec_module(module)
     except Misconfigured:
         raise
     except SyntaxError as error:
@@ -81,14 +101,26 @@ def import_file(file: Path) -> dict[str, Declaration]:
         raise Misconfigured(f"{file.name} is no longer in the services folder.") from error
     except (Exception, SystemExit) as error:
         raise _does_not_import(file, error) from error
-    declared = {
-        value.__labwaiter__.name: value.__labwaiter__
-        for value in list(vars(module).values())
-        if getattr(value, "__module__", None) == name and hasattr(value, "__labwaiter__")
-    }
+    declared = _declared_by(module)
     if not declared:
         raise Misconfigured(f"{file.name} declares no service: put @service(…) above its start function.")
     return declared
+
+
+def _module_for(file: Path) -> ModuleType:
+    """An empty module for a service's file."""
+    name = f"{__name__}.{file.stem.replace('.', '_')}"
+    spec = importlib.util.spec_from_file_location(name, file, loader=SourceFileLoader(name, os.fspath(file)))
+    assert spec is not None
+    return importlib.util.module_from_spec(spec)
+
+
+def _declared_by(module: ModuleType) -> dict[str, Declaration]:
+    return {
+        value.__labwaiter__.name: value.__labwaiter__
+        for value in list(vars(module).values())
+        if getattr(value, "__module__", None) == module.__name__ and hasattr(value, "__labwaiter__")
+    }
 
 
 def tree_of(file: Path) -> ast.Module:
@@ -98,7 +130,10 @@ def tree_of(file: Path) -> ast.Module:
         SyntaxError: it can't be meant.
         OSError, ValueError, RecursionError: it can't be read.
     """
-    content = file.read_bytes()
+    return _tree_in(file.read_bytes(), file)
+
+
+def _tree_in(content: bytes, file: Path) -> ast.Module:
     if file.suffix != ENDING:
         return ast.parse(content)
     from ..model import toml_service  # jobs of other files have no use for it
@@ -120,22 +155,44 @@ def _code_of_toml(file: Path) -> CodeType:
         raise Misconfigured(f"{file.name} can't be read ({error.strerror}).") from error
 
 
-def keep_compiled(file: Path) -> None:
-    """Have this file compiled for those who are forked from this process and import it: they compare its bytes.
+def keep(file: Path) -> None:
+    """Have this file compiled, and imported if it is shown to hold no state, for those who are forked from this
+    process and import it: they compare its bytes.
 
-    Nothing of it is run here. What can't be compiled, or warns, is left to each of them, so that each says so.
+    Nothing else of it is run here. What can't be compiled, or warns, is left to each of them, so that each says so.
     """
     name = os.fspath(file)
     source = _source(name)
     if source is None:
         _kept.pop(name, None)
         _hashes.pop(name, None)
-    elif name not in _kept or _kept[name][0] != source:
+    elif name not in _kept or _kept[name].source != source:
         _kept.pop(name, None)
         _hashes[name] = hashlib.sha256(source).hexdigest()
         with contextlib.suppress(Exception), warnings.catch_warnings():
             warnings.simplefilter("error")
-            _kept[name] = source, compile(source, name, "exec", dont_inherit=True)
+            text = _tree_in(source, file) if file.suffix == ENDING else source
+            _kept[name] = kept = _Kept(source, compile(text, name, "exec", dont_inherit=True))
+            if name not in _immortal:
+                _immortal.add(name)
+                make_code_immortal(kept.code)
+            if state_in(_tree_in(source, file)) is None:
+                _import_into(kept, file)
+
+
+def _import_into(kept: _Kept, file: Path) -> None:
+    """Import it, and leave no trace of that: the module is given to the jobs that import it."""
+    module = _module_for(file)
+    try:
+        sys.modules[module.__name__] = module
+        exec(kept.code, vars(module))
+    finally:
+        sys.modules.pop(module.__name__, None)
+    if declared := _declared_by(module):
+        kept.module, kept.declared = module, declared
+    # into the oldest generation, which a job's collector comes to as it ends: then this module is taken apart like
+    # any other. What is frozen isn't
+    gc.collect()
 
 
 def hash_of_source(file: Path) -> str:
@@ -149,13 +206,10 @@ def _note_hash(file: Path) -> None:
         _hashes[os.fspath(file)] = hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _code_of(file: Path) -> CodeType | None:
-    """Its code, if the process that this one was forked from has compiled these very bytes."""
-    name = os.fspath(file)
-    if name not in _kept:
-        return None
-    source, code = _kept[name]
-    return code if _source(name) == source else None
+def _take(file: Path) -> _Kept | None:
+    """It, if the process that this one was forked from has these very bytes; this one's own from then on."""
+    kept = _kept.pop(os.fspath(file), None)
+    return kept if kept is not None and _source(os.fspath(file)) == kept.source else None
 
 
 def _source(file: str) -> bytes | None:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -19,12 +19,11 @@ from .. import public
 from ..authentication.authenticator import Authenticator
 from ..catalogue.catalogue import Catalogue, WatchedCatalogue
 from ..errors import ManagerAway, ServiceError, TokenExpired, Unavailable, UnknownServiceID
-from ..model.caller import Caller, Identity
+from ..model.caller import Caller
 from ..model.contract import EXTRA_PARAMETERS, SERVICE_ID, SESSION_TOKEN, STATUS, extra_parameters
 from ..model.service import Service
 from ..settings import Settings
 from ..store.figures import WebFigures
-from ..store.names import folder_name
 from ..system.process import boot_clock
 from ..verbs import Jobs
 from ..verbs.permission import Action, allows
@@ -55,6 +54,7 @@ NO_ADDRESS = (
 _ALLOW = (("Allow", "GET, HEAD, OPTIONS, POST"),)
 _ADDRESS = re.compile(r"/(?:([A-Za-z][A-Za-z0-9_]*)/)?([A-Za-z][A-Za-z0-9_]*)(?:\.wsdl)?", re.IGNORECASE)
 _PAGES = ("health", "ready", "metrics")  # not worth a look whether a file has come that offers it
+POLL_MAX = 16_384  # bytes of a call that is parsed when it is its turn
 SLOT = 0.025  # s: answers that know no such execution come a whole number of these after their calls
 OTHERS_MAX = 100  # endpoints of signatures that are no longer offered, as their executions began with them
 
@@ -103,7 +103,7 @@ class Endpoint:
     def poll(self, poll: Poll[Endpoint]) -> Answer:
         """As `post`, for a poll that was recognised by its form."""
         try:
-            identity = self._soap.identity_of(poll)
+            identity = self._soap.authenticator.of_token(poll.token)  # at the door it is told why not
         except ServiceError:
             return self._at_the_door(poll)
         with self._soap.polls_in_turn:
@@ -160,7 +160,8 @@ class Endpoint:
         try:
             answers, _ = self.made
             try:
-                with self._soap.polls_in_turn:
+                # a large one is no poll, and polls don't wait for its parsing: that may be made to take seconds
+                with self._soap.polls_in_turn if len(body) <= POLL_MAX else nullcontext():
                     call = call or parse(body, tns, self.inputs)
                 caller = replace(caller, token=mandatory(call.texts, SESSION_TOKEN.name))
                 caller = self._soap.identified(caller, call)
@@ -274,18 +275,14 @@ class Soap:
             return None
         return self.other(service) if service is not None else None
 
-    def identity_of(self, poll: Poll[Endpoint]) -> Identity:
-        """Who polls. Raises ServiceError: nobody says it; at the door it is told why."""
-        manager = self._manager_of_execution(poll.service_id) if self.settings.auth_allowed else ""
-        return self.authenticator.of_token(poll.token, manager)
-
     def identified(self, caller: Caller, call: Call) -> Caller:
         """The caller of a call, now that somebody has said who it is. Raises ServiceError: nobody does.
 
         A poll whose token was good until it ran out, or that nobody can judge just now, is a sign of life all the same.
         """
         try:
-            return replace(caller, identity=self.authenticator.identify(caller, self._manager_of(call)))
+            manager = extra_parameters(call.texts.get(EXTRA_PARAMETERS.name) or "").get("auth", "")
+            return replace(caller, identity=self.authenticator.identify(caller, manager))
         except (TokenExpired, ManagerAway) as error:
             if call.operation == STATUS:
                 identity = error.identity if isinstance(error, TokenExpired) else None
@@ -300,21 +297,6 @@ class Soap:
         """
         if self.settings.judges_tokens:
             time.sleep(SLOT - (time.monotonic() - began) % SLOT)
-
-    def _manager_of(self, call: Call) -> str:
-        """The authentication manager that a start names, or that the start of a call's execution named; "": none."""
-        if EXTRA_PARAMETERS.name in call.texts:
-            return extra_parameters(call.texts[EXTRA_PARAMETERS.name] or "").get("auth", "")
-        if not self.settings.auth_allowed:
-            return ""
-        return self._manager_of_execution(call.texts.get(SERVICE_ID.name) or "")
-
-    def _manager_of_execution(self, service_id: str) -> str:
-        with suppress(ServiceError):
-            request = self.jobs.records.request(folder_name(service_id))
-            if request is not None and request.authority in self.settings.auth_allowed:
-                return request.authority
-        return ""
 
     def polled(self, environ: dict[str, Any]) -> Answer | None:
         """The answer to a poll of a form that is known; None for all else: its body can still be read then."""

@@ -85,7 +85,7 @@ class Artifacts:
         What is told of some file is that file, though another one may be named so as it stands.
         """
         for job, file in self.meanings(name):
-            path = self.made(job, file) if job else within(self._files, file)
+            path = self.made(job, file) if job else within(os.path.realpath(self._files), file)
             if path is not None:
                 return path
         return None
@@ -125,12 +125,11 @@ class Artifacts:
         """A file in a job's data/; None where there is none."""
         if not _plain(job) or "/" in job:
             return None
-        data = f"{self._jobs}/{job}/data"
+        # data/ itself is its job's to replace by a link: what that leads to is none of the job's files
+        data = f"{os.path.realpath(self._jobs)}/{job}/data"
         path = within(data, file)
         try:
             if path is not None and (account := stranger(data)) is not None:
-                if not os.fspath(path).startswith(f"{os.path.realpath(self._jobs)}/{job}/data/"):
-                    return None  # it has put a link into the place of data/
                 os.close(open_of(path, account))
         except OSError:
             return None
@@ -154,9 +153,8 @@ class Artifacts:
         """The files right in a job's data/ by name, with their sizes in bytes; at most `most`."""
         files: list[tuple[str, int]] = []
         data = f"{self._jobs}/{job}/data"
-        with contextlib.suppress(OSError):
-            if stranger(data) is not None and os.path.islink(data):
-                return ()
+        if os.path.islink(data):
+            return ()
         with contextlib.suppress(OSError), os.scandir(data) as entries:
             for number, entry in enumerate(entries):
                 if number >= LOOKED_AT_MAX:
@@ -271,12 +269,15 @@ def _plain(part: str) -> bool:
     return bool(part) and not part.startswith(".") and "\0" not in part
 
 
-def within(folder: str, name: str) -> Path | None:
-    """`name` in `folder` as a regular file, whatever links are on the way; None if it is outside or hidden."""
+def within(root: str, name: str) -> Path | None:
+    """`name` in a folder as a regular file, whatever links are on the way; None if it is outside or hidden.
+
+    Args:
+        root: the folder's real path.
+    """
     if not all(_plain(part) for part in name.split("/")):
         return None
     try:
-        root = os.path.realpath(folder)
         path = os.path.realpath(f"{root}/{os.fsdecode(bytes_of(name))}")
     except (OSError, ValueError):  # and what is no name of this machine's
         return None

@@ -194,8 +194,11 @@ def sync_folder(folder: str | Path) -> None:
 
 
 def touch(path: str | Path, when: float | None = None) -> None:
-    """An empty mark: there, and no older than now; its time is `when` (s) if given."""
-    fd = open_ours(path, os.O_WRONLY | os.O_NONBLOCK)
+    """An empty mark: there, and no older than now; its time is `when` (s) if given.
+
+    A link in its place is not followed: a job may have put it there.
+    """
+    fd = open_ours(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     try:
         os.utime(fd, None if when is None else (when, when))
     finally:

@@ -17,13 +17,13 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypeVar
 
 from ..layout import Layout
 from ..model.caller import by
-from ..model.record import ENDED, End, Happening, Progress, Record, Request, State, StoredState
+from ..model.record import ENDED, End, Happening, Progress, Record, Request, State, StoredState, Tombstone
 from ..system.process import Identity, boot_clock, boot_id, identify, uid_of
 from . import codec, messages, timeline
 from .files import (
@@ -49,14 +49,6 @@ TOKEN_FILE = "session_token"  # of a job whose service asks for it
 LOG_TAIL = 8_000  # bytes
 _NO_PROGRESS = Progress()
 _STATUS = re.compile(rb"\s*([0-9]{1,3}(?:\.[0-9]*)?)\s*%?\s*")
-
-
-@dataclass(frozen=True)
-class Tombstone:
-    """What is left of a job after retention: enough to refuse its serviceID."""
-
-    service: str
-    removed: float  # Unix time, s
 
 
 class Folder:
@@ -178,7 +170,7 @@ class Folder:
     def marked_at(self, name: str, mark: str) -> float | None:
         """When it was set, as Unix time in s (`polled`: boot clock); None where it isn't."""
         try:
-            return os.stat(f"{self._at}/{name}/{mark}").st_mtime
+            return os.lstat(f"{self._at}/{name}/{mark}").st_mtime
         except OSError:
             return None
 
@@ -318,7 +310,7 @@ class Folder:
 
     def picture(self, name: str, file: str) -> bytes | None:
         """A picture in data/, at most 1 MB and a byte."""
-        if "/" in file or file.startswith("."):
+        if "/" in file or file.startswith(".") or os.path.islink(self.path(name) / "data"):
             return None
         data = f"{self._at}/{name}/data"
         with contextlib.suppress(OSError):
@@ -458,10 +450,10 @@ class Folder:
         except (ValueError, TypeError):
             return Tombstone("", 0.0)
 
-    def bury(self, name: str, service: str, now: float) -> None:
+    def bury(self, name: str, tombstone: Tombstone) -> None:
         """Leave only a tombstone of an ended job. Interrupted, it is finished by the next call."""
         folder = self.path(name)
-        content = json.dumps({"service": service, "removed": now}).encode()
+        content = json.dumps(asdict(tombstone)).encode()
         write_whole(folder / "tombstone.json", content, durable=True)
         # first the request: with one and without a state the job would be run again. Last the state: by
         # that the next call finds what it has to finish

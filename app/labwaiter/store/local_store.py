@@ -14,8 +14,21 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import TypeVar
 
-from ..errors import Unavailable, UnknownServiceID
-from ..model.record import ACTIVE, ENDED, Happening, Moment, Owner, Record, Request, State, StoredState, View, derive
+from ..errors import Removed, Unavailable, UnknownServiceID
+from ..model.record import (
+    ACTIVE,
+    ENDED,
+    Happening,
+    Moment,
+    Owner,
+    Record,
+    Request,
+    State,
+    StoredState,
+    Tombstone,
+    View,
+    derive,
+)
 from ..model.service import Service
 from ..settings import Settings
 from ..system.changes import Changes, Counts
@@ -96,9 +109,9 @@ class LocalStore:
         """request.json."""
         return self._read(self.folder.request, name)
 
-    def buried(self, name: str) -> bool:
-        """Whether there is a tombstone."""
-        return self._read(self.folder.tombstone, name) is not None
+    def buried(self, name: str) -> Tombstone | None:
+        """Its tombstone."""
+        return self._read(self.folder.tombstone, name)
 
     def admit(self, request: Request) -> Callable[[bool], None]:
         """Refuse while the deployment is stopped, the disk is nearly full, or a limit of starts is reached."""
@@ -144,15 +157,20 @@ class LocalStore:
 
     # -- looking ------------------------------------------------------------------------------
 
-    def record(self, name: str, brief: bool = False) -> Record:
+    def record(self, name: str, brief: bool = False, judge: Callable[[Request], None] | None = None) -> Record:
         """Derived from what lies in its folder.
 
         Args:
             brief: without the outputs of one that has completed.
+            judge: as in `look`.
         """
         request = self.request(name)
         if request is None:
-            raise UnknownServiceID(records.REMOVED if self.buried(name) else records.UNKNOWN)
+            if (tombstone := self.buried(name)) is not None:
+                raise Removed(records.REMOVED, tombstone)
+            raise UnknownServiceID(records.UNKNOWN)
+        if judge is not None:
+            judge(request)
         stored = self._read(self.folder.stored_state, name)
         if brief and stored is not None and stored.state in ENDED:
             return derive(name, request, stored, None)
@@ -213,9 +231,9 @@ class LocalStore:
             log.exception("a record is damaged: %s", name)
             raise Unavailable("The record of this execution is damaged; tell the administrator.") from error
 
-    def look(self, name: str) -> records.Look:
+    def look(self, name: str, judge: Callable[[Request], None] | None = None) -> records.Look:
         """What lies in its folder."""
-        record = self.record(name)
+        record = self.record(name, judge=judge)
         return records.Look(record, functools.partial(self.view, record))
 
     def view(self, record: Record, service: Service | None) -> View:
@@ -363,7 +381,7 @@ class LocalStore:
 
     def bury(self, record: Record, by: str = "") -> None:
         """Leave a tombstone in its folder."""
-        self.folder.bury(record.name, record.request.service, time.time())
+        self.folder.bury(record.name, Tombstone.of(record.request, time.time()))
 
 
 class Told:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..model.record import Happening, Moment, Record, Request, View
+from ..model.record import Happening, Moment, Record, Request, Tombstone, View
 from ..model.service import Service
 from .artifacts import Artifacts
 
@@ -51,8 +51,8 @@ class Records(Protocol):
     def request(self, name: str) -> Request | None:
         """What was asked; None where nothing was, or a tombstone is left. Raises Unavailable."""
 
-    def buried(self, name: str) -> bool:
-        """Whether retention has left a tombstone of it."""
+    def buried(self, name: str) -> Tombstone | None:
+        """What retention has left of it; None where nothing was removed."""
 
     def admit(self, request: Request) -> Callable[[bool], None]:
         """Take a place for a new execution: what is returned is to be told whether that was recorded then.
@@ -71,10 +71,14 @@ class Records(Protocol):
         """See that what was started before is as certain as what `claim` has just recorded. Raises Unavailable."""
 
     def record(self, name: str) -> Record:
-        """One execution as everybody sees it. Raises UnknownServiceID, Unavailable."""
+        """One execution as everybody sees it. Raises UnknownServiceID (Removed: a tombstone is left), Unavailable."""
 
-    def look(self, name: str) -> Look:
-        """Its record, and all that a page shows of it. Raises as `record`."""
+    def look(self, name: str, judge: Callable[[Request], None] | None = None) -> Look:
+        """Its record, and all that a page shows of it. Raises as `record`.
+
+        Args:
+            judge: raises for whoever may not look; asked before anything else of it is looked at, or done about it.
+        """
 
     def timeline(self, name: str) -> tuple[Happening, ...]:
         """What it has been through so far, oldest first. Raises UnknownServiceID, Unavailable."""

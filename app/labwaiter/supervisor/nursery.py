@@ -24,12 +24,13 @@ from .. import __version__
 from ..runner import main as runner
 from ..runner.confinement import NotPossible
 from ..runner.spec import spec_of
-from ..service_files import hash_of_source, keep_compiled, put_ours_last
+from ..service_files import hash_of_source, keep, put_ours_last
 from ..settings import Settings, load
 from ..store import supervisor_client
 from ..system import cgroup, logs
 from ..system.channel import Channel
 from ..system.process import become_subreaper, identify, strays, tell_group
+from ..system.shared_pages import keep_shared
 
 PYTHON = sys.version.split()[0]
 TRY_AGAIN = 1.0  # s between two tries to start the next supervisor while processes or memory are wanting
@@ -117,7 +118,7 @@ class Nursery:
             return None
         made_by = {"labwaiter": __version__, "python": PYTHON}
         if spec.file is not None:
-            keep_compiled(spec.file)
+            keep(spec.file)
             made_by |= {"file": spec.file.name, "sha256": hash_of_source(spec.file)}
         spec = replace(spec, made_by=made_by)
         hold, let_go = os.pipe()
@@ -204,8 +205,7 @@ def main() -> None:
     nursery = Nursery(load(), Channel(socket.socket(fileno=descriptor)))
     put_ours_last()
     runner.make_ready()
-    gc.collect()
-    gc.freeze()  # what is shared stays shared: no collection touches it in a fork
+    keep_shared()
     gc.disable()
     # a fork leaves its parent's loop and does its own work from here: above it are no frames but these, and it
     # ends as any interpreter does

@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 
-from ..model.record import ENDED, Request
+from ..model.record import ENDED, Request, Tombstone
 from ..store.audit import Audit
 from ..store.files import read_record, write_whole
 from ..store.folder import Folder
@@ -34,7 +34,7 @@ def bury_old(store: Folder, keep_seconds: float, now: float) -> int:
             # cheap first: the state was last written when the job ended
             if now - os.stat(folder / "state.json").st_mtime < keep_seconds:
                 continue
-            # of one that was half buried the request is gone, and the tombstone knows the service
+            # of one that was half buried the request is gone, and the tombstone knows the rest
             condition, request = store.stored_state(name), store.request(name) or store.tombstone(name)
         except (OSError, ValueError, TypeError, KeyError):
             continue
@@ -42,7 +42,7 @@ def bury_old(store: Folder, keep_seconds: float, now: float) -> int:
             # `serviceID` of one that was half buried has gone with its request
             known = {"serviceID": request.service_id} if isinstance(request, Request) else {"job": name}
             audit.try_to_add("remove", **known, service=request.service, face="retention")
-            store.bury(name, request.service, now)
+            store.bury(name, Tombstone.of(request, now))
             count += 1
     _forget_unfinished_claims(store, now)
     return count

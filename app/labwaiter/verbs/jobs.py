@@ -11,11 +11,21 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from ..catalogue import catalogue, importing
-from ..errors import JobAborted, JobFailed, Misconfigured, ServiceError, ServiceIDInUse, Unavailable, UnknownServiceID
+from ..errors import (
+    JobAborted,
+    JobFailed,
+    Misconfigured,
+    Removed,
+    ServiceError,
+    ServiceIDInUse,
+    Unavailable,
+    UnknownServiceID,
+)
 from ..lab import labfile
 from ..lab.lab import Lab
 from ..model.caller import Caller, Identity
@@ -37,6 +47,7 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 OF_ANOTHER = "No execution of {} was started under this serviceID."
+ANOTHER_S = "This serviceID belongs to another execution: use a new one."
 LOOK_SECONDS = 2.0  # between two looks at whether what is waited for can still end by itself
 BATCH = 100  # records that are looked at in one go
 TOLD_SECONDS = 20.0  # portals show no fault texts: so long everybody gets the page that says why
@@ -71,6 +82,12 @@ def signatures(settings: Settings, service: Service) -> Iterator[Service]:
             request = folder.request(name)
             if request is not None and request.service == service.name and (began := began_with(request, service)):
                 yield began
+
+
+def _refuse_others(identity: Identity | None, request: Request) -> None:
+    """Raises UnknownServiceID where an execution belongs to somebody else; None: nobody can say."""
+    if identity is not None and not is_owner(identity, request):
+        raise UnknownServiceID(UNKNOWN)
 
 
 def answered(verb: Callable[P, T]) -> Callable[P, T]:
@@ -197,13 +214,16 @@ class Jobs:
         """Whether this very execution is there already; False where nothing is."""
         request = self.records.request(name)
         if request is None:
-            if not self.records.buried(name):
+            tombstone = self.records.buried(name)
+            if tombstone is None:
                 return False
+            if not permission.may(caller, Action.SEE, tombstone):
+                raise ServiceIDInUse(ANOTHER_S)
             raise ServiceIDInUse(
                 "This serviceID was used before, and what it made has been removed: give every execution a new one."
             )
         if not permission.may(caller, Action.SEE, request):  # whatever its service and inputs are
-            raise ServiceIDInUse("This serviceID belongs to another execution: use a new one.")
+            raise ServiceIDInUse(ANOTHER_S)
         if request.service != service.name:
             raise ServiceIDInUse(f"This serviceID belongs to an execution of {request.service}: use a new one.")
         # an input that was appended since had its default then
@@ -243,8 +263,8 @@ class Jobs:
             identity: whose token it was; None where nobody can say.
         """
         with contextlib.suppress(ServiceError, OSError):
-            record = self.records.record(folder_name(service_id))
-            if record.active and record.request.polls and (not identity or is_owner(identity, record.request)):
+            record = self.records.look(folder_name(service_id), partial(_refuse_others, identity)).record
+            if record.active and record.request.polls:
                 self.records.polled(record)
 
     def goes_on(self, record: Record, revision: Revision, caller: Caller) -> bool:
@@ -485,9 +505,14 @@ class Jobs:
 
     def _look(self, service: Service | None, service_id: str, caller: Caller, action: Action) -> Look:
         """One execution that the caller may do that with; of that service, unless it is None."""
-        look = self.records.look(folder_name(service_id))
-        self._judge(look.record.request, service, caller, action)
-        return look
+        try:
+            return self.records.look(
+                folder_name(service_id), lambda request: self._judge(request, service, caller, action)
+            )
+        except Removed as error:
+            if not permission.may(caller, Action.SEE, error.tombstone):
+                raise UnknownServiceID(UNKNOWN) from None
+            raise
 
     def _judge(self, request: Request, service: Service | None, caller: Caller, action: Action) -> None:
         """Whether a caller may do that with an execution; who may not even see it hears that there is none."""

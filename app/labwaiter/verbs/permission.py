@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from ..errors import NotPermitted
 from ..model.caller import Caller, Identity, Role
-from ..model.record import Request
+from ..model.record import Request, Tombstone
 
 
 class Action(StrEnum):
@@ -30,35 +30,35 @@ _OF_USERS = _LOOKS | {Action.START, Action.ABORT, Action.NOTIFY, Action.REMOVE, 
 _OF_NOBODY = frozenset({Action.START, Action.LIST_INSTRUMENTS, Action.MAKE_SAFE})  # no owner is asked for
 
 
-def may(caller: Caller, action: Action, target: Request | str = "") -> bool:
+def may(caller: Caller, action: Action, target: Request | Tombstone | str = "") -> bool:
     """Whether a caller may do that. Nobody may who hasn't been identified.
 
     Operators and administrators may do all. A user may start executions, do everything with those of the own project
     (with the own ones alone, where OWNER=user) and make any instrument safe; a guest may only look.
 
     Args:
-        target: the execution's request, which says whose it is; its serviceID or its folder's name, where that can't
-            be read or there is none yet; an instrument's name; "" for all of them.
+        target: the execution's request or tombstone, which says whose it is; its serviceID or its folder's name, where
+            that can't be read or there is none yet; an instrument's name; "" for all of them.
     """
     return caller.identity is not None and allows(caller.identity, action, target)
 
 
-def allows(identity: Identity, action: Action, target: Request | str = "") -> bool:
+def allows(identity: Identity, action: Action, target: Request | Tombstone | str = "") -> bool:
     """As `may`, of somebody who has been identified."""
     if identity.role in (Role.OPERATOR, Role.ADMINISTRATOR):
         return True
     if action not in (_LOOKS if identity.role is Role.GUEST else _OF_USERS):
         return False
-    if isinstance(target, Request):
+    if isinstance(target, Request | Tombstone):
         return is_owner(identity, target)
     return action in _OF_NOBODY
 
 
-def is_owner(identity: Identity, request: Request) -> bool:
+def is_owner(identity: Identity, execution: Request | Tombstone) -> bool:
     """Whether an execution belongs to somebody: to the project, or to the user where only users own."""
-    if not identity.project or (request.authority, request.project) != (identity.authority, identity.project):
+    if not identity.project or (execution.authority, execution.project) != (identity.authority, identity.project):
         return False
-    return request.user == identity.user or not identity.owns_alone
+    return execution.user == identity.user or not identity.owns_alone
 
 
 def permit(caller: Caller, action: Action, target: Request | str = "") -> None:
