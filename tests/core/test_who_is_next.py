@@ -271,6 +271,7 @@ def test_what_each_of_the_queue_waits_for(
     reasons: dict[str, int],
 ) -> None:
     jobs = [(service, NOBODY) for service in running]
-    assert waiting_for(waiting, MostRunning(max_running), jobs, taken, shut) == reasons
-    chosen = next_to_run(waiting, max_running, running, taken, shut)
+    most = MostRunning(max_running)
+    assert waiting_for(waiting, most, jobs, taken, shut) == reasons
+    chosen = next_to_run(waiting, most, jobs, taken, shut)
     assert (chosen is not None) == ("turn" in reasons)  # whom nothing holds up is let in
