@@ -173,6 +173,12 @@ def test_a_mistake_is_told_with_its_line(shelf: Shelf, old: str, new: str, sente
     assert described.wrong.startswith(f"mesh.toml, line {place[1]}: ")
 
 
+def test_limits_that_nothing_fits_are_told(shelf: Shelf) -> None:
+    (shelf.folder / "mesh.toml").write_text(GOOD.replace("low = 0.1", "low = 7"))
+    _, described = catalogue.check(shelf.folder / "mesh.toml")
+    assert described.wrong == "Mesh: startMesh: nothing fits size, which may be from 7 to 5."
+
+
 def test_a_number_without_an_end_can_be_a_default_and_an_argument(shelf: Shelf) -> None:
     text = GOOD.replace("high = 5\n", "").replace("low = 0.1\n", "").replace("default = 1\n", "default = -inf\n")
     offered = only(shelf, text.replace('"{{}}", 3', '"{{}}", nan'))
