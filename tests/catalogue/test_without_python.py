@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import linecache
+import math
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,8 @@ def test_the_python_that_it_stands_for_is_a_service_file_of_the_same_service(she
         ("at_once = 2", "at_once = true", "service.at_once must be a whole number"),
         ('type = "float"', 'type = "flaot"', "inputs.size has no type 'flaot'; is float meant?"),
         ("low = 0.1", 'low = "little"', "inputs.size.low must be a number"),
+        ("low = 0.1", "low = -inf", "inputs.size.low must be a number, not -inf"),
+        ('limit = "1.5 min"', "limit = nan", 'or a text such as "30 min", not nan'),
         ('endings = ".stl"', "endnigs = '.stl'", "inputs.part has no key endnigs; is endings meant?"),
         ('choices = ["coarse", "fine"]', "choices = [1, 2]", "inputs.kind.choices must be a list of texts"),
         ("optional = true", "driver = 'a:b'", "inputs.seed.driver is for an instrument: its type is int"),
@@ -164,9 +167,23 @@ def test_a_mistake_is_told_with_its_line(shelf: Shelf, old: str, new: str, sente
     _, described = catalogue.check(shelf.folder / "mesh.toml")
     assert sentence in described.wrong and described.wrong.startswith("mesh.toml, line ")
     (place,) = described.places
+    assert described.wrong.endswith((".", "?")) and not described.wrong.endswith("?.")
     line = text.splitlines()[place[1] - 1]
     assert line.strip() == place[2] and ((new.splitlines() or ["[outputs.mesh]"])[-1] in line or line.startswith("["))
     assert described.wrong.startswith(f"mesh.toml, line {place[1]}: ")
+
+
+def test_limits_that_nothing_fits_are_told(shelf: Shelf) -> None:
+    (shelf.folder / "mesh.toml").write_text(GOOD.replace("low = 0.1", "low = 7"))
+    _, described = catalogue.check(shelf.folder / "mesh.toml")
+    assert described.wrong == "Mesh: startMesh: nothing fits size, which may be from 7 to 5."
+
+
+def test_a_number_without_an_end_can_be_a_default_and_an_argument(shelf: Shelf) -> None:
+    text = GOOD.replace("high = 5\n", "").replace("low = 0.1\n", "").replace("default = 1\n", "default = -inf\n")
+    offered = only(shelf, text.replace('"{{}}", 3', '"{{}}", nan'))
+    assert isinstance(offered, Service), offered
+    assert {p.name: p.default for p in offered.inputs}["size"] == -math.inf
 
 
 def test_a_default_outside_its_limits_is_told_as_in_python(shelf: Shelf) -> None:

@@ -339,6 +339,13 @@ def test_where_others_could_call_nothing_starts_until_somebody_has_said_who_may(
     assert "needs AUTH_WSDL" in shell.call("start").stderr
 
 
+def test_an_account_that_jobs_can_t_run_as_is_told_before_anything_is_begun(shell):
+    shell.environ["JOB_USER"] = "nobody-of-this-name"
+    said = shell("start")
+    assert said.exit_code == 2 and said.output.startswith("Error: JOB_USER is no account that jobs can run as. ")
+    assert "nobody-of-this-name" in said.output and not shell.jobs.exists()
+
+
 def test_another_program_at_the_same_port_of_localhost_is_not_called(shell, port):
     try:
         other = socket.create_server(("::1", port), family=socket.AF_INET6)

@@ -53,6 +53,31 @@ def test_who_is_given_a_token_is_remembered_and_no_token(shell):
     assert token not in _file(shell).read_text() and token.partition(".")[2] not in _file(shell).read_text()
 
 
+def test_a_token_that_is_made_before_the_first_start_is_remembered_too(shell):
+    assert not shell.jobs.exists()
+    assert shell("tokens", "add", "ada").exit_code == 0
+    assert [(act["event"], act["of"]) for act in shell.json("audit")] == [("token added", "ada")]
+
+
+def test_no_token_is_given_that_can_t_be_remembered(shell):
+    assert shell("tokens", "add", "ada").exit_code == 0
+    (shell.jobs / ".labwaiter" / "audit.lock").unlink()
+    (shell.jobs / ".labwaiter" / "audit.lock").mkdir()
+    said = shell("tokens", "add", "eve")
+    assert said.exit_code == 3 and said.stdout == "" and "could not be remembered who did it" in said.output
+    assert [token["user"] for token in shell.json("tokens", "list")] == ["ada"]
+
+
+def test_an_audit_that_can_t_be_read_is_told_in_a_sentence(shell):
+    assert shell("tokens", "add", "ada").exit_code == 0
+    file = _file(shell)
+    file.unlink()
+    file.mkdir()
+    for words in (("audit",), ("audit", "verify")):
+        said = shell(*words)
+        assert (said.exit_code, said.output) == (3, f"Error: {file} can't be used: Is a directory.\n")
+
+
 def test_an_execution_s_timeline_and_what_it_was_made_by_are_shown(shell):
     assert shell("run", "Count", "seconds=0", "--id", "one").exit_code == 0
     told = shell.json("jobs", "show", "one")

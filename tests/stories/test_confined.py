@@ -135,6 +135,11 @@ def test_a_limit_that_can_be_none_is_refused(name: str, text: str) -> None:
         ("open_files=True", "open_files must be a whole number"),
         ("cpus=0", "cpus must be a number from 0.01"),
         ("user='a b'", "user must be the name of an account"),
+        ("limit=-3", "limit must be a number of seconds"),
+        ("limit=float('nan')", "limit must be a number of seconds"),
+        ("stall=0", "stall must be a number of seconds"),
+        ("grace='5 s'", "grace must be a number of seconds"),
+        ("at_once=0", "at_once must be a whole number from 1"),
     ],
 )
 def test_a_service_whose_limit_can_be_none_is_not_offered(keyword: str, words: str) -> None:

@@ -14,7 +14,7 @@ import labwaiter
 from fleetlab import way
 from lab import Lab, eventually
 from labwaiter import Client
-from labwaiter.errors import Unavailable
+from labwaiter.errors import InvalidParameter, Unavailable
 from labwaiter.model.caller import SHELL, Caller, Identity
 from labwaiter.page import render
 from labwaiter.store import timeline
@@ -128,6 +128,15 @@ def test_one_of_a_release_without_a_timeline_is_shown_as_before(lab: Lab) -> Non
     page = render(lab.jobs.view("raises", SHELL), lab.services["Raises"])
     assert "The oven&#39;s door is open." in page and "What it has been through" not in page
     assert lab.jobs.timeline("raises", SHELL) == ()
+
+
+def test_a_message_that_was_not_kept_is_none_in_the_audit(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(MESSAGES_LIMIT="1000")
+    lab.jobs.start(lab.services["Talk"], "talk", {}, ADA)  # nobody supervises: it waits
+    with pytest.raises(InvalidParameter, match="messages"):
+        lab.jobs.notify(None, "talk", "a" * 2000, ADA)
+    told = [(act["event"], act.get("why", "")) for act in _acts(lab)]
+    assert [event for event, _ in told] == ["start", "notify", "not notified"] and "messages" in str(told[2][1])
 
 
 @pytest.mark.folder_way

@@ -68,9 +68,11 @@ class Words(click.Group):
         except PermissionError as error:
             raise _exit(f"{error.filename} can't be used: {error.strerror}. Is it another user's?", 3) from error
         except OSError as error:
-            if error.errno not in (errno.EROFS, errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise _exit(f"{error.filename or 'A file'} can't be written: {error.strerror}.", 3) from error
+            if error.errno in (errno.EROFS, errno.ENOSPC, errno.EDQUOT):
+                raise _exit(f"{error.filename or 'A file'} can't be written: {error.strerror}.", 3) from error
+            if error.errno in (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EIO) and error.filename:
+                raise _exit(f"{error.filename} can't be used: {error.strerror}.", 3) from error
+            raise
 
 
 def _exit(message: str, status: int) -> click.ClickException:

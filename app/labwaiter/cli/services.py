@@ -141,7 +141,7 @@ def as_python(file: Path) -> None:
     try:
         click.echo(python_of(file.read_text(encoding="utf-8-sig"), file.name), nl=False)
     except SyntaxError as error:
-        _say_wrong(file, "", [(f"{file.name}, line {error.lineno}: {error.msg}.", [])], False)
+        _say_wrong(file, "", [(f"{file.name}, line {error.lineno}: {error.msg}", [])], False)
     except UnicodeDecodeError as error:
         raise click.UsageError(f"{file.name} is no text in UTF-8 (byte {error.start}).") from None
 

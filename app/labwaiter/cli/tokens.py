@@ -9,7 +9,6 @@ import click
 from .. import settings as settings_module
 from ..authentication.token_file import Entry, TokenFile, read
 from ..model.caller import SHELL, Role
-from ..settings import Settings
 from ..verbs.acts import Acts
 from . import terminal
 from .jobs import as_json
@@ -31,8 +30,13 @@ def tokens() -> None:
 def add(user: str, project: str | None, role: str, days: float, json_: bool) -> None:
     """Make a token for USER, and show it: now and never again, since only a hash of it is kept."""
     settings = settings_module.load()
-    entry, token = TokenFile(settings.tokens_file).add(user, project or user, Role(role), days * DAY)
-    _remember(settings, "token added", entry)
+    file = TokenFile(settings.tokens_file)
+    entry, token = file.add(user, project or user, Role(role), days * DAY)
+    try:  # who may call is made before the first start, too, when there is no jobs folder yet
+        Acts(settings).begin("token added", SHELL, _about(entry), durable=True)
+    except BaseException:
+        file.revoke(entry.id)  # nobody has been told it
+        raise
     if json_:
         terminal.as_json({"token": token, **_as_data(entry)})
     else:
@@ -67,13 +71,12 @@ def revoke(token_id: str) -> None:
     """Let a token be good no longer, in every process and at once. Its executions go on."""
     settings = settings_module.load()
     entry = TokenFile(settings.tokens_file).revoke(token_id)
-    _remember(settings, "token revoked", entry)
+    Acts(settings).go_on("token revoked", SHELL, _about(entry), durable=True)
     click.echo(f"The token {entry.id} of {terminal.plain(entry.user)} is good no longer.")
 
 
-def _remember(settings: Settings, act: str, entry: Entry) -> None:
-    of = {"token": entry.id, "of": entry.user, "of_project": entry.project, "of_role": entry.role.value}
-    Acts(settings).go_on(act, SHELL, of, durable=True)
+def _about(entry: Entry) -> dict[str, str]:
+    return {"token": entry.id, "of": entry.user, "of_project": entry.project, "of_role": entry.role.value}
 
 
 def _as_data(entry: Entry) -> dict[str, object]:

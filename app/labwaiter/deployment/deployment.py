@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from .. import settings as settings_module
 from ..catalogue import catalogue
 from ..errors import Misconfigured
+from ..runner.account import NotPossible, account_named
 from ..settings import ROOT, Settings
 from ..store import supervisor_client, web_side
 from ..store.files import open_ours
@@ -91,11 +92,17 @@ class Deployment:
         Raises:
             DeploymentError: it can't listen where it should.
             WebSideFailed: it didn't come (then the old one stays), or doesn't answer.
-            Misconfigured: the supervisor is somebody else's to start, or the jobs folder can't be written.
+            Misconfigured: the supervisor is somebody else's to start, the jobs folder can't be written, or JOB_USER is
+                nobody that jobs can run as here.
             TimeoutError: the supervisor didn't come, or the one before didn't leave.
         """
         if self.settings.supervisor_elsewhere:
             raise Misconfigured(ELSEWHERE)
+        if self.settings.job_user and not self.settings.redis_url:  # else each machine's own worker judges its own
+            try:
+                account_named(self.settings.job_user)
+            except NotPossible as error:
+                raise Misconfigured(f"JOB_USER is no account that jobs can run as. {error}") from error
         supervisor_client.may_be_written(self.settings)  # also for what is to be known of the services
         offered = catalogue.of(self.settings).whole()
         with self._one_at_a_time():

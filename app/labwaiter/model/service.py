@@ -313,6 +313,14 @@ def _judge_rules(name: str, rules: dict[str, Any]) -> None:
         if value is not None and (type(value) not in kinds or not low <= value <= high):
             kind = "a number" if rule == "cpus" else "a whole number"
             raise Misconfigured(f"{name}: {rule} must be {kind} from {low:,} to {high:,}, not {shown(value)}.")
+    for rule in ("limit", "stall", "grace"):
+        value = rules.get(rule)
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if value is not None and not (is_number and (value > 0 or (value == 0 and rule == "grace"))):
+            raise Misconfigured(f"{name}: {rule} must be a number of seconds, not {shown(value)}.")
+    at_once = rules.get("at_once")
+    if at_once is not None and (type(at_once) is not int or at_once < 1):
+        raise Misconfigured(f"{name}: at_once must be a whole number from 1, not {shown(at_once)}.")
     user = rules.get("user")
     if user and (not isinstance(user, str) or not re.fullmatch(settings.ACCOUNT, user)):
         raise Misconfigured(f"{name}: user must be the name of an account of this machine, not {shown(user)}.")
@@ -393,4 +401,7 @@ def _with_extras(where: str, described: Parameter, extras: tuple[Any, ...]) -> P
             )
         else:
             described = dataclasses.replace(described, low=extra.low, high=extra.high)
+    low, high = described.low, described.high
+    if low is not None and high is not None and not low <= high:
+        raise Misconfigured(f"{where}: nothing fits {described.name}, which may be from {low} to {high}.")
     return described

@@ -25,6 +25,7 @@ from __future__ import annotations
 import ast
 import difflib
 import keyword
+import math
 import re
 import tomllib
 from collections.abc import Iterator
@@ -60,7 +61,7 @@ def python_of(text: str, name: str) -> str:
         name: of the TOML file, for messages.
 
     Raises:
-        SyntaxError: what can't be meant, with its line there.
+        SyntaxError: what can't be meant, in a sentence, with its line there.
     """
     return "".join(f"{line}\n" for line, _ in _Writer(text, name).lines())
 
@@ -86,6 +87,8 @@ def _written(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         inside = ", ".join(map(_written, value))
         return f"({inside},)" if len(value) == 1 else f"({inside})"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'float("{value}")'
     text = repr(value)
     return f'"{text[1:-1]}"' if isinstance(value, str) and '"' not in value and text[0] == "'" else text
 
@@ -141,7 +144,7 @@ class _Writer:
         self._given: set[str] = set()  # inputs that can be left out, and are there where the text stands
 
     def _mistake_at(self, line: int, why: str) -> SyntaxError:
-        texts = self._places.texts
+        texts, why = self._places.texts, why if why.endswith("?") else f"{why}."
         return SyntaxError(why, (self._name, line, 0, texts[line - 1].strip() if 0 < line <= len(texts) else ""))
 
     def _mistake(self, path: str, why: str) -> SyntaxError:
@@ -171,6 +174,8 @@ class _Writer:
             return None
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             raise self._mistake(path, f"{path} must be {what}")
+        if isinstance(value, float) and not math.isfinite(value) and not path.endswith(".default"):
+            raise self._mistake(path, f"{path} must be {what}, not {value}")
         return value
 
     def _text(self, table: dict[str, Any], path: str, needed: bool = False) -> str | None:
@@ -429,7 +434,7 @@ class _Writer:
             yield "tty", "True"
 
     def _value(self, value: Any, path: str) -> str:
-        return self._filled(value, path) if isinstance(value, str) else repr(value)
+        return self._filled(value, path) if isinstance(value, str) else _written(value)
 
     def _argument(self, argument: Any, path: str) -> str:
         """One argument, or several that are given together with an input, as Python writes them."""

@@ -146,7 +146,7 @@ def _code_of_toml(file: Path) -> CodeType:
     try:
         return compile(tree_of(file), os.fspath(file), "exec", dont_inherit=True)
     except SyntaxError as error:
-        raise Misconfigured(f"{file.name}, line {error.lineno}: {error.msg}.") from error
+        raise Misconfigured(f"{file.name}, line {error.lineno}: {error.msg}") from error
     except UnicodeDecodeError as error:
         raise Misconfigured(f"{file.name} is no text in UTF-8 (byte {error.start}).") from error
     except FileNotFoundError as error:

@@ -83,10 +83,12 @@ class Folder:
         for folder in (self.layout.folder, self.active, self.layout.new):
             with contextlib.suppress(FileExistsError):
                 make_folder(folder, rights)
+                if os.geteuid() == 0:  # root's would keep the deployment's own account from starting
+                    os.chown(folder, status.st_uid, status.st_gid, follow_symlinks=False)
                 if folder == self.active:
                     self._mark_what_has_not_ended()
-            status = os.stat(folder)
-            if mode is not None and status.st_mode & 0o777 != rights and status.st_uid == os.geteuid():
+            made = os.stat(folder)
+            if mode is not None and made.st_mode & 0o777 != rights and made.st_uid == os.geteuid():
                 os.chmod(folder, rights)
 
     def _mark_what_has_not_ended(self) -> None:

@@ -368,7 +368,11 @@ class Jobs:
             return f"The execution has ended ({record.state}); the message was not delivered."
         about = {"serviceID": service_id, "service": record.request.service}
         self._acts.begin("notify", caller, about)
-        answer = self.records.notify(record, message, wait, caller.in_words)
+        try:
+            answer = self.records.notify(record, message, wait, caller.in_words)
+        except ServiceError as error:
+            self._acts.go_on("not notified", caller, about | {"why": error.message})
+            raise
         self._acts.tell("notify", caller, about)
         return answer
 
