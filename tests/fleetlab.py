@@ -190,7 +190,7 @@ class FleetLab(Lab):
 
         def same() -> bool:
             try:
-                local = self.local.view(self.local.record(name), None)
+                local = replace(self.local.view(self.local.record(name), None), timeline=self.local.timeline(name))
             except ServiceError:
                 return True
             there = self.jobs.records.find(name)
