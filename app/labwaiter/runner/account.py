@@ -18,7 +18,15 @@ from ..system.process import read_proc
 
 
 class NotPossible(Exception):
-    """A job can't be run as it is to be; the message is for its user."""
+    """A job can't be run as it is to be; the message is for its user.
+
+    Attributes:
+        for_log: what the administrator is to know besides; "": nothing.
+    """
+
+    def __init__(self, message: str, for_log: str = "") -> None:
+        super().__init__(message)
+        self.for_log = for_log
 
 
 @dataclass(frozen=True)

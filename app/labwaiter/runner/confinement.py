@@ -121,10 +121,10 @@ def _judge_ways(account: Account, settings: Settings) -> None:
     }
     for words, place in places.items():
         if shut := account.may_reach(place):
-            print(f"{account.name} can't run jobs: it may not go through {shut}", flush=True)
             raise NotPossible(
                 f"The execution can't be run as {account.name}: that account may not go to {words}; supervisor.log says"
-                " which folder keeps it from there."
+                " which folder keeps it from there.",
+                for_log=f"{account.name} can't run jobs: it may not go through {shut}",
             )
 
 

@@ -110,6 +110,8 @@ class Nursery:
         try:
             spec = spec_of(self.settings, name, self.groups)
         except NotPossible as why:
+            if why.for_log:
+                self._log("ERROR", f"{name}: {why.for_log}")
             self._tell({"event": "refused", "name": name, "why": "confinement", "sentence": str(why)})
             return None
         except (OSError, ValueError, TypeError, KeyError):
