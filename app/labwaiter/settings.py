@@ -692,8 +692,15 @@ def _plain_value(setting: Setting, value: str) -> str:
 
 
 def file_of(environ: dict[str, str]) -> Path:
-    """The file env in force."""
-    return Path(environ.get("LABWAITER_ENV") or ROOT / "env")
+    """The file env in force.
+
+    Raises:
+        Misconfigured: it is named by LABWAITER_ENV, and isn't there: without it limits and tokens would be forgotten.
+    """
+    named = environ.get("LABWAITER_ENV")
+    if named and not os.path.exists(named):
+        raise Misconfigured(f"LABWAITER_ENV names the file {named}, which is not there: correct it, or make the file.")
+    return Path(named or ROOT / "env")
 
 
 def given(environ: dict[str, str], env_file: Path) -> dict[str, str]:

@@ -163,3 +163,12 @@ def test_without_a_file_the_defaults_hold(tmp_path):
 def test_no_other_character_than_a_line_feed_ends_a_comment(tmp_path, end):
     (tmp_path / "env").write_bytes(f"# a comment {end}PORT=9999\r\nHOST=127.0.0.1\r\n".encode())
     assert read_env_file(tmp_path / "env") == {"HOST": "127.0.0.1"}
+
+
+def test_a_file_env_that_is_named_and_not_there_is_told_and_nothing_is_done_without_it(shell):
+    shell.environ["LABWAITER_ENV"] = str(shell.folder / "evn")
+    for words in (("jobs", "list"), ("services",), ("start",), ("settings",)):
+        said = shell.call(*words)
+        assert said.returncode != 0 and "Traceback" not in said.stderr, words
+        assert f"LABWAITER_ENV names the file {shell.folder / 'evn'}, which is not there" in said.stderr, words
+    shell.environ["LABWAITER_ENV"] = str(shell.folder / "env")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from labwaiter.system.channel import Channel, pair
 def job(tmp_path: Path) -> Iterator[tuple[Job, Channel]]:
     """A job without a process of its own, and the runner's end of its channel."""
     ours, theirs = pair()
-    settings = load({"WAITER_LOG_FOLDER": str(tmp_path / "jobs"), "LABWAITER_ENV": str(tmp_path / "env")})
+    settings = load({"WAITER_LOG_FOLDER": str(tmp_path / "jobs"), "LABWAITER_ENV": os.devnull})
     request = Request("one", "Waiter", {}, user="kim")
     engine = JobEngine(
         Folder(tmp_path / "jobs"), "one", request, Stop(Channel(ours)), Artifacts(settings), Channel(ours)
