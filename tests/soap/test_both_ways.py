@@ -37,7 +37,7 @@ from labwaiter import page, wsgi
 from labwaiter.catalogue import catalogue
 from labwaiter.catalogue.catalogue import Broken, Catalogue
 from labwaiter.model.parameter import Parameter
-from labwaiter.model.record import End, Picture, Progress, Request, State, Stopping, StoredState
+from labwaiter.model.record import End, Picture, Progress, Request, State, Stopping, StoredState, Tombstone
 from labwaiter.model.service import Service
 from labwaiter.soap import app, wsdl
 from labwaiter.store import messages, stamps
@@ -457,7 +457,7 @@ def inhabited(ways: BothWays) -> BothWays:
     for name, state in (("done", State.COMPLETED), ("failed", State.FAILED), ("aborted", State.ABORTED)):
         ways.end(services["Unruly"], name, state)
     ways.end(services["Unruly"], "buried", State.COMPLETED)
-    ways.store.bury(folder_name("buried"), "Unruly", 1.0)
+    ways.store.bury(folder_name("buried"), Tombstone("Unruly", 1.0))
     (ways.folder("runs") / "status.txt").write_text("41")
     (ways.folder("runs") / "data" / "ü <curve>.csv").write_text("1,2")
     ways.clock.rest()
@@ -668,7 +668,7 @@ class Polling(RuleBasedStateMachine):
     @while_it(*ENDED)
     @rule()
     def it_is_buried(self) -> None:
-        self.ways.store.bury(folder_name(self.name), "Unruly", self.ways.clock.time)
+        self.ways.store.bury(folder_name(self.name), Tombstone("Unruly", self.ways.clock.time))
         del self.states[self.name]
 
     @IS_THERE

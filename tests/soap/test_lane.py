@@ -137,7 +137,7 @@ def looking_at(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     """Polls the execution "one", whose page must have some words, and tells whether its records weren't looked at."""
     looks, records = [0], caller.application._jobs.records
     look = records.look
-    monkeypatch.setattr(records, "look", lambda name: looks.append(1) or look(name))
+    monkeypatch.setattr(records, "look", lambda name, judge=None: looks.append(1) or look(name, judge))
     monkeypatch.setattr(lane.Form, "is_to_compare", lambda form: False)  # which is a look, too
 
     def without_a_look(words: str = "") -> bool:

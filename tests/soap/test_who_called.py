@@ -35,6 +35,6 @@ def test_every_operation_is_permitted_to_its_caller_alone(caller: Caller, monkey
             body = envelope(operation, ns=NS, serviceID=token, sessionToken=token, **more)
             assert caller("/Talk", body, REMOTE_ADDR="192.0.2.7").status == "200 OK"
             url = f"http://lab.example:8080{caller.root}"
-            told = model.Caller(model.EVERYBODY, token, "192.0.2.7", url, polls=True)
+            told = model.Caller(model.EVERYBODY, token, "192.0.2.7", url, polls=True, face="soap")
             assert (told, action) in asked and {who for who, _ in asked} == {told}
             asked.clear()
