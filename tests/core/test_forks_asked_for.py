@@ -9,7 +9,7 @@ from typing import Any
 
 from labwaiter.store.folder import Folder
 from labwaiter.supervisor.admission import FORKING_MAX, Admission
-from labwaiter.supervisor.queue import Queue, Waiting
+from labwaiter.supervisor.queue import MostRunning, Queue, Waiting
 from labwaiter.system.channel import Channel, pair
 
 
@@ -20,7 +20,7 @@ def test_however_many_wait_it_never_waits_for_a_nursery_that_waits_for_it(tmp_pa
     queue = Queue()
     for number in range(1000):
         queue.add(Waiting(float(number), f"one {number}", "Waiter"))
-    nobody: Any = SimpleNamespace(services=[], instruments=set())
+    nobody: Any = SimpleNamespace(running=[], instruments=set())
     parts: dict[str, Any] = {
         "nurseries": SimpleNamespace(ready=lambda: nursery),
         "keeper": nobody,
@@ -30,7 +30,7 @@ def test_however_many_wait_it_never_waits_for_a_nursery_that_waits_for_it(tmp_pa
         "lab": SimpleNamespace(now=lambda: None),
         "figures": None,
     }
-    admission = Admission(1000, Folder(tmp_path), queue, **parts)
+    admission = Admission(MostRunning(1000), Folder(tmp_path), queue, **parts)
     admitting = threading.Thread(target=admission.admit, daemon=True)
     admitting.start()
     admitting.join(10)
