@@ -116,4 +116,6 @@ def test_the_systemd_units_are_well_formed(tmp_path: Path) -> None:
         (tmp_path / unit.name).write_text(text.replace("/opt/labwaiter/.venv/bin/labwaiter", str(program)))
     units = [str(unit) for unit in tmp_path.glob("*.service")]
     done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True)
-    assert done.returncode == 0 and not done.stderr, done.stderr
+    # systemd before 254 does without it, and says so
+    wrong = [line for line in done.stderr.splitlines() if "Unknown key 'DelegateSubgroup'" not in line]
+    assert done.returncode == 0 and not wrong, wrong
