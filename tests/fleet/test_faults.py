@@ -348,7 +348,7 @@ def test_polls_do_not_queue_behind_a_redis_that_hangs(fleet: Fleet) -> None:
 def test_a_face_tells_how_old_what_it_knows_of_the_machines_is(fleet: Fleet) -> None:
     lab = Lab(fleet.folder / "web" / "jobs", fleet.services_folder)
     lab.face_environment = lab.environment | fleet_environment(fleet.redis.url, "web", fleet.toml)
-    caller = Caller(lab)
+    caller = HttpCaller(lab)
 
     def value(sample: str) -> float:
         lines = caller("/metrics").body.decode().splitlines()

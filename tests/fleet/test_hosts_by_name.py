@@ -130,7 +130,7 @@ def test_a_name_that_a_host_does_not_know_is_told_and_found_once_it_is_written_d
     url = redis.url.replace(hosts.at["store"], "store.lab")
     try:
         machine = hosts.start_worker(url)
-        eventually(lambda: "has no address here: look at its spelling and at /etc/hosts" in machine.log.read_text(), 30)
+        eventually(lambda: "has no address here: look at its spelling and at /etc/hosts" in machine.log.read_text())
         hosts.start_web(url)
         assert hosts.start("one")  # it waits for its machine
         assert not hosts.completed("one")

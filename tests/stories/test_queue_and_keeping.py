@@ -60,7 +60,9 @@ def test_a_full_queue_refuses_and_records_nothing(make_lab: Callable[..., Lab]) 
     lab.supervise()
     for name in "abc":
         lab.start("Unruly", name, word="sleep")
-    with pytest.raises(TooManyJobs, match="3 executions are running or waiting( on one)? already, .* try again in 30 s"):
+    with pytest.raises(
+        TooManyJobs, match="3 executions are running or waiting( on one)? already, .* try again in 30 s"
+    ):
         lab.start("Unruly", "d", word="sleep")
     with pytest.raises(UnknownServiceID):
         lab.record("d")
