@@ -131,7 +131,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "as many inputs": lambda: POLL.replace(b"</t:getS", b"<t:serviceID/>" * 120_000 + b"</t:getS"),
     "as many references to characters": lambda: POLL.replace(b"nobody's", b"&#97;" * 390_000),
     "as many sections": lambda: POLL.replace(b"nobody's", b"<![CDATA[a]]>" * 140_000),
-    "as many instructions": lambda: POLL.replace(b"nobody's", b"<?a?>" * 390_000 + b"a"),
+    "as many instructions": lambda: POLL.replace(b"nobody's", b"<?a?>" * 390_000 + b"nobody's"),
     "depth": lambda: POLL.replace(
         b"<s:Body>", b"<s:Header>" + b"<a>" * 290_000 + b"</a>" * 290_000 + b"</s:Header><s:Body>"
     ),
