@@ -168,7 +168,6 @@ class Forms:
                 return
             if self._is_right(form):
                 self._forms = (form, *self._forms)[:FORMS_MAX]
-                self._bodies.clear()
 
     def _is_right(self, form: Form) -> bool:
         """Whether the door reads two words that nobody could have written where the form has its values.

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from ..layout import Layout
-from ..system.logs import cut
+from ..system.logs import known_of
 from .files import make_folder, open_ours, rights_in
 
 LARGEST = 10_000_000  # bytes of a file before the next one is begun
@@ -249,14 +249,9 @@ def _take(lock: int, patience: float) -> None:
 def _line(last: Link, event: str, about: dict[str, Any]) -> bytes:
     now = time.time()
     clock = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1e6):06}Z"
-    known = {name: _bounded(value) for name, value in about.items() if value is not None and value != ""}
-    entry = {"seq": last.seq + 1, "time": clock, "event": event, **known, "prev": last.hash}
+    entry = {"seq": last.seq + 1, "time": clock, "event": event, **known_of(about, TEXT_MAX), "prev": last.hash}
     text = json.dumps(entry, separators=(",", ":")).encode()[:-1]
     return text + _HASH + hashlib.sha256(text).hexdigest().encode() + b'"}\n'
-
-
-def _bounded(value: Any) -> Any:
-    return value if isinstance(value, (bool, int, float)) else cut(str(value), TEXT_MAX)
 
 
 def _link(text: bytes) -> Link | None:

@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from ..model.record import Happening
-from ..system.logs import cut
+from ..system.logs import bounded, cut, known_of
 from .files import open_ours, read_bounded
 
 FILE = "timeline.jsonl"
@@ -36,7 +36,7 @@ def note(folder: str | os.PathLike[str], event: str, /, at: float | None = None,
         at: Unix time, s; now unless given.
         about: what there is to say; None and "" are left out. Never a token.
     """
-    known = {name: _bounded(value) for name, value in about.items() if value is not None and value != ""}
+    known = known_of(about, TEXT_MAX)
     line = json.dumps({"at": round(time.time() if at is None else at, 3), "event": event, **known}) + "\n"
     with contextlib.suppress(OSError):
         fd = open_ours(os.path.join(folder, FILE), os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
@@ -45,10 +45,6 @@ def note(folder: str | os.PathLike[str], event: str, /, at: float | None = None,
                 os.write(fd, line.encode())
         finally:
             os.close(fd)
-
-
-def _bounded(value: Any) -> Any:
-    return value if isinstance(value, (bool, int, float)) else cut(str(value), TEXT_MAX)
 
 
 def read(folder: str | os.PathLike[str]) -> tuple[Happening, ...]:
@@ -70,7 +66,7 @@ def _read(line: bytes) -> Happening | None:
         at, event = content.pop("at"), content.pop("event")
         if type(event) is str and type(at) in (int, float) and 0 <= at < 1e11:
             kinds = (str, int, float, bool)
-            about = {name: _bounded(value) for name, value in content.items() if type(value) in kinds}
+            about = {name: bounded(value, TEXT_MAX) for name, value in content.items() if type(value) in kinds}
             return Happening(float(at), cut(event, 40), about)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pass

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import ctypes
 import os
-import struct
 import threading
 import weakref
 from collections import OrderedDict
+
+from .watch import events_in
 
 _MODIFY, _DELETE_SELF, _MOVE_SELF, _UNMOUNT, _IGNORED = 0x02, 0x400, 0x800, 0x2000, 0x8000
 _GONE = _DELETE_SELF | _MOVE_SELF | _UNMOUNT | _IGNORED
 # besides: changed rights (0x04), moved out and in (0x40, 0x80), made (0x100), removed (0x200)
 _ALL = _MODIFY | 0x04 | 0x40 | 0x80 | 0x100 | 0x200 | _DELETE_SELF | _MOVE_SELF
 _ONLY_FOLDERS, _NO_LINKS = 0x01000000, 0x02000000
-_EVENT = struct.Struct("iIII")  # which watch, what, cookie, length of the name behind it
 READ_MAX = 65_536  # bytes of events that are read at a time
 TOLD_MAX = 8_192  # bytes of events that are told apart; of more, everything counts as changed
 WATCHED_MAX = 4_000  # folders under watch, two watches each
@@ -121,11 +121,7 @@ class Changes:
                 pass
             self._count_everything()
             return
-        events, at = ctypes.string_at(self._at, length), 0
-        while at < length:
-            number, what, _, size = _EVENT.unpack_from(events, at)
-            name = events[at + _EVENT.size : at + _EVENT.size + size]
-            at += _EVENT.size + size
+        for number, what, name in events_in(ctypes.string_at(self._at, length)):
             if number < 0:  # the kernel's queue was full
                 self._count_everything()
                 continue
@@ -134,7 +130,7 @@ class Changes:
                 continue
             if what & _GONE:
                 self._forget(counts)
-            elif what & _MODIFY and number == counts.numbers[0] and name.rstrip(b"\0") == counts.name:
+            elif what & _MODIFY and number == counts.numbers[0] and name == counts.name:
                 counts.apart += 1
             else:
                 counts.apart += 1

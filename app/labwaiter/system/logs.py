@@ -92,8 +92,7 @@ def line(
         known: dict[str, Any] = {"time": utc(when), "level": level, "process": who, "pid": pid}
         if isinstance(message, Event):
             known["event"] = message.name
-            about = {name: _bounded(value) for name, value in message.about.items() if value not in (None, "")}
-            known |= {name: value for name, value in about.items() if name not in known}
+            known |= {name: value for name, value in known_of(message.about, VALUE_MAX).items() if name not in known}
         else:
             known["message"] = cut(message, MESSAGE_MAX)
         if trace:
@@ -106,8 +105,14 @@ def line(
     return text
 
 
-def _bounded(value: Any) -> Any:
-    return value if isinstance(value, (int, float)) else cut(str(value), VALUE_MAX)
+def bounded(value: Any, most: int) -> Any:
+    """A value as JSON has it: a number, true or false as it is, all else as a text of at most so many characters."""
+    return value if isinstance(value, (int, float)) else cut(str(value), most)
+
+
+def known_of(about: Mapping[str, Any], most: int) -> dict[str, Any]:
+    """What there is to say of an event: each value bounded, None and "" left out."""
+    return {name: bounded(value, most) for name, value in about.items() if value is not None and value != ""}
 
 
 def utc(when: float) -> str:

@@ -7,7 +7,7 @@ import os
 import select
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -16,6 +16,15 @@ T = TypeVar("T")
 _CLOSE_WRITE, _MOVED_TO, _CREATE = 0x08, 0x80, 0x100
 _EVENT = struct.Struct("iIII")  # which watch, what, cookie, length of the name behind it
 _LOOK_ANYWAY = 0.25  # s: for what inotify doesn't tell of, such as a mounted folder of another kernel
+
+
+def events_in(content: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """What inotify(7) tells: which watch, what has happened, and the name of the file in its folder, b"" for itself."""
+    at = 0
+    while at < len(content):
+        number, what, _, length = _EVENT.unpack_from(content, at)
+        at += _EVENT.size + length
+        yield number, what, content[at - length : at].rstrip(b"\0")
 
 
 class Watch:
@@ -59,12 +68,7 @@ class Watch:
                 text = os.read(self._fd, 65536)
             except BlockingIOError:
                 return changed
-            at = 0
-            while at < len(text):
-                number, _, _, length = _EVENT.unpack_from(text, at)
-                at += _EVENT.size + length
-                if number in self._folders:
-                    changed.add(self._folders[number])
+            changed |= {self._folders[number] for number, _, _ in events_in(text) if number in self._folders}
         return changed
 
 

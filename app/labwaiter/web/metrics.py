@@ -202,8 +202,8 @@ class Metrics:
 
     def _instrument_states(self) -> Samples:
         for instrument, state in self._instruments.states().items():
-            for one in STATES:
-                yield "labwaiter_instrument_state", (instrument, one), int(one == state)
+            for word in STATES:
+                yield "labwaiter_instrument_state", (instrument, word), int(word == state)
 
     def _disk(self) -> Samples:
         folder = self._settings.jobs_folder  # which a face may not have yet
