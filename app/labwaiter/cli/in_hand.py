@@ -18,7 +18,7 @@ from ..errors import NotInHand
 from ..model.caller import Caller, administrator
 from ..model.panel import Item, What
 from ..model.values import text_of
-from ..verbs.control import DirectControl, InHand
+from ..verbs.control import WAIT, DirectControl, InHand
 from . import terminal
 from .jobs import as_json
 
@@ -91,6 +91,9 @@ def take(name: str, minutes: float, by: str | None, json_: bool) -> None:
     gone = False
     with contextlib.suppress(NotInHand):
         gone = verbs.release(name, me)
+    until = time.monotonic() + WAIT
+    while time.monotonic() < until and verbs.is_being_made_safe(name, me):
+        time.sleep(0.1)
     safe = gone or verbs.is_free(name, me)
     if json_:
         click.echo(json.dumps({"instrument": name, "over": why, "safe": safe}))
@@ -113,9 +116,9 @@ def read(name: str, by: str | None, json_: bool) -> None:
     rows = []
     for item in held.panel.of(What.READING, What.CONTROL) if held.panel else ():
         one = held.readings.get(item.name, {})
-        value = one.get("why") or f"{text_of(one['value'])} {one.get('unit', '')}".strip() if one else "not read yet"
+        value = _value(one) if one else "not read yet"
         age = f"{max(0.0, time.time() - one['at']):.1f} s" if "value" in one else "-"
-        rows.append((item.name, age, terminal.plain(str(value), 300)))
+        rows.append((item.name, age, value))
     click.echo(f"{name} is in the hands of {terminal.plain(held.by, 60)} until {terminal.moment(held.until)}.")
     if held.panel is None:
         click.echo("It is being opened.")
@@ -137,11 +140,7 @@ def set_(name: str, control: str, value: str, by: str | None, json_: bool) -> No
     elif not done.done:
         click.echo(f"{name} has not answered yet; it goes on. `labwaiter instruments read {name}` tells.")
     else:
-        read_ = done.read or {}
-        says = (
-            f"{text_of(read_['value'])} {read_.get('unit', '')}".strip() if "value" in read_ else read_.get("why", "")
-        )
-        click.echo(f"{control}: {terminal.plain(str(says), 300)}")
+        click.echo(f"{control}: {_value(done.read or {})}")
     sys.exit(0 if done.done else 3)
 
 
@@ -181,12 +180,18 @@ def ask(name: str, text: str, by: str | None) -> None:
 @click.argument("name")
 @by_option
 def release(name: str, by: str | None) -> None:
-    """Let go an instrument that somebody has in hand: it is made safe. Exit status: 0 read back safe, 3 that goes on."""
+    """Let go an instrument that is in hand: it is made safe. Exit status: 0 read back safe, 3 that goes on."""
     gone = _verbs(using=True).release(name, _me(by))
     click.echo(
         f"{name} was made safe and read back, and is free." if gone else f"{name} is being made safe; it goes on."
     )
     sys.exit(0 if gone else 3)
+
+
+def _value(read: dict[str, Any]) -> str:
+    """What was read, or why it could not be."""
+    value = f"{text_of(read['value'])} {read.get('unit', '')}" if "value" in read else str(read.get("why", ""))
+    return terminal.plain(value.strip(), 300)
 
 
 def _show_panel(held: InHand) -> None:

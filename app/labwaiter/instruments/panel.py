@@ -43,7 +43,7 @@ def _item(driver: type, name: str, member: Any) -> Item | None:
     where = f"{driver.__name__}.{name}"
     if isinstance(member, Quantity):
         value = Parameter(name, _KINDS.get(member.kind, "text"), low=member.low, high=member.high, unit=member.unit)
-        doc = member.__doc__ or ""
+        doc = (member.__doc__ or "").removesuffix(".")
         if member.put is None:
             return Item(name, What.READING, doc, member.unit)
         return Item(name, What.CONTROL, doc, member.unit, (value,))
@@ -52,7 +52,7 @@ def _item(driver: type, name: str, member: Any) -> Item | None:
         if given is not Reading and typing.get_origin(given) is not Annotated:
             return None
         unit = "" if given is Reading else describe(where, name, given).unit
-        doc = _first_line(member.fget)
+        doc = _first_sentence(member.fget)
         if member.fset is None:
             return Item(name, What.READING, doc, unit)
         value_name = list(inspect.signature(member.fset).parameters)[1]
@@ -61,7 +61,7 @@ def _item(driver: type, name: str, member: Any) -> Item | None:
     if getattr(member, "__labwaiter_action__", False):
         hints = _hints(where, member)
         taken = list(inspect.signature(member).parameters.values())[1:]
-        return Item(name, What.ACTION, _first_line(member), "", tuple(read_input(where, p, hints) for p in taken))
+        return Item(name, What.ACTION, _first_sentence(member), "", tuple(read_input(where, p, hints) for p in taken))
     return None
 
 
@@ -72,8 +72,9 @@ def _hints(where: str, function: Any) -> dict[str, Any]:
         raise Misconfigured(f"{where} has an annotation that can't be read: {error}.") from error
 
 
-def _first_line(function: Any) -> str:
-    return (inspect.getdoc(function) or "").partition("\n")[0]
+def _first_sentence(function: Any) -> str:
+    """Its first sentence; the next ones are for whoever calls it in Python."""
+    return (inspect.getdoc(function) or "").partition("\n")[0].partition(". ")[0].removesuffix(".")
 
 
 def _limited(item: Item, limits: tuple[float | None, float | None]) -> Item:

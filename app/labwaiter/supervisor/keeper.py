@@ -25,6 +25,7 @@ from .states import StateWriter
 
 log = logging.getLogger("labwaiter.supervisor")
 ABORTED = "The execution was aborted."
+LET_GO = "It was let go."  # of an instrument in somebody's hands
 END_DAMAGED = "The execution ended, but its record of how (end.json) is damaged."
 PARENT_SECONDS = 1.0  # how long a parent may take to tell how its child ended
 
@@ -188,7 +189,7 @@ class Keeper:
             self._clear_up(job)  # nobody told how it ended, or that went wrong before
         elif job.stored.stopping is None:
             if job.name in self._wishes:
-                self._stop(job, "abort", ABORTED)
+                self._stop(job, "abort", LET_GO if job.rules.is_direct_control else ABORTED)
                 return
             if job.rules.stall is not None:
                 job.note_progress(progress_trace(self._store, job.name), now)

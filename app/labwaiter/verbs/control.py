@@ -210,6 +210,12 @@ class DirectControl:
         permit(caller, Action.LIST_INSTRUMENTS, name)
         return name not in self._leases.all()
 
+    def is_being_made_safe(self, name: str, caller: Caller) -> bool:
+        """Whether it is about to be told whether it is safe."""
+        permit(caller, Action.LIST_INSTRUMENTS, name)
+        lease = self._leases.all().get(name)
+        return lease is not None and lease.how in (Held.BY_JOB, Held.MAKING_SAFE)
+
     def _told(self, name: str, job: str, request: Request, record: Record, caller: Caller) -> InHand:
         said, read = self._said(job, direct_control.PANEL), self._said(job, direct_control.READINGS)
         panel: Panel | None = None

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import (
     InstrumentInUse,
@@ -310,7 +310,8 @@ class Instruments:
         strange = [name for name in names if name not in known]
         stopped = [name for name in names or known if name in known]
         results: dict[str, Stopped] = {}
-        threads = [start_thread(self._stop, name, entries.get(name), caller, wait, results) for name in stopped]
+        lab = Lab(entries)
+        threads = [start_thread(self._stop, name, lab, caller, wait, results) for name in stopped]
         until = time.monotonic() + wait
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
@@ -319,43 +320,46 @@ class Instruments:
         goes_on = "It is being stopped and made safe; that goes on."
         return tuple(results.get(name) or Stopped(name, False, goes_on) for name in stopped)
 
-    def _stop(
-        self, name: str, entry: InstrumentEntry | None, caller: Caller, wait: float, results: dict[str, Stopped]
-    ) -> None:
-        """Stop one; `results` gets what came of it."""
+    def _stop(self, name: str, lab: Lab, caller: Caller, wait: float, results: dict[str, Stopped]) -> None:
+        """Stop one, under whichever of its device's names it is used; `results` gets what came of it."""
         by, began = (caller.user or caller.face or "somebody")[:WHO_MAX], time.monotonic()
         try:
             with self._leases.turn():  # whoever takes it from now on sees that it is stopped, or is seen here
                 self._upkeep.take_out(OutOfService(name, "STOP", by, time.time(), stopped=True))
         except OSError:  # a full disk, or somebody who hangs: what runs is ended all the same
             log.exception("%s: that it is stopped can't be noted", name)
-        lease = self._leases.of(name)
+        leases = [
+            lease
+            for other in (name, *sorted(lab.twins(name) - {name}))
+            if (lease := self._leases.of(other)) is not None
+        ]
+        lease = leases[0] if leases else None
         try:
             if lease is not None and lease.job and lease.how in (Held.BY_JOB, Held.MAKING_SAFE):
                 self._acts.go_on("STOP", caller, {"instrument": name, "execution": lease.job})
-                result = self._stop_holder(name, lease.job, caller, wait)
+                result = self._stop_holder(lease, caller, wait)
             else:
                 self._acts.go_on("STOP", caller, {"instrument": name})
-                result = self._stop_idle(name, entry, lease)
+                result = self._stop_idle(name, lab.entries.get(name), lease)
         except Exception as error:
             log.exception("%s can't be stopped", name)
             why = error.message if isinstance(error, ServiceError) else "The log says why."
             result = Stopped(name, False, f"It could not be stopped: {why}")
-        results[name] = result
+        results[name] = result = replace(result, name=name)
         about = {"instrument": name, "safe": result.safe, "why": result.why}
         self._upkeep.note(name, "STOP", by=by, text=result.why)
         self._acts.tell("STOP", caller, about | {"seconds": round(time.monotonic() - began, 3)})
 
-    def _stop_holder(self, name: str, job: str, caller: Caller, wait: float) -> Stopped:
+    def _stop_holder(self, lease: Lease, caller: Caller, wait: float) -> Stopped:
         """End the execution that has it; the guard makes safe what it had."""
-        records = LocalStore(self.settings)
+        name, job, records = lease.instrument, lease.job, LocalStore(self.settings)
         try:
             gone = records.abort(records.record(job), wait, caller.in_words)
         except Unavailable:  # what can't be read is no reason to go on
             gone = bool(records.abort_unread(job, wait))
-        lease = self._leases.of(name)
-        if lease is not None and lease.how is Held.UNSAFE:
-            return Stopped(name, False, lease.why)
+        left = self._leases.of(name)
+        if left is not None and left.how is Held.UNSAFE:
+            return Stopped(name, False, left.why)
         if gone:
             return Stopped(name, True, "What used it was ended; it was made safe and read back.")
         return Stopped(name, False, "What uses it is being ended, and it is made safe; that goes on.")
