@@ -59,7 +59,7 @@ def test_the_whole_lab_stops_and_nothing_begins_until_it_is_put_back(
     energised(using, "next")
     let_go(using, "next")
     assert using.ended("next").state is State.COMPLETED
-    acts = [line["act"] for line in Audit(using.store.layout).lines()]
+    acts = [line["event"] for line in Audit(using.store.layout).entries()]
     assert acts.count("STOP") == len(DRIVERS)
 
 
@@ -120,7 +120,8 @@ def test_one_that_nobody_uses_is_asked_and_an_unsafe_one_is_freed(
 def test_one_device_under_two_names_is_one(using: Lab, bench: Plugged, verbs: Instruments) -> None:
     with bench.toml.open("a") as toml:
         toml.write(
-            f'[instruments.twin]\ndriver = "labwaiter.instruments.drivers:SourceMeter"\nport = "{bench.folder / "smu"}"\n'
+            '[instruments.twin]\ndriver = "labwaiter.instruments.drivers:SourceMeter"\n'
+            f'port = "{bench.folder / "smu"}"\n'
         )
     using.start("Uses", "one", device="smu")
     energised(using, "one")

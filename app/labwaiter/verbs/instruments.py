@@ -328,12 +328,8 @@ class Instruments:
                 self._upkeep.take_out(OutOfService(name, "STOP", by, time.time(), stopped=True))
         except OSError:  # a full disk, or somebody who hangs: what runs is ended all the same
             log.exception("%s: that it is stopped can't be noted", name)
-        leases = [
-            lease
-            for other in (name, *sorted(lab.twins(name) - {name}))
-            if (lease := self._leases.of(other)) is not None
-        ]
-        lease = leases[0] if leases else None
+        names = (name, *sorted(lab.twins(name) - {name}))
+        lease = next((lease for other in names if (lease := self._leases.of(other)) is not None), None)
         try:
             if lease is not None and lease.job and lease.how in (Held.BY_JOB, Held.MAKING_SAFE):
                 self._acts.go_on("STOP", caller, {"instrument": name, "execution": lease.job})
