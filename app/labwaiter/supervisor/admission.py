@@ -111,10 +111,11 @@ class Admission:
                 return
             taken, shut = self._not_free()
             queue, turns = self._queue, self._queue.turns
-            waiting = self._in_hand_next(taken | contested)
+            heads, busy = queue.heads, taken | contested
+            waiting = self._in_hand_next(heads, busy)
             if waiting is None:
-                heads = [job for job in queue.heads if not job.rules.is_direct_control]
-                waiting = next_to_run(heads, self._most, self.running, taken | contested, shut, turns)
+                heads = [job for job in heads if not job.rules.is_direct_control]
+                waiting = next_to_run(heads, self._most, self.running, busy, shut, turns)
             if waiting is None:
                 return
             queue.begins(waiting)
@@ -134,13 +135,13 @@ class Admission:
                 return
             self._forking[waiting.name] = Forking(waiting, nursery.pid)
 
-    def _in_hand_next(self, taken: set[str]) -> Waiting | None:
+    def _in_hand_next(self, heads: Iterable[Waiting], taken: set[str]) -> Waiting | None:
         """Of those who want an instrument in hand the first one whose instrument nobody has.
 
         They wait for no place, and not behind others: whoever asks for that is there, and hears at once that it is
         taken. That it is reserved or out of service is judged there (`verbs/control.py`).
         """
-        for waiting in self._queue.heads:
+        for waiting in heads:
             if waiting.rules.is_direct_control and taken.isdisjoint(waiting.instruments):
                 leases = [self._leases.of(name) for name in waiting.instruments]
                 if all(lease is None or lease.how is Held.RESERVED for lease in leases):
