@@ -21,6 +21,7 @@ from . import (
     deploy,
     desk,
     fleet,
+    init,
     instruments,
     jobs,
     machines,
@@ -91,6 +92,9 @@ def main(context: click.Context) -> None:
     revive.by_the_way(context.invoked_subcommand)
 
 
+main.add_command(init.init)
+main.add_command(init.wheel)
+main.add_command(init.script)
 main.add_command(deploy.serve)
 main.add_command(deploy.supervise)
 main.add_command(deploy.start)
