@@ -90,7 +90,7 @@ def test_an_empty_folder_is_one_to_begin_in(init: Init, tmp_path: Path) -> None:
         (b"a\xfc", "take a name of printable letters, without colons"),
         ("/", "take a name of printable letters, without colons"),
         ("x" * 300, "File name too long"),
-        ("no/such/place", "No such file or directory"),
+        ("no/such/place", "no/such, where place shall be made, is not there: make it first."),
     ],
 )
 def test_a_name_that_can_t_be_is_one_sentence(init: Init, tmp_path: Path, name: str | bytes, why: str) -> None:

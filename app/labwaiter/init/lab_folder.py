@@ -60,6 +60,8 @@ def make(folder: Path, here: bool = False, forges: Sequence[str] = ()) -> Made:
             return _fill(folder, name, forges)
         if os.path.lexists(folder):
             raise Misconfigured(f"{folder} is there already, and no folder.")
+        if not folder.parent.is_dir():
+            raise Misconfigured(f"{folder.parent}, where {name} shall be made, is not there: make it first.")
         return _make_new(folder, name, forges)
     except OSError as error:
         inside = Path(error.filename) if isinstance(error.filename, str) else folder
