@@ -20,14 +20,14 @@ COPY lab.toml /
 # the command `labwaiter`; its code is in /app, where the services are, too
 COPY pyproject.toml README.md LICENSE /
 RUN pip install --no-cache-dir --no-build-isolation --no-deps --editable / && pip uninstall -y setuptools
-# A fixed user, so that folders of the host can be given to it. Named volumes are its own from the start. The settings
-# come with the container: ./rebuildandrun.sh passes the file env, which may hold secrets.
+# A fixed user, so that folders of the host can be given to it. Named volumes are its own from the start.
 RUN touch /env && python -m compileall -q /app \
     && groupadd --gid 10001 labwaiter && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp labwaiter \
     && install -d -o labwaiter -g labwaiter /waiter_logs /waiter_files
 USER 10001:10001
 VOLUME ["/waiter_logs", "/waiter_files"]
 WORKDIR /app
+# LABWAITER_DEPLOYMENT: the lab's folder, with app/, and env, which is empty: settings come by the environment
 # LABWAITER_PUBLISHED: the host and port by which callers reach port 80; ./rebuildandrun.sh says them
 # who may call has no default here: TOKENS=file keeps its tokens with the jobs
 ENV LABWAITER_DEPLOYMENT=/ HOST=0.0.0.0 PORT=80 LABWAITER_PUBLISHED= TOKENS_FILE=/waiter_logs/.tokens.json

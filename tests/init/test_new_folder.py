@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from labwaiter.init.lab_folder import SHIPPED, host
+from here import ROOT
+from labwaiter.init.lab_folder import host
+from labwaiter.shipped import FOLDER as SHIPPED
 
-ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ("build.sh", "rebuildandrun.sh", "run.sh", "stop.sh", "test.sh")
 SOMEBODY = 54321  # a user id that is nobody's here
 Init = Callable[..., subprocess.CompletedProcess[str]]

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import click
 
+from .. import shipped
 from ..errors import Misconfigured
 from ..init import lab_folder
 from ..init.wheel import pack
 from . import terminal
 from .jobs import as_json
 
-SCRIPTS = lab_folder.SHIPPED / "scripts"
+SCRIPTS = shipped.FOLDER / "scripts"
 
 
 @click.command()

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import shipped
 from ..errors import Misconfigured
 from .wheel import pack
 
-SHIPPED = Path(__file__).resolve().parents[1] / "shipped"
 _ACTIONS = "workflows/tests.yml"  # where GitHub's form of a workflow lies, below each forge's own folder
 FORGES = {
     "forgejo": ("actions.yml", f".forgejo/{_ACTIONS}"),
@@ -129,10 +129,10 @@ def _fill(folder: Path, name: str, forges: Sequence[str]) -> Made:
 
 def _files(name: str, forges: Sequence[str]) -> dict[str, bytes]:
     """What a lab's folder has, by name: the templates with the lab's own name in them."""
-    templates = SHIPPED / "lab"
+    templates = shipped.FOLDER / "lab"
     found = [path for path in sorted(templates.rglob("*")) if path.is_file() and path.parent.name != "__pycache__"]
     files = {path.relative_to(templates).as_posix().replace("dot_", "."): path for path in found}
-    files |= {FORGES[forge][1]: SHIPPED / "forges" / FORGES[forge][0] for forge in forges}
+    files |= {FORGES[forge][1]: shipped.FOLDER / "forges" / FORGES[forge][0] for forge in forges}
     words = {b"LAB_NAME": name.encode(), b"LAB_HOST": host(name).encode()}
     return {
         file: re.sub(rb"LAB_NAME|LAB_HOST", lambda found: words[found[0]], path.read_bytes())
