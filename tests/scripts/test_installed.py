@@ -35,7 +35,8 @@ def startMeasure(job: Job, meter: SourceMeter, plotted: bool = False) -> Swept:
     if plotted:
         job.plot("amps")
     meter.volts = 1.0
-    job.record(amps=(amps := meter.measure().amps))
+    meter.output(True)
+    job.record(amps=(amps := float(meter.current)))
     return Swept(amps=amps)
 """
 INSTRUMENT = '[instruments.meter]\ndriver = "labwaiter.instruments.drivers:SourceMeter"\nport = "sim://smu"\n'
@@ -88,7 +89,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lab(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
     """A lab in a folder of its own, as its user makes it by hand."""
     folder = tmp_path_factory.mktemp("my lab")
-    (folder / "app").mkdir()
+    (folder / "app" / "services").mkdir(parents=True)
     (folder / "env").write_text(f"PORT={free_port()}\nWEB_CONCURRENCY=1\nSTARTS_PER_MINUTE=\n")
     (folder / "lab.toml").write_text(INSTRUMENT)
     made = Installed(folder, environment)
