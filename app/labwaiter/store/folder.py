@@ -94,7 +94,7 @@ class Folder:
                 os.chmod(folder, rights)
         if self.layout.form_here < FORM:
             with contextlib.suppress(OSError):  # nothing else leans on it
-                write_whole(self.layout.form, f"{FORM}\n".encode(), mode=0o644)
+                write_whole(self.layout.form, f"{FORM}\n".encode())
 
     def _mark_what_has_not_ended(self) -> None:
         """Have the supervisor find it all again, as after the folder was restored from a backup without ours."""
