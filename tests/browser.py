@@ -67,6 +67,10 @@ class Window:
         assert "exceptionDetails" not in said, said["exceptionDetails"]
         return said["result"].get("value")
 
+    def type(self, text: str) -> None:
+        """Write into what has the focus."""
+        self._ask("Input.insertText", text=text)
+
     def picture(self, file: Path, *, whole: bool = False) -> None:
         """A .png of what is seen, or of the whole page."""
         said = self._ask("Page.captureScreenshot", format="png", captureBeyondViewport=whole)

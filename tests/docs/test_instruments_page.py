@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blocks import ROOT, of
 
 from benchlab import Oven
 from lab import eventually
@@ -17,13 +18,12 @@ from labwaiter.cli.instruments import instruments, ports
 from labwaiter.instruments.simulators import base, marlin
 from labwaiter.instruments.simulators.host import Host
 from labwaiter.lab import lab, labfile, simulation
-from labwaiter.settings import ROOT
 
 PAGE = (ROOT / "docs" / "instruments.md").read_text()
 
 
 def blocks(kind: str) -> list[str]:
-    return re.findall(rf"```{kind}\n(.*?)```", PAGE, re.S)
+    return [block.text for block in of("docs/instruments.md", kind)]
 
 
 @pytest.mark.parametrize("text", [*blocks("toml"), "".join(blocks("toml"))], ids=lambda text: text[1:24])

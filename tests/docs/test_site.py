@@ -17,6 +17,7 @@ from lxml import html
 import browser
 import labwaiter
 from browser import Browser
+from lab import eventually
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -126,3 +127,15 @@ def test_it_fits_on_a_phone(served: str, chromium: Browser, page: str) -> None:
     assert window.problems == []
     assert [asked for asked in window.requests if not asked.startswith((served, "data:"))] == []
     assert window.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@in_a_browser
+def test_it_is_searched_also_from_a_disk(site: Path, chromium: Browser) -> None:
+    window = chromium.window()
+    window.go((site / "index.html").as_uri())
+    window.evaluate("document.querySelector('.md-search__button').click()")
+    window.settle()
+    window.type("unpolled")
+    found = "[...document.querySelectorAll('body *')].map(e => e.shadowRoot?.textContent ?? '').join()"
+    eventually(lambda: " results" in (said := window.evaluate(found)) and "unpolled = SECONDS" in said)
+    assert window.problems == []

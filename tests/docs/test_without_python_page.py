@@ -6,16 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from blocks import ROOT, of
 
 from lab import Lab
 from labwaiter.catalogue import catalogue
 from labwaiter.lab import labfile
 from labwaiter.model import toml_service
 from labwaiter.model.service import Service
-from labwaiter.settings import ROOT
 
 PAGE = (ROOT / "docs" / "services-without-python.md").read_text()
-SERVICE, INSTRUMENT = re.findall(r"```toml\n(.*?)```", PAGE, re.S)
+SERVICE, INSTRUMENT = (block.text for block in of("docs/services-without-python.md", "toml"))
 
 
 @pytest.mark.skipif(shutil.which("slic3r") is None, reason="slic3r is not installed: apt-get install slic3r")
