@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from here import ROOT
 from lab import PATIENCE
 from labwaiter.cli import main
-from labwaiter.settings import ROOT
 from ports import free_port
 
 SERVICES = '''
@@ -88,6 +88,13 @@ class Shell:
         path = self.folder / "services" / file
         path.write_text(text, encoding="utf-8")
         return path
+
+    @staticmethod
+    def said_first(called: subprocess.Popen[str]) -> str:
+        """The first line that a process says on stderr, besides the one that tells of which lab it is."""
+        assert called.stderr is not None
+        assert called.stderr.readline().startswith("Lab: ")
+        return called.stderr.readline()
 
     @property
     def jobs(self) -> Path:

@@ -25,9 +25,9 @@ from pathlib import Path
 
 import pytest
 
+from here import ROOT
 from ports import free_port
 
-ROOT = Path(__file__).parents[2]
 TRIED = ("shell", "python", "toml")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _FENCE = re.compile(r"^( *)(`{3,})(.*)$")
@@ -112,7 +112,7 @@ class Story:
         (folder / "app" / "grow.py").write_text(GROW)
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
         kept["PATH"] = f"{folder}/.venv/bin:{kept['PATH']}"
-        self.environment = {**kept, "ENGINE": "none", "BROWSER": "true", "LABWAITER_ENV": str(folder / "env")}
+        self.environment = {**kept, "ENGINE": "none", "BROWSER": "true", "LABWAITER_DEPLOYMENT": str(folder)}
 
     def _here(self, text: str) -> str:
         """A text with the port of this lab in the place of the usual one."""

@@ -11,8 +11,9 @@ from pathlib import Path
 import blocks
 import click
 import pytest
-from blocks import ALL, PAGES, ROOT, TRIED, Block
+from blocks import ALL, PAGES, TRIED, Block
 
+from here import ROOT
 from labwaiter.catalogue import catalogue
 from labwaiter.cli import main
 from labwaiter.lab import labfile

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blocks import ROOT, of
+from blocks import of
 
 from benchlab import Oven
+from here import ROOT
 from lab import eventually
 from labwaiter.cli.instruments import instruments, ports
 from labwaiter.instruments.simulators import base, marlin

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blocks import ROOT, prose
+from blocks import prose
+
+from here import ROOT
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\(([^)\s]+)\)")

@@ -1,6 +1,6 @@
 """docs/programs.md, word by word. test_blocks.py runs its service for a stranger's program."""
 
-from blocks import ROOT
+from here import ROOT
 
 PAGE = (ROOT / "docs" / "programs.md").read_text()
 

@@ -4,9 +4,10 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from blocks import ROOT, of
+from blocks import of
 
 from benchlab import plugged
+from here import ROOT
 from lab import Lab
 from labwaiter.catalogue import catalogue
 from labwaiter.instruments.gcode import Machine

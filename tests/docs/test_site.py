@@ -17,9 +17,9 @@ from lxml import html
 import browser
 import labwaiter
 from browser import Browser
+from here import ROOT
 from lab import eventually
 
-ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 in_a_browser = pytest.mark.skipif(browser.PROGRAM is None, reason="no Chromium is here")
 PAGES = ("index", "guide", "services", "instruments", "architecture", "api/labwaiter", "decisions/index")

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from blocks import ROOT, of
+from blocks import of
 
+from here import ROOT
 from lab import Lab
 from labwaiter.catalogue import catalogue
 from labwaiter.lab import labfile

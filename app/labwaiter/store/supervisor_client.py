@@ -19,7 +19,7 @@ from pathlib import Path
 from ..errors import Misconfigured
 from ..lab import simulation
 from ..layout import Layout
-from ..settings import HANDED_ON, SECRETS, Settings
+from ..settings import HANDED_ON, NAMINGS, SECRETS, Settings
 from ..system import flock, logs, record_lock
 from ..system.process import MARKER, NO_MARK, Identity, for_ours, identify, kill, lives, open_pidfd, wait_until_ended
 from .files import open_log, open_ours, read_bounded, touch, write_whole
@@ -138,8 +138,9 @@ def environment(settings: Settings) -> dict[str, str]:
     """The environment in which a process of ours finds this package and this deployment."""
     # without a job's mark: what a job starts of ours must not end with it; and without what the supervisor and its
     # jobs have no business with
-    left_out = (MARKER, *SECRETS, "SESSION_TOKEN")  # the last one is the test client's
+    left_out = (MARKER, *SECRETS, *NAMINGS, "SESSION_TOKEN")  # the last one is the test client's
     variables = {name: value for name, value in for_ours(os.environ).items() if name not in left_out}
+    variables |= settings.naming
     variables["WAITER_LOG_FOLDER"] = str(settings.jobs_folder)
     variables["SERVICES"] = str(settings.services)
     variables["FILES_FOLDER"] = str(settings.files_folder)
