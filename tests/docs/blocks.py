@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,28 +92,48 @@ def runs(block: Block) -> bool:
 
 
 class Story:
-    """A lab in which the blocks of a page are tried one after the other."""
+    """A place in which the blocks of a page are tried one after the other, each in the folder in which the last ended.
 
-    def __init__(self, folder: Path) -> None:
+    It is a lab as this clone is one; or, for a page that begins by making a lab, an empty folder.
+    """
+
+    def __init__(self, page: str, folder: Path) -> None:
         self.folder = self._at = folder
-        known = ["git", "ls-files", "-co", "--exclude-standard", "app/services", "app/*.py", "test_client", "examples"]
-        known += ["*.sh", "deploy", "env", "lab.toml"]
-        for name in subprocess.run(known, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes((ROOT / name).read_bytes())
-            (folder / name).chmod((ROOT / name).stat().st_mode)
+        self.blocks = [block for block in of(page) if runs(block)]
+        self._makes_its_own = "labwaiter init " in self.blocks[0].text
         self.port = free_port()
-        for workflow in (folder / "examples").glob("*.toml"):
-            workflow.write_text(self._here(workflow.read_text()))
-        (folder / "waiter_files").mkdir()
-        (folder / "waiter_files" / "bracket.stl").write_bytes((ROOT / "examples" / "bracket.stl").read_bytes())
-        (folder / ".venv").symlink_to(Path(sys.prefix))
-        with open(folder / "env", "a") as env:
-            env.write(f"PORT={self.port}\n")
-        (folder / "app" / "grow.py").write_text(GROW)
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-        kept["PATH"] = f"{folder}/.venv/bin:{kept['PATH']}"
-        self.environment = {**kept, "ENGINE": "none", "BROWSER": "true", "LABWAITER_DEPLOYMENT": str(folder)}
+        kept["PATH"] = f"{Path(sys.prefix, 'bin')}:{kept['PATH']}"
+        self.environment = {**kept, "ENGINE": "none", "BROWSER": "true", "PORT": str(self.port)}
+        folder.mkdir(parents=True)
+        if not self._makes_its_own:
+            self._copy_this_one()
+
+    def _copy_this_one(self) -> None:
+        listed = ["git", "ls-files", "-co", "--exclude-standard", "app/services", "app/*.py", "test_client", "examples"]
+        listed += ["*.sh", "deploy", "env", "lab.toml"]
+        for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
+            if "/labwaiter/" not in name:
+                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, self.folder / name)
+        for workflow in (self.folder / "examples").glob("*.toml"):
+            workflow.write_text(self._here(workflow.read_text()))
+        (self.folder / "waiter_files").mkdir()
+        shutil.copy(ROOT / "examples" / "bracket.stl", self.folder / "waiter_files")
+        (self.folder / ".venv").symlink_to(Path(sys.prefix))
+        (self.folder / "app" / "grow.py").write_text(GROW)
+
+    def run(self) -> Iterator[Block]:
+        """Do what the blocks show, one after the other."""
+        for block in self.blocks:
+            if not self._makes_its_own and self.labwaiter("health").returncode:
+                self.labwaiter("start")
+            self._tell(block)
+            yield block
+
+    def end(self) -> None:
+        """Stop what runs in it."""
+        self.labwaiter("stop")
 
     def _here(self, text: str) -> str:
         """A text with the port of this lab in the place of the usual one."""
@@ -120,24 +141,24 @@ class Story:
 
     def labwaiter(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A command in the lab."""
-        return self._run([str(self.folder / ".venv/bin/labwaiter"), *words])
+        return self._run(["labwaiter", *words])
 
-    def tell(self, block: Block) -> None:
+    def _tell(self, block: Block) -> None:
         """Do what a block shows."""
         text = self._here(block.text)
         for program in re.findall(r'needs=\["(\w+)"\]', text):
             if shutil.which(program) is None:
                 pytest.skip(f"{program} is not installed: apt-get install {program}")
         if block.note == "run as":
-            file = self.folder / block.said
+            file = self._at / block.said
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
-            if file.parent == self.folder / "app" / "services" and not file.name.startswith("_"):
+            if file.parent == self._at / "app" / "services" and not file.name.startswith("_"):
                 _well(self.labwaiter("check", block.said), block)
             elif "[[step]]" in text:
                 _well(self.labwaiter("workflow", block.said), block)
         elif block.kind == "python":
-            _well(self._run([str(self.folder / ".venv/bin/python"), "-c", text]), block)
+            _well(self._run(["python", "-c", text]), block)
         elif re.search(r"^\$ ", text, re.M):
             for shown in re.split(r"^(?=\$ )", text, flags=re.M)[1:]:
                 command, _, printed = shown[2:].partition("\n")

@@ -106,12 +106,9 @@ def test_every_command_of_labwaiter_that_is_named_is_one() -> None:
 @pytest.mark.parametrize("page", TOLD, ids=lambda page: page.stem)
 def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     """Its blocks in their order, in a lab of its own, whose deployment runs."""
-    story = blocks.Story(tmp_path / "lab")
+    story = blocks.Story(str(page.relative_to(ROOT)), tmp_path / "lab")
     try:
-        for block in blocks.of(str(page.relative_to(ROOT))):
-            if blocks.runs(block):
-                if story.labwaiter("health").returncode:
-                    story.labwaiter("start")
-                story.tell(block)
+        for _ in story.run():
+            pass
     finally:
-        story.labwaiter("stop")
+        story.end()
