@@ -28,6 +28,7 @@ MODULES = {
     "client": ("labwaiter.client", set[str]()),
     "instruments": ("labwaiter.instruments", set[str]()),
     "drivers": ("labwaiter.instruments.drivers", set[str]()),
+    "testing": ("labwaiter.testing", set[str]()),
 }
 LINK = re.compile(r"(!?\[(?:[^\]`]|`[^`]*`)*\])\(([^)\s]+)\)")
 FENCE = re.compile(r"^ *(`{3,}).*?^ *\1 *$", re.M | re.S)

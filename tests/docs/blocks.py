@@ -98,7 +98,7 @@ class Story:
     """
 
     def __init__(self, page: str, folder: Path) -> None:
-        self.folder = self._at = folder
+        self.folder = self.at = folder
         self.blocks = [block for block in of(page) if runs(block)]
         self._makes_its_own = "labwaiter init " in self.blocks[0].text
         self.port = free_port()
@@ -150,10 +150,10 @@ class Story:
             if shutil.which(program) is None:
                 pytest.skip(f"{program} is not installed: apt-get install {program}")
         if block.note == "run as":
-            file = self._at / block.said
+            file = self.at / block.said
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
-            if file.parent == self._at / "app" / "services" and not file.name.startswith("_"):
+            if file.parent == self.at / "app" / "services" and not file.name.startswith("_"):
                 _well(self.labwaiter("check", block.said), block)
             elif "[[step]]" in text:
                 _well(self.labwaiter("workflow", block.said), block)
@@ -173,13 +173,13 @@ class Story:
         note = self.folder / ".story"
         done = self._run(["bash", "-euo", "pipefail", "-c", f"trap 'pwd >{note}' EXIT\n{text}"])
         _well(done, block)
-        self._at = Path(note.read_text().strip())
+        self.at = Path(note.read_text().strip())
         return done
 
     def _run(self, words: list[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             words,
-            cwd=self._at,
+            cwd=self.at,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

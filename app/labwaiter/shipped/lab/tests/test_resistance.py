@@ -1,6 +1,7 @@
 """Resistance: what it measures, and what it leaves behind."""
 
 import pytest
+
 from labwaiter.testing import Lab
 
 
