@@ -20,9 +20,9 @@ import browser  # noqa: E402
 # what stands in a block → the picture that is taken after it: of an address of the deployment, or of a file of the lab;
 # and how high it is at least, in CSS pixels
 PICTURES = {
-    "labwaiter init": ("services", "http://127.0.0.1:{port}/sintef/docker_services/", 100),
-    "ENOUGH\n": ("running", "drift.html", 100),
-    "./run.sh abort": ("aborted", "drift.html", 100),
+    "labwaiter init": ("services", "http://127.0.0.1:{port}/sintef/docker_services/", 450),
+    "ENOUGH\n": ("running", "drift.html", 700),
+    "./run.sh abort": ("aborted", "drift.html", 700),
     "labwaiter workflow": ("workflow", "both.page.html", 600),
 }
 WIDTH = 800
