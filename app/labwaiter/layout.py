@@ -60,6 +60,7 @@ class Layout:
     )
     matplotlib = Entry("matplotlib/", "functions' processes", "", "matplotlib's list of fonts, made once")
 
+    format = Entry("format.json", "supervisor", "all", "in which format it all is, and who served it last: its version")
     audit = Entry("audit/", "faces, supervisor, guard", "operators", "who did what: lines that are chained by hashes")
     audit_lock = Entry("audit.lock", "who writes the audit", "", "held: a line is being added to it")
 

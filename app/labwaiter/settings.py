@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -636,11 +636,20 @@ def read_env_file(path: Path) -> dict[str, str]:
     Raises:
         Misconfigured: a line that is none, or the name of no setting.
     """
+    texts = {}
+    for line, outcome in _read_lines(path):
+        if isinstance(outcome, ValueError):
+            raise Misconfigured(f"{path.name}, line {line}: {outcome}.") from outcome
+        texts[outcome[0].name] = outcome[1]
+    return texts
+
+
+def _read_lines(path: Path) -> Iterator[tuple[int, tuple[Setting, str] | ValueError]]:
+    """Each line that is none of a comment: its number, and its setting with the text, or what is wrong with it."""
     try:
         lines = re.split(r"\r?\n", read_text(path))  # as those do: no other character ends a line
     except FileNotFoundError:
-        return {}
-    texts = {}
+        return
     for number, line in enumerate(lines, 1):
         name, equals, value = line.lstrip().partition("=")
         if not line.strip() or name.startswith("#"):
@@ -649,10 +658,9 @@ def read_env_file(path: Path) -> dict[str, str]:
             setting = _setting_named(name, bool(equals))
             text = _plain_value(setting, value)
             # the same folder in every locale: the file is in UTF-8, and so are its names
-            texts[setting.name] = os.fsdecode(text.encode()) if setting.is_path else text
+            yield number, (setting, os.fsdecode(text.encode()) if setting.is_path else text)
         except ValueError as error:
-            raise Misconfigured(f"{path.name}, line {number}: {error}.") from error
-    return texts
+            yield number, error
 
 
 def _setting_named(name: str, has_value: bool) -> Setting:
@@ -709,7 +717,11 @@ def given(environ: dict[str, str], env_file: Path) -> dict[str, str]:
     Raises:
         Misconfigured: a line of the file that is none.
     """
-    sources = (environ, read_env_file(env_file))
+    return _given(environ, read_env_file(env_file))
+
+
+def _given(*sources: dict[str, str]) -> dict[str, str]:
+    """What the first of these sources that says anything of a setting says of it."""
     values = {}
     for setting in TABLE:
         texts = [source[setting.name] for source in sources if setting.name in source]
@@ -736,6 +748,11 @@ def load(environ: dict[str, str] | None = None, env_file: Path | None = None, po
     texts |= given(environ, env_file)
     base = env_file.resolve().parent
     settings = Settings(**{field: s.read(s.name, texts[s.name], base) for field, s in _FIELDS.items()})
+    return _judged(settings)
+
+
+def _judged(settings: Settings) -> Settings:
+    """Settings that must fit each other. Raises Misconfigured."""
     if settings.redis_url and len(settings.redis_secret) < 16:
         raise Misconfigured(
             "REDIS_URL needs REDIS_SECRET, too: at least 16 characters, the same on all machines of this lab"
@@ -744,3 +761,27 @@ def load(environ: dict[str, str] | None = None, env_file: Path | None = None, po
     if urlsplit(settings.public_url).path.endswith(settings.context_root):  # that comes after it by itself
         settings = replace(settings, public_url=settings.public_url.removesuffix(settings.context_root))
     return settings
+
+
+def found(environ: dict[str, str], env_file: Path) -> tuple[Settings, list[str]]:
+    """As `load`, but with the default for each setting that can't be, and all mistakes, a sentence each."""
+    mistakes: list[str] = []
+    written: dict[str, str] = {}
+    for line, outcome in _read_lines(env_file):
+        if isinstance(outcome, ValueError):
+            mistakes.append(f"{env_file.name}, line {line}: {outcome}.")
+        else:
+            written[outcome[0].name] = outcome[1]
+    texts, base, values = _given(environ, written), env_file.resolve().parent, {}
+    for name, s in _FIELDS.items():
+        try:
+            values[name] = s.read(s.name, texts.get(s.name, s.default), base)
+        except Misconfigured as error:
+            mistakes.append(str(error))
+            values[name] = s.read(s.name, s.default, base)
+    settings = Settings(**values)
+    try:
+        settings = _judged(settings)
+    except Misconfigured as error:
+        mistakes.append(str(error))
+    return settings, mistakes

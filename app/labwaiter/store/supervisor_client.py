@@ -22,6 +22,7 @@ from ..layout import Layout
 from ..settings import HANDED_ON, SECRETS, Settings
 from ..system import flock, logs, record_lock
 from ..system.process import MARKER, NO_MARK, Identity, for_ours, identify, kill, lives, open_pidfd, wait_until_ended
+from . import folder_format
 from .files import open_log, open_ours, read_bounded, touch, write_whole
 from .folder import Folder
 
@@ -66,7 +67,12 @@ def wake(settings: Settings, name: str) -> bool:
 
 
 def may_be_written(settings: Settings) -> None:
-    """Have the jobs and the files folder there. Raises Misconfigured where that of the jobs can't be written."""
+    """Have the jobs and the files folder there.
+
+    Raises:
+        Misconfigured: that of the jobs can't be written, or a newer labwaiter has served it.
+    """
+    folder_format.judge(settings.layout)
     try:
         Folder(settings.jobs_folder).make(settings.jobs_mode)
         touch(settings.layout.start_lock)
@@ -96,10 +102,12 @@ def ensure(
         patience: s that somebody else's try is waited for; None: as long as it takes.
 
     Raises:
+        Misconfigured: a newer labwaiter has served this folder.
         TimeoutError: it didn't come within 10 s; supervisor.log says why.
     """
     if alive(settings) is not None or (stopped(settings) and not even_if_stopped) or settings.supervisor_elsewhere:
         return
+    folder_format.judge(settings.layout)
     folder = Folder(settings.jobs_folder)
     folder.make(settings.jobs_mode)
     with os.fdopen(open_ours(folder.layout.ensure_lock, os.O_RDWR), "wb") as turn:

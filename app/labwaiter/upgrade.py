@@ -1,0 +1,305 @@
+"""What this version of labwaiter will find in a lab that another one has served: told before anything is replaced.
+
+It only looks: nothing is written, no supervisor is started or woken, and what is known of the services is not kept.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import settings as settings_module
+from .authentication import authenticator
+from .catalogue import catalogue
+from .catalogue.importing import Description
+from .desk import kept, names
+from .desk.findings import Finding, error, fine, warning
+from .errors import Misconfigured, ServiceError
+from .lab import labfile
+from .model.record import ENDED, Request, State
+from .model.service import Service, lacking, service_of
+from .schedule import schedule as schedules
+from .settings import Settings
+from .store import folder_format, supervisor_client
+from .store.folder import Folder
+from .system.process import Identity, identify
+
+SHOWN = 10  # of the executions that a sentence names
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a lab, and what will be found in it."""
+
+    name: str  # "settings", "services", "instruments", "schedules", "executions"
+    where: str  # its file or folder, as the lab has it
+    findings: Sequence[Finding]
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What one service file declares to this version."""
+
+    file: Path
+    described: Description
+    services: tuple[Service, ...]
+
+
+def check(environ: dict[str, str], env_file: Path) -> list[Part]:
+    """What this version will find in the lab whose settings these are.
+
+    Raises:
+        folder_format.Newer: a newer one has served its jobs folder.
+    """
+    settings, mistakes = settings_module.found(environ, env_file)
+    folder_format.judge(settings.layout)
+    declared = _declared(settings)
+    offered = {service.name: service for each in declared for service in each.services}
+    base = env_file.resolve().parent
+
+    def where(path: Path) -> str:
+        return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
+
+    return [
+        Part("settings", where(env_file.resolve()), list(_of_settings(settings, mistakes, environ, env_file))),
+        Part("services", where(settings.services), list(_of_services(settings, declared))),
+        Part("instruments", where(settings.lab), list(_of_instruments(settings, offered))),
+        Part("schedules", where(settings.schedule), list(_of_schedules(settings, offered))),
+        Part("executions", where(settings.jobs_folder), list(_of_executions(settings, declared, offered))),
+    ]
+
+
+# -- settings ---------------------------------------------------------------------------------
+
+
+def _of_settings(settings: Settings, mistakes: list[str], environ: dict[str, str], env_file: Path) -> Iterator[Finding]:
+    for mistake in mistakes:
+        yield error(mistake, "Correct that: nothing starts before.")
+    try:
+        authenticator.judge(settings)
+    except Misconfigured as problem:
+        yield error(str(problem), "Nothing starts before.")
+    if mistakes:
+        return
+    given = settings_module.given(environ, env_file)
+    named = [f"{name} (by the environment)" if environ.get(name) == text else name for name, text in given.items()]
+    yield fine(f"These are set, and can be: {', '.join(named)}." if named else "None is set: all have their defaults.")
+
+
+# -- services ---------------------------------------------------------------------------------
+
+
+def _declared(settings: Settings) -> list[Declared]:
+    if not settings.services.is_dir():
+        return []
+    files = catalogue.files(settings.services)
+    with ThreadPoolExecutor(catalogue.AT_A_TIME) as pool:
+        described = [each for _, each in pool.map(catalogue.check, files)]
+    return [
+        Declared(file, each, tuple(service_of(data) for data in each.services))
+        for file, each in zip(files, described, strict=True)
+    ]
+
+
+def _of_services(settings: Settings, declared: list[Declared]) -> Iterator[Finding]:
+    folder = settings.services
+    if not folder.is_dir():
+        yield error(f"There is no services folder {folder}.", "SERVICES names it.")
+        return
+    if not declared:
+        yield error("There is no service file in it.", "`labwaiter new NAME` writes one to start from.")
+    seen: dict[str, Path] = {}
+    for each in declared:
+        if each.described.wrong:
+            yield error(f"{_where(each)}{each.described.wrong}", f"`labwaiter check {each.file.name}` tells more.")
+        for service in each.services:
+            other = seen.setdefault(service.name.lower(), each.file)
+            if other != each.file:
+                yield error(f"{each.file.name} offers {service.name} as {other.name} does.", "Name one of them anew.")
+            yield from _of_service(service, each, folder)
+    yield from kept.without_service(folder, [name for each in declared for name in _names_of(each)])
+
+
+def _where(each: Declared) -> str:
+    own = [line for name, line, _ in each.described.places if name == each.file.name]
+    return f"{each.file.name}, line {own[-1]}: " if own else ""
+
+
+def _names_of(each: Declared) -> list[str]:
+    return [service.name for service in each.services] or catalogue.names_in(each.file)
+
+
+def _of_service(service: Service, declared: Declared, folder: Path) -> Iterator[Finding]:
+    if why := lacking(service.name, declared.described.needs.get(service.name, ())):
+        yield warning(f"{service.name} would not be offered: {why}", "Install it, if it is to be offered here.")
+    for finding in names.of_offered(service, ()):
+        if finding.level == "error":
+            yield warning(f"{service.name}: {finding.what}", "It is served all the same to who can call it.")
+    changes = kept.compare(service, folder)
+    if changes is None:
+        yield warning(
+            f"{service.name}: whether its WSDL stays as callers know it can't be told, for none was kept.",
+            "Keep them by the version before: `labwaiter check --keep`, or from where it runs: curl ADDRESS?wsdl"
+            " > NAME.wsdl in the services folder.",
+        )
+    elif not changes:
+        yield fine(f"{service.name}: its WSDL says what the kept one does.")
+    for change in changes or ():
+        yield Finding(change.level, f"{service.name}: {change.what}", change.mend)
+
+
+# -- what lab.toml and schedule.toml say --------------------------------------------------------
+
+
+def _of_instruments(settings: Settings, offered: dict[str, Service]) -> Iterator[Finding]:
+    needing = [service.name for service in offered.values() if service.instruments]
+    try:
+        lab = labfile.load(settings.lab)
+    except Misconfigured as problem:
+        yield error(str(problem), f"Without it these can't be started: {', '.join(needing) or 'none of the services'}.")
+        return
+    if not settings.lab.exists():
+        told = f"There is no {settings.lab.name}"
+        if needing:
+            yield warning(f"{told}, and {', '.join(needing)} would need it.", "LAB names it.")
+        else:
+            yield fine(f"{told}, and no service needs one.")
+        return
+    yield fine(f"It lists {', '.join(lab.entries) or 'no instrument'}.")
+
+
+def _of_schedules(settings: Settings, offered: dict[str, Service]) -> Iterator[Finding]:
+    if not settings.schedule.exists():
+        yield fine("There is none.")
+        return
+    try:
+        found = schedules.load(settings.schedule, catalogue.Catalogue(offered, {}))
+    except Misconfigured as problem:
+        yield error(str(problem), "Correct that: `labwaiter schedule` starts nothing before.")
+        return
+    yield fine(f"It has {', '.join(schedule.name for schedule in found) or 'no schedule'}.")
+
+
+# -- executions -------------------------------------------------------------------------------
+
+
+def _of_executions(settings: Settings, declared: list[Declared], offered: dict[str, Service]) -> Iterator[Finding]:
+    folder = Folder(settings.jobs_folder)
+    if not settings.jobs_folder.is_dir():
+        yield fine("There are none yet.")
+        return
+    noted = folder_format.noted(folder.layout)
+    if noted is not None and noted.format == folder_format.FORMAT:
+        yield fine(f"The format is this version's ({noted.format}); labwaiter {noted.version} served it last.")
+    else:
+        was = f"that of labwaiter {noted.version} ({noted.format})" if noted else "that of labwaiter 0.4 or before"
+        yield fine(
+            f"The format is {was}, and would become {folder_format.FORMAT}. No record is rewritten: the first start"
+            f" notes that, and begins an audit, in {folder.layout.folder.name}/."
+        )
+    mode = settings.jobs_folder.stat().st_mode & 0o777
+    if mode != settings.jobs_mode:
+        told = f"The folder's mode {mode:o} would become {settings.jobs_mode:o}, as JOBS_MODE says."
+        yield warning(told, "Set JOBS_MODE, if others read there.") if mode & ~settings.jobs_mode else fine(told)
+    read = _Read(folder)
+    yield fine(f"Executions that have ended and can be read: {read.ended}; tombstones: {read.removed}.")
+    if read.damaged:
+        yield warning(f"These can't be read: {_named(read.damaged)}.", "Nobody gets an answer for them, now as then.")
+    lost = {name: number for name, number in read.services.items() if name and not _is_known(name, declared)}
+    for name, number in sorted(lost.items()):
+        yield error(
+            f"No file offers the service {name}, so its executions could no longer be asked for ({number} of them).",
+            "Have its service file there, or let go of them: `labwaiter jobs remove ID`.",
+        )
+    yield from _of_active(settings, folder, read, offered)
+
+
+def _is_known(name: str, declared: list[Declared]) -> bool:
+    return any(name.lower() in map(str.lower, _names_of(each)) for each in declared)
+
+
+class _Read:
+    """All executions of a folder, as this version reads them."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.ended = self.removed = 0
+        self.damaged: list[str] = []
+        self.queued: list[Request] = []
+        self.running: list[Request] = []
+        self.services: Counter[str] = Counter()  # of those whose signature stands in no record
+        for name in folder.names():
+            try:
+                self._read(folder, name)
+            except (OSError, ValueError, TypeError, KeyError):
+                self.damaged.append(name)
+
+    def _read(self, folder: Folder, name: str) -> None:
+        request = folder.request(name)
+        if request is None:
+            self.removed += folder.tombstone(name) is not None
+            return
+        stored, end = folder.stored_state(name), folder.end(name)
+        if not request.signature:  # releases before 0.5 noted none
+            self.services[request.service] += 1
+        if end is not None or (stored is not None and stored.state in ENDED):
+            self.ended += 1
+        elif stored is not None and stored.state is State.RUNNING:
+            self.running.append(request)
+        else:
+            self.queued.append(request)
+
+
+def _of_active(settings: Settings, folder: Folder, read: _Read, offered: dict[str, Service]) -> Iterator[Finding]:
+    supervisor = supervisor_client.alive(settings)
+    other = supervisor and _of_another_environment(identify(supervisor))
+    if other:
+        yield warning(
+            f"A supervisor runs (pid {supervisor}), of another environment: {other}.",
+            "It stays until it is stopped by its own `labwaiter stop`, which ends what runs. Do that before this"
+            " version is started.",
+        )
+    if read.running:
+        names_ = _named([request.service_id for request in read.running])
+        told = f"These run, as far as is known: {names_}."
+        if other:
+            yield warning(told, "A stop ends them as aborted: wait for them, or have them end.")
+        elif supervisor is None:
+            yield warning(told, "Nobody watches them; the next start tells how they ended.")
+        else:
+            yield fine(f"{told} They go on with the code that they began with, whatever is started.")
+    refused = []
+    for request in read.queued:
+        try:
+            offered[request.service].accept(request.inputs)
+        except KeyError:
+            refused.append(f"{request.service_id} (nobody offers {request.service})")
+        except ServiceError as problem:
+            refused.append(f"{request.service_id} ({problem.message.rstrip('.')})")
+    if len(read.queued) > len(refused):
+        yield fine(f"Waiting, and to be run by this version: {len(read.queued) - len(refused)}.")
+    if refused:
+        yield error(f"These wait, and could not be run: {_named(refused)}.", "Abort them, or mend their service.")
+
+
+def _of_another_environment(process: Identity | None) -> str:
+    """The Python of a process of ours where that is of another environment than this one; "" where it isn't."""
+    try:
+        command = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0") if process else []
+    except OSError:
+        return ""
+    python = os.fsdecode(command[0]) if command and command[0] else ""
+    ours = Path(sys.prefix).resolve()
+    return "" if not python or Path(python).parent.parent.resolve() == ours else python
+
+
+# -- words ------------------------------------------------------------------------------------
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
