@@ -5,8 +5,6 @@ It only looks: nothing is written, no supervisor is started or woken, and what i
 
 from __future__ import annotations
 
-import os
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +25,6 @@ from .schedule import schedule as schedules
 from .settings import Settings
 from .store import folder_format, supervisor_client
 from .store.folder import Folder
-from .system.process import Identity, identify
 
 SHOWN = 10  # of the executions that a sentence names
 
@@ -256,18 +253,18 @@ class _Read:
 
 def _of_active(settings: Settings, folder: Folder, read: _Read, offered: dict[str, Service]) -> Iterator[Finding]:
     supervisor = supervisor_client.alive(settings)
-    other = supervisor and _of_another_environment(identify(supervisor))
+    hands_over = folder_format.noted(folder.layout) is not None  # releases before 0.5 begin anew with their own code
+    other = "" if hands_over or not supervisor else supervisor_client.code_elsewhere(supervisor)
     if other:
         yield warning(
-            f"A supervisor runs (pid {supervisor}), of another environment: {other}.",
-            "It stays until it is stopped by its own `labwaiter stop`, which ends what runs. Do that before this"
-            " version is started.",
+            f"Its supervisor runs (pid {supervisor}), and is of a labwaiter that can't hand over, in {other}.",
+            "End it by that one's own `labwaiter stop` before this version is started.",
         )
     if read.running:
         names_ = _named([request.service_id for request in read.running])
         told = f"These run, as far as is known: {names_}."
         if other:
-            yield warning(told, "A stop ends them as aborted: wait for them, or have them end.")
+            yield warning(told, "That stop ends them as aborted: wait for them before.")
         elif supervisor is None:
             yield warning(told, "Nobody watches them; the next start tells how they ended.")
         else:
@@ -284,17 +281,6 @@ def _of_active(settings: Settings, folder: Folder, read: _Read, offered: dict[st
         yield fine(f"Waiting, and to be run by this version: {len(read.queued) - len(refused)}.")
     if refused:
         yield error(f"These wait, and could not be run: {_named(refused)}.", "Abort them, or mend their service.")
-
-
-def _of_another_environment(process: Identity | None) -> str:
-    """The Python of a process of ours where that is of another environment than this one; "" where it isn't."""
-    try:
-        command = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0") if process else []
-    except OSError:
-        return ""
-    python = os.fsdecode(command[0]) if command and command[0] else ""
-    ours = Path(sys.prefix).resolve()
-    return "" if not python or Path(python).parent.parent.resolve() == ours else python
 
 
 # -- words ------------------------------------------------------------------------------------

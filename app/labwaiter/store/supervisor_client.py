@@ -21,7 +21,19 @@ from ..lab import simulation
 from ..layout import Layout
 from ..settings import HANDED_ON, SECRETS, Settings
 from ..system import flock, logs, record_lock
-from ..system.process import MARKER, NO_MARK, Identity, for_ours, identify, kill, lives, open_pidfd, wait_until_ended
+from ..system.process import (
+    APP,
+    MARKER,
+    NO_MARK,
+    Identity,
+    for_ours,
+    identify,
+    kill,
+    lives,
+    open_pidfd,
+    paths_of_others,
+    wait_until_ended,
+)
 from . import folder_format
 from .files import open_log, open_ours, read_bounded, touch, write_whole
 from .folder import Folder
@@ -179,29 +191,56 @@ def _spawn(settings: Settings, log: Path, words: list[str]) -> None:
 
 
 def replace(settings: Settings) -> None:
-    """Have the supervisor begin anew with the code and the settings that are there now; running jobs go on."""
+    """Have the supervisor begin anew with this process' code, and the settings that are there now; running jobs go on.
+
+    Raises:
+        Misconfigured: it is of another labwaiter, 0.4 or before, which would begin anew with its own code.
+    """
     pid = alive(settings)
     if pid and (supervisor := identify(pid)):
+        other = code_elsewhere(pid)
+        if other and folder_format.noted(settings.layout) is None:
+            raise Misconfigured(
+                f"The supervisor of this jobs folder (pid {pid}) is of another labwaiter, in {other}: end it first by"
+                " that one's own `labwaiter stop`, once what runs has ended."
+            )
+        ours = environment(settings)
         names = HANDED_ON - {"SUPERVISOR"}  # who starts one is each one's own
-        values = {name: value for name, value in environment(settings).items() if name in names}
-        text = json.dumps({"for": asdict(supervisor), "settings": values}).encode()
-        write_whole(settings.layout.handed_settings, text, mode=0o600)
+        values = {name: value for name, value in ours.items() if name in names}
+        handed = {"for": asdict(supervisor), "settings": values, "python": sys.executable, "path": APP}
+        write_whole(settings.layout.handed_settings, json.dumps(handed).encode(), mode=0o600)
         os.kill(pid, signal.SIGHUP)
     else:
         ensure(settings, even_if_stopped=True)
 
 
-def handed_on(layout: Layout) -> dict[str, str]:
-    """This process' environment, with the settings that `replace` was called with for it."""
+def code_elsewhere(pid: int) -> str:
+    """Where the code of a supervisor lies, if it is another's than this process'; "" if it isn't, or can't be seen."""
+    try:
+        python = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0])
+        pairs = [pair.partition(b"=") for pair in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")]
+    except OSError:
+        return ""
+    paths = next((os.fsdecode(value) for name, _, value in pairs if name == b"PYTHONPATH"), "")
+    path = paths.split(os.pathsep)[0]
+    if path and Path(path).resolve() != Path(APP):
+        return path
+    return "" if Path(python).parent.parent.resolve() == Path(sys.prefix).resolve() else python
+
+
+def handed_on(layout: Layout) -> tuple[str, dict[str, str]]:
+    """With which Python and environment this process is to begin anew: what `replace` was called with for it."""
     try:
         handed = json.loads(read_bounded(layout.handed_settings, 1_000_000) or b"")
         if Identity(**handed["for"]) != identify(os.getpid()):  # one before us was meant
-            return dict(os.environ)
+            return sys.executable, dict(os.environ)
         values: dict[str, str] = handed["settings"]
+        python, path = str(handed.get("python", sys.executable)), str(handed.get("path", APP))
     except (ValueError, TypeError, KeyError):
-        return dict(os.environ)
+        return sys.executable, dict(os.environ)
     names = HANDED_ON - {"SUPERVISOR"}  # who starts one is each one's own
-    return {name: value for name, value in os.environ.items() if name not in names} | values
+    environ = {name: value for name, value in os.environ.items() if name not in names} | values
+    return python, environ | {"PYTHONPATH": os.pathsep.join([path, *paths_of_others(os.environ)])}
 
 
 def stop(settings: Settings, wait: float = 60.0) -> bool:
