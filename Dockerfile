@@ -39,13 +39,14 @@ COPY test_client /test_client
 # A fixed user, so that folders of the host can be given to it. Named volumes are its own from the start.
 RUN python -m compileall -q /app /test_client \
     && groupadd --gid 10001 labwaiter && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp labwaiter \
-    && install -d -o labwaiter -g labwaiter /waiter_logs /waiter_files
+    && install -d -o labwaiter -g labwaiter /waiter_logs /waiter_files && touch /env
 USER 10001:10001
 VOLUME ["/waiter_logs", "/waiter_files"]
 WORKDIR /app
+# LABWAITER_DEPLOYMENT: the lab's folder, with app/, and env, which is empty: settings come by the environment
 # LABWAITER_PUBLISHED: the host and port by which callers reach port 80; ./rebuildandrun.sh says them
 # who may call has no default here: TOKENS=file keeps its tokens with the jobs
-ENV HOST=0.0.0.0 PORT=80 LABWAITER_PUBLISHED= TOKENS_FILE=/waiter_logs/.tokens.json
+ENV LABWAITER_DEPLOYMENT=/ HOST=0.0.0.0 PORT=80 LABWAITER_PUBLISHED= TOKENS_FILE=/waiter_logs/.tokens.json
 EXPOSE 80
 ARG VERSION=unknown
 LABEL org.opencontainers.image.title=labwaiter org.opencontainers.image.version=$VERSION \

@@ -73,7 +73,8 @@ class Granian(Alone):
         (self.jobs / "answer").write_bytes(self.answer)
         where = {"ANSWER": str(self.jobs / "answer"), "PYTHONPATH": f"{ROOT / 'app'}:{BENCH}"}
         how = ["--interface", "wsgi", "--http", "1", "--no-ws", "--blocking-threads", "800", "--backpressure", "800"]
-        serve = [sys.executable, "-m", "serve", *how, "--port", str(self.port)]
+        granian = ROOT / "app" / "labwaiter" / "deployment" / "granian_server.py"
+        serve = [sys.executable, "-P", str(granian), *how, "--port", str(self.port)]
         return [self.run(*serve, "--workers", str(self.workers), "limit:application", **where)]
 
 

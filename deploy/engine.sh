@@ -45,7 +45,7 @@ labwaiter() {
         echo "$root/.venv has a Python that user $(id -u) may not run: make a clone of your own, or call this as its user." >&2
         return 1
     fi
-    "$root/.venv/bin/python" -EP -m labwaiter "$@" # -EP: as Python is wanted elsewhere is nothing for here
+    "$root/.venv/bin/python" -EP -m labwaiter --deployment "$root" "$@" # -EP: as Python is wanted elsewhere is nothing for here
 }
 
 settings() { # ENGINE [PORT]: what the file env and the environment set, judged in the image; PORT wins over both

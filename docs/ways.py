@@ -256,7 +256,7 @@ class Deployment:
     def application(self) -> Callable[..., str]:
         """What calls an operation and gives its answer's texts by their names, or raises `Fault`."""
         os.environ.update(self.environment)
-        wsgi = runpy.run_path(str(ROOT / "app" / "main.py"))["application"]
+        wsgi = runpy.run_module("labwaiter.application")["application"]
         statuses: list[str] = []
 
         def call(operation: str, service_id: str, **inputs: object) -> str:

@@ -8,7 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from labwaiter.settings import ROOT, load
+from here import ROOT
+from labwaiter.settings import load
 from ports import free_port
 
 

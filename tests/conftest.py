@@ -42,6 +42,7 @@ SLOW = (
     "tests/care/test_redis_says_why.py",
     "tests/care/test_who_may_do_what.py",
     "tests/cli/test_deployment.py",
+    "tests/cli/test_two_labs.py",
     "tests/cli/test_environment.py",
     "tests/cli/test_locales.py",
     "tests/desk/test_bad_services.py",

@@ -7,7 +7,7 @@ import re
 from lxml import etree
 
 from callers import NS, SOAP_11, Reply
-from labwaiter.settings import ROOT
+from here import ROOT
 
 CODES = {
     "Client": {

@@ -15,6 +15,7 @@ from typing import Any
 
 import redis
 
+from here import ROOT
 from lab import Lab, eventually
 from labwaiter.errors import ServiceError
 from labwaiter.fleet import open_jobs
@@ -22,7 +23,7 @@ from labwaiter.fleet.route import machine_for
 from labwaiter.lab import labfile
 from labwaiter.model.caller import SHELL
 from labwaiter.model.record import Record, Request, View
-from labwaiter.settings import ROOT, load
+from labwaiter.settings import load
 from labwaiter.store.local_store import LocalStore
 from labwaiter.store.names import folder_name
 from labwaiter.verbs import Jobs, Status

@@ -15,9 +15,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from here import ROOT
 from labwaiter.catalogue import catalogue
 from labwaiter.catalogue.importing import stamp
-from labwaiter.settings import ROOT, Settings
+from labwaiter.settings import Settings
 
 HOMES = (Path(__file__).parent / "samples", ROOT / "app" / "services", ROOT / "toolkits" / "services")
 _known: dict[tuple[bytes, ...], str] = {}  # the service file's content and those beside it → what was kept of it

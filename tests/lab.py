@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import imported
+from here import ROOT
 from labwaiter.catalogue import catalogue
 from labwaiter.model.caller import SHELL
 from labwaiter.model.record import Progress, Record
 from labwaiter.model.service import Service
-from labwaiter.settings import ROOT, Settings, load
+from labwaiter.settings import Settings, load
 from labwaiter.store import supervisor_client
 from labwaiter.store.folder import Folder
 from labwaiter.store.names import folder_name

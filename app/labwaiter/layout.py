@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import overload
 
 NAME = ".labwaiter"  # no job's folder: their names begin with no dot
+FORM = 1  # of what lies in a jobs folder: one more with each change that releases before would misread
 
 
 class Entry:
@@ -45,6 +46,8 @@ class Layout:
     def __init__(self, jobs_folder: str | os.PathLike[str]) -> None:
         self.folder = Path(jobs_folder, NAME)
 
+    form = Entry("form", "whoever makes the folder", "all", "a number: the form of what lies in the jobs folder")
+
     # the jobs
     active = Entry("active/", "faces, supervisor", "supervisor", "a mark per job that hasn't ended: the queue's index")
     new = Entry("new/", "faces", "supervisor", "folders being filled, before they are renamed into place")
@@ -60,7 +63,6 @@ class Layout:
     )
     matplotlib = Entry("matplotlib/", "functions' processes", "", "matplotlib's list of fonts, made once")
 
-    format = Entry("format.json", "supervisor", "all", "in which format it all is, and who served it last: its version")
     audit = Entry("audit/", "faces, supervisor, guard", "operators", "who did what: lines that are chained by hashes")
     audit_lock = Entry("audit.lock", "who writes the audit", "", "held: a line is being added to it")
 
@@ -96,6 +98,20 @@ class Layout:
     worker_lock = Entry("worker.lock", "worker", "`labwaiter stop`", "held: the worker lives")
     machine_id = Entry("machine.id", "worker", "", "what tells two machines of one name apart")
     used_errands = Entry("errands.used", "worker", "", "which errands this machine has done")
+
+    @property
+    def form_here(self) -> int:
+        """The form of what lies here; 0 where that was never written down, as by 0.4.0 and before."""
+        try:
+            fd = os.open(self.form, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe in its place holds nobody up
+        except OSError:
+            return 0
+        try:
+            return int(os.read(fd, 20))
+        except (OSError, ValueError):
+            return 0
+        finally:
+            os.close(fd)
 
     @classmethod
     def entries(cls) -> list[Entry]:

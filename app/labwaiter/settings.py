@@ -3,6 +3,8 @@
 A setting is an environment variable. What the environment doesn't say is read from the file
 `env` (the same that `docker --env-file` takes: NAME=value lines and # comments), and what that
 doesn't say has the default below. The README and the file env have the words, too; a test compares.
+
+The file env lies in the folder of a lab, beside its `app/`: which one is meant is said here, too (`file_of`).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from .errors import Misconfigured
-from .layout import Layout
+from .layout import FORM, Layout
 
 _PART = re.compile(r"[A-Za-z0-9._~-]+")  # of a path: RFC 3986's unreserved letters, which need quoting nowhere
 _REDIS = ("redis://", "rediss://", "redis+sentinel://", "rediss+sentinel://", "unix://")
@@ -33,8 +35,14 @@ OPEN_FILES = (64, 1_000_000)
 PROCESSES = (1, 4_000_000)
 FILE_SIZE = (1_000_000, 1_000_000_000_000_000)  # bytes
 CPUS = (0.01, 10_000)
+ENV, APP = "env", "app"  # by these a folder is known to be a lab's: a regular file, and a folder
 ACCOUNT = r"[A-Za-z_][A-Za-z0-9_.-]{0,31}"  # the name of one: useradd(8)
-ROOT = Path(__file__).resolve().parents[2]  # the clone, or / in the image
+FOLDER_NAMED = "LABWAITER_DEPLOYMENT"  # in the environment: the folder of the lab that is meant
+FILE_NAMED = "LABWAITER_ENV"  # likewise: its file env, wherever that lies
+
+
+class Newer(Misconfigured):
+    """A newer labwaiter has used the jobs folder, in a form that this one doesn't know."""
 
 
 # -- addresses --------------------------------------------------------------------------------
@@ -305,6 +313,7 @@ def setting(
 class Settings:
     """The settings of this deployment, typed and judged. Paths are absolute."""
 
+    env_file: Path = field(compare=False)  # the file env in force, which need not be there
     # "" or "/a/b": a leading and no trailing slash
     context_root: str = setting(
         "CONTEXT_ROOT",
@@ -580,6 +589,18 @@ class Settings:
     )
 
     @property
+    def folder(self) -> Path:
+        """The folder of the file env, which paths in it are relative to: the lab's own."""
+        return self.env_file.parent
+
+    @property
+    def naming(self) -> dict[str, str]:
+        """The variable of the environment by which other processes of ours mean this deployment, too."""
+        if self.env_file.name == ENV and not _why_no_lab(self.folder):
+            return {FOLDER_NAMED: str(self.folder)}
+        return {FILE_NAMED: str(self.env_file)}
+
+    @property
     def judges_tokens(self) -> bool:
         """Whether somebody says whose a token is: else every one is good."""
         return self.tokens in ("file", "manager")
@@ -601,11 +622,12 @@ def called_only_here(settings: Settings) -> bool:
     return is_loopback and not settings.public_url
 
 
-_FIELDS: dict[str, Setting] = {f.name: f.metadata["setting"] for f in fields(Settings)}
+_FIELDS: dict[str, Setting] = {f.name: f.metadata["setting"] for f in fields(Settings) if f.metadata}
 TABLE = tuple(_FIELDS.values())
 SECRETS = tuple(setting.name for setting in TABLE if setting.secret)
 # what one process of a deployment may keep for another: a secret stays in the file env, or with whoever calls
-HANDED_ON = frozenset({"LABWAITER_ENV", *(setting.name for setting in TABLE)} - {*SECRETS})
+NAMINGS = frozenset({FOLDER_NAMED, FILE_NAMED})
+HANDED_ON = NAMINGS | {setting.name for setting in TABLE} - {*SECRETS}
 
 
 # -- the file env, and the environment ----------------------------------------------------------
@@ -699,16 +721,68 @@ def _plain_value(setting: Setting, value: str) -> str:
     return value
 
 
+# -- which lab is meant --------------------------------------------------------------------------
+
+
+def find_folder(start: Path) -> Path | None:
+    """The lab's folder that `start` is, or lies in: the nearest; None where it lies in none."""
+    return next((folder for folder in (start, *start.parents) if not _why_no_lab(folder)), None)
+
+
+def _why_no_lab(folder: Path) -> str:
+    """What a folder lacks to be a lab's, in half a sentence; "" for one that is."""
+    if not os.path.isdir(folder):
+        return "there is no such folder"
+    if not os.path.isfile(folder / ENV):  # an environment of Python's may be a folder of that name
+        return f"it has no file {ENV}"
+    return "" if os.path.isdir(folder / APP) else f"it has no folder {APP}"
+
+
 def file_of(environ: dict[str, str]) -> Path:
-    """The file env in force.
+    """The file env in force: the one that is named, or that of the lab that the working folder lies in.
 
     Raises:
-        Misconfigured: it is named by LABWAITER_ENV, and isn't there: without it limits and tokens would be forgotten.
+        Misconfigured: what is named isn't there or is no lab's, or two are named; or nothing is, here is none either.
     """
-    named = environ.get("LABWAITER_ENV")
-    if named and not os.path.exists(named):
-        raise Misconfigured(f"LABWAITER_ENV names the file {named}, which is not there: correct it, or make the file.")
-    return Path(named or ROOT / "env")
+    named, file = environ.get(FOLDER_NAMED), environ.get(FILE_NAMED)
+    if file and not os.path.exists(file):  # without it limits and tokens would be forgotten
+        raise Misconfigured(f"{FILE_NAMED} names the file {file}, which is not there: correct it, or make the file.")
+    file_named = _in_its_folder(Path(file)) if file else None
+    if named:
+        folder = Path(named).resolve()
+        if why := _why_no_lab(folder):
+            lies_in = find_folder(folder)
+            hint = f"; the lab is {lies_in}" if lies_in else ""
+            raise Misconfigured(f"{folder} is no lab: {why}{hint}.")
+        if file_named and file_named.parent != folder:
+            raise Misconfigured(
+                f"Two labs are named: {folder} (--deployment or {FOLDER_NAMED}) and {file_named} ({FILE_NAMED})."
+                " Take away the one that isn't meant."
+            )
+        return file_named or folder / ENV
+    if file_named:
+        return file_named
+    here = _working_folder()
+    found = find_folder(here)
+    if found is None:
+        raise Misconfigured(
+            f"{here} lies in no lab: no folder from it upwards has a file {ENV} and a folder {APP}. Go into the lab's"
+            f" folder, or name it: labwaiter --deployment FOLDER …, or {FOLDER_NAMED}."
+        )
+    return found / ENV
+
+
+def _in_its_folder(file: Path) -> Path:
+    """A file's path with its folder's real one: where the file itself is a link, its folder is the link's."""
+    return file.absolute().parent.resolve() / file.name
+
+
+def _working_folder() -> Path:
+    """Raises Misconfigured: it was removed."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise Misconfigured("The working folder is not there any more: go into another one.") from error
 
 
 def given(environ: dict[str, str], env_file: Path) -> dict[str, str]:
@@ -736,19 +810,32 @@ def load(environ: dict[str, str] | None = None, env_file: Path | None = None, po
 
     Args:
         environ: the process's environment unless given.
-        env_file: `LABWAITER_ENV`, or the file env of this clone, unless given.
+        env_file: that of the lab that is meant (`file_of`) unless given; then nothing but the settings is judged.
         port: where PORT is not set: instead of its default.
 
     Raises:
-        Misconfigured: a value that can't be; the message names the setting.
+        Misconfigured: no lab is meant, or one that a newer labwaiter has used; or a value that can't be: the message
+            names the setting.
     """
     environ = dict(os.environ) if environ is None else environ
-    env_file = env_file or file_of(environ)
+    is_judged_alone = env_file is not None
+    env_file = _in_its_folder(env_file) if env_file else file_of(environ)
     texts = {setting.name: setting.default for setting in TABLE} | ({"PORT": str(port)} if port else {})
     texts |= given(environ, env_file)
-    base = env_file.resolve().parent
-    settings = Settings(**{field: s.read(s.name, texts[s.name], base) for field, s in _FIELDS.items()})
-    return _judged(settings)
+    values = {field: s.read(s.name, texts[s.name], env_file.parent) for field, s in _FIELDS.items()}
+    settings = _judged(Settings(env_file=env_file, **values))
+    if not is_judged_alone:
+        judge_form(settings.layout)
+    return settings
+
+
+def judge_form(layout: Layout) -> None:
+    """Whether a jobs folder is of a form that this labwaiter knows. Raises Newer."""
+    if layout.form_here > FORM:
+        raise Newer(
+            f"A newer labwaiter than this one has used {layout.folder.parent}: use that one, or name another folder in"
+            " WAITER_LOG_FOLDER."
+        )
 
 
 def _judged(settings: Settings) -> Settings:
@@ -772,14 +859,14 @@ def found(environ: dict[str, str], env_file: Path) -> tuple[Settings, list[str]]
             mistakes.append(f"{env_file.name}, line {line}: {outcome}.")
         else:
             written[outcome[0].name] = outcome[1]
-    texts, base, values = _given(environ, written), env_file.resolve().parent, {}
+    env_file, texts, values = _in_its_folder(env_file), _given(environ, written), {}
     for name, s in _FIELDS.items():
         try:
-            values[name] = s.read(s.name, texts.get(s.name, s.default), base)
+            values[name] = s.read(s.name, texts.get(s.name, s.default), env_file.parent)
         except Misconfigured as error:
             mistakes.append(str(error))
-            values[name] = s.read(s.name, s.default, base)
-    settings = Settings(**values)
+            values[name] = s.read(s.name, s.default, env_file.parent)
+    settings = Settings(env_file=env_file, **values)
     try:
         settings = _judged(settings)
     except Misconfigured as error:

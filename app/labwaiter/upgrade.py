@@ -19,11 +19,12 @@ from .desk import kept, names
 from .desk.findings import Finding, error, fine, warning
 from .errors import Misconfigured, ServiceError
 from .lab import labfile
+from .layout import FORM
 from .model.record import ENDED, Request, State
 from .model.service import Service, lacking, service_of
 from .schedule import schedule as schedules
 from .settings import Settings
-from .store import folder_format, supervisor_client
+from .store import supervisor_client
 from .store.folder import Folder
 
 SHOWN = 10  # of the executions that a sentence names
@@ -51,10 +52,10 @@ def check(environ: dict[str, str], env_file: Path) -> list[Part]:
     """What this version will find in the lab whose settings these are.
 
     Raises:
-        folder_format.Newer: a newer one has served its jobs folder.
+        Newer: a newer one has served its jobs folder.
     """
     settings, mistakes = settings_module.found(environ, env_file)
-    folder_format.judge(settings.layout)
+    settings_module.judge_form(settings.layout)
     declared = _declared(settings)
     offered = {service.name: service for each in declared for service in each.services}
     base = env_file.resolve().parent
@@ -190,14 +191,14 @@ def _of_executions(settings: Settings, declared: list[Declared], offered: dict[s
     if not settings.jobs_folder.is_dir():
         yield fine("There are none yet.")
         return
-    noted = folder_format.noted(folder.layout)
-    if noted is not None and noted.format == folder_format.FORMAT:
-        yield fine(f"The format is this version's ({noted.format}); labwaiter {noted.version} served it last.")
+    form = folder.layout.form_here
+    if form == FORM:
+        yield fine(f"Its form is this version's ({FORM}).")
     else:
-        was = f"that of labwaiter {noted.version} ({noted.format})" if noted else "that of labwaiter 0.4 or before"
+        was = str(form) if form else "that of labwaiter 0.4 or before"
         yield fine(
-            f"The format is {was}, and would become {folder_format.FORMAT}. No record is rewritten: the first start"
-            f" notes that, and begins an audit, in {folder.layout.folder.name}/."
+            f"Its form is {was}, and would become {FORM}. No record is rewritten: the first start notes that, and"
+            f" begins an audit, in {folder.layout.folder.name}/."
         )
     mode = settings.jobs_folder.stat().st_mode & 0o777
     if mode != settings.jobs_mode:
@@ -253,7 +254,7 @@ class _Read:
 
 def _of_active(settings: Settings, folder: Folder, read: _Read, offered: dict[str, Service]) -> Iterator[Finding]:
     supervisor = supervisor_client.alive(settings)
-    hands_over = folder_format.noted(folder.layout) is not None  # releases before 0.5 begin anew with their own code
+    hands_over = folder.layout.form_here > 0  # releases before 0.5 begin anew with their own code
     other = "" if hands_over or not supervisor else supervisor_client.code_elsewhere(supervisor)
     if other:
         yield warning(

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from here import ROOT
 from labwaiter.authentication.token_file import TokenFile, read
 from labwaiter.errors import InvalidParameter, Misconfigured, TokenExpired, TokenValidationFailed, Unavailable
 from labwaiter.model.caller import Identity, Role
-from labwaiter.settings import ROOT
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What deploy/prometheus says, as Prometheus' own tool reads it, and what a deployment tells."""
+"""What labwaiter export prometheus writes, as Prometheus' own tool reads it, and what a deployment tells."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 
 from callers import Caller
 from lab import Lab
-from labwaiter.settings import ROOT
+from labwaiter import shipped
 from labwaiter.web.metrics import TABLE
 
-FOLDER = ROOT / "deploy" / "prometheus"
+FOLDER = shipped.FOLDER / "prometheus"
 
 
 def promtool(*words: str, given: bytes = b"") -> str:

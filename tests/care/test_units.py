@@ -5,28 +5,32 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from fleetlab import FleetLab
+from here import ROOT
 from lab import eventually, gone
+from labwaiter import shipped
 from labwaiter.deployment import units
 from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
-from labwaiter.settings import ROOT, load
+from labwaiter.settings import load
 from labwaiter.verbs import Jobs
 from operators import Operator
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> dict[str, str]:
-    """The settings of a clone whose jobs are elsewhere."""
+    """The settings of a lab whose jobs are elsewhere."""
+    (tmp_path / "app").mkdir()
     (tmp_path / "lab.toml").write_text("[machines.bench]\n")
     (tmp_path / "env").write_text("WAITER_LOG_FOLDER=/srv/lab/jobs\nFILES_FOLDER=/srv/lab/files\n")
     return {
         **os.environ,
-        "LABWAITER_ENV": str(tmp_path / "env"),
+        "LABWAITER_DEPLOYMENT": str(tmp_path),
         "PYTHONPATH": str(ROOT / "app"),
         "COLUMNS": "200",
     }
@@ -44,7 +48,7 @@ def test_each_machine_gets_the_units_that_it_needs(clone: dict[str, str], tmp_pa
     operator = Operator(clone)
 
     def units(name: str, **more: str) -> list[str]:
-        assert operator("export", "systemd", "--folder", str(tmp_path / name), **more).returncode == 0
+        assert operator("export", "systemd", str(tmp_path / name), **more).returncode == 0
         return written(tmp_path / name)
 
     assert units("alone") == ["supervisor", "target", "web"]
@@ -61,17 +65,17 @@ def test_the_units_are_this_clone_s_and_systemd_takes_them(clone: dict[str, str]
         pytest.skip("no systemd-analyze on this machine")
     folder = tmp_path / "units"
     all_of_them = [word for part in units.PARTS for word in ("--unit", part)]
-    done = Operator(clone)("export", "systemd", "--folder", str(folder), "--user", "ada", *all_of_them)
+    done = Operator(clone)("export", "systemd", str(folder), "--user", "ada", *all_of_them)
     assert done.returncode == 0 and "systemctl daemon-reload && systemctl enable --now labwaiter.target" in done.stdout
-    program = tmp_path / "labwaiter"
+    program, command = tmp_path / "labwaiter", f"{sys.prefix}/bin/labwaiter"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     for file in folder.glob("*.service"):
         text = file.read_text()
-        assert f"ExecStart={ROOT}/.venv/bin/labwaiter " in text and "/opt/" not in text
+        assert f"ExecStart={command} " in text and "/opt/" not in text
         assert "User=ada" in text and "ReadWritePaths=/srv/lab/jobs /srv/lab/files" in text
-        assert f"Environment=LABWAITER_ENV={tmp_path}/env SUPERVISOR=elsewhere" in text
-        file.write_text(text.replace(f"{ROOT}/.venv/bin/labwaiter", str(program)))
+        assert f"Environment=LABWAITER_DEPLOYMENT={tmp_path} SUPERVISOR=elsewhere" in text
+        file.write_text(text.replace(command, str(program)))
     found = [str(file) for file in folder.iterdir()]
     checked = subprocess.run(["systemd-analyze", "verify", *found], capture_output=True, text=True)
     # releases before 254 pass over what they don't know
@@ -80,7 +84,7 @@ def test_the_units_are_this_clone_s_and_systemd_takes_them(clone: dict[str, str]
 
 
 def test_stopping_one_unit_takes_no_job_with_it() -> None:
-    text = {part: (ROOT / "deploy" / "systemd" / f"labwaiter-{part}.service").read_text() for part in units.PARTS}
+    text = {part: shipped.text(f"systemd/labwaiter-{part}.service") for part in units.PARTS}
     # jobs are the supervisor's children: no other unit's cgroup holds them, and its own is not killed as a whole
     assert all("SUPERVISOR=elsewhere" in one for one in text.values())
     assert "KillMode=process" in text["supervisor"] and "KillMode=process" in text["worker"]
@@ -90,19 +94,20 @@ def test_stopping_one_unit_takes_no_job_with_it() -> None:
 
 def test_a_clone_where_people_live_may_be_seen_by_its_own_units(clone: dict[str, str]) -> None:
     settings = load(clone | {"WAITER_LOG_FOLDER": "/home/ada/jobs"})
-    text = (ROOT / "deploy" / "systemd" / "labwaiter-web.service").read_text()
+    text = shipped.text("systemd/labwaiter-web.service")
     assert "ProtectHome=no" in units.unit(text, settings, "ada", ("web",))
     with pytest.raises(Exception, match="folders without blanks"):
         units.unit(text, load(clone | {"WAITER_LOG_FOLDER": "/srv/my jobs"}), "ada", ("web",))
 
 
-def test_where_systemd_does_not_run_start_and_stop_say_so(clone: dict[str, str]) -> None:
+def test_where_systemd_does_not_run_start_and_stop_say_so(clone: dict[str, str], tmp_path: Path) -> None:
     if Path("/run/systemd/system").is_dir():
         pytest.skip("systemd runs this machine")
     for verb in ("start", "stop"):
         done = Operator(clone)(verb, "--systemd")
         assert done.returncode == 1
-        assert done.stderr == f"Error: systemd does not run this machine: call labwaiter {verb} without --systemd.\n"
+        said = f"Error: systemd does not run this machine: call labwaiter {verb} without --systemd."
+        assert done.stderr.splitlines() == [f"Lab: {tmp_path}", said]
     wrong = Operator(clone)("export", "systemd", "--user", "ada; rm")
     assert wrong.returncode == 2 and "--user is a user's name" in wrong.stderr
 

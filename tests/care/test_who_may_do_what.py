@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from fleetlab import REDIS, Machine, RedisServer, fleet_environment
+from here import ROOT
 from lab import Lab, eventually
-from labwaiter.settings import ROOT
 from operators import Operator
 from ports import free_port
 

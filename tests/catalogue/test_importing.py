@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from here import ROOT
 from lab import eventually, gone
 from labwaiter.catalogue import catalogue, importing
-from labwaiter.settings import ROOT
 from shelf import Shelf
 
 GOOD = '''

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from here import ROOT
 from lab import PATIENCE, eventually
 from labwaiter.catalogue import catalogue
 from labwaiter.errors import Unavailable
-from labwaiter.settings import ROOT
 from shelf import Shelf
 
 

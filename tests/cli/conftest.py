@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from here import ROOT
 from lab import PATIENCE
 from labwaiter.cli import main
-from labwaiter.settings import ROOT
 from ports import free_port
 
 SERVICES = '''

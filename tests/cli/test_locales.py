@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from labwaiter.settings import ROOT
+from here import ROOT
 
 SERVICE = '''
 from typing import Annotated

@@ -14,10 +14,11 @@ import pytest
 
 from callers import Up
 from lab import PATIENCE, Lab, eventually, wait_gone
+from labwaiter import shipped
 from labwaiter.errors import Misconfigured
 from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
-from labwaiter.settings import ROOT, load
+from labwaiter.settings import load
 from labwaiter.store import supervisor_client
 
 
@@ -110,7 +111,7 @@ def test_the_systemd_units_are_well_formed(tmp_path: Path) -> None:
     program = tmp_path / "labwaiter"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    for unit in (ROOT / "deploy" / "systemd").glob("*.service"):
+    for unit in (shipped.FOLDER / "systemd").glob("*.service"):
         text = unit.read_text()
         assert "/opt/labwaiter/.venv/bin/labwaiter" in text
         (tmp_path / unit.name).write_text(text.replace("/opt/labwaiter/.venv/bin/labwaiter", str(program)))

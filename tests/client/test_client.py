@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from callers import Web
+from here import ROOT
 from lab import PATIENCE
 from labwaiter.model.caller import SHELL
-from labwaiter.settings import ROOT
 from labwaiter.store.web_side import deployment
 
 Typed = Callable[..., subprocess.CompletedProcess[str]]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from engine import Container, docker
+from here import ROOT
 from lab import eventually
 from labwaiter import __version__
-from labwaiter.settings import ROOT
 from ports import free_port
 
 

@@ -1,4 +1,4 @@
-"""deploy/compose.yaml and deploy/nginx.conf as they are: two deployments behind one nginx, http and https."""
+"""What `labwaiter export compose` writes, as it is: two deployments behind one nginx, http and https."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import pytest
 import zeep
 
 from engine import CONTEXT, docker
+from here import ROOT
 from lab import eventually
-from labwaiter.settings import ROOT
+from operators import Operator
 from ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -32,7 +33,10 @@ class Composed:
     def __init__(self, folder: Path) -> None:
         self.project = f"lwtest{os.getpid()}"
         self.http, self.https = free_port(), free_port()
-        shutil.copytree(ROOT / "deploy", folder / "deploy")
+        exported = Operator({**os.environ, "LABWAITER_DEPLOYMENT": str(ROOT)})(
+            "export", "compose", str(folder / "deploy")
+        )
+        assert exported.returncode == 0, exported.stderr
         self.file = folder / "deploy" / "compose.yaml"
         conf = folder / "deploy" / "nginx.conf"
         conf.write_text(conf.read_text().replace("#tls ", ""))

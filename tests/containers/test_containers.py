@@ -45,7 +45,7 @@ def test_the_image_says_what_it_is_and_how_it_is(run: Run) -> None:
     one = run("--health-interval=1s")
     assert one.state('index .Config.Labels "org.opencontainers.image.version"') == __version__
     eventually(lambda: one.state(".State.Health.Status") == "healthy", 60)
-    docker("exec", one.name, "pkill", "-STOP", "-f", "python -m serve")
+    docker("exec", one.name, "pkill", "-STOP", "-f", "granian_server")
     eventually(lambda: one.state(".State.Health.Status") == "unhealthy", 60)
 
 
@@ -152,11 +152,11 @@ def test_a_folder_of_the_host_that_it_can_t_write_is_named_with_its_cure(run: Ru
     eventually(one.works, 60)
 
 
-@pytest.mark.parametrize("who", ["labwaiter.supervisor", "serve"])
+@pytest.mark.parametrize("who", ["labwaiter.supervisor", "granian_server"])
 def test_what_dies_in_it_is_started_again_and_the_job_goes_on(run: Run, who: str) -> None:
     one = run()
     one.start("long")
-    docker("exec", one.name, "pkill", "-KILL", "-o", "-f", f"python -m {who}")
+    docker("exec", one.name, "pkill", "-KILL", "-o", "-f", f"python .*{who}")
     eventually(lambda: "is started again" in docker("logs", one.name).stdout + docker("logs", one.name).stderr)
     eventually(one.works, 60)
     assert one.job("long")["state"] == "running"

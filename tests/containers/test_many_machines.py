@@ -1,4 +1,4 @@
-"""deploy/machines/compose.yaml on a real engine: a web machine, a Redis with a password, and a worker."""
+"""What `labwaiter export machines` writes, on a real engine: a web machine, a Redis with a password, and a worker."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from engine import CONTEXT, docker
+from here import ROOT
 from lab import eventually
-from labwaiter.settings import ROOT
+from operators import Operator
 from ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -31,7 +32,10 @@ class Machines:
 
     def __init__(self, folder: Path) -> None:
         self.project, self.port = f"lwfleet{os.getpid()}", free_port()
-        shutil.copytree(ROOT / "deploy" / "machines", folder / "machines")
+        exported = Operator({**os.environ, "LABWAITER_DEPLOYMENT": str(ROOT)})(
+            "export", "machines", str(folder / "machines")
+        )
+        assert exported.returncode == 0, exported.stderr
         self.file = folder / "machines" / "compose.yaml"
         self.environment = {
             **os.environ,

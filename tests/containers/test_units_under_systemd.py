@@ -28,7 +28,7 @@ chmod 755 /opt/labwaiter
 cd /opt/labwaiter
 rm -rf /app && ln -s /opt/labwaiter/app /app && ln -s /venv .venv
 printf '%s\\n' REDIS_URL=redis://127.0.0.1/0 'REDIS_SECRET=sixteen letters and more' MACHINE=bench >> env
-cp deploy/machines/lab.toml lab.toml
+cp app/labwaiter/shipped/machines/lab.toml lab.toml
 printf '[schedules.w]\\nservice = "Waiter"\\nevery = "1 d"\\n' > schedule.toml
 install -d -o labwaiter waiter_logs waiter_files
 redis-server --daemonize yes --save '' >/dev/null

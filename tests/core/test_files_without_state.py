@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from here import ROOT
 from labwaiter.service_files import _KEPT_MAX
-from labwaiter.settings import ROOT
 from labwaiter.system.process import APP
 
 SERVICE = '''"""A file."""

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from here import ROOT
 from labwaiter import Job
 from labwaiter.model.record import Request
 from labwaiter.runner.job_engine import JobEngine
 from labwaiter.runner.stop import Stop
-from labwaiter.settings import ROOT, load
+from labwaiter.settings import load
 from labwaiter.store.artifacts import Artifacts
 from labwaiter.store.folder import Folder
 from labwaiter.system.channel import Channel, pair

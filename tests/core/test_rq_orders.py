@@ -7,8 +7,8 @@ import inspect
 import pytest
 import rq
 
+from here import ROOT
 from labwaiter.fleet.rq_orders import CALLED, LEANS_ON_RQ, OVERRIDDEN, StartOrder, Taker
-from labwaiter.settings import ROOT
 
 
 def test_the_pinned_rq_is_the_one_whose_source_was_read() -> None:

@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from here import ROOT
 from lab import PATIENCE, eventually
 from labwaiter.catalogue import catalogue
 from labwaiter.desk import fetch as fetching
 from labwaiter.desk.lint import _place as place
-from labwaiter.settings import ROOT
 from labwaiter.soap import wsdl as ours
 
 PAGE = "PGI+aGk8L2I+"  # <b>hi</b>

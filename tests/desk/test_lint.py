@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from callers import Web
+from here import ROOT
 from labwaiter.catalogue import catalogue
 from labwaiter.desk.lint import lint
 from labwaiter.desk.wsdl import read
-from labwaiter.settings import ROOT
 from labwaiter.soap import wsdl as ours
 
 NS = "http://x.example/"

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from here import ROOT
 from labwaiter import proxy
 from labwaiter.catalogue import catalogue
-from labwaiter.settings import ROOT
 from labwaiter.soap import wsdl as ours
 
 FAR = "http://far.example/Waiter"

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from callers import Web
+from here import ROOT
 from lab import PATIENCE, eventually
 from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
-from labwaiter.settings import ROOT
 
 TWO = """
 every = 0.1

@@ -8,7 +8,7 @@ import tomllib
 
 import pytest
 
-from labwaiter.settings import ROOT
+from here import ROOT
 
 PACKAGE = ROOT / "app" / "labwaiter"
 TEXT = (ROOT / "docs" / "architecture.md").read_text()

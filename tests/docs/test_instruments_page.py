@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from benchlab import Oven
+from here import ROOT
 from lab import eventually
 from labwaiter.cli.instruments import instruments, ports
 from labwaiter.instruments.simulators import base, marlin
 from labwaiter.instruments.simulators.host import Host
 from labwaiter.lab import lab, labfile, simulation
-from labwaiter.settings import ROOT
 
 PAGE = (ROOT / "docs" / "instruments.md").read_text()
 

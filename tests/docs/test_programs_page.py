@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from here import ROOT
 from lab import Lab
-from labwaiter.settings import ROOT
 
 PAGE = (ROOT / "docs" / "programs.md").read_text()
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchlab import plugged
+from here import ROOT
 from lab import Lab
 from labwaiter.catalogue import catalogue
 from labwaiter.instruments.gcode import Machine
-from labwaiter.settings import ROOT
 
 PAGE = (ROOT / "docs" / "services.md").read_text()
 

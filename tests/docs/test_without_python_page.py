@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from here import ROOT
 from lab import Lab
 from labwaiter.catalogue import catalogue
 from labwaiter.lab import labfile
 from labwaiter.model import toml_service
 from labwaiter.model.service import Service
-from labwaiter.settings import ROOT
 
 PAGE = (ROOT / "docs" / "services-without-python.md").read_text()
 SERVICE, INSTRUMENT = re.findall(r"```toml\n(.*?)```", PAGE, re.S)

@@ -13,8 +13,8 @@ from network import Network, may
 
 from callers import envelope
 from fleetlab import REDIS, Machine, RedisServer, end, fleet_environment
+from here import ROOT
 from lab import Lab, eventually
-from labwaiter.settings import ROOT
 from sentinels import Sentinels
 
 pytestmark = [

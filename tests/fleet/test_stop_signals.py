@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from here import ROOT
 from lab import PATIENCE
-from labwaiter.settings import ROOT
 
 ABOUT_TO_WAIT = f"""
 import os, signal, threading

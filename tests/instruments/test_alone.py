@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from benchlab import Oven
+from here import ROOT
 from lab import eventually
 from labwaiter.instruments import Instrument, InstrumentError, control
 from labwaiter.instruments.drivers import RelayBoard
 from labwaiter.instruments.simulators import Relays
 from labwaiter.instruments.simulators.host import Host
-from labwaiter.settings import ROOT
 
 
 def test_the_example_of_the_package_works_word_for_word(host: Host, port: Path) -> None:

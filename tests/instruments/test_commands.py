@@ -202,7 +202,7 @@ def test_a_driver_that_is_not_there_is_told_before_anything_is_begun(shell: Shel
     if power:
         assert done.returncode == 0 and "smu: cut off by relay 3 of relays, because: " in done.stdout
     else:
-        assert done.returncode == 3 and done.stderr == f"smu is not safe: {why}\n"
+        assert done.returncode == 3 and done.stderr.endswith(f"\nsmu is not safe: {why}\n")
     assert set(leases.all()) == (set() if power else {"smu"})
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from benchlab import Oven, leases
+from here import ROOT
 from lab import Lab, eventually
 from labwaiter.instruments.simulators import Simulator
 from labwaiter.instruments.simulators.host import Host
 from labwaiter.model.record import State
-from labwaiter.settings import ROOT
 from labwaiter.store.leases import Held
 from terminal import terminal_server
 

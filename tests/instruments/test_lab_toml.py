@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from here import ROOT
 from labwaiter.errors import Misconfigured, MissingParameter, UnknownInstrument
 from labwaiter.lab import labfile
 from labwaiter.model.parameter import Parameter
-from labwaiter.settings import ROOT
 
 SMU = '[instruments.smu]\ndriver = "labwaiter.instruments.drivers:SourceMeter"\nport = "sim://smu"\n'
 METER = Parameter("meter", "instrument", drivers=("labwaiter.instruments.drivers.smu:SourceMeter",), mandatory=False)

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from here import ROOT
 from labwaiter.instruments import InstrumentError, Lost
 from labwaiter.instruments.drivers import SourceMeter
 from labwaiter.instruments.errors import Busy
 from labwaiter.instruments.simulators import Relays, Smu
 from labwaiter.instruments.simulators.host import Host
-from labwaiter.settings import ROOT
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from here import ROOT
 from labwaiter import page as page_module
 from labwaiter.catalogue import catalogue
 from labwaiter.model.record import Holder, Picture, Progress, Record, Request, State, Stopping, View
 from labwaiter.model.span import span
 from labwaiter.page import Page, render
-from labwaiter.settings import ROOT
 from labwaiter.store import codec
 
 SERVICE = catalogue.load(ROOT / "app" / "services").services["HeatPlate"]

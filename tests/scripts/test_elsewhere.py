@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clone import Clone
-from labwaiter.settings import ROOT
+from here import ROOT
 
 # with Docker they serve on macOS, whose bash is 3.2; what they do without it is for Linux, build.sh's .venv too
 NEWER = {

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchlab import Plugged, plugged
+from here import ROOT
 from lab import Lab
-from labwaiter.settings import ROOT
 
 
 @pytest.fixture

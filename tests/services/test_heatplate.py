@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from callers import Caller
+from here import ROOT
 from lab import Lab
-from labwaiter.settings import ROOT
 
 spec = importlib.util.spec_from_file_location("heatplate", ROOT / "app" / "services" / "heatplate.py")
 assert spec and spec.loader

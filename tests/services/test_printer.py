@@ -11,11 +11,11 @@ import pytest
 
 from benchlab import Plugged
 from callers import Caller, envelope
+from here import ROOT
 from lab import Lab, eventually
 from labwaiter.instruments.simulators import Marlin
 from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
-from labwaiter.settings import ROOT
 
 NS = "http://labwaiter.example/printer/"
 WARM = "M140 S60\nM104 S200\nG28\nM190 S60\nM109 S200\nG90\nM82\nG92 E0\n"

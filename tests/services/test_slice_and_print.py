@@ -13,10 +13,10 @@ import pytest
 
 from benchlab import Plugged
 from callers import Web
+from here import ROOT
 from lab import Lab
 from labwaiter.instruments.gcode import GCode, Machine
 from labwaiter.instruments.simulators import Marlin
-from labwaiter.settings import ROOT
 
 EXAMPLE = ROOT / "examples" / "print.toml"
 DEPLOYED = "http://127.0.0.1:8080/sintef/docker_services"

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from callers import Caller
+from here import ROOT
 from lab import Lab
 from labwaiter.catalogue import catalogue
 from labwaiter.model.record import State
-from labwaiter.settings import ROOT
 
 SERVICES = ROOT / "app" / "services"
 installed = pytest.mark.skipif(shutil.which("slic3r") is None, reason="slic3r is not installed: apt-get install slic3r")

@@ -11,9 +11,9 @@ import pytest
 from lxml import etree
 
 from callers import NS, SOAP_11, Caller, envelope
+from here import ROOT
 from lab import PATIENCE, Lab, eventually
 from labwaiter.model.caller import SHELL
-from labwaiter.settings import ROOT
 
 NASTY = "é 漢字 😀 <&>\"'\nsecond line"
 

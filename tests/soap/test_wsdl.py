@@ -11,8 +11,8 @@ import pytest
 from lxml import etree
 
 from callers import Caller
+from here import ROOT
 from labwaiter.catalogue import catalogue
-from labwaiter.settings import ROOT
 from labwaiter.soap import wsdl
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -71,7 +71,7 @@ def test_a_percent_is_read_with_as_many_decimals_as_programs_write(lab: Lab, sai
 
 
 def test_the_waiter_of_the_tutorial_finishes_and_an_abort_message_ends_it_early(lab: Lab, make_lab: object) -> None:
-    from labwaiter.settings import ROOT
+    from here import ROOT
 
     waiter = make_lab(lab.root.parent / "waiters", ROOT / "app" / "services")  # type: ignore[operator]
     waiter.supervise()

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from here import ROOT
 from lab import PATIENCE, SAMPLES, Lab, eventually, wait_gone
 from labwaiter.catalogue import catalogue
 from labwaiter.errors import Unavailable
 from labwaiter.model.caller import SHELL
 from labwaiter.model.record import INTERRUPTED, Record, Request, State, StoredState
-from labwaiter.settings import ROOT
 from labwaiter.store import supervisor_client
 from labwaiter.store.codec import dump
 from labwaiter.system.process import identify

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from here import ROOT
 from lab import Lab
 from labwaiter.model.record import State
-from labwaiter.settings import ROOT
 
 USES = """
 import main

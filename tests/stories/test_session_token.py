@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from callers import Caller, envelope
+from here import ROOT
 from lab import SAMPLES, Lab
 from labwaiter.errors import Unavailable
 from labwaiter.model.record import Request, State
-from labwaiter.settings import ROOT
 from labwaiter.store.folder import TOKEN_FILE
 
 pytestmark = pytest.mark.folder_way

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from callers import Caller, Web
+from here import ROOT
 from kits import KITS, CantImport, Described, NotHere
 from lab import Lab
 from labwaiter.catalogue import catalogue
@@ -18,7 +19,6 @@ from labwaiter.desk import lint, names
 from labwaiter.desk.wsdl import read
 from labwaiter.model.contract import names_of, nillable
 from labwaiter.model.naming import RESERVED
-from labwaiter.settings import ROOT
 from matrix import described
 
 SHIPPED = sorted(catalogue.load(ROOT / "app" / "services").services)

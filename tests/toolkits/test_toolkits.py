@@ -11,9 +11,9 @@ import pytest
 
 from callers import Web
 from cases import CASES
+from here import ROOT
 from kits import KITS, NotHere
 from lab import Lab
-from labwaiter.settings import ROOT
 from matrix import SHIPPED, SIGNS, tried
 
 PAGE = (ROOT / "docs" / "toolkits.md").read_text()

@@ -14,9 +14,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from callers import Caller, Reply, warm
+from here import ROOT
 from lab import Lab, eventually
 from labwaiter.errors import Misconfigured
-from labwaiter.settings import ROOT, load
+from labwaiter.settings import load
 from labwaiter.store import figures
 from labwaiter.store.leases import Held, Lease, Leases
 from labwaiter.web.metrics import TABLE

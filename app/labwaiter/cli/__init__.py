@@ -8,7 +8,10 @@ from __future__ import annotations
 import errno
 import io
 import logging
+import os
+import platform
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,10 +19,12 @@ import click
 from .. import __version__
 from ..deployment import DeploymentError
 from ..errors import ClientError, InstrumentInUse, JobAborted, JobFailed, Misconfigured, ServiceError
+from ..settings import FOLDER_NAMED
 from . import (
     audit,
     deploy,
     desk,
+    export,
     fleet,
     instruments,
     jobs,
@@ -28,7 +33,6 @@ from . import (
     run,
     schedule,
     services,
-    systemd,
     terminal,
     tokens,
     up,
@@ -83,10 +87,26 @@ def _exit(message: str, status: int) -> click.ClickException:
 
 
 @click.group(cls=Words, epilog=EXITS, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="labwaiter")
+@click.option(
+    "--deployment",
+    "folder",
+    metavar="FOLDER",
+    help="The lab's folder: the one with its file env and its folder app. Default: LABWAITER_DEPLOYMENT, else the"
+    " nearest from the working folder upwards.",
+)
+@click.version_option(
+    __version__,
+    prog_name="labwaiter",
+    message=f"%(prog)s %(version)s from {Path(__file__).parents[1]} (Python {platform.python_version()},"
+    f" {sys.executable})",
+)
 @click.pass_context
-def main(context: click.Context) -> None:
+def main(context: click.Context, folder: str | None) -> None:
     """Anything that takes longer than an HTTP request, as an asynchronous SOAP service."""
+    if folder is not None:  # whatever is started from here means the same
+        before = os.environ.get(FOLDER_NAMED, "")
+        os.environ[FOLDER_NAMED] = os.path.abspath(folder)
+        context.call_on_close(lambda: os.environ.update({FOLDER_NAMED: before}))
     # what goes wrong in a service file is told by the command itself, not by the log's last resort
     logging.getLogger("labwaiter").addHandler(logging.NullHandler())
     revive.by_the_way(context.invoked_subcommand)
@@ -115,7 +135,7 @@ main.add_command(fleet.worker)
 main.add_command(machines.init_db)
 main.add_command(machines.workers)
 main.add_command(machines.clear_queue)
-main.add_command(systemd.export)
+main.add_command(export.export)
 main.add_command(schedule.schedule)
 main.add_command(tokens.tokens)
 main.add_command(audit.audit)

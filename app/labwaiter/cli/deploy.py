@@ -15,26 +15,24 @@ import click
 from .. import __version__
 from .. import settings as settings_module
 from ..authentication import authenticator
-from ..deployment import Deployment, Leftovers, WebSideFailed
+from ..deployment import Deployment, Leftovers, WebSideFailed, units
 from ..deployment.address import address, own_address, resolved
 from ..deployment.web_processes import as_running, few_connections, log_file
 from ..errors import Misconfigured
 from ..lab import labfile
 from ..model.caller import SHELL
-from ..settings import ROOT, Settings
+from ..settings import Settings
 from ..store import web_side
 from ..verbs.acts import Acts
 from ..verbs.instruments import Instruments
-from . import systemd, terminal
+from . import terminal
 
 PORT = click.IntRange(1, 65535)
 
 
-def chosen(settings: Settings | None = None, **changes: Any) -> Settings:
-    """The settings in force, unless given, with what the call itself says."""
-    return dataclasses.replace(
-        settings or settings_module.load(), **{name: value for name, value in changes.items() if value is not None}
-    )
+def chosen(settings: Settings, **changes: Any) -> Settings:
+    """The settings with what the call itself says."""
+    return dataclasses.replace(settings, **{name: value for name, value in changes.items() if value is not None})
 
 
 @click.command()
@@ -46,7 +44,8 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
 
     Starts a supervisor first where there is none.
     """
-    settings = resolved(chosen(host=host, port=port, web_concurrency=workers))
+    settings = terminal.of_lab(settings_module.load())
+    settings = resolved(chosen(settings, host=host, port=port, web_concurrency=workers))
     Deployment(settings).serve(warn=lambda sentence: click.echo(sentence, err=True))
 
 
@@ -57,10 +56,11 @@ def settings_(stdin: bool, port: int | None) -> None:
     """What the scripts read: each setting that is set, judged, as NAME=value; its address (AT), and which it is."""
     environ = dict(os.environ)
     with tempfile.TemporaryDirectory() as folder:
-        file = settings_module.file_of(environ)
         if stdin:
             file = Path(folder, "env")
             file.write_bytes(sys.stdin.buffer.read())
+        else:
+            file = settings_module.file_of(environ)
         settings = resolved(settings_module.load(environ, file, port))
         values = settings_module.given(environ, file)
     for name, value in values.items():
@@ -84,7 +84,7 @@ def supervise() -> None:
     """Run the supervisor in the foreground."""
     from ..supervisor.main import main
 
-    main(settings_module.load())
+    main(terminal.of_lab(settings_module.load()))
 
 
 @click.command()
@@ -111,10 +111,11 @@ def start(
     The new web side listens before the old one is ended, so that no call is refused. It has the port of the old one
     unless --port or PORT name another.
     """
+    settings = terminal.of_lab(settings_module.load())
     if by_systemd:
-        systemd.control("start")
+        click.echo(f"systemd has started {units.control(settings, 'start')}.")
         return
-    before = as_running(settings_module.load()).port
+    before = as_running(settings).port
     settings = resolved(chosen(settings_module.load(port=before), port=port, host=host, web_concurrency=workers))
     try:
         started = Deployment(settings).start(wait)
@@ -144,6 +145,8 @@ def start(
         click.echo(f"  WSDL of {name}: {url}")
     for name, broken in offered.broken.items():
         click.echo(f"  {name} is not offered: {broken.reason}")
+    if not wsdl and not offered.broken:
+        click.echo(f"  {terminal.no_services(settings)}")
     if few := few_connections():
         click.echo(f"  {few}")
     click.echo(f"  Jobs: {summary['jobs']}")
@@ -159,10 +162,10 @@ def stop(wait: float, by_systemd: bool) -> None:
 
     Running jobs are stopped, queued ones don't start.
     """
+    settings = terminal.of_lab(settings_module.load())
     if by_systemd:
-        systemd.control("stop")
+        click.echo(f"systemd has stopped {units.control(settings, 'stop')}.")
         return
-    settings = settings_module.load()
     if settings.layout.folder.is_dir():
         Acts(settings).go_on("deployment stopped", SHELL, {})
     stopped = Deployment(settings).stop(wait)
@@ -216,7 +219,7 @@ def _last_words(settings: Settings) -> str:
 
 
 def _try(settings: Settings) -> None:
-    client = Path(ROOT / "test_client" / "client.py")
+    client = settings.folder / "test_client" / "client.py"
     if not client.is_file():
         return
     click.echo("Trying it: a Waiter of five seconds …", err=True)

@@ -11,6 +11,7 @@ from ..errors import Misconfigured
 from ..fleet import name_keys
 from ..settings import Settings
 from ..system import logs
+from . import terminal
 
 NO_REDIS = "This is for a lab of many machines: set REDIS_URL first (docs/machines.md)."
 
@@ -42,7 +43,7 @@ def worker(burst: bool, concurrency: int | None, drain: float | None) -> None:
     Told to stop (SIGTERM) it takes no new order and leaves when what runs has ended; told twice, it stops
     everything, makes safe and leaves.
     """
-    settings = fleet_settings()
+    settings = terminal.of_lab(fleet_settings())
     from ..fleet.worker import Worker
 
     logs.set_up("worker", settings.log_format)

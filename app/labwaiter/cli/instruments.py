@@ -25,8 +25,10 @@ def instruments() -> None:
     """The instruments of this lab, as lab.toml lists them."""
 
 
-def _verbs() -> Instruments:
-    return Instruments(settings_module.load())
+def _verbs(using: bool = False) -> Instruments:
+    """What is done to instruments; where they are `using` them, whose they are is said."""
+    settings = settings_module.load()
+    return Instruments(terminal.of_lab(settings) if using else settings)
 
 
 def _words(holding: Holding | None) -> str:
@@ -79,7 +81,7 @@ def list_(json_: bool) -> None:
 @as_json
 def check(names: tuple[str, ...], json_: bool) -> None:
     """Open, identify and close them, and say what is wrong. Exit status: 0 all answer, 3 one doesn't."""
-    verbs = _verbs()
+    verbs = _verbs(using=True)
     answers = []
     for answer in verbs.check(names, SHELL):
         answers.append(answer)
@@ -102,7 +104,7 @@ def reserve(name: str, minutes: float, by: str | None, free: bool) -> None:
 
     Reserved again by the same person, it is so from now on for so many minutes.
     """
-    verbs = _verbs()
+    verbs = _verbs(using=True)
     if free:
         before = verbs.release(name, SHELL)
         click.echo(f"{name} is free. {f'It was {before.words}.' if before else 'It was not reserved.'}")
@@ -116,7 +118,7 @@ def reserve(name: str, minutes: float, by: str | None, free: bool) -> None:
 @as_json
 def safe(names: tuple[str, ...], json_: bool) -> None:
     """Make unsafe instruments safe, ask them, and free them. Exit status: 0 all are safe, 3 one isn't."""
-    results = _verbs().make_safe(names, SHELL)
+    results = _verbs(using=True).make_safe(names, SHELL)
     if json_:
         data = [{"name": result.name, "safe": result.safe, "why": result.why} for result in results]
         terminal.as_json(data if len(data) > 1 else data[0])

@@ -283,7 +283,7 @@ def wait(service_id: str, timeout: float | None, json_: bool) -> None:
 @as_json
 def abort(service_id: str, json_: bool) -> None:
     """Have an execution stopped, and wait up to 8 s until it is gone."""
-    verbs = open_jobs(settings_module.load())
+    verbs = open_jobs(terminal.of_lab(settings_module.load()))
     gone = verbs.abort(None, service_id, SHELL)
     record = verbs.record(service_id, SHELL)
     if json_:
@@ -302,7 +302,7 @@ def remove(service_ids: tuple[str, ...]) -> None:
 
     Their serviceIDs stay used: a small tombstone is left of each.
     """
-    verbs = open_jobs(settings_module.load())
+    verbs = open_jobs(terminal.of_lab(settings_module.load()))
     for service_id in service_ids:
         verbs.remove(service_id, SHELL)
         click.echo(f"{terminal.plain(service_id)} is removed.")

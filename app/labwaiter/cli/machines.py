@@ -57,6 +57,7 @@ def init_db(clear: bool, force: bool, yes: bool, json_: bool) -> None:
     store = LabRedis(settings)
     with _reached():
         if clear:
+            terminal.of_lab(settings)
             _clear(settings, store, force, yes)
             return
         findings = list(examine(settings, store))
@@ -132,7 +133,7 @@ def clear_queue(machines: tuple[str, ...], yes: bool, json_: bool) -> None:
 
     Of these machines, or of all. On a single machine (without REDIS_URL): what waits in its queue.
     """
-    settings = settings_module.load()
+    settings = terminal.of_lab(settings_module.load())
     service_ids = _withdrawn(settings, machines, yes) if settings.redis_url else _unqueued(settings, machines, yes)
     if json_:
         terminal.as_json(service_ids)

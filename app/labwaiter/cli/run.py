@@ -38,7 +38,7 @@ def run(service_name: str, inputs: tuple[str, ...], service_id: str | None, json
 
     Waits for the end and prints the outputs. Ctrl-C aborts the execution.
     """
-    settings = settings_module.load()
+    settings = terminal.of_lab(settings_module.load())
     service = catalogue.of(settings).now(service_name).get(service_name)
     values = _parsed(inputs)
     service_id = service_id or f"shell-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"

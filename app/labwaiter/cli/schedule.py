@@ -43,6 +43,7 @@ def schedule(list_: bool, json_: bool) -> None:
             raise Unavailable(f"Nothing is known of the last runs. {of(error).mend}") from error
         _show(rows, json_)
         return
+    terminal.of_lab(settings)
     logs.set_up("schedule", settings.log_format)
     scheduler = schedulers.Scheduler(settings, jobs, offered, schedules)
     set_by_signals(scheduler.stopping)

@@ -49,7 +49,7 @@ def services(json_: bool) -> None:
         terminal.as_json(data | broken)
         return
     if not offered.services and not offered.broken:
-        click.echo("No service files yet: `labwaiter new NAME` writes one to start from.")
+        click.echo(terminal.no_services(settings))
         return
     rows = [
         (name, addresses[name], ", ".join(_brief(p) for p in service.inputs) or "none")
@@ -110,7 +110,7 @@ def check(file: Path | None, keep: bool, json_: bool) -> None:
     if file is None:
         files = catalogue.files(settings.services)
         if not files:
-            raise Misconfigured(f"{settings.services} holds no service file: `labwaiter new NAME` writes one.")
+            raise Misconfigured(terminal.no_services(settings))
     else:
         files = [file.resolve()]
     checked = [_check(each, settings, keep) for each in files]
@@ -264,7 +264,7 @@ def new(name: str, toml: bool) -> None:
 
     It is a working example: in Python one that counts seconds and can be aborted, in TOML a program that counts.
     """
-    settings = settings_module.load()
+    settings = terminal.of_lab(settings_module.load())
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]{0,63}", name):
         raise click.UsageError("A service's name must be letters and digits, at most 64, e.g. HeatAndHold.")
     name = name[0].upper() + name[1:]
@@ -274,6 +274,7 @@ def new(name: str, toml: bool) -> None:
     file = settings.services / (re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower() + (TOML if toml else ".py"))
     template = TEMPLATE.with_name("template.toml.txt") if toml else TEMPLATE
     text = template.read_text(encoding="utf-8").replace("NAME", name).replace("ADDRESS", name.lower())
+    settings.services.mkdir(parents=True, exist_ok=True)
     try:
         with open(file, "x", encoding="utf-8") as out:
             out.write(text)

@@ -12,12 +12,24 @@ from ..model.parameter import text_of
 from ..model.record import Record
 from ..model.sentences import moment as moment
 from ..model.sentences import plain as plain
+from ..settings import Settings
 from ..store.folder import ran
 from ..store.leases import Held
 from ..verbs.instruments import Holding
 
 if TYPE_CHECKING:
     from ..desk.findings import Finding
+
+
+def of_lab(settings: Settings) -> Settings:
+    """Say on stderr which lab it is that a command is about to change: the one that these settings are of."""
+    click.echo(f"Lab: {plain(next(iter(settings.naming.values())), 500)}", err=True)
+    return settings
+
+
+def no_services(settings: Settings) -> str:
+    """What is to be said of a services folder without any."""
+    return f"No service yet: {plain(str(settings.services), 500)} holds no service file; labwaiter new NAME writes one."
 
 
 def lines(text: str, last: int = 15) -> list[str]:

@@ -29,7 +29,7 @@ def tokens() -> None:
 @as_json
 def add(user: str, project: str | None, role: str, days: float, json_: bool) -> None:
     """Make a token for USER, and show it: now and never again, since only a hash of it is kept."""
-    settings = settings_module.load()
+    settings = terminal.of_lab(settings_module.load())
     file = TokenFile(settings.tokens_file)
     entry, token = file.add(user, project or user, Role(role), days * DAY)
     try:  # who may call is made before the first start, too, when there is no jobs folder yet
@@ -69,7 +69,7 @@ def list_(json_: bool) -> None:
 @click.argument("token_id", metavar="ID")
 def revoke(token_id: str) -> None:
     """Let a token be good no longer, in every process and at once. Its executions go on."""
-    settings = settings_module.load()
+    settings = terminal.of_lab(settings_module.load())
     entry = TokenFile(settings.tokens_file).revoke(token_id)
     Acts(settings).go_on("token revoked", SHELL, _about(entry), durable=True)
     click.echo(f"The token {entry.id} of {terminal.plain(entry.user)} is good no longer.")

@@ -7,6 +7,7 @@ import time
 
 import click
 
+from .. import settings as settings_module
 from ..authentication import authenticator
 from ..deployment import Deployment, Foreground
 from ..deployment.address import resolved
@@ -28,7 +29,7 @@ def up(only: str | None, host: str | None, port: int | None) -> None:
     Either is started again when it ends. Told to stop (SIGTERM), it admits nothing more, settles
     every job and leaves within STOP_SECONDS. Logs go to stdout. With REDIS_URL it is the web side alone.
     """
-    settings = chosen(host=host, port=port)
+    settings = chosen(terminal.of_lab(settings_module.load()), host=host, port=port)
 
     def tell(sentence: str) -> None:
         if settings.log_format == logs.JSON:
@@ -56,7 +57,7 @@ def health(only: str | None) -> None:
     For a container's health check: exit status 0 or 3. A mistake in lab.toml is told, and is no 3: all else works, and
     whoever then began it anew would end what runs.
     """
-    settings = chosen()
+    settings = settings_module.load()
     if only == "supervisor":
         if supervisor_client.alive(settings) is None:
             raise TimeoutError("No supervisor runs.")

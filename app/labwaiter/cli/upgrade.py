@@ -10,7 +10,6 @@ import click
 
 from .. import __version__
 from .. import settings as settings_module
-from ..store.folder_format import Newer
 from . import terminal
 from .jobs import as_json
 
@@ -37,7 +36,7 @@ def upgrade(check_: bool, json_: bool) -> None:
     folder = str(env_file.resolve().parent)
     try:
         parts = upgrades.check(environ, env_file)
-    except Newer as newer:
+    except settings_module.Newer as newer:
         if json_:
             terminal.as_json({"version": __version__, "lab": folder, "refused": str(newer)})
         else:

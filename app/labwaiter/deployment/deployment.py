@@ -16,7 +16,7 @@ from .. import settings as settings_module
 from ..catalogue import catalogue
 from ..errors import Misconfigured
 from ..runner.account import NotPossible, account_named
-from ..settings import ROOT, Settings
+from ..settings import NAMINGS, Settings
 from ..store import supervisor_client, web_side
 from ..store.files import open_ours
 from ..store.folder import Folder
@@ -133,8 +133,8 @@ class Deployment:
             self._begin_supervisor(replace=False)
         if few := web_processes.few_connections():
             warn(few)
-        os.chdir(ROOT / "app")
         command = web_processes.command(self.settings)
+        os.chdir("/")
         os.execve(command[0], command, web_processes.environment(self.settings))
 
     def stop(self, wait: float) -> Stopped:
@@ -173,6 +173,8 @@ class Deployment:
             expected = web_side.expected(self._layout)
             if expected is None or not expected.gone:
                 return
+            for name in NAMINGS & os.environ.keys() if NAMINGS & expected.environment.keys() else ():
+                del os.environ[name]
             os.environ.update(expected.environment)  # its settings, which it was started with
             settings = dataclasses.replace(
                 settings_module.load(), host=expected.host, port=expected.port, web_concurrency=expected.workers

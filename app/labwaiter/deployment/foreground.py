@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from ..errors import Misconfigured
 from ..lab import labfile
-from ..settings import ROOT, Settings
+from ..settings import Settings
 from ..store import supervisor_client
 from ..system.backoff import Backoff
 from . import listening, web_processes
@@ -96,15 +96,14 @@ class Foreground:
 
     def _spawn_supervisor(self) -> subprocess.Popen[bytes]:
         environment = supervisor_client.environment(self._settings) | self._own_environment
-        return _spawn(["labwaiter.supervisor"], environment)
+        return _spawn([sys.executable, "-m", "labwaiter.supervisor"], environment)
 
     def _spawn_web_side(self) -> subprocess.Popen[bytes]:
         if few := web_processes.few_connections():
             self._tell(few)
         web_processes.end(web_processes.find(self._settings))  # workers whose main process was killed would serve on
-        return _spawn(
-            web_processes.command(self._settings)[2:], web_processes.environment(self._settings) | self._own_environment
-        )
+        environment = web_processes.environment(self._settings) | self._own_environment
+        return _spawn(web_processes.command(self._settings), environment)
 
 
 class _Part:
@@ -170,13 +169,13 @@ def _kill_before(settings: Settings) -> float:
     return max(KILL_BEFORE, min(_safe_seconds(settings) + KILL_BEFORE, 0.7 * settings.stop_seconds))
 
 
-def _spawn(module: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+def _spawn(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
     # a session of its own: a Ctrl-C is ours to hand on, in good order
     return subprocess.Popen(
-        [sys.executable, "-m", *module],
+        command,
         stdin=subprocess.DEVNULL,
         stderr=subprocess.STDOUT,
-        cwd=ROOT / "app",
+        cwd="/",
         env=environment,
         start_new_session=True,
     )

@@ -1,7 +1,7 @@
 """The web side as processes: find them, start new ones, see whether they listen and answer, end old ones.
 
 Its main process and its workers carry LABWAITER_WEB=<jobs folder> in their environment, so that workers
-whose main process was killed are found, too. A worker hands that mark on to no program that it starts (app/main.py).
+whose main process was killed are found, too. A worker hands that mark on to no program that it starts (application.py).
 It listens once it has loaded the application, on a socket of its own beside those of others (SO_REUSEPORT): a new
 web side is therefore ready when all its workers listen, and only then the old one is told to end. No poll is refused.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ..catalogue import catalogue
 from ..errors import Misconfigured
-from ..settings import HANDED_ON, ROOT, Settings
+from ..settings import HANDED_ON, NAMINGS, Settings
 from ..store import supervisor_client, web_side
 from ..store.files import open_log
 from ..system import logs, process
@@ -30,6 +30,8 @@ from .address import get, own_address, resolved
 from .listening import listening_sockets, sockets_of
 
 MARKER = "LABWAITER_WEB"
+# by its path, so that this process imports nothing of the package; -P: nor does it look for modules beside it
+SERVER = (sys.executable, "-P", str(Path(__file__).with_name("granian_server.py")))
 # a worker's, below the 1024 descriptors that a process commonly may have. granian calls it backpressure, but it is no
 # limit of calls: callers keep their connections open between two polls. A worker may have as many threads: a call whose
 # body doesn't come, an abort (8 s) and a message (1 s) each hold one, and so never the one that a poll needs
@@ -63,15 +65,15 @@ def few_connections() -> str:
 
 
 def command(settings: Settings) -> list[str]:
-    """granian, as it serves this deployment; to be called in app/."""
+    """granian, as it serves this deployment."""
     return [
-        *(sys.executable, "-m", "serve"),
+        *SERVER,
         *("--interface", "wsgi", "--http", "1", "--no-ws"),
         *("--host", settings.host, "--port", str(settings.port)),
         *("--workers", str(settings.web_concurrency), "--blocking-threads", str(connections())),
         *("--backpressure", str(connections()), "--respawn-failed-workers"),
         *("--workers-kill-timeout", str(KILL_AFTER)),
-        "main:application",
+        "labwaiter.application:application",
     ]
 
 
@@ -119,7 +121,7 @@ def spawn(settings: Settings) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
-            cwd=ROOT / "app",
+            cwd="/",
             env=environment(settings),
             start_new_session=True,
         )
@@ -158,7 +160,7 @@ def _expect(settings: Settings, main_pid: int) -> None:
     main = identify(main_pid)
     if main is None:
         return
-    environ = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
+    environ = {name: os.environ[name] for name in HANDED_ON - NAMINGS if name in os.environ} | settings.naming
     expected = web_side.WebSide(main, settings.host, settings.port, settings.web_concurrency, environ)
     web_side.expect(settings.layout, expected)
 

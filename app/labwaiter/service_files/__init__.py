@@ -24,7 +24,7 @@ from types import CodeType, ModuleType
 
 from ..errors import Misconfigured
 from ..model.service import Declaration
-from ..system.process import APP, paths_of_others
+from ..system.process import APP, IS_INSTALLED, paths_of_others
 from ..system.shared_pages import make_code_immortal
 from .stateless import state_in
 
@@ -246,9 +246,10 @@ def _does_not_import(file: Path, error: BaseException) -> Misconfigured:
 def put_ours_last() -> None:
     """Have our own folder last on the path, and out of the environment.
 
-    It also holds main.py and other names that a user's modules may have, and another Python has no use for it.
+    It also holds names that a user's modules may have, and another Python has no use for it.
     """
-    sys.path[:] = [*(entry for entry in sys.path if entry != APP), APP]
+    if not IS_INSTALLED:
+        sys.path[:] = [*(entry for entry in sys.path if entry != APP), APP]
     if others := paths_of_others(os.environ):
         os.environ["PYTHONPATH"] = os.pathsep.join(others)
     else:

@@ -21,7 +21,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypeVar
 
-from ..layout import Layout
+from ..layout import FORM, Layout
 from ..model.caller import by
 from ..model.record import ENDED, End, Happening, Progress, Record, Request, State, StoredState, Tombstone
 from ..system.process import Identity, boot_clock, boot_id, identify, uid_of
@@ -90,6 +90,9 @@ class Folder:
             made = os.stat(folder)
             if mode is not None and made.st_mode & 0o777 != rights and made.st_uid == os.geteuid():
                 os.chmod(folder, rights)
+        if self.layout.form_here < FORM:
+            with contextlib.suppress(OSError):  # nothing else leans on it
+                write_whole(self.layout.form, f"{FORM}\n".encode(), mode=0o644)
 
     def _mark_what_has_not_ended(self) -> None:
         """Have the supervisor find it all again, as after the folder was restored from a backup without ours."""

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import TypeVar
 
-from ..errors import Misconfigured, Removed, Unavailable, UnknownServiceID
+from ..errors import Removed, Unavailable, UnknownServiceID
 from ..model.record import (
     ACTIVE,
     ENDED,
@@ -93,7 +93,7 @@ class LocalStore:
             return
         try:
             supervisor_client.ensure(self.settings, patience=OTHERS_SECONDS)
-        except (OSError, Misconfigured):
+        except OSError:
             # the try takes 10 s, and polls come one after the other: not each of them can make one
             self._no_supervisor_before = time.monotonic() + TRY_AGAIN
             log.exception("no supervisor could be started")

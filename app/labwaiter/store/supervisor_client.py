@@ -19,10 +19,11 @@ from pathlib import Path
 from ..errors import Misconfigured
 from ..lab import simulation
 from ..layout import Layout
-from ..settings import HANDED_ON, SECRETS, Settings
+from ..settings import HANDED_ON, NAMINGS, SECRETS, Settings
 from ..system import flock, logs, record_lock
 from ..system.process import (
     APP,
+    IS_INSTALLED,
     MARKER,
     NO_MARK,
     Identity,
@@ -34,11 +35,11 @@ from ..system.process import (
     paths_of_others,
     wait_until_ended,
 )
-from . import folder_format
 from .files import open_log, open_ours, read_bounded, touch, write_whole
 from .folder import Folder
 
 ABORT = "abort/"  # before a job's name, which has no "/" in it: it is to be aborted, and no disk takes the mark
+TAKE_OVER_SECONDS = 15.0  # that a supervisor of another environment has to begin anew in this one
 STOPS = 2  # supervisors that are started only to settle what is left: the first may be killed in the middle of it
 
 
@@ -79,12 +80,7 @@ def wake(settings: Settings, name: str) -> bool:
 
 
 def may_be_written(settings: Settings) -> None:
-    """Have the jobs and the files folder there.
-
-    Raises:
-        Misconfigured: that of the jobs can't be written, or a newer labwaiter has served it.
-    """
-    folder_format.judge(settings.layout)
+    """Have the jobs and the files folder there. Raises Misconfigured where that of the jobs can't be written."""
     try:
         Folder(settings.jobs_folder).make(settings.jobs_mode)
         touch(settings.layout.start_lock)
@@ -114,12 +110,10 @@ def ensure(
         patience: s that somebody else's try is waited for; None: as long as it takes.
 
     Raises:
-        Misconfigured: a newer labwaiter has served this folder.
         TimeoutError: it didn't come within 10 s; supervisor.log says why.
     """
     if alive(settings) is not None or (stopped(settings) and not even_if_stopped) or settings.supervisor_elsewhere:
         return
-    folder_format.judge(settings.layout)
     folder = Folder(settings.jobs_folder)
     folder.make(settings.jobs_mode)
     with os.fdopen(open_ours(folder.layout.ensure_lock, os.O_RDWR), "wb") as turn:
@@ -158,8 +152,9 @@ def environment(settings: Settings) -> dict[str, str]:
     """The environment in which a process of ours finds this package and this deployment."""
     # without a job's mark: what a job starts of ours must not end with it; and without what the supervisor and its
     # jobs have no business with
-    left_out = (MARKER, *SECRETS, "SESSION_TOKEN")  # the last one is the test client's
+    left_out = (MARKER, *SECRETS, *NAMINGS, "SESSION_TOKEN")  # the last one is the test client's
     variables = {name: value for name, value in for_ours(os.environ).items() if name not in left_out}
+    variables |= settings.naming
     variables["WAITER_LOG_FOLDER"] = str(settings.jobs_folder)
     variables["SERVICES"] = str(settings.services)
     variables["FILES_FOLDER"] = str(settings.files_folder)
@@ -194,24 +189,26 @@ def replace(settings: Settings) -> None:
     """Have the supervisor begin anew with this process' code, and the settings that are there now; running jobs go on.
 
     Raises:
-        Misconfigured: it is of another labwaiter, 0.4 or before, which would begin anew with its own code.
+        TimeoutError: it is of another labwaiter, 0.4 or before, and goes on with its own code.
     """
     pid = alive(settings)
-    if pid and (supervisor := identify(pid)):
-        other = code_elsewhere(pid)
-        if other and folder_format.noted(settings.layout) is None:
-            raise Misconfigured(
-                f"The supervisor of this jobs folder (pid {pid}) is of another labwaiter, in {other}: end it first by"
-                " that one's own `labwaiter stop`, once what runs has ended."
-            )
-        ours = environment(settings)
-        names = HANDED_ON - {"SUPERVISOR"}  # who starts one is each one's own
-        values = {name: value for name, value in ours.items() if name in names}
-        handed = {"for": asdict(supervisor), "settings": values, "python": sys.executable, "path": APP}
-        write_whole(settings.layout.handed_settings, json.dumps(handed).encode(), mode=0o600)
-        os.kill(pid, signal.SIGHUP)
-    else:
+    if not pid or not (supervisor := identify(pid)):
         ensure(settings, even_if_stopped=True)
+        return
+    names = HANDED_ON - {"SUPERVISOR"}  # who starts one is each one's own
+    values = {name: value for name, value in environment(settings).items() if name in names}
+    handed = {"for": asdict(supervisor), "settings": values, "python": sys.executable}
+    handed["path"] = "" if IS_INSTALLED else APP
+    write_whole(settings.layout.handed_settings, json.dumps(handed).encode(), mode=0o600)
+    other, until = code_elsewhere(pid), time.monotonic() + TAKE_OVER_SECONDS
+    os.kill(pid, signal.SIGHUP)
+    while other and alive(settings) == pid and (other := code_elsewhere(pid)):
+        if time.monotonic() > until:
+            raise TimeoutError(
+                f"The supervisor (pid {pid}) is of another labwaiter, in {other}, and goes on with its own code: once"
+                " what runs has ended, end it by that one's own `labwaiter stop`. Then start again."
+            )
+        time.sleep(0.02)  # nothing tells of another process' exec
 
 
 def code_elsewhere(pid: int) -> str:
@@ -235,12 +232,15 @@ def handed_on(layout: Layout) -> tuple[str, dict[str, str]]:
         if Identity(**handed["for"]) != identify(os.getpid()):  # one before us was meant
             return sys.executable, dict(os.environ)
         values: dict[str, str] = handed["settings"]
-        python, path = str(handed.get("python", sys.executable)), str(handed.get("path", APP))
+        python, path = str(handed["python"]), str(handed["path"])
     except (ValueError, TypeError, KeyError):
         return sys.executable, dict(os.environ)
     names = HANDED_ON - {"SUPERVISOR"}  # who starts one is each one's own
     environ = {name: value for name, value in os.environ.items() if name not in names} | values
-    return python, environ | {"PYTHONPATH": os.pathsep.join([path, *paths_of_others(os.environ)])}
+    environ.pop("PYTHONPATH", None)
+    if paths := [*filter(None, [path]), *paths_of_others(os.environ)]:
+        environ["PYTHONPATH"] = os.pathsep.join(paths)
+    return python, environ
 
 
 def stop(settings: Settings, wait: float = 60.0) -> bool:

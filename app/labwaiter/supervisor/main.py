@@ -7,10 +7,7 @@ import logging
 import os
 import sys
 
-from .. import __version__
-from ..errors import Misconfigured
 from ..settings import Settings, load
-from ..store import folder_format
 from ..store.folder import Folder
 from ..system import logs
 from .loop import Supervisor
@@ -28,8 +25,6 @@ def main(settings: Settings | None = None) -> None:
         serve(settings, lock, leaving=sys.argv[1:] == ["--leaving"], out=out)
     except Taken as error:
         print(error, file=sys.stderr)
-    except Misconfigured as error:
-        sys.exit(str(error))
 
 
 def serve(settings: Settings, lock: int | None = None, leaving: bool = False, out: logs.Out | None = None) -> None:
@@ -42,15 +37,11 @@ def serve(settings: Settings, lock: int | None = None, leaving: bool = False, ou
 
     Raises:
         single_instance.Taken: there is one already.
-        Misconfigured: a newer labwaiter has served the folder.
         OSError: the folder can't be made or written.
     """
     store = Folder(settings.jobs_folder)
-    folder_format.judge(store.layout)
     store.make(settings.jobs_mode)
     single_instance = SingleInstance(store.layout, lock)
-    with contextlib.suppress(OSError):  # a full disk keeps nobody from settling what runs
-        folder_format.note(store.layout, __version__)
     if not leaving:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(store.layout.stopped)

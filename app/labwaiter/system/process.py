@@ -16,6 +16,7 @@ import os
 import re
 import select
 import signal
+import site
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ from .backoff import Backoff
 if TYPE_CHECKING:
     from threading import Thread
 
-APP = os.fspath(Path(__file__).resolve().parents[2])  # app/: the path's place where labwaiter is found
+APP = os.fspath(Path(__file__).resolve().parents[2])  # the path's place where labwaiter is found: app/, or
+IS_INSTALLED = APP in {*site.getsitepackages(), site.getusersitepackages()}  # … among what is installed
 SET_ASIDE = "LABWAITER_SET_ASIDE"  # in the environment of our own processes: what is not for them, as JSON
 # NAME=value: how somebody wants an interpreter, a web server or a framework to be; but for where Python's modules are
 # and go, and for a seed that every job's function has as it was set
@@ -224,7 +226,10 @@ def for_ours(environ: Mapping[str, str]) -> dict[str, str]:
     aside = _aside(environ)
     aside |= {name: value for name, value in environ.items() if _NOT_FOR_OURS.fullmatch(f"{name}={value}")}
     environment = {name: value for name, value in environ.items() if name != SET_ASIDE and name not in aside}
-    environment["PYTHONPATH"] = os.pathsep.join([APP, *paths_of_others(environ)])
+    # Python's own modules come before what is installed, but not before what stands there
+    environment.pop("PYTHONPATH", None)
+    if paths := [*([] if IS_INSTALLED else [APP]), *paths_of_others(environ)]:
+        environment["PYTHONPATH"] = os.pathsep.join(paths)
     return environment | ({SET_ASIDE: json.dumps(aside)} if aside else {})
 
 

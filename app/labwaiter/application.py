@@ -1,13 +1,13 @@
-"""The WSGI application of this deployment: the services that the folder `services` offers."""
+"""The WSGI application of this deployment, as a web server imports it: `labwaiter.application:application`."""
 
 import logging
 import os
 
-from labwaiter import settings
-from labwaiter.authentication import authenticator
-from labwaiter.catalogue import catalogue
-from labwaiter.system import logs
-from labwaiter.wsgi import Application
+from . import settings
+from .authentication import authenticator
+from .catalogue import catalogue
+from .system import logs
+from .wsgi import Application
 
 # a worker of the web side, not somebody's own WSGI server; what it starts from here on is no part of the web side
 worker = os.environ.pop("LABWAITER_WEB", None) is not None
