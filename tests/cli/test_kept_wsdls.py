@@ -89,4 +89,4 @@ def test_a_kept_file_that_is_no_wsdl_is_told(shell, content):
 def test_a_services_folder_with_nothing_in_it_is_told(shell):
     (shell.folder / "services" / "count.py").unlink()
     said = shell("check")
-    assert said.exit_code == 2 and "holds no service file: `labwaiter new NAME` writes one." in said.stderr
+    assert said.exit_code == 2 and "holds no service file; labwaiter new NAME writes one." in said.stderr

@@ -47,6 +47,7 @@ def test_a_lab_in_order_has_nothing_in_the_way(shell):
 
 
 def test_each_setting_that_went_or_can_no_longer_be_is_told(shell):
+    before = (shell.folder / "env").read_text()
     (shell.folder / "env").write_text(
         "SERVICES=services\nWAITER_LOG_FOLDER=jobs\nMAX_JOBS=3\nMAX_RUNING=7\nPORT=http\nHOST='0.0.0.0'\nKEEP_DAYS=-1\n"
     )
@@ -60,6 +61,7 @@ def test_each_setting_that_went_or_can_no_longer_be_is_told(shell):
         "error    KEEP_DAYS must be a number from 0 to 36500 days, not “-1”.",
     ):
         assert sentence in said.stdout, said.stdout
+    (shell.folder / "env").write_text(before)
 
 
 def test_who_may_call_must_be_said_where_others_can(shell):
@@ -100,7 +102,7 @@ def test_a_service_whose_wsdl_was_not_kept_can_not_be_judged(shell):
             "schedule.toml",
             '[schedules.air]\nservice = "Gone"\nevery = "1 h"\n',
             "schedules",
-            "There is no service Gone",
+            "there are: Count.",
         ),
     ],
 )
@@ -117,14 +119,15 @@ def test_jobs_of_an_older_release_are_read_and_what_becomes_of_them_is_told(shel
     found = told(shell, "executions")
     assert ("fine", "Executions that have ended and can be read: 4; tombstones: 1.") in found
     assert ("warning", "These can't be read: damaged.") in found
-    assert any("The format is that of labwaiter 0.4 or before, and would become" in what for _, what in found)
+    assert any("Its form is that of labwaiter 0.4 or before, and would become" in what for _, what in found)
     assert any(level == "error" and "No file offers the service Echo" in what for level, what in found)
 
 
 def test_what_runs_and_waits_is_told_and_goes_on(shell):
     text = (shell.folder / "services" / "count.py").read_text()
     with shell.process("run", "Count", "--id", "long", "seconds=60") as called:
-        eventually(lambda: (shell.jobs / "long" / "begun").exists())
+        progress = shell.jobs / "long" / "progress.json"
+        eventually(lambda: progress.exists() and "half way" in progress.read_text())
         shell.write("count.py", text.replace("seconds: Annotated", "duration: Annotated"))
         before = (shell.jobs / "long" / "state.json").read_bytes()
         said = shell("upgrade", "--check")
@@ -135,15 +138,15 @@ def test_what_runs_and_waits_is_told_and_goes_on(shell):
 
 
 def test_a_newer_one_s_lab_is_refused_in_one_sentence(shell):
-    (shell.jobs / ".labwaiter").mkdir(parents=True)
-    (shell.jobs / ".labwaiter" / "format.json").write_text('{"format": 99, "version": "9.9.9"}')
+    form = shell.jobs / ".labwaiter" / "form"
+    form.parent.mkdir(parents=True)
+    form.write_text("99\n")
     said = check(shell)
     assert said.exit_code == 1 and said.stdout == ""
-    assert said.stderr.count("\n") == 1 and "was served by labwaiter 9.9.9" in said.stderr
-    assert "9.9.9" in json.loads(check(shell, "--json").stdout)["refused"]
-    for command in (("start",), ("run", "Count", "seconds=1")):
-        refused = shell.call(*command)
-        assert refused.returncode != 0 and "Traceback" not in refused.stderr
+    assert said.stderr.count("\n") == 1 and "A newer labwaiter than this one has used " in said.stderr
+    refused = check(shell, "--json")
+    assert refused.exit_code == 1 and "A newer labwaiter" in json.loads(refused.stdout)["refused"]
+    form.unlink()
 
 
 def test_it_does_nothing_without_check(shell):

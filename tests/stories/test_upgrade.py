@@ -1,4 +1,7 @@
-"""A new release finds the jobs of the last one: tests/samples/jobs-0.1.0 was written by 0.1.0 itself."""
+"""A new release finds the jobs of those before: each tests/samples/jobs-… was written by that release itself.
+
+`tests/samples/make_jobs.py` makes such a sample.
+"""
 
 import os
 import shutil
@@ -10,14 +13,17 @@ import pytest
 from lab import SAMPLES, Lab
 from labwaiter.errors import JobAborted, JobFailed, ServiceIDInUse, UnknownServiceID
 from labwaiter.model.caller import SHELL
-from labwaiter.model.record import State
+from labwaiter.model.record import INTERRUPTED, State
+
+RELEASES = ("0.1.0", "0.3.0", "0.4.0")
 
 
-@pytest.fixture
-def upgraded(make_lab: Callable[..., Lab], tmp_path: Path) -> Lab:
-    """A lab in the jobs folder of the last release."""
-    shutil.copytree(SAMPLES / "jobs-0.1.0", tmp_path / "jobs")
-    (tmp_path / "jobs" / "queued" / "data").mkdir()
+@pytest.fixture(params=RELEASES)
+def upgraded(make_lab: Callable[..., Lab], tmp_path: Path, request: pytest.FixtureRequest) -> Lab:
+    """A lab in the jobs folder of an earlier release."""
+    shutil.copytree(SAMPLES / f"jobs-{request.param}", tmp_path / "jobs")
+    for folder in (tmp_path / "jobs").glob("[!.]*"):  # git keeps no empty ones
+        (folder / "data").mkdir(exist_ok=True)
     lab = make_lab()
     lab.supervise()
     return lab
@@ -43,6 +49,18 @@ def test_a_start_that_is_repeated_after_the_upgrade_is_the_same_start(upgraded: 
 def test_what_waited_for_the_upgrade_is_run(upgraded: Lab) -> None:
     upgraded.start("Echo", "queued", text="still here")  # as its workflow manager polls, or repeats the start
     assert upgraded.ended("queued").outputs is not None
+
+
+@pytest.mark.parametrize("upgraded", RELEASES[1:], indirect=True)
+def test_what_ran_when_the_machine_stopped_is_told_as_interrupted(upgraded: Lab) -> None:
+    record = upgraded.ended("interrupted")
+    assert record.state is State.FAILED and record.why == INTERRUPTED
+
+
+@pytest.mark.parametrize("upgraded", RELEASES[1:], indirect=True)
+def test_what_a_job_made_is_there_as_it_was(upgraded: Lab) -> None:
+    files = upgraded.jobs.view("with a file", SHELL).files
+    assert [name for name, _ in files] == ["child.pid"]
 
 
 @pytest.mark.folder_way  # of many machines, Redis says what was told

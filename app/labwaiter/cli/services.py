@@ -97,7 +97,9 @@ class _CheckedService:
 )
 @as_json
 def check(file: Path | None, keep: bool, json_: bool) -> None:
-    """Is a service file right, and how will it be seen? Without FILE: all files of the services folder, in brief.
+    """Is a service file right, and how will it be seen?
+
+    Without FILE it looks at all files of the services folder, and tells them in brief.
 
     Shows its services as a workflow manager will see them, or what is wrong, with the line. Names that a toolkit of
     docs/toolkits.md refuses are wrong, unless they are served already; other languages' reserved words are told.
@@ -251,7 +253,8 @@ def as_python(file: Path) -> None:
     try:
         click.echo(python_of(file.read_text(encoding="utf-8-sig"), file.name), nl=False)
     except SyntaxError as error:
-        raise click.ClickException(f"{file.name}, line {error.lineno}: {error.msg}") from error
+        click.echo(f"{file.name}, line {error.lineno}: {error.msg}", err=True)
+        raise click.exceptions.Exit(1) from error
     except UnicodeDecodeError as error:
         raise click.UsageError(f"{file.name} is no text in UTF-8 (byte {error.start}).") from None
 
