@@ -72,7 +72,7 @@ def _of_operation(before: WsdlOperation, now: WsdlOperation, outputs_are_told: b
         yield error(told, _BACK) if before.faults else fine(told)
     if before.unwrapped != now.unwrapped:
         how = "with a parameter for each input" if now.unwrapped else "with its request as a whole"
-        yield fine(f"Java's wsimport makes {name} anew {how}; what it made before goes on.")
+        yield fine(f"Java's wsimport, run anew, makes {name} {how}; what it made before goes on.")
 
 
 def _of_faults(operation: WsdlOperation) -> str:
