@@ -26,6 +26,7 @@ from . import (
     desk,
     export,
     fleet,
+    init,
     instruments,
     jobs,
     machines,
@@ -112,6 +113,9 @@ def main(context: click.Context, folder: str | None) -> None:
     revive.by_the_way(context.invoked_subcommand)
 
 
+main.add_command(init.init)
+main.add_command(init.wheel)
+main.add_command(init.script)
 main.add_command(deploy.serve)
 main.add_command(deploy.supervise)
 main.add_command(deploy.start)
