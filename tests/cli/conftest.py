@@ -89,6 +89,13 @@ class Shell:
         path.write_text(text, encoding="utf-8")
         return path
 
+    @staticmethod
+    def said_first(called: subprocess.Popen[str]) -> str:
+        """The first line that a process says on stderr, besides the one that tells of which lab it is."""
+        assert called.stderr is not None
+        assert called.stderr.readline().startswith("Lab: ")
+        return called.stderr.readline()
+
     @property
     def jobs(self) -> Path:
         """The jobs folder."""

@@ -48,7 +48,7 @@ def refused(port: int) -> bool:
 def running_job(shell, service_id: str = "long") -> tuple[subprocess.Popen[str], Identity]:
     """A job that runs, and its runner's identity."""
     run = shell.process("run", "Count", "seconds=60", "--id", service_id)
-    assert "Started" in run.stderr.readline()
+    assert "Started" in shell.said_first(run)
     jobs = Jobs(settings_of(shell))
     while True:  # its state is written by another process: wait for it, half a second a look
         record = jobs.wait(service_id, 0.5, SHELL)
@@ -335,7 +335,7 @@ def test_where_others_could_call_nothing_starts_until_somebody_has_said_who_may(
         for words in ("start", "serve", "up"):
             done = shell.call(words)
             assert (done.returncode, done.stdout) == (2, ""), words
-            assert done.stderr.startswith("Error: Other machines may call this deployment"), done.stderr
+            assert done.stderr.splitlines()[1].startswith("Error: Other machines may call this deployment"), done.stderr
             assert len(done.stderr.splitlines()) == 2 and "labwaiter tokens add" in done.stderr
     shell.environ |= {"TOKENS": "manager", "AUTH_WSDL": ""}
     assert "needs AUTH_WSDL" in shell.call("start").stderr
@@ -344,7 +344,8 @@ def test_where_others_could_call_nothing_starts_until_somebody_has_said_who_may(
 def test_an_account_that_jobs_can_t_run_as_is_told_before_anything_is_begun(shell):
     shell.environ["JOB_USER"] = "nobody-of-this-name"
     said = shell("start")
-    assert said.exit_code == 2 and said.output.startswith("Error: JOB_USER is no account that jobs can run as. ")
+    assert said.exit_code == 2
+    assert said.stderr.splitlines()[1].startswith("Error: JOB_USER is no account that jobs can run as. ")
     assert "nobody-of-this-name" in said.output and not shell.jobs.exists()
 
 
@@ -355,6 +356,7 @@ def test_another_program_at_the_same_port_of_localhost_is_not_called(shell, port
         pytest.skip("this machine has no ::1")
     shell.write("waiter.py", (ROOT / "app" / "services" / "waiter.py").read_text())
     shutil.copy(ROOT / "app" / "wait_a_while.py", shell.folder)
+    shutil.copytree(ROOT / "test_client", shell.folder / "test_client")
     with other:
         done = shell.call("start", "--try", "--port", str(port))
         other.setblocking(False)
@@ -448,7 +450,7 @@ def test_serve_runs_in_the_foreground_and_brings_a_supervisor(shell, port):
 
 def test_supervise_runs_in_the_foreground(shell):
     with shell.process("supervise") as supervising:
-        assert f"pid {supervising.pid}" in supervising.stderr.readline()
+        assert f"pid {supervising.pid}" in shell.said_first(supervising)
         assert shell("run", "Count", "seconds=0").exit_code == 0
         supervising.send_signal(signal.SIGTERM)
         supervising.communicate(timeout=PATIENCE)

@@ -62,7 +62,7 @@ def test_ctrl_c_aborts_the_run(shell):
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # what runs in the background of a script ignores it
 
     with shell.process("run", "Count", "seconds=60", "--id", "long", preexec_fn=hears) as running:
-        assert "Started Count as long" in running.stderr.readline()
+        assert "Started Count as long" in shell.said_first(running)
         running.send_signal(signal.SIGINT)
         out, _ = running.communicate(timeout=PATIENCE)
     assert running.returncode == 1
@@ -109,7 +109,7 @@ def startTalks(job: Job) -> None:
 def test_the_log_is_printed_and_followed_until_the_end(shell):
     shell.write("talks.py", TALKS)
     with shell.process("run", "Talks", "--id", "one") as running:
-        running.stderr.readline()
+        shell.said_first(running)
         lab = Client(load(shell.environ))
         with shell.process("jobs", "log", "one", "-f") as following:
             assert following.stdout.readline() == "first   line \\x1b[31mred\n"
@@ -131,7 +131,7 @@ def test_a_log_that_floods_is_followed_to_its_end(shell):
         TALKS.replace("        print(message", "        print(*range(90_000), sep='\\n')\n        print(message"),
     )
     with shell.process("run", "Talks", "--id", "one") as running:
-        running.stderr.readline()
+        shell.said_first(running)
         with shell.process("jobs", "log", "one", "-f") as following:
             following.stdout.readline()
             Client(load(shell.environ)).get("one").notify("the last")
@@ -178,7 +178,7 @@ def test_nothing_from_outside_steers_the_terminal(shell):
 
 def test_wait_says_how_it_ended_or_that_time_is_up(shell):
     with shell.process("run", "Count", "seconds=60", "--id", "long") as running:
-        running.stderr.readline()
+        shell.said_first(running)
         waited = shell("jobs", "wait", "long", "--timeout", "0.1")
         assert waited.exit_code == 3
         assert "long is " in waited.stdout

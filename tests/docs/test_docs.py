@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from here import ROOT
-from labwaiter import __version__, errors
+from labwaiter import errors
 from labwaiter.layout import NAME, Layout
 from labwaiter.settings import TABLE, Settings, load, read_env_file
 from labwaiter.soap.door import LARGEST
@@ -82,10 +82,6 @@ def test_what_is_defended_names_tests_that_there_are_and_all_hostile_ones() -> N
     assert hostile <= named
     rows = [row.split("|")[1:-1] for row in text.partition("| attack |")[2].splitlines()[2:] if row.startswith("|")]
     assert rows and all("tests/" in test for *_, test in rows)
-
-
-def test_the_changelog_knows_this_version() -> None:
-    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_no_file_holds_a_registry_s_host() -> None:

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import JobFailed
 from ..model.record import PLOT
 from ..model.values import Plain, plain
 from ..store.files import write_whole
@@ -105,7 +106,11 @@ class Recorder:
         self._over: threading.Event  # of that thread
 
     def plot(self, names: tuple[str, ...], against: str) -> None:
-        """Have these drawn from now on."""
+        """Have these drawn from now on. Raises JobFailed: there is nothing to draw them with."""
+        from importlib.util import find_spec
+
+        if find_spec("matplotlib") is None:
+            raise JobFailed("job.plot needs matplotlib, which is not installed here: pip install 'labwaiter[plots]'.")
         with self._turn:
             self._against, self._curves = against, {name: Curve() for name in names}
 

@@ -25,6 +25,7 @@ from ..layout import FORM, Layout
 from ..model.caller import by
 from ..model.record import ENDED, End, Happening, Progress, Record, Request, State, StoredState, Tombstone
 from ..system.process import Identity, boot_clock, boot_id, identify, uid_of
+from ..system.small_files import read_small
 from . import codec, messages, timeline
 from .files import (
     make_folder,
@@ -48,6 +49,7 @@ MESSAGES_SHOWN = 10
 TOKEN_FILE = "session_token"  # of a job whose service asks for it
 LOG_TAIL = 8_000  # bytes
 _NO_PROGRESS = Progress()
+STATUS_MAX = 100  # bytes read of status.txt
 _STATUS = re.compile(rb"\s*([0-9]{1,3}(?:\.[0-9]*)?)\s*%?\s*")
 
 
@@ -281,19 +283,22 @@ class Folder:
         """Where status.txt is, which the job's program writes."""
         return f"{self._at}/{name}/status.txt"
 
-    def status_fraction(self, name: str) -> float | None:
+    def status_fraction(self, name: str, just_written: bool = False) -> float | None:
         """status.txt as 0…1; None where it says no number from 0 to 100.
 
         Programs truncate the file before they write it: an empty one is looked at again.
+
+        Args:
+            just_written: as the kernel has told, so that reading it waits for no disk.
         """
+        if just_written and (written := read_small(os.fsencode(self.status_file(name)), STATUS_MAX)).strip():
+            return _fraction_in(written)
         for wait in (0.001, 0.002, 0.005, None):
-            text = read_bounded(self.status_file(name), 100)
+            text = read_bounded(self.status_file(name), STATUS_MAX)
             if text is None:
                 return None
             if text.strip():
-                match = _STATUS.fullmatch(text)
-                percent = float(match[1]) if match else 101
-                return percent / 100 if percent <= 100 else None
+                return _fraction_in(text)
             if wait is not None:
                 time.sleep(wait)  # between its truncate and its write: microseconds
         return None
@@ -478,6 +483,12 @@ class Folder:
                     os.unlink(entry.path)
         with contextlib.suppress(OSError):
             os.unlink(folder / "state.json")
+
+
+def _fraction_in(status: bytes) -> float | None:
+    match = _STATUS.fullmatch(status)
+    percent = float(match[1]) if match else 101
+    return percent / 100 if percent <= 100 else None
 
 
 def ran(job: Record | StoredState) -> float | None:

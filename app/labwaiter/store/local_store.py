@@ -47,6 +47,7 @@ T = TypeVar("T")
 CLOCKS_DIFFER = 60.0  # s: a file system's, which counts in steps, or a face's on another machine, from this one's
 OTHERS_SECONDS = 2.0  # that a look waits for somebody else who starts a supervisor
 TRY_AGAIN = 60.0  # s after a supervisor could not be started
+SERVED_SECONDS = 0.25  # that what was seen of the supervisor serves others who ask for it
 POLLED_EVERY = 1.0  # s between two touches of the mark of one execution
 POLLED_MAX = 20_000
 FILES_STAMPED = 16  # in data/: of more, each poll looks at all
@@ -66,6 +67,7 @@ class LocalStore:
         self._limits = limits.Limits(settings, self._owners)
         self._polled: dict[str, float] = {}  # when its mark was touched here last, boot clock, s
         self._changes: Changes | None = None  # in web workers, which are asked again and again
+        self._served = -SERVED_SECONDS  # when a supervisor was seen to live, boot clock, s
         self._no_supervisor_before = 0.0  # monotonic s: until then none is started
 
     # -- the supervisor -----------------------------------------------------------------------
@@ -73,6 +75,15 @@ class LocalStore:
     def unserved(self) -> str:
         """Whether no supervisor lives. Raises OSError: that can't be seen now."""
         return "no supervisor" if supervisor_client.alive(self.settings) is None else ""
+
+    def is_served(self) -> bool:
+        """Whether a supervisor lives, or did a moment ago: of many who ask in one moment, one looks. Raises OSError."""
+        now = boot_clock()
+        if not 0 <= now - self._served < SERVED_SECONDS:
+            if self.unserved():
+                return False
+            self._served = now
+        return True
 
     def crowded(self) -> str:
         """Whether the supervisor hangs, the disk is full or as many run as may."""
@@ -472,7 +483,7 @@ class FolderRevision:
             self._told.forget_fraction()
             if not self._stamps.are_same():
                 return False
-        return not self._store.unserved() and self._folder.is_active(record.name)
+        return self._store.is_served() and self._folder.is_active(record.name)
 
     def moment(self) -> Moment:
         """Now."""
@@ -482,7 +493,7 @@ class FolderRevision:
     def _share(self, now: float) -> float | None:
         """The fraction of the work that status.txt tells."""
         if self._told is not None:
-            return self._told.fraction(self._read_share)
+            return self._told.fraction(lambda: self._read_share(just_written=True))
         try:
             status = os.stat(self._status)
         except OSError:
@@ -494,8 +505,8 @@ class FolderRevision:
         self._note(status, now, fraction)
         return fraction
 
-    def _read_share(self) -> float | None:
-        return self._folder.status_fraction(self._record.name)
+    def _read_share(self, just_written: bool = False) -> float | None:
+        return self._folder.status_fraction(self._record.name, just_written)
 
     def _note(self, status: os.stat_result, read_from: float, fraction: float | None) -> None:
         """What status.txt said, if its stamp can tell that it was written since (stamps.py)."""
