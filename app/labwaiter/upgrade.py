@@ -120,6 +120,13 @@ def _of_services(settings: Settings, declared: list[Declared]) -> Iterator[Findi
             if other != each.file:
                 yield error(f"{each.file.name} offers {service.name} as {other.name} does.", "Name one of them anew.")
             yield from _of_service(service, each, folder)
+    known = [service.name for each in declared for service in each.services]
+    if unkept := [name for name in known if not kept.file_of(name, folder).exists()]:
+        yield warning(
+            f"Whether these stay as their callers know them can't be told, for no WSDL was kept: {', '.join(unkept)}.",
+            "Keep them by the version before: `labwaiter check --keep`; where it can't yet, from where it runs: curl"
+            " ADDRESS?wsdl > NAME.wsdl in the services folder.",
+        )
     yield from kept.without_service(folder, [name for each in declared for name in _names_of(each)])
 
 
@@ -139,13 +146,7 @@ def _of_service(service: Service, declared: Declared, folder: Path) -> Iterator[
         if finding.level == "error":
             yield warning(f"{service.name}: {finding.what}", "It is served all the same to who can call it.")
     changes = kept.compare(service, folder)
-    if changes is None:
-        yield warning(
-            f"{service.name}: whether its WSDL stays as callers know it can't be told, for none was kept.",
-            "Keep them by the version before: `labwaiter check --keep`, or from where it runs: curl ADDRESS?wsdl"
-            " > NAME.wsdl in the services folder.",
-        )
-    elif not changes:
+    if changes == []:
         yield fine(f"{service.name}: its WSDL says what the kept one does.")
     for change in changes or ():
         yield Finding(change.level, f"{service.name}: {change.what}", change.mend)

@@ -43,7 +43,7 @@ def test_a_lab_in_order_has_nothing_in_the_way(shell):
     assert (
         "fine     These are set, and can be: CONTEXT_ROOT, WAITER_LOG_FOLDER, SERVICES, WEB_CONCURRENCY." in said.stdout
     )
-    assert said.stdout.endswith("Nothing is in the way.\n")
+    assert said.stdout.endswith("Nothing is in the way; 0 warnings.\n")
 
 
 def test_each_setting_that_went_or_can_no_longer_be_is_told(shell):
@@ -84,7 +84,10 @@ def test_services_that_no_longer_import_or_break_their_callers_are_told(shell):
 def test_a_service_whose_wsdl_was_not_kept_can_not_be_judged(shell):
     said = check(shell)
     assert said.exit_code == 0
-    assert "warning  Count: whether its WSDL stays as callers know it can't be told" in said.stdout
+    assert (
+        "warning  Whether these stay as their callers know them can't be told, for no WSDL was kept: Count."
+        in said.stdout
+    )
 
 
 @pytest.mark.parametrize(

@@ -156,9 +156,10 @@ def test_the_look_finds_nothing_in_the_way_and_says_what_will_be(moved: Home) ->
         "It lists sourcemeter, marlin, relays, co2.",
         "Its form is that of labwaiter 0.4 or before, and would become",
         "tombstones: 1.",
+        "no WSDL was kept: HeatPlate, Printer, Slicer, Ventilation.",
+        "Nothing is in the way; ",
     ):
         assert sentence in look, look
-    assert "0 errors" in look
 
 
 def test_its_executions_are_there_as_they_ended(moved: Home) -> None:
@@ -205,4 +206,4 @@ def test_an_edit_that_its_callers_would_feel_is_told(moved: Home) -> None:
 
 def test_a_new_version_beside_it_looks_while_it_runs(moved: Home) -> None:
     said = moved(BESIDE.replace("~/labwaiter-new", "~/labwaiter-env").replace("python3 -m venv ~/labwaiter-env", ":"))
-    assert "Its form is this version's" in said and "0 errors" in said or "Nothing is in the way." in said
+    assert "Its form is this version's" in said and "Nothing is in the way; 0 warnings." in said

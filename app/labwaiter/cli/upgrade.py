@@ -52,6 +52,6 @@ def upgrade(check_: bool, json_: bool) -> None:
     for part in parts:
         click.echo(f"\n{part.name} ({part.where})")
         terminal.findings(part.findings, indent="  ")
-    some = f"{terminal.count(errors, 'error')}, {terminal.count(warnings, 'warning')}"
-    click.echo("\nNothing is in the way." if not errors + warnings else f"\n{some}.")
+    warned = terminal.count(warnings, "warning")
+    click.echo(f"\n{terminal.count(errors, 'error')}, {warned}." if errors else f"\nNothing is in the way; {warned}.")
     sys.exit(1 if errors else 0)

@@ -18,9 +18,9 @@ from .wsdl import Unreadable, of_text, read_file
 ENDING = ".wsdl"
 
 
-def file_of(service: Service, folder: Path) -> Path:
-    """Where the WSDL of a service is kept."""
-    return folder / f"{service.name}{ENDING}"
+def file_of(name: str, folder: Path) -> Path:
+    """Where the WSDL of a service of this name is kept."""
+    return folder / f"{name}{ENDING}"
 
 
 def made(service: Service) -> bytes:
@@ -32,7 +32,7 @@ def made(service: Service) -> bytes:
 
 def keep(service: Service, folder: Path) -> bool:
     """Keep the WSDL of a service as it is now: whether it was another before. Raises OSError."""
-    file, text = file_of(service, folder), made(service)
+    file, text = file_of(service.name, folder), made(service)
     if file.is_file() and file.read_bytes() == text:
         return False
     write_whole(file, text)
@@ -41,7 +41,7 @@ def keep(service: Service, folder: Path) -> bool:
 
 def compare(service: Service, folder: Path) -> list[Finding] | None:
     """What changed of a service's WSDL since it was kept; None where none is."""
-    file = file_of(service, folder)
+    file = file_of(service.name, folder)
     try:
         before = read_file(file)
     except FileNotFoundError:
