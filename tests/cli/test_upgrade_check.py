@@ -116,7 +116,7 @@ def test_lab_and_schedule_are_read_as_this_version_does(shell, name, text, part,
 
 
 def test_jobs_of_an_older_release_are_read_and_what_becomes_of_them_is_told(shell):
-    shutil.copytree(SAMPLES / "jobs-0.1.0", shell.jobs)
+    shutil.copytree(SAMPLES / "jobs-0.4.0", shell.jobs)
     (shell.jobs / "damaged").mkdir()
     (shell.jobs / "damaged" / "request.json").write_text("{")
     found = told(shell, "executions")
@@ -124,6 +124,9 @@ def test_jobs_of_an_older_release_are_read_and_what_becomes_of_them_is_told(shel
     assert ("warning", "These can't be read: damaged.") in found
     assert any("Its form is that of labwaiter 0.4 or before, and would become" in what for _, what in found)
     assert any(level == "error" and "No file offers the service Echo" in what for level, what in found)
+    assert ("warning", "These run, as far as is known: interrupted.") in found
+    assert ("error", "These wait, and could not be run: queued (nobody offers Echo).") in found
+    shutil.rmtree(shell.jobs)
 
 
 def test_what_runs_and_waits_is_told_and_goes_on(shell):
