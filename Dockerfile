@@ -3,7 +3,7 @@
 # It is the Dockerfile of a lab (app/labwaiter/shipped/lab/Dockerfile) but for labwaiter itself, which is here its source.
 
 FROM python:3.13-slim-trixie
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PATH=/venv/bin:$PATH
 # what the services need of Debian, and an init for PID 1
 COPY app/services/packages.txt /build/
 RUN apt-get update \
@@ -11,7 +11,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 # what labwaiter needs, by its locks, and what the services need of Python
 COPY requirements-build.txt requirements.txt /build/labwaiter/
-RUN pip install --no-cache-dir --require-hashes -r /build/labwaiter/requirements-build.txt \
+RUN python -m venv /venv \
+    && pip install --no-cache-dir --require-hashes -r /build/labwaiter/requirements-build.txt \
     && pip install --no-cache-dir --require-hashes --no-build-isolation -r /build/labwaiter/requirements.txt
 COPY app/services/requirements.txt /build/
 RUN pip install --no-cache-dir -r /build/requirements.txt
@@ -19,7 +20,7 @@ COPY app /app
 COPY lab.toml /
 # the command `labwaiter`; its code is in /app, where the services are, too
 COPY pyproject.toml README.md LICENSE /
-RUN pip install --no-cache-dir --no-build-isolation --no-deps --editable / && pip uninstall -y setuptools
+RUN pip install --no-cache-dir --no-build-isolation --no-deps --editable / && pip uninstall -y setuptools pip
 # A fixed user, so that folders of the host can be given to it. Named volumes are its own from the start.
 RUN touch /env && python -m compileall -q /app \
     && groupadd --gid 10001 labwaiter && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp labwaiter \

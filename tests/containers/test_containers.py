@@ -98,7 +98,7 @@ def test_nothing_of_it_can_be_written_but_its_volumes(run: Run) -> None:
     one = run("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")  # and no /tmp either
     one.start("short", 1)
     eventually(lambda: one.job("short")["state"] == "completed")
-    found = "find / -xdev -writable -not -type l 2>/dev/null; find /app /usr/local /lab.toml /env -not -user root"
+    found = "find / -xdev -writable -not -type l 2>/dev/null; find /app /venv /lab.toml /env -not -user root"
     written = docker("exec", one.name, "sh", "-c", found, check=False).stdout.split()
     assert sorted(written) == ["/waiter_files", "/waiter_logs"]
 
@@ -116,7 +116,7 @@ def test_no_secret_is_in_the_image(run: Run) -> None:
     found = f"find / -xdev -regextype posix-extended -regex '.*/({files})' -not -path '/proc/*' 2>/dev/null"
     assert set(docker("exec", one.name, "sh", "-c", found, check=False).stdout.split()) <= {"/usr/bin/env", "/env"}
     assert docker("exec", one.name, "cat", "/env").stdout == ""
-    keys = "grep -rIlE '^-----BEGIN .*PRIVATE KEY' /app /etc /usr/local /lab.toml 2>/dev/null"
+    keys = "grep -rIlE '^-----BEGIN .*PRIVATE KEY' /app /venv /etc /usr/local /lab.toml 2>/dev/null"
     assert docker("exec", one.name, "sh", "-c", keys, check=False).stdout == ""
     steps = docker("history", "--no-trunc", "--format", "{{.CreatedBy}}", "labwaiter").stdout
     assert "://" not in steps.replace("https://www.python.org", "") or "@" not in steps

@@ -114,7 +114,7 @@ def test_the_driver_for_a_binary_device_works_as_it_stands_there(tmp_path: Path)
         host.plug(tmp_path / "port", device)
         assert pump.flow == 12.5
     assert device.flow == 0
-    assert "> 02 11 04 e2 f5" in transcript.read_text()
+    assert r"> \x02\x11\x04\xe2\xf5" in transcript.read_text()
     host.close()
 
 

@@ -80,17 +80,20 @@ def _wheel() -> tuple[str, bytes]:
 
 
 def _files(installed: Distribution, info: str) -> Iterator[tuple[str, Path]]:
-    """What goes into it, by its name there."""
-    recorded = [file for file in installed.files or () if file.suffix != ".pyc"]
-    for file in recorded:
-        if file.parts[0] == NAME or (file.parts[0] == info and file.parts[1] not in _OF_THE_INSTALLATION):
+    """What goes into it, by its name there: the modules at its top level, and what is said of it."""
+    top = (installed.read_text("top_level.txt") or "").split()
+    ours = {*top, *(f"{name}.py" for name in top)}
+    for file in installed.files or ():
+        is_said = file.parts[0] == info and file.parts[1] not in _OF_THE_INSTALLATION
+        if (file.parts[0] in ours or is_said) and file.suffix != ".pyc":
             yield file.as_posix(), Path(str(installed.locate_file(file)))
-    if any(file.parts[0] == NAME for file in recorded):
-        return
-    for path in PACKAGE.rglob("*"):  # an editable install has its source elsewhere
-        name = path.relative_to(PACKAGE).as_posix()
-        if path.is_file() and "__pycache__" not in name and not path.name.startswith("."):
-            yield f"{NAME}/{name}", path
+    if any(file.name.startswith("__editable__") for file in installed.files or ()):  # what it has lies elsewhere
+        source = PACKAGE.parent
+        for path in (*source.glob("*.py"), *(file for name in top for file in (source / name).rglob("*"))):
+            name = path.relative_to(source)
+            hidden = any(part.startswith((".", "__pycache__")) for part in name.parts)
+            if name.parts[0] in ours and path.is_file() and not hidden:
+                yield name.as_posix(), path
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes, mode: int) -> None:

@@ -8,6 +8,6 @@ def test_a_crystal_grows_to_its_height(lab: Lab) -> None:
 
 
 def test_an_abort_ends_it(lab: Lab) -> None:
-    grower = lab.start("Grower")
-    grower.abort()
-    assert grower.state == "aborted"
+    growing = lab.start("Grower")
+    assert growing.abort()
+    assert growing.aborted
