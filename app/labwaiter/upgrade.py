@@ -22,10 +22,12 @@ from .lab import labfile
 from .layout import FORM
 from .model.record import ENDED, Request, State
 from .model.service import Service, lacking, service_of
+from .runner.account import NotPossible, account_named
 from .schedule import schedule as schedules
 from .settings import Settings
 from .store import supervisor_client
 from .store.folder import Folder
+from .system.process import lives
 
 SHOWN = 10  # of the executions that a sentence names
 
@@ -82,6 +84,11 @@ def _of_settings(settings: Settings, mistakes: list[str], environ: dict[str, str
         authenticator.judge(settings)
     except Misconfigured as problem:
         yield error(str(problem), "Nothing starts before.")
+    if settings.job_user and not settings.redis_url:
+        try:
+            account_named(settings.job_user)
+        except NotPossible as problem:
+            yield error(f"JOB_USER is no account that jobs can run as: {problem}", "Nothing starts before.")
     if mistakes:
         return
     given = settings_module.given(environ, env_file)
@@ -211,7 +218,7 @@ def _of_executions(settings: Settings, declared: list[Declared], offered: dict[s
         yield warning(f"These can't be read: {_named(read.damaged)}.", "Nobody gets an answer for them, now as then.")
     lost = {name: number for name, number in read.services.items() if name and not _is_known(name, declared)}
     for name, number in sorted(lost.items()):
-        yield error(
+        yield warning(
             f"No file offers the service {name}, so its executions could no longer be asked for ({number} of them).",
             "Have its service file there, or let go of them: `labwaiter jobs remove ID`.",
         )
@@ -230,6 +237,7 @@ class _Read:
         self.damaged: list[str] = []
         self.queued: list[Request] = []
         self.running: list[Request] = []
+        self.cut_off: list[Request] = []  # those that should run, and whose process is gone
         self.services: Counter[str] = Counter()  # of those whose signature stands in no record
         for name in folder.names():
             try:
@@ -248,7 +256,8 @@ class _Read:
         if end is not None or (stored is not None and stored.state in ENDED):
             self.ended += 1
         elif stored is not None and stored.state is State.RUNNING:
-            self.running.append(request)
+            gone = stored.runner is not None and lives(stored.runner) is False
+            (self.cut_off if gone else self.running).append(request)
         else:
             self.queued.append(request)
 
@@ -262,13 +271,16 @@ def _of_active(settings: Settings, folder: Folder, read: _Read, offered: dict[st
             f"Its supervisor runs (pid {supervisor}), and is of a labwaiter that can't hand over, in {other}.",
             "End it by that one's own `labwaiter stop` before this version is started.",
         )
+    if read.cut_off:
+        named = _named([request.service_id for request in read.cut_off])
+        yield warning(f"These were cut off: {named}.", "The next start tells them as interrupted.")
     if read.running:
-        names_ = _named([request.service_id for request in read.running])
-        told = f"These run, as far as is known: {names_}."
+        named = _named([request.service_id for request in read.running])
+        told = f"These run, as far as is known: {named}."
         if other:
             yield warning(told, "That stop ends them as aborted: wait for them before.")
         elif supervisor is None:
-            yield warning(told, "Nobody watches them; the next start tells how they ended.")
+            yield warning(told, "Nobody watches them: the next start does.")
         else:
             yield fine(f"{told} They go on with the code that they began with, whatever is started.")
     refused = []

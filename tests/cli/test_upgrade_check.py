@@ -123,8 +123,8 @@ def test_jobs_of_an_older_release_are_read_and_what_becomes_of_them_is_told(shel
     assert ("fine", "Executions that have ended and can be read: 4; tombstones: 1.") in found
     assert ("warning", "These can't be read: damaged.") in found
     assert any("Its form is that of labwaiter 0.4 or before, and would become" in what for _, what in found)
-    assert any(level == "error" and "No file offers the service Echo" in what for level, what in found)
-    assert ("warning", "These run, as far as is known: interrupted.") in found
+    assert any(level == "warning" and "No file offers the service Echo" in what for level, what in found)
+    assert ("warning", "These were cut off: interrupted.") in found
     assert ("error", "These wait, and could not be run: queued (nobody offers Echo).") in found
     shutil.rmtree(shell.jobs)
 

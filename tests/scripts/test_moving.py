@@ -204,6 +204,20 @@ def test_an_edit_that_its_callers_would_feel_is_told(moved: Home) -> None:
     moved(".venv/bin/labwaiter check", "mylab")
 
 
-def test_a_new_version_beside_it_looks_while_it_runs(moved: Home) -> None:
-    said = moved(BESIDE.replace("~/labwaiter-new", "~/labwaiter-env").replace("python3 -m venv ~/labwaiter-env", ":"))
-    assert "Its form is this version's" in said and "Nothing is in the way; 0 warnings." in said
+def test_a_new_environment_looks_while_the_old_one_runs_and_takes_over_what_runs(moved: Home) -> None:
+    running = "started=$(.venv/bin/labwaiter jobs show long --json) && grep -q '\"running\"' <<<$started && echo runs"
+    moved("nohup .venv/bin/labwaiter run Waiter --id long secondsToWait=3000 >/dev/null 2>&1 &", "mylab")
+    moved(f"until {running}; do sleep 0.2; done", "mylab")
+    said = moved(BESIDE)
+    assert "Its form is this version's" in said and "These run, as far as is known: long." in said, said
+    assert "Nothing is in the way; 0 warnings." in said
+    moved("ln -sfn ~/labwaiter-new .venv && ./rebuildandrun.sh --local", "mylab")
+    assert "runs" in moved(running, "mylab")
+    supervisors = [
+        file.read_bytes().decode(errors="replace")
+        for pid in moved("pgrep -f 'labwaiter\\.supervisor --lock' || true").split()
+        if (file := Path("/proc", pid, "cmdline")).exists()
+    ]
+    ours = [line for line in supervisors if str(moved.folder) in line]
+    assert len(ours) == 1 and str(moved.folder / "labwaiter-new") in ours[0], supervisors
+    moved(".venv/bin/labwaiter jobs abort long", "mylab")
