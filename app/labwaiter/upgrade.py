@@ -148,7 +148,7 @@ def _names_of(each: Declared) -> list[str]:
 
 def _of_service(service: Service, declared: Declared, folder: Path) -> Iterator[Finding]:
     if why := lacking(service.name, declared.described.needs.get(service.name, ())):
-        yield warning(f"{service.name} would not be offered: {why}", "Install it, if it is to be offered here.")
+        yield warning(f"It would not be offered: {why}", "Install it, if it is to be offered here.")
     for finding in names.of_offered(service, ()):
         if finding.level == "error":
             yield warning(f"{service.name}: {finding.what}", "It is served all the same to who can call it.")

@@ -90,3 +90,12 @@ def test_a_services_folder_with_nothing_in_it_is_told(shell):
     (shell.folder / "services" / "count.py").unlink()
     said = shell("check")
     assert said.exit_code == 2 and "holds no service file; labwaiter new NAME writes one." in said.stderr
+
+
+def test_of_all_files_one_whose_program_is_not_installed_is_kept_too(shell):
+    change(shell, "limit=120, at_once=3)", 'limit=120, needs="no-such-program-anywhere")')
+    said = shell("check", "--keep")
+    assert said.exit_code == 0
+    assert "warning  Count needs the program no-such-program-anywhere, which is not installed" in said.stdout
+    assert (shell.folder / "services" / "Count.wsdl").exists()
+    assert shell("check", file(shell)).exit_code == 1

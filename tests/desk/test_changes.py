@@ -2,17 +2,20 @@
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
 
+from lab import SAMPLES
 from labwaiter import Job, Outputs, Range, Unit
 from labwaiter.desk.changes import changes
-from labwaiter.desk.wsdl import WsdlDescription, of_text
+from labwaiter.desk.wsdl import WsdlDescription, of_text, read_file
 from labwaiter.model.service import read_signature
 from labwaiter.soap import wsdl
 
 NS = "http://lab.example/grower/"
+GOLDEN = Path(__file__).parents[1] / "soap" / "golden"
 Height = Annotated[float, Range(1, 500, "mm")]
 
 
@@ -132,3 +135,16 @@ def test_another_name_namespace_or_operation_is_told() -> None:
     assert "The service is called Growing, and was Grower." in told
     told = [f.what for f in changes(seen(grower(outputs=None)), seen(startGrow))]
     assert told == ["The start operation is startGrow, and was startGrower."]
+
+
+def test_what_became_of_our_own_services_since_0_4_0_is_told_and_no_more() -> None:
+    """Its documentation has other words now, which no caller feels."""
+    now = {name: of_text((GOLDEN / f"{name}.wsdl").read_bytes(), name) for name in ("Waiter", "Ventilation")}
+    before = {name: read_file(SAMPLES / "wsdl-0.4.0" / f"{name}.wsdl") for name in now}
+    assert changes(before["Waiter"], now["Waiter"]) == []
+    assert [(finding.level, finding.what) for finding in changes(before["Ventilation"], now["Ventilation"])][:1] == [
+        (
+            "error",
+            "The output final of startVentilation is gone; finalConcentration, of the same type, stands in its place.",
+        )
+    ]

@@ -17,7 +17,7 @@ from ..deployment.web_processes import as_running
 from ..errors import Misconfigured
 from ..model import contract
 from ..model.parameter import Parameter, text_of
-from ..model.service import MOST, Service
+from ..model.service import MOST, Service, service_of
 from ..model.span import span
 from ..model.toml_service import python_of
 from ..service_files import ENDING as TOML
@@ -115,7 +115,7 @@ def check(file: Path | None, keep: bool, json_: bool) -> None:
             raise Misconfigured(terminal.no_services(settings))
     else:
         files = [file.resolve()]
-    checked = [_check(each, settings, keep) for each in files]
+    checked = [_check(each, settings, keep, alone=file is not None) for each in files]
     services = [service for each in checked for service in each.services]
     lost = _kept_without_service(settings, services) if file is None else []
     refused = int(any(each.wrong for each in checked) or any(service.refused for service in services) or bool(lost))
@@ -132,22 +132,29 @@ def check(file: Path | None, keep: bool, json_: bool) -> None:
     sys.exit(refused)
 
 
-def _check(file: Path, settings: Settings, keep: bool) -> _Checked:
-    """Look at one file, and keep the WSDLs of its services if they can be."""
+def _check(file: Path, settings: Settings, keep: bool, alone: bool) -> _Checked:
+    """Look at one file, and keep the WSDLs of its services if they can be.
+
+    Args:
+        alone: it is the only one: that a program is not installed is wrong with it; of all files it is told.
+    """
     from ..desk import kept
+    from ..desk.findings import warning
 
     ours = file.parent == settings.services.resolve()
     declared, described = catalogue.check(file, catalogue.cache_of(settings.jobs_folder) if ours else None)
     checked = _Checked(file, described.printed)
-    broken = [entry.reason for entry in declared if isinstance(entry, catalogue.Broken)]
-    if wrong := described.wrong or next(iter(broken), ""):
+    lacks = {entry.name: entry.reason for entry in declared if isinstance(entry, catalogue.Broken)}
+    if wrong := described.wrong or (next(iter(lacks.values()), "") if alone else ""):
         checked.wrong.append((wrong, described.places))
     else:
         checked.wrong += [(why, [(file.name, line, text)]) for why, line, text in described.absent]
     if checked.wrong:
         return checked
-    for service in (entry for entry in declared if isinstance(entry, Service)):
+    for service in map(service_of, described.services):
         names = _names(service, settings)
+        if service.name in lacks:
+            names.append(warning(lacks[service.name], "Install it, if it is to be offered here."))
         of_it = _CheckedService(service, names, kept.compare(service, file.parent))
         if keep and not of_it.refused_by_name:
             kept.keep(service, file.parent)
