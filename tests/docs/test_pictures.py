@@ -6,6 +6,7 @@ import importlib.util
 import re
 
 from blocks import of
+
 from here import ROOT
 
 
