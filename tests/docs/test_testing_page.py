@@ -19,7 +19,7 @@ OVEN = '\n[instruments.oven]\ndriver = "_oven:Oven"\nport = "/dev/ttyS0"\nsafe =
 BATH = '[instruments.bath]\ndriver = "_julabo:Julabo"\nport = "/dev/serial/by-id/usb-bath"\nsafe = "itself"\n'
 
 
-def blocks(kind: str = "", page: str = PAGE) -> list[str]:
+def blocks(kind: str = "text", page: str = PAGE) -> list[str]:
     return [text for of, text in re.findall(r"^```(\w*)\n(.*?)^```$", page, re.S | re.M) if of == kind]
 
 

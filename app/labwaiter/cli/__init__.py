@@ -37,6 +37,7 @@ from . import (
     terminal,
     tokens,
     up,
+    upgrade,
 )
 
 EXITS = """\b
@@ -123,6 +124,7 @@ main.add_command(deploy.settings_)
 main.add_command(revive.revive)
 main.add_command(up.up)
 main.add_command(up.health)
+main.add_command(upgrade.upgrade)
 main.add_command(services.services)
 main.add_command(services.check)
 main.add_command(services.new)

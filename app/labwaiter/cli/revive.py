@@ -12,7 +12,7 @@ from ..errors import Misconfigured
 
 # commands that say themselves what shall be there, or whose process is watched by somebody else
 NO_BUSINESS = (
-    *("start", "stop", "serve", "supervise", "up", "health", "worker", "revive", "export"),
+    *("start", "stop", "serve", "supervise", "up", "health", "worker", "revive", "export", "upgrade"),
     *("init", "wheel", "script"),  # these are of no deployment yet
 )
 
