@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from suds.client import Client
 
-from lab import ROOT
+from here import ROOT
 from ports import free_port
 
 RELEASE = "8cb3d8e4e2e127ae5eb3a0d5e4df67224093ca31"  # the last commit of 0.4.0
