@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,7 +54,7 @@ def day(folder: Path, samples: int) -> dict[str, float]:
     made.plot(("one", "two"), "time")
     clock = [0.0]
     recorder.time.monotonic, real = lambda: clock[0], time.monotonic  # type: ignore[assignment]
-    made._began, made._thread = 0.0, recorder.threading.current_thread()  # drawn by us, once
+    made._began, made._thread = 0.0, threading.current_thread()  # drawn by us, once
     began = time.perf_counter()
     for number in range(samples):
         clock[0] = number / 10
