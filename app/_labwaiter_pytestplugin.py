@@ -45,7 +45,8 @@ def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lab]:
     try:
         one = Lab.around(request.path.parent, tmp_path / "lab")
     except Misconfigured as error:
-        pytest.fail(str(error), pytrace=False)
+        told = pytest.fail.Exception(str(error), pytrace=False)
+        raise told from None  # the sentence is all that there is to say
     with one:
         yield one
         left = one.running_in_words()

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,6 +133,35 @@ def test_where_no_labwaiter_is_each_script_says_so(lab: NewLab, tmp_path: Path) 
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr.startswith(f"labwaiter is neither in {bare}/.venv nor on the PATH"), done.stderr
         assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("forge", ["github", "gitlab"])
+def test_what_a_forge_runs_passes_in_a_checkout(environment: Path, tmp_path: Path, forge: str) -> None:
+    shell = Installed(tmp_path, environment)
+    shell.environment |= {n: v for n, v in os.environ.items() if n.startswith("PIP_")} | {"ENGINE": "none"}
+    shell.labwaiter("init", "mylab", "--forge", forge)
+    git = ["git", "-C", str(tmp_path / "mylab"), "-c", "user.name=a", "-c", "user.email=a@lab.example"]
+    for words in (
+        ("init", "-q"),
+        ("add", "."),
+        ("commit", "-qm", "A lab"),
+        ("clone", "-q", ".", str(tmp_path / "there")),
+    ):
+        subprocess.run([*git, *words], check=True)
+    assert not (tmp_path / "there" / ".venv").exists()
+    (workflow,) = (
+        path for path in (".github/workflows/tests.yml", ".gitlab-ci.yml") if (tmp_path / "there" / path).exists()
+    )
+    lines = re.findall(r"^ +- (?:run: )?((?:python|\./).*)$", (tmp_path / "there" / workflow).read_text(), re.M)
+    assert len(lines) == 2
+    shell.environment["PATH"] = f"{tmp_path / 'bin'}:/usr/bin:/bin"  # a Python, and no labwaiter
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(os.path.realpath(sys.executable))
+    for line in lines:
+        command = ["bash", "-ec", f"{line} -k crystal" if "test.sh" in line else line]
+        done = subprocess.run(command, cwd=tmp_path / "there", env=shell.environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
 
 
 def test_in_a_container_it_runs_from_the_wheel_of_what_is_installed(contained: NewLab) -> None:

@@ -55,9 +55,12 @@ class BySoap:
         if service not in self._clients:
             self._clients[service] = ServiceClient(wsdl)
         try:
-            return self._clients[service].call(operation, texts)
+            answer = self._clients[service].call(operation, texts)
         except CallRefused as refused:
             _raise(str(refused), refused)
+        if "" in answer:  # of one output suds gives the value alone
+            answer[self._lab.service(service).operations[operation].outputs[0].name] = answer.pop("")
+        return answer
 
 
 def _raise(words: str, refused: CallRefused) -> NoReturn:

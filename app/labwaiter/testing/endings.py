@@ -93,19 +93,19 @@ def _unplugged(lab: Lab, execution: Execution) -> None:
 @dataclass(frozen=True)
 class _Way:
     strike: Callable[[Lab, Execution], None] | None  # None: it goes on to its end
-    state: State  # in which it ends
+    states: tuple[State, ...]  # in one of which it ends
     rule: str = ""  # of the service: seconds by which it is stopped, to which it hasn't to wait as long as in a lab
     others: dict[str, float | None] = dataclasses.field(default_factory=dict)  # likewise, as they are then
 
 
 _WAYS = {
-    "completed": _Way(None, State.COMPLETED),
-    "failed": _Way(_interrupted, State.FAILED),
-    "aborted": _Way(_aborted, State.ABORTED),
-    "killed": _Way(_killed, State.FAILED),
-    "stalled": _Way(_frozen, State.FAILED, "stall", {"limit": None, "grace": GRACE}),
-    "over time": _Way(_slow, State.FAILED, "limit", {"stall": None}),
-    "unplugged": _Way(_unplugged, State.FAILED),
+    "completed": _Way(None, (State.COMPLETED,)),
+    "failed": _Way(_interrupted, (State.FAILED,)),
+    "aborted": _Way(_aborted, (State.ABORTED,)),
+    "killed": _Way(_killed, (State.FAILED,)),
+    "stalled": _Way(_frozen, (State.FAILED,), "stall", {"limit": None, "grace": GRACE}),
+    "over time": _Way(_slow, (State.FAILED,), "limit", {"stall": None}),
+    "unplugged": _Way(_unplugged, (State.FAILED, State.COMPLETED)),
 }
 ENDINGS = tuple(_WAYS)
 
@@ -146,9 +146,10 @@ def _await_moment(lab: Lab, execution: Execution, at: str) -> tuple[str, ...] | 
         if not running:
             return None
         time.sleep(0.01)  # what a simulator is told is no event of ours
-    execution.abort()
     wanted = f"“{at}”" if at else "a moment to be struck in: it told no progress, and no instrument was live"
-    raise NotThatWay(f"{execution.service_id} did not come to {wanted} within {PATIENCE:g} s: {execution.in_words()}")
+    told_ = f"{execution.service_id} did not come to {wanted} within {PATIENCE:g} s: {execution.in_words()}"
+    execution.abort()
+    raise NotThatWay(told_)
 
 
 def _is_safe(lab: Lab, name: str) -> bool:
@@ -158,11 +159,11 @@ def _is_safe(lab: Lab, name: str) -> bool:
 
 def _judged(lab: Lab, how: str, execution: Execution, struck: str, live: tuple[str, ...] | None) -> Ending:
     record = execution.record
-    state, problems, instruments = _WAYS[how].state, [], {}
+    problems, instruments = [], {}
     if live is None:
         problems.append(f"it had {record.state} before it was struck: give it inputs with which it lasts longer")
-    elif record.state is not state:
-        problems.append(f"it has {record.state} instead of {state}")
+    elif record.state not in _WAYS[how].states:
+        problems.append(f"it has {record.state} instead of {_WAYS[how].states[0]}")
     for name in execution.instruments:
         lease = lab.settled(name)
         instruments[name] = HELD if lease is not None else SAFE if _is_safe(lab, name) else LIVE

@@ -53,7 +53,8 @@ class Execution(client.Execution):
         view = self._jobs.view(self.service_id, self._caller)
         service = self._jobs.service_of(view.record)
         assert service is not None  # it was started just now
-        return render(view, service)
+        files_at = self._lab.root_address + self._jobs.artifacts.link(self._name) if view.files else ""
+        return render(view, service, files_at)
 
     @property
     def log(self) -> str:

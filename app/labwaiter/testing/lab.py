@@ -158,6 +158,11 @@ class Lab(Client):
         self._serve()
         return own_address(self.settings, service)
 
+    @property
+    def root_address(self) -> str:
+        """What links on pages begin with; nobody need be listening there."""
+        return own_address(self.settings).rstrip("/")
+
     # -- endings ------------------------------------------------------------------------------
 
     def ending(self, how: str, service: str, at: str = "", /, **inputs: Any) -> Ending:
