@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blocks import of
 
 from benchlab import Oven
 from here import ROOT
@@ -23,7 +24,7 @@ PAGE = (ROOT / "docs" / "instruments.md").read_text()
 
 
 def blocks(kind: str) -> list[str]:
-    return re.findall(rf"```{kind}\n(.*?)```", PAGE, re.S)
+    return [block.text for block in of("docs/instruments.md", kind)]
 
 
 @pytest.mark.parametrize("text", [*blocks("toml"), "".join(blocks("toml"))], ids=lambda text: text[1:24])

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from blocks import of
 
 from here import ROOT
 from labwaiter.testing import ENDINGS, Dialogue, Ending, Execution, Lab
@@ -17,8 +18,8 @@ PAGE = (ROOT / "docs" / "testing.md").read_text()
 OVEN = '\n[instruments.oven]\ndriver = "_oven:Oven"\nport = "/dev/ttyS0"\nsafe = "itself"\n'
 
 
-def blocks(kind: str = "") -> list[str]:
-    return [text for of, text in re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.S | re.M) if of == kind]
+def blocks(kind: str) -> list[str]:
+    return [block.text for block in of("docs/testing.md", kind)]
 
 
 @pytest.fixture
@@ -31,11 +32,11 @@ def folder(tmp_path: Path) -> Path:
     (lab / "lab.toml").write_text((ROOT / "lab.toml").read_text() + OVEN)
     for service in ("sweep.py", "printer.py"):
         shutil.copy(ROOT / "app" / "services" / service, lab / "app" / "services")
-    driver = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "instruments.md").read_text(), re.S)[0]
-    (lab / "app" / "services" / "_oven.py").write_text(driver)
+    (driver, *_) = of("docs/instruments.md", "python")
+    (lab / "app" / "services" / "_oven.py").write_text(driver.text)
     for block in blocks("python"):
         (lab / re.match(r"# (tests/\w+\.py)\n", block)[1]).write_text(block)  # type: ignore[index]
-    (lab / "tests" / "oven.wire.txt").write_text(next(block for block in blocks() if block.startswith("# oven")))
+    (lab / "tests" / "oven.wire.txt").write_text(next(block for block in blocks("text") if block.startswith("# oven")))
     return lab
 
 
@@ -49,7 +50,7 @@ def test_every_test_on_the_page_passes(folder: Path) -> None:
 
 
 def test_where_a_driver_goes_another_way_is_told_as_the_page_shows() -> None:
-    shown = next(block for block in blocks() if block.startswith("The driver went"))
+    shown = next(block for block in blocks("text") if block.startswith("The driver went"))
     hello = (b"*IDN?\n", b"ACME,T100,1\r\n")
     dialogue = Dialogue([hello, (b"TEMP?\n", b"21.5\r\n"), (b"SET 80.0\n", None), hello, (b"SET?\n", b"80.0\r\n")])
     for sent in (b"*IDN?\n", b"TEMP?\n", b"SET 80\n"):
@@ -58,7 +59,7 @@ def test_where_a_driver_goes_another_way_is_told_as_the_page_shows() -> None:
 
 
 def test_every_ending_is_on_the_page_and_all_that_is_told_of_it() -> None:
-    table = next(block for block in blocks() if block.startswith("ENDING"))
+    table = next(block for block in blocks("text") if block.startswith("ENDING"))
     assert [line.split("  ")[0] for line in table.splitlines()[1:]] == list(ENDINGS)
     rows = PAGE.partition("| ending |")[2].partition("What is pulled")[0]
     assert re.findall(r"^\| `([\w ]+)` \|", rows, re.M) == list(ENDINGS)
