@@ -28,6 +28,7 @@ MODULES = {
     "client": ("labwaiter.client", set[str]()),
     "instruments": ("labwaiter.instruments", set[str]()),
     "drivers": ("labwaiter.instruments.drivers", set[str]()),
+    "simulators": ("labwaiter.instruments.simulators", {"KINDS"}),
     "testing": ("labwaiter.testing", set[str]()),
 }
 LINK = re.compile(r"(!?\[(?:[^\]`]|`[^`]*`)*\])\(([^)\s]+)\)")
@@ -54,7 +55,7 @@ def page_of(path: Path) -> str:
 
 def title_of(document: Path) -> str:
     """Its heading."""
-    return document.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+    return re.sub(r"^# (\d+[.:] )?", "", document.read_text(encoding="utf-8").partition("\n")[0])
 
 
 def outside_of_code(text: str) -> Iterator[tuple[bool, str]]:
@@ -71,6 +72,7 @@ def in_lists(text: str, prose: bool) -> str:
     """A piece whose parts of lists are where Python-Markdown wants them: four spaces in, behind an empty line."""
     if prose:
         text = re.sub(r"(?<=\n\n) {2,3}(?=[^ ])", "    ", text)
+        text = re.sub(r"^(    [^ ].*\n(?:(?![-*] |\d+\. ).+\n)*)(?=[-*] |\d+\. )", r"\1\n", text, flags=re.M)
         return re.sub(r"^((?![-*] |\d+\. | |\n|\|).+\n)(?=[-*] |1\. )", r"\1\n", text, flags=re.M)
     indent = len(text) - len(text.lstrip(" "))
     return textwrap.indent(text, " " * (4 - indent)) if 1 < indent < 4 else text

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from blocks import prose
 from lxml import html
 
 import browser
@@ -22,6 +23,11 @@ from lab import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 in_a_browser = pytest.mark.skipif(browser.PROGRAM is None, reason="no Chromium is here")
+PAGES_OF_DOCUMENTS = {"README.md": "index.html"} | {
+    str(page.relative_to(ROOT)): str(page.relative_to(ROOT / "docs").with_suffix(".html"))
+    for page in (ROOT / "docs").rglob("*.md")
+    if page.name != "README.md"
+}
 PAGES = ("index", "guide", "services", "instruments", "architecture", "api/labwaiter", "decisions/index")
 
 
@@ -99,6 +105,13 @@ def test_no_markdown_is_left_over(site: Path) -> None:
         text = tree.text_content()
         for left in ("```", "| --- |", "](", "<!--", ":::"):
             assert left not in text, f"{page.relative_to(site)}: {text[max(0, text.index(left) - 60) :][:200]}"
+
+
+def test_what_a_document_lists_is_listed(site: Path) -> None:
+    for document in PAGES_OF_DOCUMENTS:
+        page = site / PAGES_OF_DOCUMENTS[document]
+        items = re.findall(r"^ *(?:[-*]|\d+\.) ", prose(ROOT / document), re.M)
+        assert len(html.fromstring(page.read_bytes()).xpath("//article//li")) == len(items), document
 
 
 def test_all_that_can_be_imported_is_told(site: Path) -> None:
