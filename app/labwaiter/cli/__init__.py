@@ -27,6 +27,7 @@ from . import (
     export,
     fleet,
     in_hand,
+    init,
     instruments,
     jobs,
     machines,
@@ -37,6 +38,7 @@ from . import (
     terminal,
     tokens,
     up,
+    upgrade,
 )
 
 EXITS = """\b
@@ -112,6 +114,9 @@ def main(context: click.Context, folder: str | None) -> None:
     revive.by_the_way(context.invoked_subcommand)
 
 
+main.add_command(init.init)
+main.add_command(init.wheel)
+main.add_command(init.script)
 main.add_command(deploy.serve)
 main.add_command(deploy.supervise)
 main.add_command(deploy.start)
@@ -120,6 +125,7 @@ main.add_command(deploy.settings_)
 main.add_command(revive.revive)
 main.add_command(up.up)
 main.add_command(up.health)
+main.add_command(upgrade.upgrade)
 main.add_command(services.services)
 main.add_command(services.check)
 main.add_command(services.new)
