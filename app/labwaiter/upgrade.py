@@ -260,7 +260,7 @@ class _Read:
         elif stored is not None and stored.state is State.RUNNING:
             gone = stored.runner is not None and lives(stored.runner) is False
             (self.cut_off if gone else self.running).append(request)
-        else:
+        elif request.service != direct_control.NAME:  # that waits for nothing, and every version offers it
             self.queued.append(request)
 
 
