@@ -199,6 +199,9 @@ def open_port(url: str, settings: dict[str, Any]) -> Any:
     """A port of pyserial's, open, with its time-outs and the levels of DTR and RTS. Raises what pyserial raises."""
     settings = dict(settings)
     levels = {signal: settings.pop(signal, None) for signal in ("dtr", "rts")}
+    if os.path.realpath(url).startswith("/dev/pts/"):
+        # a pty has neither, and where they alone are to be changed, tcsetattr(3) refuses: at the second opening
+        settings |= {"bytesize": serial.EIGHTBITS, "parity": serial.PARITY_NONE}
     if not url.startswith("rfc2217://"):  # it knows no time-out for writing, but its socket has one of 5 s
         settings.setdefault("write_timeout", 2.0)
     port = serial.serial_for_url(url, do_not_open=True, **settings)

@@ -10,9 +10,11 @@ Real processes run: a supervisor, the jobs, the guard, and where it is asked for
 knows of this package.
 """
 
+from .bridge import Bridge
 from .dialogue import Dialogue, Wires
 from .endings import ENDINGS, Ending, Endings
 from .execution import Execution, NotThatWay
 from .lab import Lab
+from .ports import free_port
 
-__all__ = ["ENDINGS", "Dialogue", "Ending", "Endings", "Execution", "Lab", "NotThatWay", "Wires"]
+__all__ = ["ENDINGS", "Bridge", "Dialogue", "Ending", "Endings", "Execution", "Lab", "NotThatWay", "Wires", "free_port"]

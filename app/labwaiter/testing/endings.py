@@ -161,9 +161,11 @@ def _judged(lab: Lab, how: str, execution: Execution, struck: str, live: tuple[s
     record = execution.record
     problems, instruments = [], {}
     if live is None:
-        problems.append(f"it had {record.state} before it was struck: give it inputs with which it lasts longer")
+        then = record.why or "give it inputs with which it lasts longer"
+        problems.append(f"it had {record.state} before it was struck: {then}")
     elif record.state not in _WAYS[how].states:
-        problems.append(f"it has {record.state} instead of {_WAYS[how].states[0]}")
+        then = record.why and f": {record.why}"
+        problems.append(f"it has {record.state} instead of {_WAYS[how].states[0]}{then}")
     for name in execution.instruments:
         lease = lab.settled(name)
         instruments[name] = HELD if lease is not None else SAFE if _is_safe(lab, name) else LIVE
