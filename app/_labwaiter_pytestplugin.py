@@ -62,7 +62,7 @@ def wire(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Wires]:
     """
     from labwaiter.testing import Wires
 
-    wires = request.node.stash[_WIRES] = Wires(tmp_path)
+    wires = request.node.stash[_WIRES] = Wires(tmp_path, request.path.parent)
     try:
         yield wires
     finally:

@@ -766,8 +766,8 @@ def file_of(environ: dict[str, str]) -> Path:
     found = find_folder(here)
     if found is None:
         raise Misconfigured(
-            f"{here} lies in no lab: no folder from it upwards has a file {ENV} and a folder {APP}. Go into the lab's"
-            f" folder, or name it: labwaiter --deployment FOLDER …, or {FOLDER_NAMED}."
+            f"{here} lies in no lab: no folder from it upwards has a file {ENV} and a folder {APP}. Go into one,"
+            f" name it (labwaiter --deployment FOLDER …, or {FOLDER_NAMED}), or make one: labwaiter init FOLDER."
         )
     return found / ENV
 

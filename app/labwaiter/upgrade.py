@@ -122,6 +122,8 @@ def _of_services(settings: Settings, declared: list[Declared]) -> Iterator[Findi
     for each in declared:
         if each.described.wrong:
             yield error(f"{_where(each)}{each.described.wrong}", f"`labwaiter check {each.file.name}` tells more.")
+        for why, line, _ in each.described.absent:
+            yield error(f"{each.file.name}, line {line}: {why}", "Its executions would fail.")
         for service in each.services:
             other = seen.setdefault(service.name.lower(), each.file)
             if other != each.file:

@@ -8,6 +8,17 @@ import pytest
 
 from lab import SAMPLES, eventually
 
+PROGRAM = """
+from labwaiter import Job, Outputs, Script, service
+
+class Result(Outputs):
+    result: str
+
+@service("Left", namespace="http://lab.example/left/")
+def startLeft(job: Job) -> Result:
+    return Script("left_behind.py", job.result_file)
+"""
+
 
 def stamps(folder):
     """Whatever lies in a folder: kind, mode, times and bytes."""
@@ -79,6 +90,29 @@ def test_services_that_no_longer_import_or_break_their_callers_are_told(shell):
     assert any(level == "error" and what.startswith("odd.py, line 1: ") for level, what in found)
     (shell.folder / "services" / "count.py").unlink()
     assert any("Count is no longer there" in what for level, what in told(shell, "services") if level == "error")
+
+
+def test_a_program_that_was_left_behind_is_told_with_its_line(shell):
+    shell.write("left.py", PROGRAM)
+    line = PROGRAM.splitlines().index('    return Script("left_behind.py", job.result_file)') + 1
+    assert [
+        level for level, what in told(shell, "services") if f"left.py, line {line}: The script left_behind" in what
+    ] == ["error"]
+
+
+def test_a_plot_that_nothing_can_draw_is_told(shell):
+    (shell.folder / "no_matplotlib").mkdir()
+    (shell.folder / "no_matplotlib" / "sitecustomize.py").write_text(
+        "import sys, importlib.util as util\nsys.modules['matplotlib'] = None\nfound = util.find_spec\n"
+        "util.find_spec = lambda name, *more: None if name == 'matplotlib' else found(name, *more)\n"
+    )
+    text = (shell.folder / "services" / "count.py").read_text()
+    shell.write("count.py", text.replace('print("counting")', 'job.plot("mean")'))
+    assert check(shell).exit_code == 0
+    shell.environ["PYTHONPATH"] = f"{shell.environ['PYTHONPATH']}:{shell.folder}/no_matplotlib"
+    said = shell("check", str(shell.folder / "services" / "count.py"))
+    assert said.exit_code == 1 and "job.plot needs matplotlib" in said.stderr
+    assert any(level == "error" and "job.plot needs matplotlib" in what for level, what in told(shell, "services"))
 
 
 def test_a_service_whose_wsdl_was_not_kept_can_not_be_judged(shell):

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from suds.client import Client
 
-from lab import ROOT
+from here import ROOT
 from ports import free_port
 
 RELEASE = "8cb3d8e4e2e127ae5eb3a0d5e4df67224093ca31"  # the last commit of 0.4.0
@@ -66,7 +66,7 @@ class Home:
         return done.stdout
 
     def done(self, steps: str, at: str = "") -> subprocess.CompletedProcess[str]:
-        steps = steps.replace(":8080", f":{self.port}").replace("install labwaiter ", f"install {self.wheel} ")
+        steps = steps.replace(":8080", f":{self.port}").replace("'labwaiter[plots]'", f"'{self.wheel}[plots]'")
         steps = steps.replace("python3 -m venv", f"{os.path.realpath(sys.executable)} -m venv")
         kept = ("PATH", "LANG", "TMPDIR", "PIP_CERT", "SSL_CERT_FILE", "PIP_CONFIG_FILE", "PIP_CACHE_DIR")
         environ = {name: value for name, value in os.environ.items() if name in kept or "INDEX" in name}
@@ -189,6 +189,11 @@ def test_what_a_job_made_is_handed_out_as_before(moved: Home) -> None:
     curve = json.loads(moved(".venv/bin/labwaiter jobs show swept --json", "mylab"))["outputs"]["curve"]
     assert curve == "swept/record.csv"
     assert (moved.folder / "mylab" / "waiter_logs" / "swept" / "data" / "record.csv").stat().st_size > 100
+
+
+def test_what_ran_before_runs_and_draws_as_before(moved: Home) -> None:
+    moved(".venv/bin/labwaiter run Sweep --id swept-anew startVolts=-1 stopVolts=1", "mylab")
+    assert (moved.folder / "mylab" / "waiter_logs" / "swept-anew" / "data" / "plot.png").stat().st_size > 1000
 
 
 def test_an_edit_that_its_callers_would_feel_is_told(moved: Home) -> None:

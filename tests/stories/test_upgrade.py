@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import ROOT, SAMPLES, Lab
+from here import ROOT
+from lab import SAMPLES, Lab
 from labwaiter.errors import JobAborted, JobFailed, ServiceIDInUse, UnknownServiceID
 from labwaiter.model.caller import SHELL
 from labwaiter.model.record import INTERRUPTED, State

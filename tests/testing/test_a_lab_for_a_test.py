@@ -13,6 +13,7 @@ import pytest
 from here import ROOT
 from lab import eventually, gone
 from labfolder import Folder, environment
+from labwaiter.errors import Misconfigured
 from labwaiter.settings import FOLDER_NAMED, load
 from labwaiter.store import supervisor_client
 from labwaiter.testing import Lab, NotThatWay
@@ -144,6 +145,14 @@ def test_it_comes_with_an_installed_labwaiter() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["project"]["entry-points"]["pytest11"] == {"labwaiter": "_labwaiter_pytestplugin"}
     assert "_labwaiter_pytestplugin" in project["tool"]["setuptools"]["py-modules"]
+
+
+def test_a_setting_that_there_isn_t_leaves_no_half_made_folder(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="MAX_RUNING is no setting; perhaps MAX_RUNNING is meant."):
+        Lab(ROOT, tmp_path / "lab", MAX_RUNING="1")
+    assert list(tmp_path.iterdir()) == []
+    with Lab(ROOT, tmp_path / "lab", MAX_RUNNING="1") as lab:
+        assert lab.settings.max_running == 1
 
 
 # -- what goes wrong in a test is told ----------------------------------------------------------

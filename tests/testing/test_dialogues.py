@@ -89,6 +89,11 @@ def test_what_a_driver_makes_of_silence_may_be_what_is_tested(wire: Wires) -> No
         _ = scale.grams
 
 
+def test_a_file_that_is_not_there_is_told_with_what_makes_one(wire: Wires) -> None:
+    with pytest.raises(FileNotFoundError, match="There is no dialogue .*/testing/scale.wire.txt: labwaiter instru"):
+        wire("scale.wire.txt")
+
+
 # -- recorded -----------------------------------------------------------------------------------
 
 

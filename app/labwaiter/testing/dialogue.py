@@ -95,6 +95,8 @@ class Dialogue(Simulator):
 
 
 def _of_file(file: Path) -> list[Exchange]:
+    if not file.exists():
+        raise FileNotFoundError(f"There is no dialogue {file}: labwaiter instruments record NAME FILE makes one.")
     return transcript.dialogue(file.read_bytes(), file.name)
 
 
@@ -136,8 +138,13 @@ def _descriptors() -> list[str]:
 class Wires:
     """The dialogues of one test. Called with one it gives the port on which a driver finds it."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, beside: Path = Path()) -> None:
+        """
+        Args:
+            folder: for the ports.
+            beside: the folder that files' names are relative to: the test's own, with pytest.
+        """
+        self._folder, self._beside = folder, beside
         self._host: Host | None = None
         self._dialogues: list[Dialogue] = []
 
@@ -151,9 +158,11 @@ class Wires:
         Raises:
             transcript.Unreadable: the file is none of these.
             TypeError: a pair is none.
-            OSError: the file can't be read.
+            OSError: the file isn't there, or can't be read.
         """
-        device = Dialogue(_of_file(Path(dialogue)) if isinstance(dialogue, (str, os.PathLike)) else dialogue)
+        if isinstance(dialogue, (str, os.PathLike)):
+            dialogue = _of_file(self._beside / dialogue)
+        device = Dialogue(dialogue)
         device.port = self._folder / f"wire{len(self._dialogues) + 1}"
         self._host = self._host or Host()
         self._host.plug(device.port, device)

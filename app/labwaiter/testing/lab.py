@@ -69,6 +69,7 @@ class Lab(Client):
         self.root = root
         self._bench = Bench(theirs.lab, root)
         given = settings_module.given(self.environment, env)
+        kept = {name: text for name, text in given.items() if name not in _LEFT_OUT and not name.startswith("REDIS_")}
         ours = {
             "WAITER_LOG_FOLDER": "jobs",
             "FILES_FOLDER": "files",
@@ -81,12 +82,16 @@ class Lab(Client):
             "WEB_CONCURRENCY": "1",
             "SUPERVISOR": "here",
         }
-        kept = {name: text for name, text in given.items() if name not in _LEFT_OUT and not name.startswith("REDIS_")}
         lines = [f"{name}={text}\n" for name, text in {**kept, **ours, **settings}.items()]
         (root / "env").write_text("".join(lines), encoding="utf-8")
         (root / "app").symlink_to(folder / "app")
         self.environment[FOLDER_NAMED] = str(root)  # for programs that a test starts
-        super().__init__(load(self.environment))
+        try:
+            super().__init__(load(self.environment))
+        except BaseException:
+            self._bench.close()
+            shutil.rmtree(root)
+            raise
         self.jobs, self.caller = self._jobs, self._caller
         self.files: Path = self.settings.files_folder
         self.files.mkdir()

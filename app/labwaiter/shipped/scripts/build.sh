@@ -62,5 +62,8 @@ if ((${#needs[@]})); then
         echo "$python has no pip: install into its environment what is missing, ${needs[*]}, by what made it." >&2
         exit 1
     fi
-    pip ${needs[@]+"${needs[@]}"}
+    if ! pip ${needs[@]+"${needs[@]}"}; then
+        echo "${needs[*]} could not be installed into the environment of $python; above is why." >&2
+        exit 1
+    fi
 fi
