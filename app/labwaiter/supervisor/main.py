@@ -45,6 +45,7 @@ def serve(settings: Settings, lock: int | None = None, leaving: bool = False, ou
     store = Folder(settings.jobs_folder)
     store.make(settings.jobs_mode)
     single_instance = SingleInstance(store.layout, lock)
+    store.note_form()
     if not leaving:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(store.layout.stopped)
