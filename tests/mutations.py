@@ -288,7 +288,7 @@ MUTATIONS = (
     Mutation(
         "that a job goes on is told though nobody would write its end",
         "store/local_store.py",
-        "return not self._store.unserved() and self._folder.is_active(record.name)",
+        "return self._store.is_served() and self._folder.is_active(record.name)",
         "return self._folder.is_active(record.name)",
         "soap/test_lane.py::test_where_nobody_would_write_the_end_of_a_job_all_is_looked_at[supervisor]",
     ),
