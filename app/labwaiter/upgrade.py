@@ -20,6 +20,7 @@ from .desk.findings import Finding, error, fine, warning
 from .errors import Misconfigured, ServiceError
 from .lab import labfile
 from .layout import FORM
+from .model import direct_control
 from .model.record import ENDED, Request, State
 from .model.service import Service, lacking, service_of
 from .runner.account import NotPossible, account_named
