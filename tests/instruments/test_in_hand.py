@@ -20,7 +20,7 @@ import pytest
 
 from benchlab import Oven, Plugged, bench_lab, energised, leases, let_go
 from lab import PATIENCE, Lab, eventually, wait_gone
-from labwaiter.errors import InstrumentInUse, InvalidParameter, JobFailed, NotInHand, NotPermitted
+from labwaiter.errors import InstrumentInUse, InvalidParameter, JobFailed, NotInHand, NotPermitted, UnknownInstrument
 from labwaiter.model.caller import SHELL, Caller, Identity, Role, administrator
 from labwaiter.model.direct_control import UNATTENDED
 from labwaiter.model.panel import What
@@ -138,6 +138,8 @@ def test_each_of_our_drivers_shows_what_it_has(using: Lab, bench: Plugged) -> No
         readings = eventually(lambda name=name: control.look(name, ADA).readings)  # type: ignore[misc]
         assert all("value" in read for read in readings.values()), readings
         assert control.release(name, ADA, wait=PATIENCE)
+    with pytest.raises(UnknownInstrument, match="no instrument nothing; there are: smu"):
+        control.look("nothing", ADA)
     with pytest.raises(NotInHand, match="relays is in nobody's hands, it is free: take it first"):
         control.set("relays", "switch", 1, ADA)
 

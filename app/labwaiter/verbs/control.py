@@ -13,7 +13,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import InstrumentInUse, JobFailed, NotInHand, ServiceError, Unavailable
+from ..errors import InstrumentInUse, JobFailed, Misconfigured, NotInHand, ServiceError, Unavailable
 from ..model import direct_control
 from ..model.caller import Caller, Identity
 from ..model.panel import Item, Panel, What, panel_of
@@ -337,7 +337,7 @@ class DirectControl:
         return job, request
 
     def _in_hand(self, name: str) -> tuple[str, Request]:
-        """The execution by which somebody has an instrument in hand. Raises NotInHand."""
+        """The execution by which somebody has an instrument in hand. Raises NotInHand, UnknownInstrument."""
         lease = self._leases.all().get(name)
         if lease is not None and lease.how is Held.BY_JOB:
             request: Request | None = None
@@ -347,6 +347,9 @@ class DirectControl:
                 stored = self._records.folder.stored_state(lease.job)
                 if stored is None or stored.state not in ENDED:
                     return lease.job, request
+        if lease is None:
+            with contextlib.suppress(Misconfigured):  # what is in hand is so, whatever lab.toml says
+                self._instruments.entry(self._instruments.lab(), name)
         words = self._instruments.held(lease).words if lease is not None else "free"
         raise NotInHand(f"{plain(name, 60)} is in nobody's hands, it is {words}: take it first.")
 
