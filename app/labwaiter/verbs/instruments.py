@@ -12,10 +12,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..errors import InstrumentInUse, UnknownInstrument
+from ..errors import InstrumentInUse, Misconfigured, UnknownInstrument
 from ..lab import labfile, simulation
 from ..lab.lab import InstrumentEntry, Lab, missing
 from ..model.caller import Caller
@@ -142,6 +142,25 @@ class Instruments:
             absent = entry is not None and entry.port.startswith("/") and not os.path.exists(entry.port)
             states[name] = str(lease.how) if lease else MISSING if absent else FREE
         return states
+
+    def names(self) -> tuple[str, ...]:
+        """Of this machine's instruments, as lab.toml lists them."""
+        return tuple(self._lab().entries)
+
+    def known(self, names: Iterable[str]) -> None:
+        """Raises UnknownInstrument: one of these isn't here."""
+        lab = self._lab()
+        for name in names:
+            self._entry(lab, name)
+
+    def held_as(self, name: str, held: Collection[str]) -> str:
+        """Under which of these names somebody has the device of an instrument; its own where nobody has."""
+        if name in held:
+            return name
+        twins: Iterable[str] = ()
+        with contextlib.suppress(Misconfigured):  # then nobody knows which they are
+            twins = self._lab().twins(name)
+        return next((twin for twin in sorted(twins) if twin in held), name)
 
     def why_none(self) -> str:
         """Why this machine has no instrument, where `list` gives none: a sentence for whoever keeps lab.toml."""
