@@ -52,11 +52,10 @@ class Field:
         if not words:
             words = {"int": "a whole number", "float": "a number"}.get(parameter.kind, "")
             words += f", in {parameter.unit}" if words and parameter.unit else ""
-        if not parameter.mandatory and parameter.default is not None and parameter.kind not in ("file", "instrument"):
-            default = f"{text_of(parameter.default)} {parameter.unit}".strip()
-            words += f"{'; ' if words else ''}unless you say otherwise: {cut(default, 60)}" if default else ""
-        elif not parameter.mandatory:
-            words += f"{'; ' if words else ''}may be left empty"
+        if parameter.kind != "instrument" and not parameter.mandatory:
+            default = "" if parameter.default is None else f"{text_of(parameter.default)} {parameter.unit}".strip()
+            said = f"{cut(default, 60)} unless you say otherwise" if default else "may be left empty"
+            words += f"{'; ' if words else ''}{said}"
         return words
 
     @property
