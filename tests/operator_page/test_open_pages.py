@@ -117,7 +117,8 @@ def test_an_open_page_is_told_that_nothing_has_changed(standing: tuple[Lab, Web]
         first = ask()
         standing[0].jobs.notify(None, "still", "knock", SHELL)
         if "id=" in query:
-            changed = eventually(lambda: (r := ask(first.headers["ETag"])).status == "200 OK" and r, every=0.1)
+            tag = first.headers["ETag"]
+            changed = eventually(lambda tag=tag, ask=ask: (r := ask(tag)).status == "200 OK" and r, every=0.1)
             assert b"knock" in changed.body and b"<html" not in changed.body
     standing[0].jobs.abort(None, "still", SHELL)
 

@@ -51,7 +51,7 @@ def test_each_bad_input_gets_a_sentence_beside_it_and_nothing_is_lost(screen: An
         page.fill(f"[name=in-{name}]", text)
     page.click("button.go")
     screen.see("2 of the inputs must be mended", "form.start")
-    screen.see("The input startVolts must be between -210 and 210 V, not “999”.", "#wrong-startVolts")
+    screen.see("The input startVolts must be between -210 and 210 V, not “999.0”.", "#wrong-startVolts")
     screen.see("The input points must be a whole number, not “many”.", "#wrong-points")
     assert page.input_value("[name=in-startVolts]") == "999" and page.input_value("[name=in-compliance]") == "0.5"
     # what only all inputs together tell is said above them
@@ -201,4 +201,4 @@ def test_an_ended_execution_is_removed_after_a_second_look(screen: Any, standing
     screen.page.click("text=Remove it")
     screen.see("has been removed", "[role=status]")
     screen.go(f"operator/execution?id={service_id}")
-    screen.see("has been removed, its results too", "[role=alert]")
+    screen.see("has been removed, its results too", "#main .band[role=alert]:not(#lost)")

@@ -102,7 +102,28 @@ class Face:
             stamp: differs when the page would; None: only its content tells that.
         """
         visitor: Visitor = g.visitor
-        common = {
+        if request.args.get("live"):
+            whose = repr((visitor.identity, self.here))
+            return self.live.answer(
+                request,
+                whose,
+                stamp,
+                lambda: render_template(template, live=True, **self._common(), **make()),
+                self.sessions.form_key(visitor),
+            )
+        said = self.sessions.said(request)
+        html = render_template(template, live=False, said=said, **self._common(), **make())
+        answer = Response(
+            self.live.filled(html, self.sessions.form_key(visitor)), content_type="text/html; charset=utf-8"
+        )
+        if said:
+            self.sessions.forget_said(request, answer)
+        return answer
+
+    def _common(self) -> dict[str, Any]:
+        """What every template needs."""
+        visitor: Visitor = g.visitor
+        return {
             "at": self.at,
             "here": self.here,
             "version": __version__,
@@ -116,23 +137,6 @@ class Face:
             "can": {action.name.lower(): may(self.caller, action) for action in Action},
             "path": request.path.rpartition("/")[2],
         }
-        if request.args.get("live"):
-            whose = repr((visitor.identity, self.here, common["can"]))
-            return self.live.answer(
-                request,
-                whose,
-                stamp,
-                lambda: render_template(template, live=True, **common, **make()),
-                self.sessions.form_key(visitor),
-            )
-        said = self.sessions.said(request)
-        html = render_template(template, live=False, said=said, **common, **make())
-        answer = Response(
-            self.live.filled(html, self.sessions.form_key(visitor)), content_type="text/html; charset=utf-8"
-        )
-        if said:
-            self.sessions.forget_said(request, answer)
-        return answer
 
     def done(self, where: str, words: str, good: bool = True, **query: str) -> Response:
         """An act was done: the page that tells it."""
