@@ -17,6 +17,7 @@ from typing import IO, Any, ParamSpec, TypeVar
 
 from ..catalogue import catalogue, importing
 from ..errors import (
+    InvalidParameter,
     JobAborted,
     JobFailed,
     Misconfigured,
@@ -29,6 +30,7 @@ from ..errors import (
 from ..lab import labfile
 from ..lab.lab import Lab
 from ..model.caller import Caller, Identity
+from ..model.direct_control import NAME as DIRECT_CONTROL
 from ..model.parameter import same
 from ..model.record import Happening, Record, Request, State, View, derive
 from ..model.service import Service, service_of
@@ -365,6 +367,8 @@ class Jobs:
         """
         record = self._record(service, service_id, caller, Action.NOTIFY)
         messages.judge(message)
+        if record.request.service == DIRECT_CONTROL:  # its orders come from its holder alone: `verbs/control.py`
+            raise InvalidParameter("An instrument in somebody's hands takes no messages; its holder sets and does.")
         if not record.active:
             return f"The execution has ended ({record.state}); the message was not delivered."
         about = {"serviceID": service_id, "service": record.request.service}
