@@ -110,13 +110,13 @@ def add(app: Flask, face: Face) -> None:
         if again := request.args.get("again", ""):
             record = face.jobs.record(again, face.caller)
             given = {name: text_of(value) for name, value in record.request.inputs.items() if value is not None}
-        fields = [_field(face, p, given.get(p.name), bool(again)) for p in service.inputs]
+        fields = [field_of(face, p, given.get(p.name), bool(again)) for p in service.inputs]
         return _form(face, service, fields, _fresh_id(service), again=again)
 
     @app.post(PAGES + "service")
     def start() -> Response:
         service = _asked(face)
-        fields = [_field(face, p, request.form.get(f"in-{p.name}", ""), True) for p in service.inputs]
+        fields = [field_of(face, p, request.form.get(f"in-{p.name}", ""), True) for p in service.inputs]
         service_id = request.form.get("id", "").strip() or _fresh_id(service)
         wrong = _take_files(face, fields)
         values = {}
@@ -186,7 +186,7 @@ def _form(
     return face.page("service.html.j2", make)
 
 
-def _field(face: Face, parameter: Parameter, text: str | None, given: bool) -> Field:
+def field_of(face: Face, parameter: Parameter, text: str | None, given: bool) -> Field:
     """A field with what stands in it: what was given, else the default."""
     if text is None:
         text = "" if given or parameter.default is None else text_of(parameter.default)

@@ -45,7 +45,8 @@
     },
   };
   async function ask() {
-    if (asking || document.hidden) return;
+    // what is in hand here stays so while this page asks, looked at or not
+    if (asking || (document.hidden && !live.querySelector("[data-holds]"))) return;
     asking = true;
     const address = new URL(location.href);
     address.searchParams.set("live", "1");
