@@ -111,28 +111,38 @@ def test_messages_go_both_ways_and_what_is_being_written_stays(screen: Any, stan
     screen.see("hello red", "#live")
 
 
-def test_STOP_ends_what_has_an_instrument_and_says_that_it_is_safe(screen: Any, standing: tuple[Lab, Web]) -> None:
+def test_STOP_ends_what_uses_an_instrument_and_it_stays_stopped(screen: Any, standing: tuple[Lab, Web]) -> None:
     lab = standing[0]
     service_id = start(screen, "Sweep", points="9000")
     screen.see("point", "#live .stage")
+    waiting = start(screen, "Sweep", points="20")
+    screen.see("in use by Sweep", "#live")
     page = screen.go("operator/lab")
     screen.see("in use", "#i-meter")
-    screen.see("Sweep", "#i-meter")
+    screen.see("waiting for it: Sweep", "#i-meter")
     page.click("#i-meter button.stop")
-    screen.see("meter: safe, it was read back safe", "[role=status]")
+    screen.see("meter: safe. What used it was ended; it was made safe and read back.", "[role=status]")
     assert lab.ended(service_id).state == "aborted"
-    screen.see("free", "#i-meter")
+    screen.see("stopped by operator", "#i-meter")
+    assert lab.record(waiting).state == "queued"  # nothing follows until somebody has looked
     page.click("#i-printer button.stop")  # nobody has it
-    screen.see("printer: safe", "[role=status]")
+    screen.see("printer: safe. Nobody used it", "[role=status]")
+    for name in ("meter", "printer"):
+        page.click(f"#i-{name} button:has-text('Back into service')")
+        screen.see(f"{name} is back in service", "[role=status]")
+    assert lab.ended(waiting).state == "completed"
     # for the whole lab, from any page
     service_id = start(screen, "Sweep", points="9000")
     screen.see("point", "#live .stage")
-    screen.page.click("text=STOP all")
+    page.click("text=STOP all")
     screen.see("meter: safe", "[role=status]")
     screen.see("printer: safe", "[role=status]")
     assert lab.ended(service_id).state == "aborted"
-    acts = (lab.settings.layout.audit / sorted(p.name for p in lab.settings.layout.audit.iterdir())[-1]).read_text()
-    assert '"stop"' in acts and '"page"' in acts
+    for name in ("meter", "printer"):
+        page.click(f"#i-{name} button:has-text('Back into service')")
+        screen.see(f"{name} is back in service", "[role=status]")
+    acts = max(lab.settings.layout.audit.iterdir()).read_text()
+    assert '"STOP"' in acts and '"page"' in acts
 
 
 def test_an_instrument_is_reserved_and_another_one_sees_whose_it_is(
@@ -202,3 +212,69 @@ def test_an_ended_execution_is_removed_after_a_second_look(screen: Any, standing
     screen.see("has been removed", "[role=status]")
     screen.go(f"operator/execution?id={service_id}")
     screen.see("has been removed, its results too", "#main .band[role=alert]:not(#lost)")
+
+
+def test_the_printer_is_taken_by_hand_heated_stopped_and_seen_cold(
+    screen: Any, open_screen: Any, standing: tuple[Lab, Web]
+) -> None:
+    page = screen.go("operator/lab")
+    page.click("#i-printer button:has-text('Take in hand')")
+    screen.see("printer is in your hands", "[role=status]")
+    screen.see("hotend", "#live .big")
+    page.fill("#set-bed_target [name=in-bed_target]", "600")
+    page.click("#set-bed_target button")
+    screen.see("bed_target must be between 0 and 120 °C, not “600.0”", "[role=status]")  # and nothing was sent
+    page.fill("#set-bed_target [name=in-bed_target]", "60")
+    page.click("#set-bed_target button")
+    screen.see("bed_target is set to 60, and says 60 °C", "[role=status]")
+    # another operator sees whose it is, and asks for it
+    other = open_screen(standing[1])
+    other.go("operator/login").fill("#name", "Ada")
+    other.page.click("button.go")
+    other.go("operator/instrument?name=printer")
+    other.see("In the hands of operator", "#live")
+    assert other.page.locator("#set-bed_target").count() == 0
+    other.page.fill("#asks", "in a hurry")
+    other.page.click("button:text-is('Ask')")
+    other.see("operator was told that you would like to have printer", "[role=status]")
+    screen.see("Ada would like to have it: in a hurry", "#live")
+    page.wait_for_function(
+        "parseFloat([...document.querySelectorAll('.big div')].find(d => d.innerText.startsWith('bed\\n'))"
+        ".querySelector('dd').innerText) > 50"
+    )
+    page.click("#i-printer button.stop")
+    screen.see("printer: safe. What used it was ended; it was made safe and read back.", "[role=status]")
+    screen.see("stopped by operator", "#i-printer")
+    page.goto(f"{screen.url}/operator/instrument?name=printer")
+    page.click("text=Back into service")
+    screen.see("printer is back in service", "[role=status]")
+    page.click("#i-printer button:has-text('Take in hand')")
+    screen.see("bed_target", "#live .big")
+    targets = page.locator("#live .big div:has(dt:text-is('bed_target')) dd")
+    assert targets.inner_text() == "0 °C"
+    page.click("text=Let it go")
+    screen.see("printer was read back safe, and is let go", "[role=status]")
+    screen.see("free", "#i-printer")
+
+
+def test_an_instrument_goes_out_of_service_with_a_reason_and_back(screen: Any, standing: tuple[Lab, Web]) -> None:
+    page = screen.go("operator/lab")
+    page.click("#i-meter summary")
+    page.click("#i-meter button:text-is('Out of service')")
+    screen.see("Say why it is taken out of service", "[role=status]")
+    page.click("#i-meter summary")
+    page.fill("#i-meter [name=reason]", "new probes")
+    page.click("#i-meter button:text-is('Out of service')")
+    screen.see("out of service: new probes (operator)", "#i-meter")
+    service_id = start(screen, "Sweep", points="20")
+    screen.see("Waiting", "#live .state")
+    screen.see("new probes", "#live")  # and says why
+    screen.go("operator/lab")
+    page.click("#i-meter button:has-text('Back into service')")
+    screen.see("meter is back in service", "[role=status]")
+    assert standing[0].ended(service_id).state == "completed"
+    screen.go("operator/instrument?name=meter")
+    screen.see("out of service by operator: new probes", "#live")
+    page.fill("#note", "probes <b>of gold")
+    page.press("#note", "Enter")
+    screen.see("probes <b>of gold", "#live")

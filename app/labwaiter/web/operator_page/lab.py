@@ -13,7 +13,7 @@ from ...model.parameter import text_of
 from ...model.record import Happening, Record, State
 from ...model.sentences import plain
 from ...model.span import span
-from ...page.words import cut, in_url, printable, quantity
+from ...page.words import cut, in_url, number, printable, quantity
 from ...store.leases import Held
 from ...verbs.control import DirectControl, InHand
 from ...verbs.instruments import MISSING, InstrumentState
@@ -140,6 +140,10 @@ def add(app: Flask, face: Face) -> None:
 
     @app.get(PAGES + "lab")
     def lab() -> Response:
+        for holding in face.instruments.not_safe():
+            if holding.in_hand_of:  # this page keeps it in its holder's hands, too
+                _look(face, holding.lease.instrument)
+
         def make() -> dict[str, Any]:
             found = listed()
             return found | {"why_none": "" if found["cards"] or found["mistake"] else face.instruments.why_none()}
@@ -319,7 +323,7 @@ def _one(face: Face, name: str, in_hand: InHand | None) -> dict[str, Any]:
 
 def _fields(face: Face, item: Item, readings: dict[str, dict[str, Any]]) -> list[Field]:
     said = readings.get(item.name, {}).get("value")
-    known = {item.name: text_of(said)} if item.what is What.CONTROL and said is not None else {}
+    known = {item.name: number(said)} if item.what is What.CONTROL and said is not None else {}
     return [field_of(face, parameter, known.get(parameter.name), False) for parameter in item.inputs]
 
 
