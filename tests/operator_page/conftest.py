@@ -4,62 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from the_bench import LAB, services
 
 from callers import Web
-from here import ROOT
-from lab import PATIENCE, SAMPLES, Lab
+from lab import PATIENCE, Lab
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-LAB = """
-[instruments.meter]
-driver = "labwaiter.instruments.drivers:SourceMeter"
-port = "sim://smu"
-note = "beside the window"
-
-[instruments.printer]
-driver = "labwaiter.instruments.drivers:MarlinPrinter"
-port = "sim://marlin?speed=20"
-"""
-TALKER = '''
-from labwaiter import Job, Outputs, Suffix, service
-from pathlib import Path
-from typing import Annotated, Literal
-
-class Said(Outputs):
-    result: str
-
-@service("Talker", namespace="http://samples.example/")
-def startTalker(job: Job, words: str, part: Annotated[Path, Suffix(".stl")] | None = None,
-                colour: Literal["red", "blue"] = "red", loud: bool = False) -> Said:
-    """Repeat what it is told.
-
-    Until it hears: go."""
-    print(words, flush=True)
-    if part is not None:
-        print(part.read_text(), flush=True)
-    job.progress(0.25, "listening")
-    for _ in job.every(0.02):
-        for message in job.messages():
-            if message == "go":
-                return Said(result=f"{words} {colour}")
-            job.reply(message, f"heard {message}")
-'''
-
-
-def services(folder: Path) -> Path:
-    """A services folder with what operators start in these stories."""
-    folder.mkdir()
-    for file in ("sweep.py", "waiter.py"):
-        shutil.copy(ROOT / "app" / "services" / file, folder / file)
-    shutil.copy(SAMPLES / "hostile.py", folder / "hostile.py")
-    shutil.copy(ROOT / "app" / "wait_a_while.py", folder.parent / "wait_a_while.py")
-    (folder / "talker.py").write_text(TALKER)
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +45,7 @@ def browser() -> Iterator[Any]:
     """Chromium."""
     if BROWSER is None:
         pytest.skip("no Chromium is here")
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     with playwright.sync_playwright() as started:
         one = started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield one
@@ -119,7 +73,9 @@ class Screen:
 
     def see(self, words: str, within: str = "body") -> None:
         """Until these words stand there."""
-        playwright.expect(self.page.locator(within).first).to_contain_text(words, timeout=1000 * PATIENCE)
+        from playwright.sync_api import expect
+
+        expect(self.page.locator(within).first).to_contain_text(words, timeout=1000 * PATIENCE)
 
 
 @pytest.fixture
