@@ -173,7 +173,8 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs) -> Flask:
     def judge() -> Response | None:
         request.max_form_memory_size = FORM_LARGEST
         request.max_form_parts = 1000
-        request.max_content_length = HANDED_IN_MAX + FORM_LARGEST
+        # files come with the form of a service alone
+        request.max_content_length = FORM_LARGEST + (HANDED_IN_MAX if request.path == PAGES + "service" else 0)
         g.visitor, g.begins = Visitor(), None
         g.caller = face.sessions.caller(request, None)
         if request.path.startswith(PAGES + "static/"):

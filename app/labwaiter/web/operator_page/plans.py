@@ -6,10 +6,10 @@ from typing import Any
 
 from flask import Flask, Response
 
-from ...errors import Misconfigured, NotPermitted, ServiceError, Unavailable
+from ...errors import Misconfigured, ServiceError, Unavailable
 from ...lab import labfile
-from ...model.caller import Role
 from ...page.words import printable
+from ...verbs.permission import Action, permit
 from . import PAGES, Face
 from .executions import row
 
@@ -26,14 +26,8 @@ def add(app: Flask, face: Face) -> None:
         return face.page("machines.html.j2", lambda: _machines(face))
 
 
-def _judge(face: Face) -> None:
-    """Schedules and machines are the lab's, no project's: whoever may look at anything may look at these."""
-    if face.caller.identity is None or face.caller.identity.role not in Role:
-        raise NotPermitted("You may not look at this here.")
-
-
 def _schedules(face: Face) -> dict[str, Any]:
-    _judge(face)
+    permit(face.caller, Action.LIST_INSTRUMENTS)  # they are the lab's, no project's, as its instruments are
     if not face.settings.schedule.exists():
         return {"rows": [], "mistake": "", "absent": True}
     from ...fleet.redis_faults import FAULTS, of
@@ -65,7 +59,7 @@ def _schedules(face: Face) -> dict[str, Any]:
 
 
 def _machines(face: Face) -> dict[str, Any]:
-    _judge(face)
+    permit(face.caller, Action.LIST_INSTRUMENTS)  # they are the lab's, no project's, as its instruments are
     if not face.settings.redis_url:
         return {"rows": [], "mistake": "", "absent": True}
     from ...fleet import machines
