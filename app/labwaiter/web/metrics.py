@@ -70,7 +70,8 @@ TABLE = {
         "gauge",
         ("reason",),
         "executions",
-        "that wait for a person (their instrument is unsafe or reserved), for their owner's others to end"
+        "that wait for a person (their instrument is unsafe, reserved, stopped or out of service),"
+        " for their owner's others to end"
         " (MAX_RUNNING_PER_PROJECT, …_USER), for an instrument in use, for their service (at_once),"
         " for a place (MAX_RUNNING), or just for their turn; absent without a supervisor",
     ),
