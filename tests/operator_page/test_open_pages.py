@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import os
 import signal
 import time
@@ -93,6 +94,23 @@ def test_no_page_asks_another_machine_and_the_browser_refuses_nothing(screen: An
         urlsplit(screen.url).netloc
     }
     assert screen.wrong == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_axe_finds_nothing(open_screen: Any, standing: tuple[Lab, Web], width: int, scheme: str) -> None:
+    axe = importlib.resources.files(pytest.importorskip("axe_playwright_python")).joinpath("axe.min.js").read_text()
+    screen = open_screen(standing[1], color_scheme=scheme, bypass_csp=True)  # axe puts itself into the page
+    screen.page.set_viewport_size({"width": width, "height": 900})
+    lab = standing[0]
+    lab.start("Sweep", f"axe {width}", points=40)
+    lab.ended(f"axe {width}")
+    one = f"operator/execution?id=axe%20{width}"
+    for path in (*PAGES[:-1], one, "operator/instrument?name=meter", "operator/machines", "operator/nothing"):
+        page = screen.go(path)
+        page.wait_for_timeout(300)
+        page.evaluate(axe)
+        found = page.evaluate("axe.run()")["violations"]
+        assert [(v["id"], [node["html"] for node in v["nodes"]]) for v in found] == [], path
 
 
 def test_an_open_page_is_told_that_nothing_has_changed(standing: tuple[Lab, Web]) -> None:
