@@ -39,7 +39,8 @@ def may(caller: Caller, action: Action, target: Request | Tombstone | str = "") 
 
     Operators and administrators may do all, but for what somebody else has in hand: that is theirs until it is let go,
     STOPped or taken by an administrator. A user may start executions, do everything with those of the own project
-    (with the own ones alone, where OWNER=user) and make any instrument safe and STOP it; a guest may only look.
+    (with the own ones alone, where OWNER=user) and make any instrument safe and STOP it; a guest may only look, at
+    those of the own project, or at all where GUESTS=on lets whoever comes look.
 
     Args:
         target: the execution's request or tombstone, which says whose it is; its serviceID or its folder's name, where
@@ -54,6 +55,8 @@ def allows(identity: Identity, action: Action, target: Request | Tombstone | str
         return action is not Action.RELEASE_ANOTHERS or identity.role is Role.ADMINISTRATOR
     if action not in (_LOOKS if identity.role is Role.GUEST else _OF_USERS):
         return False
+    if identity.sees_all:
+        return True
     if isinstance(target, Request | Tombstone):
         return is_owner(identity, target)
     return action in _OF_NOBODY
