@@ -1,4 +1,4 @@
-"""The WSGI application of a deployment: SOAP for the services' addresses, pages for all else."""
+"""The WSGI application of a deployment: SOAP for the services' addresses, JSON below /api, pages for all else."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ class Application:
         self._soap = Soap(settings, offered, self._jobs)
         self._turn = threading.Lock()
         self._web: Any = None
+        self._api: Any = None
         self._awaited: dict[int, float] = {}
         looks = (self._awaited, self._soap.figures)
         threading.Thread(target=look_round, args=looks, name="looking", daemon=True).start()
@@ -74,8 +75,13 @@ class Application:
         elif (name := self._soap.service_at(path)) is not None:
             answer = self._soap.answer(environ, start_response, path, name)
         else:
-            root = {"SCRIPT_NAME": self.settings.context_root, "PATH_INFO": path or "/"}
-            answer = self._pages()(environ | root, start_response)
+            face = self._pages if not f"{path}/".startswith("/api/") else self._json
+            root = {
+                "SCRIPT_NAME": self.settings.context_root,
+                "PATH_INFO": path or "/",
+                "labwaiter.root": public.root(environ, self.settings),
+            }
+            answer = face()(environ | root, start_response)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             drain(environ["wsgi.input"])
         return answer
@@ -111,6 +117,16 @@ class Application:
 
                 self._web = make(self.settings, self.offered, self._jobs, self._soap.figures)
             return self._web
+
+    def _json(self) -> Any:
+        """Likewise."""
+        with self._turn:
+            if self._api is None:
+                from .api import make
+
+                soap = self._soap
+                self._api = make(self.settings, self.offered, self._jobs, soap.authenticator, soap.figures)
+            return self._api
 
 
 def drain(body: Any) -> None:

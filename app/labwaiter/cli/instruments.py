@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -13,11 +12,10 @@ from .. import settings as settings_module
 from ..lab import labfile
 from ..model.caller import SHELL, administrator
 from ..store.leases import Held
-from ..verbs.instruments import Holding, Instruments, InstrumentState
+from ..verbs.as_data import NOT_LISTED, of_checked, of_instrument, of_made_safe
+from ..verbs.instruments import Holding, Instruments
 from . import terminal
 from .jobs import as_json
-
-NOT_LISTED = "not in lab.toml"
 
 
 @click.group()
@@ -35,22 +33,6 @@ def _words(holding: Holding | None) -> str:
     return holding.words if holding else "free"
 
 
-def _as_data(state: InstrumentState) -> dict[str, Any]:
-    entry, lease = state.entry, state.holding and state.holding.lease
-    return {
-        "name": state.name,
-        "driver": entry.driver if entry else "",
-        "port": entry.port if entry else "",
-        "note": entry.note if entry else NOT_LISTED,
-        "state": str(lease.how) if lease else "free",
-        "serviceID": state.holding.service_id if state.holding else "",
-        "why": lease.why if lease else "",
-        "since": lease.since if lease else None,
-        "until": lease.until if lease else None,
-        "heldAs": state.held_as,
-    }
-
-
 @instruments.command("list")
 @as_json
 def list_(json_: bool) -> None:
@@ -58,7 +40,7 @@ def list_(json_: bool) -> None:
     verbs = _verbs()
     states = verbs.list(SHELL)
     if json_:
-        terminal.as_json([_as_data(state) for state in states])
+        terminal.as_json([of_instrument(state) for state in states])
         return
     if not states:
         click.echo(verbs.why_none())
@@ -88,7 +70,7 @@ def check(names: tuple[str, ...], json_: bool) -> None:
         if not json_:
             click.echo(f"{answer.name}: {terminal.plain(answer.words, 500)}")
     if json_:
-        terminal.as_json([{"name": answer.name, "ok": answer.ok, "said": answer.words} for answer in answers])
+        terminal.as_json([of_checked(answer) for answer in answers])
     elif not answers:
         click.echo(verbs.why_none())
     sys.exit(0 if all(answer.ok for answer in answers) else 3)
@@ -120,7 +102,7 @@ def safe(names: tuple[str, ...], json_: bool) -> None:
     """Make unsafe instruments safe, ask them, and free them. Exit status: 0 all are safe, 3 one isn't."""
     results = _verbs(using=True).make_safe(names, SHELL)
     if json_:
-        data = [{"name": result.name, "safe": result.safe, "why": result.why} for result in results]
+        data = [of_made_safe(result) for result in results]
         terminal.as_json(data if len(data) > 1 else data[0])
     else:
         for result in results:
