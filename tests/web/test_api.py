@@ -16,6 +16,7 @@ from callers import Caller, Web, envelope
 from lab import PATIENCE, Lab, eventually
 from labwaiter.authentication.token_file import TokenFile
 from labwaiter.model.caller import SHELL, Role
+from labwaiter.settings import load
 from labwaiter.store.audit import Audit
 
 EXTRA = '''
@@ -116,7 +117,7 @@ def test_an_engineer_finds_a_service_starts_it_waits_and_fetches_what_it_made(
     assert [one["serviceID"] for one in ada.get("/executions")["executions"]] == [started["serviceID"]]
     assert ada("DELETE", at).status == 204
     assert is_problem(ada.get(at), 404, "UnknownServiceID") and "removed" in ada.get(at)["detail"]
-    acts = [(entry["event"], entry.get("face")) for entry in Audit(guarded.settings.layout).entries()]
+    acts = [(entry["event"], entry.get("face")) for entry in Audit(load(guarded.face_environment).layout).entries()]
     assert ("start", "json") in acts and ("remove", "json") in acts
 
 
@@ -315,6 +316,7 @@ def test_a_serviceID_of_any_letters_is_reached_by_its_href(people: Callable[...,
         assert ada.get("/executions", serviceID=odd)["executions"][0]["href"] == said["href"]
 
 
+@pytest.mark.folder_way
 def test_an_operator_checks_reserves_and_gives_back_and_anybody_makes_safe(people: Callable[..., Api]) -> None:
     ada, olga = people("ada"), people("olga", role=Role.OPERATOR)
     assert [(one["name"], one["state"]) for one in ada.get("/instruments")["instruments"]] == [

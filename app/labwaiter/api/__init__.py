@@ -13,6 +13,7 @@ flask-smorest makes the OpenAPI document of these, and checks what is asked. Imp
 from __future__ import annotations
 
 import time
+from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Request, Response, g, request
@@ -65,8 +66,10 @@ class _Api(Api):  # type: ignore[misc]
     DEFAULT_ERROR_RESPONSE_NAME = "Problem"
 
     def _register_responses(self) -> None:
-        content = {problems.TYPE: {"schema": Problem}}
-        self.spec.components.response("Problem", {"description": "What was wrong, and what to do.", "content": content})
+        for name in ("Problem", *(status.name for status in HTTPStatus)):  # those that operations refer to are written
+            content = {problems.TYPE: {"schema": Problem}}
+            problem = {"description": "What was wrong, and what to do.", "content": content}
+            self.spec.components.response(name, problem, lazy=True)
 
     def handle_http_exception(self, error: Any) -> Response:
         """As `Problems.of_http`."""
