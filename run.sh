@@ -1,27 +1,13 @@
 #!/usr/bin/env bash
-# The test client: it knows the service by its WSDL alone. From .venv; in its container where there is none, or where
-# the service runs in one.
+# The test client: it knows the service by its WSDL alone.
 #   ./run.sh [port] start|status|abort|notify|watch|wsdl …        ./run.sh --help tells more
 set -euo pipefail
 root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
-. "$root/deploy/engine.sh"
-
-engine=$(engine)
-if [[ -n $engine ]] && is_running "$engine" && is_ours "$engine"; then
-    call_client "$engine" "$(called_at "$engine")" "$@"
-    exit
+script=$root/app/labwaiter/shipped/scripts/run.sh # in a clone of labwaiter; else that of the one that is installed
+[[ ! -f $script ]] || exec bash "$script" "$root" "$root/.venv/bin/python" "$@"
+if ! labwaiter=$(PATH=$root/.venv/bin:$PATH command -v labwaiter); then
+    echo "labwaiter is neither in $root/.venv nor on the PATH: there," \
+        "python3 -m venv .venv && .venv/bin/pip install --find-links wheels labwaiter installs it." >&2
+    exit 1
 fi
-if [[ ! -x $root/.venv/bin/labwaiter ]] && [[ -n $engine ]] && "$engine" image inspect "$client" >/dev/null 2>&1; then
-    settings=$(settings "$engine")
-    export TEST_CLIENT_DEPLOYMENT= # its container does not run
-    call_client "$engine" "$(setting AT <<<"$settings")" "$@"
-    exit
-fi
-if [[ ! -x $root/.venv/bin/labwaiter ]]; then
-    "$root/build.sh" --local >&2
-fi
-settings=$(labwaiter settings)
-TEST_CLIENT_AT=$(setting AT <<<"$settings")
-TEST_CLIENT_DEPLOYMENT=$(setting DEPLOYMENT <<<"$settings")
-export TEST_CLIENT_AT TEST_CLIENT_DEPLOYMENT
-exec "$root/.venv/bin/python" -E "$root/test_client/client.py" "$@"
+exec "$labwaiter" script run "$root" "$@"

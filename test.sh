@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Run the tests; what they need goes into .venv.
-#   ./test.sh                           what a developer needs, in some minutes: all but those that are marked slow
-#   ./test.sh --all                     all of them
-#   ./test.sh [pytest arguments]        what these name, e.g. ./test.sh -k abort, ./test.sh tests/soap; docs/tests.md
+# Run the tests; what they need is installed first.
+#   ./test.sh [pytest arguments]        e.g. ./test.sh -k abort, ./test.sh tests/test_grower.py
 set -euo pipefail
 root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
-
-"$root/build.sh" --dev
-cd "$root"
-# they mostly wait, so there are twice as many of them at work as there are cores; -n 0: one after another
-exec .venv/bin/python -m pytest -n auto "$@"
+script=$root/app/labwaiter/shipped/scripts/test.sh # in a clone of labwaiter; else that of the one that is installed
+[[ ! -f $script ]] || exec bash "$script" "$root" "$root/.venv/bin/python" "$@"
+if ! labwaiter=$(PATH=$root/.venv/bin:$PATH command -v labwaiter); then
+    echo "labwaiter is neither in $root/.venv nor on the PATH: there," \
+        "python3 -m venv .venv && .venv/bin/pip install --find-links wheels labwaiter installs it." >&2
+    exit 1
+fi
+exec "$labwaiter" script test "$root" "$@"

@@ -18,7 +18,7 @@ from lab import SAMPLES, Lab
 # one worker has them all, in their order: they share images, a story's deployment, addresses of this machine
 TOGETHER = (
     "tests/containers/",
-    "tests/scripts/test_scripts.py",
+    "tests/scripts/",
     "tests/fleet/test_drills.py",
     *(
         f"tests/corpus/test_{name}.py"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 from lab import eventually
@@ -19,6 +21,14 @@ def docker(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(["docker", *words], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+def call_client(folder: Path, *words: str) -> str:
+    """What the test client in the image says, called in a folder as ./run.sh calls it."""
+    whose = ["--user", f"{os.getuid()}:{os.getgid()}", "--network", "host", "-v", f"{folder}:/work", "-w", "/work"]
+    return docker(
+        "run", "--rm", *whose, "--entrypoint", "python", "labwaiter", "-Pm", "labwaiter.test_client", *words
+    ).stdout
 
 
 class Container:

@@ -29,6 +29,8 @@ from .settings import Settings
 from .store.timeline import made_by
 from .verbs import Jobs
 
+__all__ = ["Client", "Data", "Execution"]
+
 logging.getLogger(__package__).addHandler(logging.NullHandler())  # a script's stderr is its own, unless it wants logs
 _WAIT = 60.0  # s of one wait; longer ones are several
 

@@ -46,7 +46,7 @@ class Layout:
     def __init__(self, jobs_folder: str | os.PathLike[str]) -> None:
         self.folder = Path(jobs_folder, NAME)
 
-    form = Entry("form", "whoever makes the folder", "all", "a number: the form of what lies in the jobs folder")
+    form = Entry("form", "supervisor", "all", "a number: the form of what lies in the jobs folder")
 
     # the jobs
     active = Entry("active/", "faces, supervisor", "supervisor", "a mark per job that hasn't ended: the queue's index")

@@ -13,7 +13,7 @@ import contextlib
 import os
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -39,6 +39,10 @@ ENV, APP = "env", "app"  # by these a folder is known to be a lab's: a regular f
 ACCOUNT = r"[A-Za-z_][A-Za-z0-9_.-]{0,31}"  # the name of one: useradd(8)
 FOLDER_NAMED = "LABWAITER_DEPLOYMENT"  # in the environment: the folder of the lab that is meant
 FILE_NAMED = "LABWAITER_ENV"  # likewise: its file env, wherever that lies
+
+
+class Newer(Misconfigured):
+    """A newer labwaiter has used the jobs folder, in a form that this one doesn't know."""
 
 
 # -- addresses --------------------------------------------------------------------------------
@@ -654,11 +658,20 @@ def read_env_file(path: Path) -> dict[str, str]:
     Raises:
         Misconfigured: a line that is none, or the name of no setting.
     """
+    texts = {}
+    for line, outcome in _read_lines(path):
+        if isinstance(outcome, ValueError):
+            raise Misconfigured(f"{path.name}, line {line}: {outcome}.") from outcome
+        texts[outcome[0].name] = outcome[1]
+    return texts
+
+
+def _read_lines(path: Path) -> Iterator[tuple[int, tuple[Setting, str] | ValueError]]:
+    """Each line that is none of a comment: its number, and its setting with the text, or what is wrong with it."""
     try:
         lines = re.split(r"\r?\n", read_text(path))  # as those do: no other character ends a line
     except FileNotFoundError:
-        return {}
-    texts = {}
+        return
     for number, line in enumerate(lines, 1):
         name, equals, value = line.lstrip().partition("=")
         if not line.strip() or name.startswith("#"):
@@ -667,10 +680,9 @@ def read_env_file(path: Path) -> dict[str, str]:
             setting = _setting_named(name, bool(equals))
             text = _plain_value(setting, value)
             # the same folder in every locale: the file is in UTF-8, and so are its names
-            texts[setting.name] = os.fsdecode(text.encode()) if setting.is_path else text
+            yield number, (setting, os.fsdecode(text.encode()) if setting.is_path else text)
         except ValueError as error:
-            raise Misconfigured(f"{path.name}, line {number}: {error}.") from error
-    return texts
+            yield number, error
 
 
 def _setting_named(name: str, has_value: bool) -> Setting:
@@ -754,8 +766,8 @@ def file_of(environ: dict[str, str]) -> Path:
     found = find_folder(here)
     if found is None:
         raise Misconfigured(
-            f"{here} lies in no lab: no folder from it upwards has a file {ENV} and a folder {APP}. Go into the lab's"
-            f" folder, or name it: labwaiter --deployment FOLDER …, or {FOLDER_NAMED}."
+            f"{here} lies in no lab: no folder from it upwards has a file {ENV} and a folder {APP}. Go into one,"
+            f" name it (labwaiter --deployment FOLDER …, or {FOLDER_NAMED}), or make one: labwaiter init FOLDER."
         )
     return found / ENV
 
@@ -779,7 +791,11 @@ def given(environ: dict[str, str], env_file: Path) -> dict[str, str]:
     Raises:
         Misconfigured: a line of the file that is none.
     """
-    sources = (environ, read_env_file(env_file))
+    return _given(environ, read_env_file(env_file))
+
+
+def _given(*sources: dict[str, str]) -> dict[str, str]:
+    """What the first of these sources that says anything of a setting says of it."""
     values = {}
     for setting in TABLE:
         texts = [source[setting.name] for source in sources if setting.name in source]
@@ -807,7 +823,23 @@ def load(environ: dict[str, str] | None = None, env_file: Path | None = None, po
     texts = {setting.name: setting.default for setting in TABLE} | ({"PORT": str(port)} if port else {})
     texts |= given(environ, env_file)
     values = {field: s.read(s.name, texts[s.name], env_file.parent) for field, s in _FIELDS.items()}
-    settings = Settings(env_file=env_file, **values)
+    settings = _judged(Settings(env_file=env_file, **values))
+    if not is_judged_alone:
+        judge_form(settings.layout)
+    return settings
+
+
+def judge_form(layout: Layout) -> None:
+    """Whether a jobs folder is of a form that this labwaiter knows. Raises Newer."""
+    if layout.form_here > FORM:
+        raise Newer(
+            f"A newer labwaiter than this one has used {layout.folder.parent}: use that one, or name another folder in"
+            " WAITER_LOG_FOLDER."
+        )
+
+
+def _judged(settings: Settings) -> Settings:
+    """Settings that must fit each other. Raises Misconfigured."""
     if settings.redis_url and len(settings.redis_secret) < 16:
         raise Misconfigured(
             "REDIS_URL needs REDIS_SECRET, too: at least 16 characters, the same on all machines of this lab"
@@ -815,9 +847,28 @@ def load(environ: dict[str, str] | None = None, env_file: Path | None = None, po
         )
     if urlsplit(settings.public_url).path.endswith(settings.context_root):  # that comes after it by itself
         settings = replace(settings, public_url=settings.public_url.removesuffix(settings.context_root))
-    if not is_judged_alone and settings.layout.form_here > FORM:
-        raise Misconfigured(
-            f"A newer labwaiter than this one has used {settings.jobs_folder}: use that one, or name another folder in"
-            " WAITER_LOG_FOLDER."
-        )
     return settings
+
+
+def found(environ: dict[str, str], env_file: Path) -> tuple[Settings, list[str]]:
+    """As `load`, but with the default for each setting that can't be, and all mistakes, a sentence each."""
+    mistakes: list[str] = []
+    written: dict[str, str] = {}
+    for line, outcome in _read_lines(env_file):
+        if isinstance(outcome, ValueError):
+            mistakes.append(f"{env_file.name}, line {line}: {outcome}.")
+        else:
+            written[outcome[0].name] = outcome[1]
+    env_file, texts, values = _in_its_folder(env_file), _given(environ, written), {}
+    for name, s in _FIELDS.items():
+        try:
+            values[name] = s.read(s.name, texts.get(s.name, s.default), env_file.parent)
+        except Misconfigured as error:
+            mistakes.append(str(error))
+            values[name] = s.read(s.name, s.default, env_file.parent)
+    settings = Settings(env_file=env_file, **values)
+    try:
+        settings = _judged(settings)
+    except Misconfigured as error:
+        mistakes.append(str(error))
+    return settings, mistakes

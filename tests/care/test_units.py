@@ -15,6 +15,7 @@ from here import ROOT
 from lab import eventually, gone
 from labwaiter import shipped
 from labwaiter.deployment import units
+from labwaiter.errors import Misconfigured
 from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 from labwaiter.settings import load
@@ -98,6 +99,34 @@ def test_a_clone_where_people_live_may_be_seen_by_its_own_units(clone: dict[str,
     assert "ProtectHome=no" in units.unit(text, settings, "ada", ("web",))
     with pytest.raises(Exception, match="folders without blanks"):
         units.unit(text, load(clone | {"WAITER_LOG_FOLDER": "/srv/my jobs"}), "ada", ("web",))
+
+
+def test_two_labs_of_a_machine_have_units_of_their_own(
+    clone: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    systemd = tmp_path / "etc"
+    monkeypatch.setattr(units, "INSTALLED", systemd)
+    one = load(clone)
+    (tmp_path / "second" / "app").mkdir(parents=True)
+    (tmp_path / "second" / "env").write_text("")
+    other = load({"LABWAITER_DEPLOYMENT": str(tmp_path / "second")})
+    assert units.installed(one) == {}
+    units.write(one, systemd, "ada")
+    assert units.installed(one) == dict.fromkeys(
+        ("labwaiter-supervisor.service", "labwaiter-web.service"), "labwaiter.target"
+    )
+    assert units.installed(other) == {}
+    with pytest.raises(Misconfigured, match="systemd has labwaiter-supervisor.service already, of another lab: say"):
+        units.write(other, tmp_path / "out", "ada")
+    assert not (tmp_path / "out").exists()
+    units.write(other, systemd, "ada", name="labwaiter-second")
+    assert set(units.installed(other).values()) == {"labwaiter-second.target"} and len(units.installed(other)) == 2
+    assert len(units.installed(one)) == 2
+    units.write(one, systemd, "ada")  # its own, anew
+    written_by_04 = (systemd / "labwaiter-web.service").read_text().replace(f"LABWAITER_DEPLOYMENT={tmp_path} ", "")
+    (systemd / "labwaiter-web.service").write_text(written_by_04)
+    (systemd / "gone.service").symlink_to(tmp_path / "nowhere")
+    assert len(units.installed(one)) == 2
 
 
 def test_where_systemd_does_not_run_start_and_stop_say_so(clone: dict[str, str], tmp_path: Path) -> None:

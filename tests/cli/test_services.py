@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from labwaiter import settings as settings_module
+
 
 def test_a_good_service_file_is_shown_as_a_workflow_manager_will_see_it(shell):
     said = shell("check", str(shell.folder / "services" / "count.py"))
@@ -208,3 +210,32 @@ def test_as_python_tells_a_mistake_with_its_line_and_takes_no_other_file(shell):
     said = shell("as-python", str(shell.folder / "services" / "count.py"))
     assert said.exit_code == 2 and "count.py is no service without Python: those end in .toml." in said.stderr
     assert "those end in .py or .toml" in shell("check", str(shell.folder / "env")).stderr
+
+
+def test_a_services_folder_with_nothing_in_it_is_told_with_what_to_do(shell, tmp_path):
+    (shell.folder / "services" / "count.py").unlink()
+    said = f"No service yet: {tmp_path}/services holds no service file; labwaiter new NAME writes one.\n"
+    assert shell("services").output == said
+    assert shell("run", "Count").stderr.endswith("\nError: There is no service “Count”; there are: none.\n")
+    (shell.folder / "services").rmdir()
+    for words in (("services",), ("start",), ("run", "Count")):
+        done = shell(*words)
+        assert done.exit_code == 2 and f"There is no services folder {tmp_path}/services: SERVICES names" in done.stderr
+    made = shell("new", "Grower")
+    assert made.exit_code == 0 and (shell.folder / "services" / "grower.py").is_file()
+
+
+def test_a_lab_of_a_newer_labwaiter_is_refused_in_a_sentence_and_left_as_it_is(shell):
+    shell("services")
+    form = settings_module.load({"LABWAITER_ENV": shell.environ["LABWAITER_ENV"]}).layout.form
+    form.parent.mkdir(parents=True, exist_ok=True)
+    before = form.read_text() if form.exists() else "1"
+    form.write_text("99\n")
+    try:
+        for words in (("services",), ("start",), ("stop",), ("run", "Count", "seconds=0"), ("jobs", "list")):
+            done = shell(*words)
+            assert done.exit_code == 2 and done.stdout == "", words
+            assert done.stderr.splitlines()[-1].startswith("Error: A newer labwaiter than this one has used"), words
+        assert form.read_text() == "99\n"
+    finally:
+        form.write_text(before)

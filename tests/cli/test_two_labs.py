@@ -165,3 +165,46 @@ def test_every_command_that_changes_something_says_of_which_lab_and_json_stays_j
         assert "Lab: " not in done.stdout
     for words in (("services",), ("jobs", "list"), ("instruments", "list"), ("health",), ("settings",)):
         assert one(*words).stderr == "", words
+
+
+HOLDS = """
+from labwaiter import Job, Outputs, service
+from labwaiter.instruments.drivers import SourceMeter
+
+class Done(Outputs):
+    result: str
+
+@service("Holds", namespace="http://lab.example/holds/")
+def startHolds(job: Job, meter: SourceMeter) -> Done:
+    meter.output(True)
+    job.progress(0.5, "holds it")
+    job.sleep(100)
+    return Done(result="")
+"""
+STARTS_IT_AND_KILLS_IT = """
+import os, signal, time
+from labwaiter import Client
+held = Client().start("Holds", "held", meter="meter_of_alpha")
+while held.stage != "holds it":
+    assert held.running, held.record.why
+    time.sleep(0.05)
+os.kill(held.record.runner.pid, signal.SIGKILL)
+held.join(60)
+"""
+
+
+def test_a_supervisor_that_nobody_told_of_its_lab_but_its_folder_makes_safe_what_a_dead_job_held(
+    labs: tuple[Folder, Folder],
+) -> None:
+    one, _ = labs
+    (one.folder / "app" / "services" / "holds.py").write_text(HOLDS)
+    command = [sys.executable, "-m", "labwaiter", "supervise"]
+    with subprocess.Popen(command, cwd=one.folder, env=one.environment, stderr=subprocess.DEVNULL) as supervising:
+        eventually(lambda: supervisor_client.alive(one.settings) == supervising.pid)
+        try:
+            done = one.python("-c", STARTS_IT_AND_KILLS_IT)
+            assert done.returncode == 0, done.stderr
+            (meter,) = one.json("instruments", "list")
+            assert (meter["name"], meter["state"], meter["why"]) == ("meter_of_alpha", "free", "")
+        finally:
+            supervising.terminate()

@@ -66,7 +66,7 @@ def test_a_call_that_names_no_port_reaches_this_deployment_and_no_other(web: Web
     done = subprocess.run([*command, *words], env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == (0 if ours else 3), done.stderr
     if not ours:
-        assert f"Nothing of this clone runs: another deployment answers at {web.url}." in done.stderr
+        assert f"Nothing of this lab runs: another deployment answers at {web.url}." in done.stderr
         assert f"./run.sh {web.port} …" in done.stderr
         assert not list(web.lab.jobs.list(SHELL))
         command.append(str(web.port))  # who names it means it

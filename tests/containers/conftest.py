@@ -22,7 +22,6 @@ def image() -> str:
     if shutil.which("docker") is None or docker("info", check=False).returncode:
         pytest.skip("no container engine answers")
     docker("build", "-q", "--build-arg", f"VERSION={__version__}", "-t", "labwaiter", str(ROOT))
-    docker("build", "-q", "--target", "client", "-t", "labwaiter-client", str(ROOT))
     return "labwaiter"
 
 

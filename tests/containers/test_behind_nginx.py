@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import zeep
 
-from engine import CONTEXT, docker
+from engine import CONTEXT, call_client, docker
 from here import ROOT
 from lab import eventually
 from operators import Operator
@@ -100,8 +100,8 @@ def test_zeep_and_the_test_client_run_a_waiter_through_nginx(composed: Composed,
         eventually(lambda: (r := service.getServiceStatus(**who)).status_base64 == "COMPLETED" and r).result
         == "FINISHED"
     )
-    client = ["run", "--rm", "--network", "host", "-v", f"{tmp_path}:/work", "labwaiter-client", "--url", wsdl]
-    assert "result = FINISHED" in docker(*client, "watch", "--every", "0.5", "secondsToWait=1").stdout
+    said = call_client(tmp_path, "--url", wsdl, "watch", "--every", "0.5", "secondsToWait=1")
+    assert "result = FINISHED" in said
 
 
 def test_a_call_that_is_too_large_gets_soap_and_not_the_proxy_s_page(composed: Composed) -> None:

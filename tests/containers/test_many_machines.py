@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import CONTEXT, docker
+from engine import CONTEXT, call_client, docker
 from here import ROOT
 from lab import eventually
 from operators import Operator
@@ -84,8 +84,7 @@ def machines(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
 
 
 def test_the_test_client_runs_a_waiter_on_another_machine(machines: Machines, tmp_path: Path) -> None:
-    client = ["run", "--rm", "--network", "host", "-v", f"{tmp_path}:/work", "labwaiter-client", "--url", machines.wsdl]
-    said = docker(*client, "watch", "--every", "0.5", "--id", "far", "secondsToWait=2").stdout
+    said = call_client(tmp_path, "--url", machines.wsdl, "watch", "--every", "0.5", "--id", "far", "secondsToWait=2")
     assert "result = FINISHED" in said
     lines = [line.split() for line in machines.labwaiter("web", "jobs", "show", "far").splitlines()]
     assert ["machine", "bench"] in lines

@@ -86,7 +86,7 @@ def test_a_container_that_ends_at_once_is_told_at_once_and_the_old_one_is_back(c
     text = main.read_text()
     main.write_text(
         text.replace(
-            "    settings = chosen(host=host, port=port)\n",
+            "    settings = chosen(terminal.of_lab(settings_module.load()), host=host, port=port)\n",
             "    from labwaiter.errors import Misconfigured\n\n    raise Misconfigured('Not today.')\n",
         )
     )

@@ -19,6 +19,7 @@ IMAGE = """
 FROM labwaiter
 USER root
 RUN apt-get update && apt-get install -y --no-install-recommends systemd redis-server && rm -rf /var/lib/apt/lists/*
+ENV LABWAITER_DEPLOYMENT=/opt/labwaiter
 ENTRYPOINT []
 CMD ["/lib/systemd/systemd"]
 """

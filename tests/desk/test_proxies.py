@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -162,25 +162,11 @@ def test_a_proxy_of_another_kind_is_refused_in_a_sentence(tmp_path: Path) -> Non
     assert done.returncode == 3 and "a proxy of the kind socks5 is not spoken with" in done.stderr, done.stderr
 
 
-def test_the_test_client_keeps_the_same_rule(
-    monkeypatch: pytest.MonkeyPatch, load_client: Callable[[], object]
-) -> None:
+def test_the_test_client_keeps_the_same_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    from labwaiter.test_client import client
+
     monkeypatch.setenv("http_proxy", "http://p:1")
-    client = load_client()
-    assert client.proxies("http://far.example/x?wsdl")["http"] == "http://p:1"  # type: ignore[attr-defined]
-    assert client.proxies("http://192.0.2.1/x?wsdl")["http"] == "http://p:1"  # type: ignore[attr-defined]
+    assert client.proxies("http://far.example/x?wsdl")["http"] == "http://p:1"
+    assert client.proxies("http://192.0.2.1/x?wsdl")["http"] == "http://p:1"
     for host in HERE:
-        assert client.proxies(f"http://{host}/x?wsdl") == {}, host  # type: ignore[attr-defined]
-
-
-@pytest.fixture
-def load_client(monkeypatch: pytest.MonkeyPatch) -> Callable[[], object]:
-    """test_client/client.py as a module."""
-
-    def load() -> object:
-        import importlib
-
-        monkeypatch.syspath_prepend(ROOT / "test_client")
-        return importlib.import_module("client")
-
-    return load
+        assert client.proxies(f"http://{host}/x?wsdl") == {}, host

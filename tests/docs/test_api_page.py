@@ -22,7 +22,7 @@ def test_its_commands_do_what_it_says(make_lab: Callable[..., Lab], make_web: Ca
     lab = make_lab(services_folder=ROOT / "app" / "services", TOKENS="", LAB=str(ROOT / "lab.toml"))
     lab.supervise()
     web = make_web(lab)
-    commands = "\n".join(re.findall(r"```sh\n(.*?)```", TEXT, re.S))
+    commands = "\n".join(re.findall(r"```shell\n(.*?)```", TEXT, re.S))
     commands, count = re.subn(r"(?m)^API=.*$", f"API={web.url}/api/v1", commands)
     assert count == 1
     commands = commands.replace("curl ", "curl -w '\\n' ")

@@ -68,12 +68,6 @@ def test_the_largest_request_is_told_as_it_is() -> None:
     assert f"labwaiter\nrefuses over {LARGEST // 2**20} MB" in (ROOT / "docs" / "operating.md").read_text()
 
 
-def test_links_between_documents_lead_somewhere() -> None:
-    for document in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
-            assert (document.parent / target).exists(), f"{document.name} → {target}"
-
-
 def test_what_is_defended_names_tests_that_there_are_and_all_hostile_ones() -> None:
     text = (ROOT / "docs" / "security.md").read_text()
     named = {test for test in re.findall(r"`(tests/[\w/.]+)`", text) if not test.endswith("/")}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blocks import of
 
 from benchlab import Oven
 from here import ROOT
@@ -23,7 +24,7 @@ PAGE = (ROOT / "docs" / "instruments.md").read_text()
 
 
 def blocks(kind: str) -> list[str]:
-    return re.findall(rf"```{kind}\n(.*?)```", PAGE, re.S)
+    return [block.text for block in of("docs/instruments.md", kind)]
 
 
 @pytest.mark.parametrize("text", [*blocks("toml"), "".join(blocks("toml"))], ids=lambda text: text[1:24])
@@ -114,7 +115,7 @@ def test_the_driver_for_a_binary_device_works_as_it_stands_there(tmp_path: Path)
         host.plug(tmp_path / "port", device)
         assert pump.flow == 12.5
     assert device.flow == 0
-    assert "> 02 11 04 e2 f5" in transcript.read_text()
+    assert r"> \x02\x11\x04\xe2\xf5" in transcript.read_text()
     host.close()
 
 

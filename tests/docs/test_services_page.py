@@ -1,9 +1,10 @@
 """docs/services.md, word by word."""
 
-import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+
+from blocks import of
 
 from benchlab import plugged
 from here import ROOT
@@ -17,7 +18,7 @@ PAGE = (ROOT / "docs" / "services.md").read_text()
 def test_the_page_s_own_service_blinks_and_leaves_the_relay_off(make_lab: Callable[..., Lab], tmp_path: Path) -> None:
     services = tmp_path / "own"
     services.mkdir()
-    (services / "blink.py").write_text(next(b for b in re.findall(r"```python\n(.*?)```", PAGE, re.S) if "Blink" in b))
+    (services / "blink.py").write_text(of("docs/services.md", "python", "Blink")[0].text)
     with plugged(tmp_path / "bench") as bench:
         lab = make_lab(services_folder=services, LAB=str(bench.toml))
         lab.supervise()
@@ -31,8 +32,8 @@ def test_the_page_s_own_service_blinks_and_leaves_the_relay_off(make_lab: Callab
 
 
 def test_the_machine_on_the_page_is_one() -> None:
-    toml = next(block for block in re.findall(r"```toml\n(.*?)```", PAGE, re.S) if "machine" in block)
-    said = tomllib.loads(toml)["instruments"]["prusa"]["options"]["machine"]
+    (block,) = of("docs/services.md", "toml", "machine")
+    said = tomllib.loads(block.text)["instruments"]["prusa"]["options"]["machine"]
     assert Machine.of("prusa", said).y == (-4, 210)
 
 

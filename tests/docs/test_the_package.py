@@ -53,7 +53,7 @@ def known(clone: Path, *below: str) -> set[str]:
 
 def test_the_wheel_holds_the_package_s_files_and_no_others(clone: Path, wheel: zipfile.ZipFile) -> None:
     ours = {f"app/{name}" for name in wheel.namelist() if ".dist-info/" not in name}
-    assert ours == known(clone, "app/labwaiter/")
+    assert ours == known(clone, "app/labwaiter/", "app/_labwaiter_pytestplugin.py")
     info = {name.partition(".dist-info/")[2] for name in wheel.namelist() if ".dist-info/" in name}
     assert info == {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "licenses/LICENSE"}
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from blocks import of
 
 from here import ROOT
 from lab import Lab
@@ -15,7 +16,7 @@ from labwaiter.model import toml_service
 from labwaiter.model.service import Service
 
 PAGE = (ROOT / "docs" / "services-without-python.md").read_text()
-SERVICE, INSTRUMENT = re.findall(r"```toml\n(.*?)```", PAGE, re.S)
+SERVICE, INSTRUMENT = (block.text for block in of("docs/services-without-python.md", "toml"))
 
 
 @pytest.mark.skipif(shutil.which("slic3r") is None, reason="slic3r is not installed: apt-get install slic3r")

@@ -19,6 +19,9 @@ from labwaiter.instruments import (
 )
 from labwaiter.instruments.simulators import Simulator
 from labwaiter.instruments.simulators.host import Host
+from labwaiter.testing import Wires
+
+HELLO = (b"*IDN?\n", b"ACME,PSU,1\r\n")
 
 
 class Supply(Simulator):
@@ -151,28 +154,24 @@ def test_declared_lines_are_events_wherever_they_come(host: Host, port: Path) ->
     assert [text for _, text in supply.events] == ["OVP ALARM 1", "OVP ALARM 2", "OVP ALARM 3"]
 
 
-def test_an_acknowledgement_that_is_another_is_told(host: Host, port: Path) -> None:
-    device = Supply("ERR -222")
-    host.plug(port, device)
-    supply = Acknowledged(str(port), name="supply")
+def test_an_acknowledgement_that_is_another_is_told(wire: Wires) -> None:
+    refused = [HELLO, (b"VOLT 3.000\n", b"ERR -222\r\n"), HELLO, (b"CURR?\n", b"0.025\r\n")]
+    supply = Acknowledged(wire(refused), name="supply")
     with pytest.raises(Garbled, match="supply: told VOLT 3.000, it answered “ERR -222” instead of 0"):
         supply.volts = 3
     assert supply.current == 0.025
 
 
-def test_a_setting_can_name_its_own_acknowledgement(host: Host, port: Path) -> None:
+def test_a_setting_can_name_its_own_acknowledgement(wire: Wires) -> None:
     class Own(Driver):
         acknowledgement = False
         limit = control("VOLT?", "VOLT {:.1f}", float, acknowledgement="0")
 
-    device = Supply("0")
-    host.plug(port, device)
-    supply = Own(str(port), name="supply")
-    device.heard.clear()
+    known = [HELLO, (b"VOLT 3.0\n", b"0\r\n"), (b"VOLT 4\n", b"0\r\n"), (b"VOLT?\n", b"4.000\r\n")]
+    supply = Own(wire(known), name="supply")  # nothing is asked in between
     supply.limit = 3
     supply.tell("VOLT 4", acknowledgement=r"\d")
     assert supply.limit == 4
-    assert device.heard == ["VOLT 3.0", "VOLT 4", "VOLT?"]  # known, so nothing is asked in between
 
 
 # -- numbers ------------------------------------------------------------------------------------
@@ -183,11 +182,8 @@ def test_a_setting_can_name_its_own_acknowledgement(host: Host, port: Path) -> N
     [("1.5", 1.5), ("+1.500000E-03", 0.0015), ("-5", -5), (".5", 0.5), ("5.", 5), ("1e3", 1000), ("+ 1", None)]
     + [(text, None) for text in ("1_000", "0x10", "٣", "1,5", "1.5 V", "", "--", "1e", "nanometre")],
 )
-def test_a_number_is_what_devices_write_for_one(host: Host, port: Path, text: str, value: float | None) -> None:
-    device = Supply()
-    host.plug(port, device)
-    device.answers["CURR?"] = text
-    supply = Driver(str(port), name="supply")
+def test_a_number_is_what_devices_write_for_one(wire: Wires, text: str, value: float | None) -> None:
+    supply = Driver(wire([HELLO, (b"CURR?\n", f"{text}\r\n".encode())]), name="supply")
     if value is None:
         with pytest.raises(Garbled, match="supply: asked CURR.*, which is no current"):
             _ = supply.current
@@ -200,24 +196,17 @@ def test_a_number_is_what_devices_write_for_one(host: Host, port: Path, text: st
     [("9.9E37", Overflow), ("+9.900000E+37", Overflow), ("-9.9E+37", Overflow), ("INF", Overflow), ("-inf", Overflow)]
     + [("9.91E+37", NotANumber), ("+9.910000E+37", NotANumber), ("NAN", NotANumber), ("1e400", Overflow)],
 )
-def test_sentinels_are_no_data(host: Host, port: Path, text: str, error: type[InstrumentError]) -> None:
-    device = Supply()
-    host.plug(port, device)
-    device.answers["CURR?"] = text
-    supply = Driver(str(port), name="supply")
+def test_sentinels_are_no_data(wire: Wires, text: str, error: type[InstrumentError]) -> None:
+    supply = Driver(wire([HELLO, (b"CURR?\n", f"{text}\r\n".encode())]), name="supply")
     with pytest.raises(error, match="supply: its current (is out of its range|has no value): asked CURR"):
         _ = supply.current
     with pytest.raises(error):
         number(text)
 
 
-def test_a_whole_number_is_one(host: Host, port: Path) -> None:
-    device = Supply()
-    host.plug(port, device)
-    supply = Driver(str(port), name="supply")
-    device.answers["CURR?"] = "+12"
+def test_a_whole_number_is_one(wire: Wires) -> None:
+    supply = Driver(wire([HELLO, (b"CURR?\n", b"+12\r\n"), (b"CURR?\n", b"1_2\r\n")]), name="supply")
     assert supply.count == 12
-    device.answers["CURR?"] = "1_2"
     with pytest.raises(Garbled):
         _ = supply.count
 

@@ -99,6 +99,16 @@ def test_relays_that_fell_off_meanwhile_are_noticed(host: Host, port: Path) -> N
         board.states()
 
 
+def test_a_driver_of_seven_bits_and_parity_finds_its_simulator_again(host: Host, port: Path, smu: Smu) -> None:
+    class Old(SourceMeter):
+        line_settings = {"baudrate": 4800, "bytesize": 7, "parity": "E"}
+
+    for _ in range(3):
+        meter = Old(str(port), name="smu")
+        assert meter.volts == 0
+        meter.close()
+
+
 # -- answers ------------------------------------------------------------------------------------
 
 

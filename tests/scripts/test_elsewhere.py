@@ -24,7 +24,9 @@ NEWER = {
     r"(?<!\+)\"\$\{(?!BASH_SOURCE|@|\w*PIPESTATUS)\w+\[@\]\}\"": "an empty array under set -u (bash 4.4): ${a[@]+…}",
     r"\breadlink -f|\brealpath\b|\bgrep -\w*P|\bsed -i\b|\bdate -d|\bstat -c|\bsort -V|\btac\b": "GNU's alone",
 }
-SCRIPTS = ["rebuildandrun.sh", "build.sh", "run.sh", "stop.sh", "test.sh", "deploy/engine.sh", "toolkits/run"]
+SHORT = ["rebuildandrun.sh", "build.sh", "run.sh", "stop.sh", "test.sh"]
+SHIPPED = ROOT / "app" / "labwaiter" / "shipped" / "scripts"
+SCRIPTS = [*SHORT, *(str(path.relative_to(ROOT)) for path in SHIPPED.glob("*.sh")), "toolkits/run"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import shutil
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from clone import Clone
 from fleetlab import REDIS, SECRET, RedisServer
 from here import ROOT
+from installed import Installed
 from lab import PATIENCE, eventually
 from labwaiter import __version__
 from ports import free_port
@@ -35,60 +32,18 @@ def startMeasure(job: Job, meter: SourceMeter, plotted: bool = False) -> Swept:
     if plotted:
         job.plot("amps")
     meter.volts = 1.0
-    job.record(amps=(amps := meter.measure().amps))
+    meter.output(True)
+    job.record(amps=(amps := float(meter.current)))
     return Swept(amps=amps)
 """
 INSTRUMENT = '[instruments.meter]\ndriver = "labwaiter.instruments.drivers:SourceMeter"\nport = "sim://smu"\n'
-
-
-class Installed:
-    """An environment with labwaiter, and a folder of the user's to call it in."""
-
-    def __init__(self, folder: Path, environment: Path) -> None:
-        self.folder, self.bin = folder, environment / "bin"
-        kept = ("HOME", "LANG", "TMPDIR", "SSL_CERT_FILE")
-        self.environment = {name: value for name, value in os.environ.items() if name in kept}
-        self.environment["PATH"] = f"{self.bin}:/usr/bin:/bin"
-
-    def __call__(self, *words: str, at: Path | None = None, **more: str) -> subprocess.CompletedProcess[str]:
-        command, environment = [str(self.bin / words[0]), *words[1:]], self.environment | more
-        done = subprocess.run(
-            command, cwd=at or self.folder, env=environment, capture_output=True, text=True, timeout=PATIENCE
-        )
-        assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
-        return done
-
-    def labwaiter(self, *words: str, **more: str) -> str:
-        done = self("labwaiter", *words, **more)
-        assert done.returncode == 0, (words, done.stdout + done.stderr)
-        return done.stdout
-
-    def json(self, *words: str, **more: str) -> Any:
-        return json.loads(self.labwaiter(*words, "--json", **more))
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh environment that has the wheel and what that needs, and nothing of the clone that made it."""
-    clone = Clone(tmp_path_factory.mktemp("clone")).folder
-    made = tmp_path_factory.mktemp("environment")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    wheel = [*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(made), str(clone)]
-    subprocess.run(wheel, check=True)
-    shutil.rmtree(clone)
-    subprocess.run([os.path.realpath(sys.executable), "-m", "venv", made / "venv"], check=True)
-    (file,) = made.glob("*.whl")
-    install = [made / "venv" / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "-q", file]
-    subprocess.run(install, check=True)
-    file.unlink()
-    return made / "venv"
 
 
 @pytest.fixture(scope="module")
 def lab(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
     """A lab in a folder of its own, as its user makes it by hand."""
     folder = tmp_path_factory.mktemp("my lab")
-    (folder / "app").mkdir()
+    (folder / "app" / "services").mkdir(parents=True)
     (folder / "env").write_text(f"PORT={free_port()}\nWEB_CONCURRENCY=1\nSTARTS_PER_MINUTE=\n")
     (folder / "lab.toml").write_text(INSTRUMENT)
     made = Installed(folder, environment)

@@ -1,16 +1,13 @@
 """HeatPlate computes what physics says, and talks while it does."""
 
-import base64
 import importlib.util
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from callers import Caller
 from here import ROOT
-from lab import Lab
+from labwaiter.testing import Lab
 
 spec = importlib.util.spec_from_file_location("heatplate", ROOT / "app" / "services" / "heatplate.py")
 assert spec and spec.loader
@@ -77,24 +74,11 @@ def test_messages_are_obeyed_or_explained(message: str, edge: float, words: str)
     assert now == edge and words in reply
 
 
-def test_the_service_shows_its_plate_obeys_and_gives_both_outputs(make_lab: Callable[..., Lab]) -> None:
-    lab = make_lab(services_folder=ROOT / "app" / "services")
-    lab.supervise()
-    caller = Caller(lab)
-    ns = "http://labwaiter.example/heatplate/"
-
-    def call(operation: str, **texts: str) -> Any:
-        from callers import envelope
-
-        return caller("/HeatPlate", envelope(operation, ns=ns, serviceID="one", sessionToken="t", **texts))
-
-    call("startHeatPlate", duration="2", side="0.05")
-    lab.when("one", lambda: lab.store.progress("one").picture)
-    assert call("notifyService", message="EDGE 200")["response"] in ("the edges have 200 °C now", "1")
-    page = base64.b64decode(call("getServiceStatus")["status_base64"]).decode()
-    assert "data:image/svg+xml;base64," in page and "centre" in page and "EDGE 200" in page
-    lab.ended("one")
-    done = call("getServiceStatus")
-    assert done["status_base64"] == "COMPLETED"
-    assert float(done["centre"]) == pytest.approx(200, abs=10)
-    assert float(done["settled"]) > 0
+def test_the_service_shows_its_plate_obeys_and_gives_both_outputs(lab: Lab) -> None:
+    one = lab.by_soap.start("HeatPlate", duration=2, side=0.05)
+    one.wait_for(lambda: "data:image/svg+xml;base64," in one.page())
+    assert one.notify("EDGE 200") in ("the edges have 200 °C now", "1")
+    page = one.page()
+    assert "centre" in page and "EDGE 200" in page
+    assert one.join().outputs["centre"] == pytest.approx(200, abs=10)
+    assert one.outputs["settled"] > 0

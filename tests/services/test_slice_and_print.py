@@ -6,17 +6,14 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from benchlab import Plugged
-from callers import Web
 from here import ROOT
-from lab import Lab
 from labwaiter.instruments.gcode import GCode, Machine
 from labwaiter.instruments.simulators import Marlin
+from labwaiter.testing import Lab
 
 EXAMPLE = ROOT / "examples" / "print.toml"
 DEPLOYED = "http://127.0.0.1:8080/sintef/docker_services"
@@ -26,32 +23,25 @@ pytestmark = [
 ]
 
 
-def test_the_example_draws_every_layer_and_leaves_the_heaters_off(
-    shop: Lab, bench: Plugged, make_web: Callable[..., Web], tmp_path: Path
-) -> None:
-    printer = bench.simulators["printer"]
+def test_the_example_draws_every_layer_and_leaves_the_heaters_off(lab: Lab, tmp_path: Path) -> None:
+    printer = lab.simulators["marlin"]
     assert isinstance(printer, Marlin)
     printer.speed = 400
-    web = make_web(shop)
-    shutil.copy(ROOT / "examples" / "bracket.stl", shop.settings.files_folder)
+    shutil.copy(ROOT / "examples" / "bracket.stl", lab.files)
     flow = tmp_path / "print.toml"
-    text = (
-        EXAMPLE.read_text()
-        .replace(DEPLOYED, web.url)
-        .replace('"marlin"', '"printer"')
-        .replace("every = 2", "every = 0.2")
+    flow.write_text(
+        EXAMPLE.read_text().replace(DEPLOYED, lab.address().removesuffix("/")).replace("every = 2", "every = 0.2")
     )
-    flow.write_text(text)
     ran = subprocess.run(
         [sys.executable, "-m", "labwaiter", "workflow", str(flow)],
-        env=shop.environment,
+        env=lab.environment,
         capture_output=True,
         text=True,
         timeout=200,
     )
     assert ran.returncode == 0, ran.stderr
     said = dict(line.split(" = ") for line in ran.stdout.splitlines())
-    gcode = shop.settings.jobs_folder / said["gcode"].replace("/", "/data/", 1)
+    gcode = lab.settings.jobs_folder / said["gcode"].replace("/", "/data/", 1)
     reader = GCode(gcode, Machine())
     assert len(list(reader)) > 1000
     # every height at which the file extrudes on its way, in its order

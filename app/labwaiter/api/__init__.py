@@ -96,7 +96,7 @@ def make(
         "MAX_CONTENT_LENGTH": settings.max_body,
     }
     app.url_map.converters["file"] = FileName
-    found, gate = Problems(settings, figures), Gate(settings, authenticator)
+    found, gate, kept = Problems(settings, figures), Gate(settings, authenticator), answers.KeptAnswers()
 
     @app.before_request
     def admitted() -> None:
@@ -123,14 +123,16 @@ def make(
     )
     for blueprint in (
         lab.blueprint(settings, offered, jobs),
-        executions.blueprint(settings, offered, jobs),
-        instruments.blueprint(settings),
+        executions.blueprint(offered, jobs, kept),
+        instruments.blueprint(settings, kept),
     ):
         api.register_blueprint(blueprint, url_prefix=ROOT)
     found.register(app)
 
     @app.after_request
     def told(answer: Response) -> Response:
+        if request.method not in ("GET", "HEAD"):
+            kept.forget()
         if answer.status_code < 400 and not g.get("waited", 0.0) and g.get("caller") is not None:
             figures.calls["json"].note(time.perf_counter_ns() - g.began_ns)
         answer.headers.setdefault("Cache-Control", "private, no-cache" if request.method == "GET" else "no-store")

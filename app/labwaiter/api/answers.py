@@ -6,15 +6,21 @@ import hashlib
 import json
 import math
 import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
-from flask import Response, request
+from flask import Response, g, request
 
+from ..model.caller import Identity
 from ..model.parameter import text_of
 from ..page.words import printable
 
 # what XML can't carry (XML 1.0, section 2.2): no other face could name an execution or an input so
 _UNTOLD = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+KEPT_SECONDS, KEPT_MAX = 0.5, 200  # answers
 DEEPEST = 40  # of what is sent: its lists and objects in each other
 
 
@@ -85,10 +91,45 @@ def knows(etag: str) -> bool:
 
 def answered(value: Any, status: int = 200, etag: str = "") -> Response:
     """A value; 304 without it where the caller has it."""
+    return _answer(dumped(value), status, etag)
+
+
+def _answer(body: str, status: int, etag: str) -> Response:
     if etag and knows(etag):
-        answer = Response(status=304)
-    else:
-        answer = Response(dumped(value), status, content_type="application/json")
-    if etag:
-        answer.headers["ETag"] = etag
-    return answer
+        return Response(status=304, headers={"ETag": etag})
+    return Response(body, status, {"ETag": etag} if etag else None, content_type="application/json")
+
+
+class KeptAnswers:
+    """What was answered last to those who ask whether there is something new, as pages do each second. Thread-safe.
+
+    A hundred pages that look at the same cost hardly more than one. Whoever has nothing yet is answered anew.
+    """
+
+    def __init__(self) -> None:
+        self._answers: OrderedDict[object, tuple[float, str, str]] = OrderedDict()  # when made, monotonic s; body, ETag
+        self._turn = threading.Lock()
+
+    def of(self, identity: Identity | None, make: Callable[[], tuple[Any, str]]) -> Response:
+        """The answer to this request, of KEPT_SECONDS ago at most.
+
+        Args:
+            identity: whom it is for.
+            make: a value, and its ETag.
+        """
+        key, began = (identity, g.root, request.full_path), time.monotonic()
+        made, body, etag = self._answers.get(key, (-math.inf, "", ""))
+        if not request.if_none_match or began - made >= KEPT_SECONDS:
+            value, etag = make()
+            body = dumped(value)
+            with self._turn:
+                self._answers.pop(key, None)
+                self._answers[key] = began, body, etag
+                if len(self._answers) > KEPT_MAX:
+                    self._answers.popitem(last=False)
+        return _answer(body, 200, etag)
+
+    def forget(self) -> None:
+        """Something was changed by this worker: whoever did that shall see it."""
+        with self._turn:
+            self._answers.clear()

@@ -25,20 +25,19 @@ from ..model.caller import Caller
 from ..model.record import ACTIVE, Record, View
 from ..model.service import Service
 from ..page.words import in_url, named, printable, waits_for
-from ..settings import Settings
 from ..store.timeline import made_by
 from ..verbs import Jobs
 from ..verbs.as_data import of_record, of_timeline, of_work
 from ..web.sending import named_in, sent
 from . import schemas
 from .addresses import Addresses
-from .answers import answered, knows, tag
+from .answers import KeptAnswers, answered, knows, tag
 
 WAITING_MAX = 200  # requests of a worker that wait for a change, of the 800 threads of decision 15
 MOVING = ("ran", "silence")  # what of an execution moves by itself
 
 
-def blueprint(settings: Settings, offered: WatchedCatalogue, jobs: Jobs) -> Addresses:
+def blueprint(offered: WatchedCatalogue, jobs: Jobs, kept: KeptAnswers) -> Addresses:
     """They over the verbs."""
     at = Addresses("executions", __name__, description="What was started, and what becomes of it.")
     places = threading.BoundedSemaphore(WAITING_MAX)
@@ -52,9 +51,14 @@ def blueprint(settings: Settings, offered: WatchedCatalogue, jobs: Jobs) -> Addr
     @at.response(200, schemas.Executions)
     def listed(asked: dict[str, Any]) -> Response:
         """List executions, those first that were asked for last. A list has no outputs."""
-        data = _list(jobs, asked, g.caller)
-        seen = [{name: part for name, part in one.items() if name not in MOVING} for one in data["executions"]]
-        return answered(data, etag=tag(data | {"executions": seen}))
+        caller = g.caller
+
+        def made() -> tuple[Any, str]:
+            data = _list(jobs, asked, caller)
+            seen = [{name: part for name, part in one.items() if name not in MOVING} for one in data["executions"]]
+            return data, tag(data | {"executions": seen})
+
+        return kept.of(caller.identity, made)
 
     @at.post("/executions")
     @at.arguments(schemas.Start)
@@ -87,7 +91,14 @@ def blueprint(settings: Settings, offered: WatchedCatalogue, jobs: Jobs) -> Addr
         """Tell all of one execution but its log and its timeline; `wait` holds that until something has changed."""
         service_id, caller = known(name)
         seconds = asked["wait"]
-        if seconds and not places.acquire(blocking=False):
+
+        def made() -> tuple[Any, str]:
+            data = _whole(jobs, jobs.view(service_id, caller))
+            return data, tag(data, *MOVING)
+
+        if not seconds:
+            return kept.of(caller.identity, made)
+        if not places.acquire(blocking=False):
             raise Unavailable(
                 f"{WAITING_MAX} requests wait here already: ask without wait, or for this again a little later."
             )
@@ -103,8 +114,7 @@ def blueprint(settings: Settings, offered: WatchedCatalogue, jobs: Jobs) -> Addr
                     break
             return answered(data, etag=etag)
         finally:
-            if seconds:
-                places.release()
+            places.release()
 
     @at.get("/executions/<string:name>/outputs")
     @at.response(200, schemas.Outputs)

@@ -16,12 +16,12 @@ from ..verbs.as_data import of_checked, of_instrument, of_made_safe
 from ..verbs.instruments import Instruments, InstrumentState, MadeSafe
 from . import schemas
 from .addresses import Addresses
-from .answers import answered, tag
+from .answers import KeptAnswers, answered, tag
 
 SAFE_WAIT = 7.5  # s: callers give up after 10
 
 
-def blueprint(settings: Settings) -> Addresses:
+def blueprint(settings: Settings, kept: KeptAnswers) -> Addresses:
     """They over the verbs."""
     at = Addresses("instruments", __name__, description="The instruments of the machine that answers.")
     verbs = Instruments(settings)
@@ -30,8 +30,13 @@ def blueprint(settings: Settings) -> Addresses:
     @at.response(200, schemas.Instruments)
     def listed() -> Response:
         """List them, and who has them."""
-        data = {"instruments": [_data(state) for state in verbs.list(g.caller)]}
-        return answered(data, etag=tag(data))
+        caller = g.caller
+
+        def made() -> tuple[Any, str]:
+            data = {"instruments": [_data(state) for state in verbs.list(caller)]}
+            return data, tag(data)
+
+        return kept.of(caller.identity, made)
 
     @at.get("/instruments/<string:name>")
     @at.response(200, schemas.Instrument)

@@ -378,7 +378,9 @@ class WatchedCatalogue:
 
     def _look(self, name: str | None, wait: float, patient: bool) -> Catalogue:
         if not self._folder.is_dir():
-            raise Misconfigured(f"There is no services folder {self._folder}: SERVICES names it, labwaiter new NAME makes it.")
+            raise Misconfigured(
+                f"There is no services folder {self._folder}: SERVICES names it, labwaiter new NAME makes it."
+            )
         listed = files(self._folder)
         if self._catalogue is None and self._cache is not None:
             for entry in _every(self._cache):

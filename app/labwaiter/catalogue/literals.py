@@ -7,6 +7,7 @@ import contextlib
 import difflib
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, TypeGuard
@@ -31,13 +32,13 @@ def judge(file: Path, module: ModuleType) -> list[tuple[str, int]]:
     """Look at each `Script(…)` and `Command(…)` in a file, as far as its arguments are written out there.
 
     Returns:
-        What they name and isn't there now, and where a sessionToken isn't given or would be seen: a sentence and its
-        line each.
+        What they name and isn't there now, where a sessionToken isn't given or would be seen, and where a plot can't be
+        drawn: a sentence and its line each.
 
     Raises:
         Mistake: one could not be made at all.
     """
-    absent = _tokens(file, module)
+    absent = [*_tokens(file, module), *_plots(file)]
     for kind, call in _calls(file, module):
         places, keywords = _written_out(call)
         try:
@@ -63,6 +64,14 @@ def _tokens(file: Path, module: ModuleType) -> list[tuple[str, int]]:
         for _, call in _calls(file, module)
         if any(_is_of_job(node, "session_token") for argument in call.args for node in ast.walk(argument))
     ]
+
+
+def _plots(file: Path) -> list[tuple[str, int]]:
+    """Where a job draws, and what draws is not installed."""
+    lines = [node.lineno for node in _nodes(file) if _is_of_job(node, "plot")]
+    if not lines or find_spec("matplotlib") is not None:
+        return []
+    return [("job.plot needs matplotlib, which is not installed here: pip install 'labwaiter[plots]'.", lines[0])]
 
 
 def _is_of_job(node: ast.AST, *names: str) -> TypeGuard[ast.Attribute]:

@@ -26,6 +26,7 @@ from . import (
     desk,
     export,
     fleet,
+    init,
     instruments,
     jobs,
     machines,
@@ -36,6 +37,7 @@ from . import (
     terminal,
     tokens,
     up,
+    upgrade,
 )
 
 EXITS = """\b
@@ -111,6 +113,9 @@ def main(context: click.Context, folder: str | None) -> None:
     revive.by_the_way(context.invoked_subcommand)
 
 
+main.add_command(init.init)
+main.add_command(init.wheel)
+main.add_command(init.script)
 main.add_command(deploy.serve)
 main.add_command(deploy.supervise)
 main.add_command(deploy.start)
@@ -119,6 +124,7 @@ main.add_command(deploy.settings_)
 main.add_command(revive.revive)
 main.add_command(up.up)
 main.add_command(up.health)
+main.add_command(upgrade.upgrade)
 main.add_command(services.services)
 main.add_command(services.check)
 main.add_command(services.new)

@@ -219,13 +219,11 @@ def _last_words(settings: Settings) -> str:
 
 
 def _try(settings: Settings) -> None:
-    client = settings.folder / "test_client" / "client.py"
-    if not client.is_file():
-        return
     click.echo("Trying it: a Waiter of five seconds …", err=True)
-    call = [sys.executable, "-E", str(client), "--url", own_address(settings, "Waiter") + "?wsdl"]
+    call = [sys.executable, "-EP", "-m", "labwaiter.test_client", "--url", own_address(settings, "Waiter") + "?wsdl"]
     trial = subprocess.run(
-        [*call, "watch", "--every", "1", "secondsToWait=5"],
+        [*call, "--page", os.devnull, "watch", "--every", "1", "secondsToWait=5"],
+        env={name: value for name, value in os.environ.items() if name != "TEST_CLIENT_LAST"},
         capture_output=True,
         text=True,
         timeout=120,

@@ -52,14 +52,12 @@ def lint(wsdl: str, json_: bool) -> None:
         inputs = ", ".join(f.name if f.mandatory else f"[{f.name}]" for f in operation.input.fields or ())
         outputs = ", ".join(f.name for f in operation.output.fields or ())
         click.echo(terminal.plain(f"{described.service}: {start}({inputs}) gives {outputs or 'nothing'}", 1000))
-    for level, mend in dict.fromkeys((f.level, f.mend) for f in problems):  # one cure is told once
-        for finding in problems:
-            if (finding.level, finding.mend) == (level, mend):
-                click.echo(f"{level:8} {terminal.plain(finding.what, 500)}")
-        click.echo(f"{'':8}   {terminal.plain(mend, 500)}")
+    terminal.findings(problems)
     warnings = len(problems) - errors
     click.echo(
-        "Nothing is wrong with it." if not problems else f"{_count(errors, 'error')}, {_count(warnings, 'warning')}."
+        "Nothing is wrong with it."
+        if not problems
+        else f"{terminal.count(errors, 'error')}, {terminal.count(warnings, 'warning')}."
     )
     sys.exit(1 if errors else 0)
 
@@ -137,7 +135,3 @@ def _keep(shown: Page, file: Path, tell: bool) -> None:
         return
     if tell:
         click.echo(f"The last page was saved: {file.resolve()}", err=True)
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"

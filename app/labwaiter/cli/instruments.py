@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from .. import settings as settings_module
+from ..fleet import open_jobs
 from ..lab import labfile
 from ..model.caller import SHELL, administrator
 from ..store.leases import Held
@@ -112,6 +113,33 @@ def safe(names: tuple[str, ...], json_: bool) -> None:
             else:
                 click.echo(f"{result.name} is not safe: {why}", err=True)
     sys.exit(0 if all(result.safe for result in results) else 3)
+
+
+@instruments.command()
+@click.argument("name")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--of", "service_id", help="The execution's serviceID; default: the last one that spoke to it.")
+def record(name: str, file: Path | None, service_id: str | None) -> None:
+    """Write what an execution and an instrument said to each other into a FILE, NAME.wire.txt unless it is named.
+
+    A test replays it: port = wire("NAME.wire.txt"), docs/testing.md.
+    """
+    from ..instruments import transcript
+    from ..verbs.transcripts import Transcripts
+
+    file = file or Path(f"{name}.wire.txt")
+    settings = settings_module.load()
+    recorded = Transcripts(open_jobs(settings)).of(name, SHELL, service_id)
+    remark = f"# {name}, as the execution {terminal.plain(recorded.service_id)} and it spoke to each other"
+    text = "\n".join([remark, *transcript.lines(recorded.exchanges), ""])
+    try:
+        with open(file, "x", encoding="utf-8") as out:
+            out.write(text)
+    except FileExistsError:
+        raise click.ClickException(f"{file} is there already, and stays as it is: name another file.") from None
+    said = f"{len(recorded.exchanges)} lines that {terminal.plain(recorded.service_id)} sent, and what {name} answered"
+    lost = ", until its line was lost" if recorded.lost else ""
+    click.echo(f"{file}: {said}{lost}. Read it before you keep it: all that was said is in it, passwords, too.")
 
 
 @instruments.command()

@@ -11,7 +11,10 @@ from ..deployment import Deployment, revive_if_gone
 from ..errors import Misconfigured
 
 # commands that say themselves what shall be there, or whose process is watched by somebody else
-NO_BUSINESS = ("start", "stop", "serve", "supervise", "up", "health", "worker", "revive", "export")
+NO_BUSINESS = (
+    *("start", "stop", "serve", "supervise", "up", "health", "worker", "revive", "export", "upgrade"),
+    *("init", "wheel", "script"),  # these are of no deployment yet
+)
 
 
 def by_the_way(command: str | None) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,9 +14,10 @@ from .. import settings as settings_module
 from ..catalogue import catalogue
 from ..deployment.address import address
 from ..deployment.web_processes import as_running
+from ..errors import Misconfigured
 from ..model import contract
 from ..model.parameter import Parameter, text_of
-from ..model.service import MOST, Service
+from ..model.service import MOST, Service, service_of
 from ..model.span import span
 from ..model.toml_service import python_of
 from ..service_files import ENDING as TOML
@@ -58,71 +59,189 @@ def services(json_: bool) -> None:
     terminal.table(("NAME", "ADDRESS", "INPUTS"), rows)
 
 
+@dataclass
+class _Checked:
+    """What is to be said of a service file."""
+
+    file: Path
+    printed: str = ""
+    wrong: list[tuple[str, list[tuple[str, int, str]]]] = field(default_factory=list)  # sentences, each with its lines
+    services: list[_CheckedService] = field(default_factory=list)
+
+
+@dataclass
+class _CheckedService:
+    """What is to be said of a service whose file is right."""
+
+    service: Service
+    names: list[Finding]
+    changes: list[Finding] | None  # of its WSDL since it was kept; None: none was
+    kept: bool = False  # whether the kept one is as it is now
+
+    @property
+    def refused_by_name(self) -> bool:
+        """Whether it has names that callers can't use."""
+        return any(finding.level == "error" for finding in self.names)
+
+    @property
+    def refused(self) -> bool:
+        """Whether it has such names, or its registered callers no longer fit."""
+        breaking = any(finding.level == "error" for finding in self.changes or ())
+        return self.refused_by_name or (breaking and not self.kept)
+
+
 @click.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--keep", is_flag=True, help="Keep the WSDLs as they are now, for later checks: NAME.wsdl beside the file."
+)
 @as_json
-def check(file: Path, json_: bool) -> None:
+def check(file: Path | None, keep: bool, json_: bool) -> None:
     """Is a service file right, and how will it be seen?
+
+    Without FILE it looks at all files of the services folder, and tells them in brief.
 
     Shows its services as a workflow manager will see them, or what is wrong, with the line. Names that a toolkit of
     docs/toolkits.md refuses are wrong, unless they are served already; other languages' reserved words are told.
-    Programs that the file names by a text are looked for.
+    Programs that the file names by a text are looked for. Where a WSDL was kept, what changed since is told: what
+    registered workflows no longer fit is wrong; inputs and outputs that were appended are fine.
     """
-    if file.suffix not in catalogue.ENDINGS:
+    if file is not None and file.suffix not in catalogue.ENDINGS:
         raise click.UsageError(f"{file.name} is no service file: those end in {' or '.join(catalogue.ENDINGS)}.")
     settings = as_running(settings_module.load())
-    file = file.resolve()
-    ours = file.parent == settings.services.resolve()
-    declared, described = catalogue.check(file, catalogue.cache_of(settings.jobs_folder) if ours else None)
-    broken = [entry.reason for entry in declared if isinstance(entry, catalogue.Broken)]
-    if wrong := described.wrong or next(iter(broken), ""):
-        _say_wrong(file, described.printed, [(wrong, described.places)], json_)
-    if described.absent:
-        absent = [(why, [(file.name, line, text)]) for why, line, text in described.absent]
-        _say_wrong(file, described.printed, absent, json_)
-    offered = [entry for entry in declared if isinstance(entry, Service)]
-    names = {service.name: _names(service, settings) for service in offered}
-    refused = int(any(finding.level == "error" for findings in names.values() for finding in findings))
+    if file is None:
+        files = catalogue.files(settings.services)
+        if not files:
+            raise Misconfigured(terminal.no_services(settings))
+    else:
+        files = [file.resolve()]
+    checked = [_check(each, settings, keep, alone=file is not None) for each in files]
+    services = [service for each in checked for service in each.services]
+    lost = _kept_without_service(settings, services) if file is None else []
+    refused = int(any(each.wrong for each in checked) or any(service.refused for service in services) or bool(lost))
     if json_:
-        terminal.as_json(
-            {
-                service.name: _data(service, address(settings, service.name))
-                | {"names": [asdict(finding) for finding in names[service.name]]}
-                for service in offered
-            }
-        )
-        sys.exit(refused)
-    _say_printed(file, described.printed)
-    right = "has names that callers can't use" if refused else "is right"
-    for number, service in enumerate(offered):
-        click.echo("" if number else f"{file.name} {right}.")
-        _show(service, address(settings, service.name))
-        if service.session_token and settings.redis_url:
-            click.echo("  error      It needs its caller's sessionToken, which is not handed on over Redis.")
-        for finding in names[service.name]:
-            click.echo(f"  {finding.level:<10} {finding.what} {finding.mend}")
-    if not ours:
-        click.echo("\nNote: it doesn't lie in the services folder, so this deployment doesn't offer it.")
-    if any(p.kind == "instrument" for service in offered for p in service.inputs):
+        terminal.as_json(_checked_data(checked, lost, settings, alone=file is not None))
+    elif file is not None:
+        _say_one(checked[0], settings)
+    else:
+        for each in checked:
+            _say_brief(each)
+        terminal.findings(lost)
+    if any(p.kind == "instrument" for checked_ in services for p in checked_.service.inputs) and not json_:
         terminal.warn(Instruments(settings).mistake())
     sys.exit(refused)
 
 
-def _say_wrong(
-    file: Path, printed: str, mistakes: list[tuple[str, list[tuple[str, int, str]]]], json_: bool
-) -> NoReturn:
-    """Sentences, and the lines where that stands: file, number, text."""
-    if json_:
-        wrong, places = mistakes[0]
-        own = [line for name, line, _ in places if name == file.name]
-        terminal.as_json({"wrong": wrong, "line": own[-1] if own else None, "printed": printed})
+def _check(file: Path, settings: Settings, keep: bool, alone: bool) -> _Checked:
+    """Look at one file, and keep the WSDLs of its services if they can be.
+
+    Args:
+        alone: it is the only one: that a program is not installed is wrong with it; of all files it is told.
+    """
+    from ..desk import kept
+    from ..desk.findings import warning
+
+    ours = file.parent == settings.services.resolve()
+    declared, described = catalogue.check(file, catalogue.cache_of(settings.jobs_folder) if ours else None)
+    checked = _Checked(file, described.printed)
+    lacks = {entry.name: entry.reason for entry in declared if isinstance(entry, catalogue.Broken)}
+    if wrong := described.wrong or (next(iter(lacks.values()), "") if alone else ""):
+        checked.wrong.append((wrong, described.places))
     else:
-        _say_printed(file, printed)
-        for wrong, places in mistakes:
-            click.echo(wrong, err=True)
-            for name, line, text in places:
-                click.echo(f"{terminal.plain(name)}, line {line}:  {terminal.plain(text)}", err=True)
-    raise click.exceptions.Exit(1)
+        checked.wrong += [(why, [(file.name, line, text)]) for why, line, text in described.absent]
+    if checked.wrong:
+        return checked
+    for service in map(service_of, described.services):
+        names = _names(service, settings)
+        if service.name in lacks:
+            names.append(warning(lacks[service.name], "Install it, if it is to be offered here."))
+        of_it = _CheckedService(service, names, kept.compare(service, file.parent))
+        if keep and not of_it.refused_by_name:
+            kept.keep(service, file.parent)
+            of_it.kept = True
+        checked.services.append(of_it)
+    return checked
+
+
+def _kept_without_service(settings: Settings, offered: list[_CheckedService]) -> list[Finding]:
+    """Of each service whose WSDL is kept and which nobody offers any more."""
+    from ..desk import kept
+
+    seeming = [name for file in catalogue.files(settings.services) for name in catalogue.names_in(file)]
+    return kept.without_service(settings.services, [*seeming, *(checked.service.name for checked in offered)])
+
+
+def _say_one(checked: _Checked, settings: Settings) -> None:
+    """All of one file."""
+    file = checked.file
+    _say_printed(file, checked.printed)
+    if checked.wrong:
+        _say_wrong(checked)
+        return
+    unusable = any(service.refused_by_name for service in checked.services)
+    broken = any(service.refused for service in checked.services)
+    right = "has names that callers can't use" if unusable else "breaks its callers" if broken else "is right"
+    for number, of_it in enumerate(checked.services):
+        service = of_it.service
+        click.echo("" if number else f"{file.name} {right}.")
+        _show(service, address(settings, service.name))
+        if service.session_token and settings.redis_url:
+            click.echo("  error      It needs its caller's sessionToken, which is not handed on over Redis.")
+        for finding in of_it.names:
+            click.echo(f"  {finding.level:<10} {finding.what} {finding.mend}")
+        click.echo(f"  WSDL       {_of_kept(of_it)}")
+        terminal.findings(of_it.changes or [], indent="  ")
+    if file.parent != settings.services.resolve():
+        click.echo("\nNote: it doesn't lie in the services folder, so this deployment doesn't offer it.")
+
+
+def _say_brief(checked: _Checked) -> None:
+    """What one of many files offers, and what is wrong with it."""
+    _say_printed(checked.file, checked.printed)
+    if checked.wrong:
+        _say_wrong(checked)
+    for of_it in checked.services:
+        right = "is wrong" if of_it.refused else "is right"
+        click.echo(f"{of_it.service.name} ({checked.file.name}) {right}; its WSDL {_of_kept(of_it)}")
+        terminal.findings([*of_it.names, *(of_it.changes or [])], indent="  ")
+
+
+def _of_kept(of_it: _CheckedService) -> str:
+    """How a service's WSDL stands to the kept one, in the rest of a sentence."""
+    file = f"{of_it.service.name}.wsdl"
+    if of_it.kept:
+        return f"was kept as {file}" + (", which it changed:" if of_it.changes else ".")
+    if of_it.changes is None:
+        return "was not kept: `labwaiter check --keep` does that."
+    return f"has changed since {file} was kept:" if of_it.changes else f"is as {file} has it."
+
+
+def _checked_data(checked: list[_Checked], lost: list[Finding], settings: Settings, alone: bool) -> dict[str, Any]:
+    """The JSON of a check: of one file that is wrong what is wrong with it; else of each service what is known."""
+    data: dict[str, Any] = {}
+    for each in checked:
+        if each.wrong:
+            wrong, places = each.wrong[0]
+            own = [line for name, line, _ in places if name == each.file.name]
+            told = {"wrong": wrong, "line": own[-1] if own else None, "printed": each.printed}
+            if alone:
+                return told
+            data |= {name: {"file": each.file.name, **told} for name in catalogue.names_in(each.file)}
+        for of_it in each.services:
+            data[of_it.service.name] = _data(of_it.service, address(settings, of_it.service.name)) | {
+                "names": [asdict(finding) for finding in of_it.names],
+                "kept": of_it.kept or of_it.changes is not None,
+                "changes": [asdict(finding) for finding in of_it.changes or ()],
+            }
+    return data | {finding.what.split()[0]: {"wrong": finding.what} for finding in lost}
+
+
+def _say_wrong(checked: _Checked) -> None:
+    """Sentences, and the lines where that stands: file, number, text."""
+    for wrong, places in checked.wrong:
+        click.echo(wrong, err=True)
+        for name, line, text in places:
+            click.echo(f"{terminal.plain(name)}, line {line}:  {terminal.plain(text)}", err=True)
 
 
 def _names(service: Service, settings: Settings) -> list[Finding]:
@@ -141,7 +260,8 @@ def as_python(file: Path) -> None:
     try:
         click.echo(python_of(file.read_text(encoding="utf-8-sig"), file.name), nl=False)
     except SyntaxError as error:
-        _say_wrong(file, "", [(f"{file.name}, line {error.lineno}: {error.msg}", [])], False)
+        click.echo(f"{file.name}, line {error.lineno}: {error.msg}", err=True)
+        raise click.exceptions.Exit(1) from error
     except UnicodeDecodeError as error:
         raise click.UsageError(f"{file.name} is no text in UTF-8 (byte {error.start}).") from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,9 @@ from ..settings import Settings
 from ..store.leases import Held
 from ..verbs.as_data import of_record as of_record
 from ..verbs.instruments import Holding
+
+if TYPE_CHECKING:
+    from ..desk.findings import Finding
 
 
 def of_lab(settings: Settings) -> Settings:
@@ -40,6 +43,21 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in (heads, *rows):
         padded = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
         click.echo("  ".join([*padded, row[-1]]).rstrip())
+
+
+def findings(findings: Sequence[Finding], indent: str = "") -> None:
+    """What was found, each with its level; one cure of several is told once, behind them."""
+    for level, mend in dict.fromkeys((f.level, f.mend) for f in findings):
+        for finding in findings:
+            if (finding.level, finding.mend) == (level, mend):
+                click.echo(f"{indent}{level:8} {plain(finding.what, 500)}")
+        if mend:
+            click.echo(f"{indent}{'':8}   {plain(mend, 500)}")
+
+
+def count(number: int, word: str) -> str:
+    """So many of something."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def as_json(value: Any) -> None:

@@ -39,11 +39,16 @@ def write(settings: Settings, folder: Path, user: str, parts: tuple[str, ...] = 
         The names of the files.
 
     Raises:
-        Misconfigured: systemd can't be told of a folder of this deployment.
+        Misconfigured: systemd can't be told of a folder of this deployment, or has such units of another lab.
     """
     parts = parts or needed(settings)
     ours = [f"{NAME}.target", *(f"{NAME}-{part}.service" for part in parts)]
     texts = {_named(file, name): unit(shipped.text(f"systemd/{file}"), settings, user, parts, name) for file in ours}
+    services = {file for file in texts if file.endswith(".service")}
+    if others := [file for file in services - installed(settings).keys() if (INSTALLED / file).is_file()]:
+        raise Misconfigured(
+            f"systemd has {min(others)} already, of another lab: say --name NAME, another one for each lab."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for file, text in texts.items():
         (folder / file).write_bytes(os.fsencode(text))  # paths are bytes

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Finding:
     """What is wrong, and how to mend it."""
 
-    level: str  # "error": an editor or a toolkit refuses it; "warning": some do, or its users will wonder
+    # "error": an editor or a toolkit refuses it; "warning": some do, or its users will wonder; "fine": it is only told
+    level: str
     what: str
     mend: str
 
@@ -20,3 +21,10 @@ def error(what: str, mend: str) -> Finding:
 
 def warning(what: str, mend: str) -> Finding:
     return Finding("warning", what, mend)
+
+
+def fine(what: str) -> Finding:
+    return Finding("fine", what, "")
+
+
+LEVELS = ("error", "warning", "fine")

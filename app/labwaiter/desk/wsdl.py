@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from lxml import etree
 
-from .fetch import Document, Unreachable, Unreadable, fetch
+from .fetch import LARGEST, Document, Unreachable, Unreadable, fetch
 
 WSDL = "{http://schemas.xmlsoap.org/wsdl/}"
 SOAP_11 = "http://schemas.xmlsoap.org/wsdl/soap/"
@@ -36,6 +37,8 @@ class Field:
     nillable: bool = False
     many: bool = False
     choices: tuple[str, ...] = ()
+    limits: dict[str, str] = field(default_factory=dict, compare=False)  # of its values: facet → value
+    words: str = field(default="", compare=False)  # its documentation
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,32 @@ def read(url: str) -> WsdlDescription:
     return _Reader(location, list(documents.values()), unresolved).description()
 
 
+def read_file(file: Path) -> WsdlDescription:
+    """The WSDL in a file. Raises OSError, Unreadable."""
+    text = file.read_bytes()
+    if len(text) > LARGEST:
+        raise Unreadable(f"{file.name} is larger than {LARGEST} bytes.")
+    return of_text(text, file.name)
+
+
+def of_text(text: bytes, name: str) -> WsdlDescription:
+    """A WSDL that is one document; it is called by this name where something is wrong with it. Raises Unreadable."""
+    try:
+        root = _parsed(Document(text, name))
+    except etree.XMLSyntaxError as error:
+        raise Unreadable(f"{name} is no XML: {error.msg}.") from error
+    _judge(root, name, is_first=True)
+    return _Reader(name, [root], []).description()
+
+
+def _judge(root: Any, name: str, is_first: bool) -> None:
+    """Whether a document may be part of a WSDL, and be its first. Raises Unreadable."""
+    if root.getroottree().docinfo.doctype:
+        raise Unreadable(f"{name} has a DOCTYPE, which workflow editors refuse; leave it out.")
+    if is_first and root.tag != f"{WSDL}definitions":
+        raise Unreadable(f"{name} is no WSDL 1.1: its root is {etree.QName(root).localname}, not definitions.")
+
+
 def _gather(url: str, into: dict[str, Any], unresolved: list[str]) -> str:
     """Fetch a document and what it imports: where it was found. What an import can't get is told in `unresolved`."""
     if url in into:
@@ -98,10 +127,7 @@ def _gather(url: str, into: dict[str, Any], unresolved: list[str]) -> str:
         root = _parsed(document)
     except etree.XMLSyntaxError as error:
         raise Unreadable(f"{url} is no XML: {error.msg}.") from error
-    if root.getroottree().docinfo.doctype:
-        raise Unreadable(f"{url} has a DOCTYPE, which workflow editors refuse; leave it out.")
-    if not into and root.tag != f"{WSDL}definitions":
-        raise Unreadable(f"{url} is no WSDL 1.1: its root is {etree.QName(root).localname}, not definitions.")
+    _judge(root, url, is_first=not into)
     into[url] = root
     at = document.url
     for tag, attribute in (
@@ -286,7 +312,8 @@ class _Reader:
     def _field(self, element: Any) -> Field:
         reference = self._schema("element", element, element.get("ref")) if element.get("ref") else element
         reference = element if reference is None else reference
-        kind, choices = self._type(reference)
+        kind, choices, limits = self._type(reference)
+        told = element.find(f"{XS}annotation/{XS}documentation")
         return Field(
             name=reference.get("name", ""),
             type=kind,
@@ -294,25 +321,30 @@ class _Reader:
             nillable=reference.get("nillable", "false") in ("true", "1"),
             many=element.get("maxOccurs", "1") not in ("0", "1"),
             choices=choices,
+            limits=limits,
+            words="" if told is None else " ".join("".join(told.itertext()).split()),
         )
 
-    def _type(self, element: Any) -> tuple[str, tuple[str, ...]]:
-        """The built-in type that an element comes down to, and its enumeration."""
-        simple, choices = element.find(f"{XS}simpleType"), ()
-        named = element.get("type")
+    def _type(self, element: Any) -> tuple[str, tuple[str, ...], dict[str, str]]:
+        """The built-in type that an element comes down to, its enumeration, and the limits of its values."""
+        simple, named = element.find(f"{XS}simpleType"), element.get("type")
+        choices: tuple[str, ...] = ()
+        limits: dict[str, str] = {}
         for _ in range(10):
             if simple is None and named:
                 space, local = self._name(element, named)
                 if space == XSD:
-                    return local, choices
+                    return local, choices, limits
                 simple = self._schema("simpleType", element, named)
             restriction = None if simple is None else simple.find(f"{XS}restriction")
             if restriction is None:
-                return "", choices
-            values: tuple[str, ...] = tuple(e.get("value", "") for e in restriction.findall(f"{XS}enumeration"))
-            choices = values or choices  # type: ignore[assignment]
+                break
+            choices = tuple(e.get("value", "") for e in restriction.findall(f"{XS}enumeration")) or choices
+            facets = [f for f in restriction if isinstance(f.tag, str) and f.get("value") is not None]
+            own = {etree.QName(f).localname: f.get("value") for f in facets if f.tag != f"{XS}enumeration"}
+            limits = own | limits  # the narrower ones are met first
             element, named, simple = restriction, restriction.get("base"), None
-        return "", choices
+        return "", choices, limits
 
     def _name(self, element: Any, name: str) -> tuple[str, str]:
         prefix, colon, local = name.rpartition(":")
@@ -341,4 +373,14 @@ class _Reader:
         return None
 
 
-__all__ = ["WsdlDescription", "Field", "WsdlMessage", "WsdlOperation", "Unreachable", "Unreadable", "read"]
+__all__ = [
+    "WsdlDescription",
+    "Field",
+    "WsdlMessage",
+    "WsdlOperation",
+    "Unreachable",
+    "Unreadable",
+    "of_text",
+    "read",
+    "read_file",
+]

@@ -174,7 +174,8 @@ class Instrument:
         """Send a line and have its answer. A lost line is reconnected, and asked again.
 
         Raises:
-            Silent, Garbled, Lost, WrongDevice.
+            Silent, Garbled: it said nothing, or what can't be read.
+            Lost, WrongDevice: it did not come back, or another one came.
         """
 
         def once() -> str:

@@ -16,6 +16,7 @@ import serial
 
 from .errors import Busy, Garbled, Lost, NotOpened, Silent
 from .holding import hold, release, users
+from .transcript import written
 
 SLICE = 0.05  # s: how often a wait looks whether it is to stop
 LINE_MAX = 65536  # bytes: a longer one is garbage
@@ -39,8 +40,8 @@ class Line:
         Args:
             settings: pyserial's: baudrate, bytesize, parity, stopbits, xonxoff, rtscts; and dtr, rts: the level at
                 opening, True or False; None leaves it to the operating system.
-            transcript: a file to which all that is said is appended. After 1 MB it goes on in a new one, and the last
-                one is kept beside it as "….before.txt", so the end of a long day is there, too.
+            transcript: a file to which all that is said is appended, as `transcript` has it. After 1 MB it goes on in a
+                new one, and the last one is kept beside it as "….before.txt", so the end of a long day is there, too.
             check: called in every wait; what it raises ends the wait.
         """
         self.url, self.name = url, name
@@ -113,7 +114,7 @@ class Line:
             raise Silent(f"{self.name} does not take what is sent to it.") from error
         except (OSError, serial.SerialException) as error:
             raise self._lost(error) from error
-        self._note("> " + _shown(data))
+        self._note("> " + written(data))
 
     def read_line(self, timeout: float, terminator: bytes = b"\n") -> bytes | None:
         """The next line without its terminator; None if none is complete within `timeout` seconds."""
@@ -123,7 +124,7 @@ class Line:
             line, end, rest = self._buffer.partition(terminator)
             if end:
                 self._buffer = rest
-                self._note("< " + _shown(line))
+                self._note("< " + written(line + terminator))
                 return line
             if len(self._buffer) > LINE_MAX:
                 self.drop()
@@ -143,7 +144,7 @@ class Line:
                 return None
             self._buffer += self._read(min(SLICE, left))
         data, self._buffer = self._buffer[:count], self._buffer[count:]
-        self._note("< " + data.hex(" "))
+        self._note("< " + written(data))
         return data
 
     def _read(self, seconds: float) -> bytes:
@@ -170,7 +171,7 @@ class Line:
             if more := self._read(min(SLICE, heard + quiet - now)):
                 stray, heard = (stray + more)[-LINE_MAX:], time.monotonic()
         if stray:
-            self._note("x " + _shown(stray[-200:]))
+            self._note("x " + written(stray[-200:]))
         return stray
 
     def _open_port(self) -> Any:
@@ -188,7 +189,7 @@ class Line:
             return
         with contextlib.suppress(OSError):
             with open(self._transcript, "a", encoding="utf-8", errors="replace") as out:
-                out.write(f"{time.time():.3f} {text}\n")
+                out.write(f"{time.time():.3f} {' '.join(text.splitlines())}\n")
                 full = out.tell() >= TRANSCRIPT_MAX
             if full:
                 os.replace(self._transcript, self._transcript.with_suffix(f".before{self._transcript.suffix}"))
@@ -198,6 +199,9 @@ def open_port(url: str, settings: dict[str, Any]) -> Any:
     """A port of pyserial's, open, with its time-outs and the levels of DTR and RTS. Raises what pyserial raises."""
     settings = dict(settings)
     levels = {signal: settings.pop(signal, None) for signal in ("dtr", "rts")}
+    if os.path.realpath(url).startswith("/dev/pts/"):
+        # a pty has neither, and where they alone are to be changed, tcsetattr(3) refuses: at the second opening
+        settings |= {"bytesize": serial.EIGHTBITS, "parity": serial.PARITY_NONE}
     if not url.startswith("rfc2217://"):  # it knows no time-out for writing, but its socket has one of 5 s
         settings.setdefault("write_timeout", 2.0)
     port = serial.serial_for_url(url, do_not_open=True, **settings)
@@ -214,8 +218,3 @@ def _group(path: str) -> str:
     with contextlib.suppress(OSError, KeyError):
         return grp.getgrgid(os.stat(path).st_gid).gr_name
     return "dialout"
-
-
-def _shown(data: bytes) -> str:
-    text = data.decode("utf-8", "backslashreplace").replace("\r", "\\r").replace("\n", "\\n")
-    return text if text.replace("\t", " ").isprintable() else data.hex(" ")

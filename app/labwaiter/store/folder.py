@@ -92,8 +92,11 @@ class Folder:
             made = os.stat(folder)
             if mode is not None and made.st_mode & 0o777 != rights and made.st_uid == os.geteuid():
                 os.chmod(folder, rights)
+
+    def note_form(self) -> None:
+        """Note that a labwaiter of this form serves the folder: so releases before leave it alone."""
         if self.layout.form_here < FORM:
-            with contextlib.suppress(OSError):  # nothing else leans on it
+            with contextlib.suppress(OSError):  # a full disk keeps nobody from settling what runs
                 write_whole(self.layout.form, f"{FORM}\n".encode(), mode=0o644)
 
     def _mark_what_has_not_ended(self) -> None:

@@ -21,11 +21,25 @@ from ..lab import simulation
 from ..layout import Layout
 from ..settings import HANDED_ON, NAMINGS, SECRETS, Settings
 from ..system import flock, logs, record_lock
-from ..system.process import MARKER, NO_MARK, Identity, for_ours, identify, kill, lives, open_pidfd, wait_until_ended
+from ..system.process import (
+    APP,
+    IS_INSTALLED,
+    MARKER,
+    NO_MARK,
+    Identity,
+    for_ours,
+    identify,
+    kill,
+    lives,
+    open_pidfd,
+    paths_of_others,
+    wait_until_ended,
+)
 from .files import open_log, open_ours, read_bounded, touch, write_whole
 from .folder import Folder
 
 ABORT = "abort/"  # before a job's name, which has no "/" in it: it is to be aborted, and no disk takes the mark
+TAKE_OVER_SECONDS = 15.0  # that a supervisor of another environment has to begin anew in this one
 STOPS = 2  # supervisors that are started only to settle what is left: the first may be killed in the middle of it
 
 
@@ -172,29 +186,61 @@ def _spawn(settings: Settings, log: Path, words: list[str]) -> None:
 
 
 def replace(settings: Settings) -> None:
-    """Have the supervisor begin anew with the code and the settings that are there now; running jobs go on."""
+    """Have the supervisor begin anew with this process' code, and the settings that are there now; running jobs go on.
+
+    Raises:
+        TimeoutError: it is of another labwaiter, 0.4 or before, and goes on with its own code.
+    """
     pid = alive(settings)
-    if pid and (supervisor := identify(pid)):
-        names = HANDED_ON - {"SUPERVISOR"}  # who starts one is each one's own
-        values = {name: value for name, value in environment(settings).items() if name in names}
-        text = json.dumps({"for": asdict(supervisor), "settings": values}).encode()
-        write_whole(settings.layout.handed_settings, text, mode=0o600)
-        os.kill(pid, signal.SIGHUP)
-    else:
+    if not pid or not (supervisor := identify(pid)):
         ensure(settings, even_if_stopped=True)
+        return
+    names = HANDED_ON - {"SUPERVISOR"}  # who starts one is each one's own
+    values = {name: value for name, value in environment(settings).items() if name in names}
+    handed = {"for": asdict(supervisor), "settings": values, "python": sys.executable}
+    handed["path"] = "" if IS_INSTALLED else APP
+    write_whole(settings.layout.handed_settings, json.dumps(handed).encode(), mode=0o600)
+    other, until = code_elsewhere(pid), time.monotonic() + TAKE_OVER_SECONDS
+    os.kill(pid, signal.SIGHUP)
+    while other and alive(settings) == pid and (other := code_elsewhere(pid)):
+        if time.monotonic() > until:
+            raise TimeoutError(
+                f"The supervisor (pid {pid}) is of another labwaiter, in {other}, and goes on with its own code: once"
+                " what runs has ended, end it by that one's own `labwaiter stop`. Then start again."
+            )
+        time.sleep(0.02)  # nothing tells of another process' exec
 
 
-def handed_on(layout: Layout) -> dict[str, str]:
-    """This process' environment, with the settings that `replace` was called with for it."""
+def code_elsewhere(pid: int) -> str:
+    """Where the code of a supervisor lies, if it is another's than this process'; "" if it isn't, or can't be seen."""
+    try:
+        python = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0])
+        pairs = [pair.partition(b"=") for pair in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")]
+    except OSError:
+        return ""
+    paths = next((os.fsdecode(value) for name, _, value in pairs if name == b"PYTHONPATH"), "")
+    path = paths.split(os.pathsep)[0]
+    if path and Path(path).resolve() != Path(APP):
+        return path
+    return "" if Path(python).parent.parent.resolve() == Path(sys.prefix).resolve() else python
+
+
+def handed_on(layout: Layout) -> tuple[str, dict[str, str]]:
+    """With which Python and environment this process is to begin anew: what `replace` was called with for it."""
     try:
         handed = json.loads(read_bounded(layout.handed_settings, 1_000_000) or b"")
         if Identity(**handed["for"]) != identify(os.getpid()):  # one before us was meant
-            return dict(os.environ)
+            return sys.executable, dict(os.environ)
         values: dict[str, str] = handed["settings"]
+        python, path = str(handed["python"]), str(handed["path"])
     except (ValueError, TypeError, KeyError):
-        return dict(os.environ)
+        return sys.executable, dict(os.environ)
     names = HANDED_ON - {"SUPERVISOR"}  # who starts one is each one's own
-    return {name: value for name, value in os.environ.items() if name not in names} | values
+    environ = {name: value for name, value in os.environ.items() if name not in names} | values
+    environ.pop("PYTHONPATH", None)
+    if paths := [*filter(None, [path]), *paths_of_others(os.environ)]:
+        environ["PYTHONPATH"] = os.pathsep.join(paths)
+    return python, environ
 
 
 def stop(settings: Settings, wait: float = 60.0) -> bool:

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 
-from ..settings import Settings, load
+from ..settings import NAMINGS, Settings, load
 from ..store.folder import Folder
 from ..system import logs
 from .loop import Supervisor
@@ -20,6 +20,9 @@ def main(settings: Settings | None = None) -> None:
     """Serve until stopped; exit 0 also where another supervisor serves the folder already."""
     lock = int(sys.argv[2]) if sys.argv[1:2] == ["--lock"] else None
     settings = settings or load()
+    for name in NAMINGS & os.environ.keys():
+        del os.environ[name]
+    os.environ.update(settings.naming)  # what it starts means this lab, too, and works elsewhere
     out = logs.set_up("supervisor", settings.log_format, settings.layout.supervisor_log)
     try:
         serve(settings, lock, leaving=sys.argv[1:] == ["--leaving"], out=out)
@@ -42,6 +45,7 @@ def serve(settings: Settings, lock: int | None = None, leaving: bool = False, ou
     store = Folder(settings.jobs_folder)
     store.make(settings.jobs_mode)
     single_instance = SingleInstance(store.layout, lock)
+    store.note_form()
     if not leaving:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(store.layout.stopped)

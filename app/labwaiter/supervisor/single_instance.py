@@ -8,7 +8,6 @@ import os
 import resource
 import signal
 import socket
-import sys
 from pathlib import Path
 
 from ..layout import Layout
@@ -101,8 +100,8 @@ class SingleInstance:
         with contextlib.suppress(OSError, ValueError):  # the next one raises it itself, and knows what jobs shall have
             resource.setrlimit(resource.RLIMIT_NOFILE, self.descriptors_before)
         try:
-            command = [sys.executable, "-m", "labwaiter.supervisor", "--lock", str(self.lock)]
-            os.execve(command[0], command, supervisor_client.handed_on(self._layout))
+            python, environ = supervisor_client.handed_on(self._layout)
+            os.execve(python, [python, "-m", "labwaiter.supervisor", "--lock", str(self.lock)], environ)
         except OSError:
             os.set_inheritable(self.lock, False)
             self._listen()

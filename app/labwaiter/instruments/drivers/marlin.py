@@ -94,8 +94,8 @@ class MarlinPrinter(Instrument):
 
         Args:
             machine: the limits of this very printer, as `gcode.Machine` has them.
-            on_cancel, on_runout: "end" or "hold": what becomes of a print that is cancelled at the printer, or whose
-                filament has run out.
+            on_cancel: "end" or "hold": what becomes of a print that is cancelled at the printer.
+            on_runout: "end" or "hold": what becomes of one whose filament has run out.
         """
         name = name or type(self).__name__
         for option, value in (("on_cancel", on_cancel), ("on_runout", on_runout)):

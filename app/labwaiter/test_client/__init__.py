@@ -1,0 +1,1 @@
+"""The test client: calls an asynchronous service as a workflow manager does, knowing its WSDL alone."""
