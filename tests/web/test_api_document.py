@@ -1,7 +1,7 @@
 """The OpenAPI document of the JSON face: valid, and true of what is answered, whatever is asked.
 
 schemathesis draws requests from the document and judges the answers by it. The same ones in each run;
-`HYPOTHESIS_PROFILE=long ./test.sh tests/web/test_api_document.py` draws fifty times as many, other ones each time.
+`HYPOTHESIS_PROFILE=long ./test.sh tests/web/test_api_document.py` draws sixty times as many, other ones each time.
 """
 
 from __future__ import annotations
