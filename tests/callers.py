@@ -13,8 +13,8 @@ from labwaiter.catalogue import catalogue
 from labwaiter.deployment import web_processes
 from labwaiter.settings import load
 from labwaiter.system.process import kill
+from labwaiter.testing.ports import free_port
 from labwaiter.wsgi import Application
-from ports import free_port
 
 NS = "http://samples.example/"
 SOAP_11 = "http://schemas.xmlsoap.org/soap/envelope/"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from here import ROOT
 from labwaiter.settings import load
-from ports import free_port
+from labwaiter.testing.ports import free_port
 
 
 class Clone:

@@ -26,8 +26,8 @@ from labwaiter.model.record import Record, Request, View
 from labwaiter.settings import load
 from labwaiter.store.local_store import LocalStore
 from labwaiter.store.names import folder_name
+from labwaiter.testing.ports import free_port
 from labwaiter.verbs import Jobs, Status
-from ports import free_port
 
 SECRET = "sixteen letters and more"
 os.environ["RQ_KEY_PREFIX"] = "lab:rq"  # before anybody imports rq: this process serves one lab

@@ -288,7 +288,7 @@ MUTATIONS = (
     Mutation(
         "that a job goes on is told though nobody would write its end",
         "store/local_store.py",
-        "return not self._store.unserved() and self._folder.is_active(record.name)",
+        "return self._store.is_served() and self._folder.is_active(record.name)",
         "return self._folder.is_active(record.name)",
         "soap/test_lane.py::test_where_nobody_would_write_the_end_of_a_job_all_is_looked_at[supervisor]",
     ),
@@ -397,6 +397,27 @@ MUTATIONS = (
         "(identity, g.root, request.full_path)",
         "(g.root, request.full_path)",
         "web/test_api.py::test_another_project_sees_nothing_of_it",
+    ),
+    Mutation(
+        "an input that is put in before another is told as appended",
+        "desk/changes.py",
+        "        if follows:\n",
+        "        if False:\n",
+        "cli/test_kept_wsdls.py::test_what_registered_callers_would_feel_is_wrong_until_it_is_kept",
+    ),
+    Mutation(
+        "a supervisor of another environment goes on with its own code, and nobody says so",
+        "store/supervisor_client.py",
+        "    while other and alive(settings) == pid and (other := code_elsewhere(pid)):\n",
+        "    while False:\n",
+        "stories/test_upgrade.py::test_one_that_goes_on_with_its_own_code_is_told",
+    ),
+    Mutation(
+        "the look before an upgrade keeps what it has found of the services",
+        "upgrade.py",
+        "pool.map(catalogue.check, files)",
+        "pool.map(lambda file: catalogue.check(file, settings.layout.services), files)",
+        "cli/test_upgrade_check.py::test_where_executions_have_been_nothing_is_kept_of_what_it_finds",
     ),
 )
 

@@ -13,7 +13,7 @@ from redis.sentinel import Sentinel
 
 from fleetlab import REDIS, RedisServer
 from lab import eventually
-from ports import free_port
+from labwaiter.testing.ports import free_port
 
 NAME, PASSWORD, URL_PASSWORD = "lab", "sesa,me", "sesa%2Cme"
 

@@ -16,8 +16,8 @@ from labwaiter import __version__
 from labwaiter.errors import JobAborted
 from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
+from labwaiter.testing.ports import free_port
 from operators import Operator
-from ports import free_port
 
 
 def test_a_machine_is_told_from_before_it_was_seen_until_it_has_left(fleet: FleetLab, operator: Operator) -> None:

@@ -13,8 +13,8 @@ import pytest
 from fleetlab import REDIS, Machine, RedisServer, fleet_environment
 from here import ROOT
 from lab import Lab, eventually
+from labwaiter.testing.ports import free_port
 from operators import Operator
-from ports import free_port
 
 Make = Callable[..., "SmallLab"]
 MakeRedis = Callable[..., RedisServer]

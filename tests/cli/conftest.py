@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from here import ROOT
 from lab import PATIENCE
 from labwaiter.cli import main
-from ports import free_port
+from labwaiter.testing.ports import free_port
 
 SERVICES = '''
 from typing import Annotated, Literal

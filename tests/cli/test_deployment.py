@@ -27,8 +27,8 @@ from labwaiter.model.record import State
 from labwaiter.settings import Settings, load
 from labwaiter.store import supervisor_client
 from labwaiter.system.process import Identity, identify, kill, lives
+from labwaiter.testing.ports import free_port
 from labwaiter.verbs import Jobs
-from ports import free_port
 
 
 def settings_of(shell) -> Settings:

@@ -19,7 +19,7 @@ from labwaiter.deployment import web_processes
 from labwaiter.settings import TABLE, load
 from labwaiter.store import supervisor_client
 from labwaiter.system.process import kill
-from ports import free_port
+from labwaiter.testing.ports import free_port
 
 SERVICE = '''
 from labwaiter import Job, Outputs, Seconds, service

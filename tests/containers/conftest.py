@@ -13,7 +13,7 @@ from engine import Container, docker
 from here import ROOT
 from lab import eventually
 from labwaiter import __version__
-from ports import free_port
+from labwaiter.testing.ports import free_port
 
 
 @pytest.fixture(scope="session")

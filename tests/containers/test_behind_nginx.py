@@ -16,8 +16,8 @@ import zeep
 from engine import CONTEXT, call_client, docker
 from here import ROOT
 from lab import eventually
+from labwaiter.testing.ports import free_port
 from operators import Operator
-from ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 # stands in where nginx's own image can't be pulled: Debian's nginx

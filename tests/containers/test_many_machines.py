@@ -15,8 +15,8 @@ import pytest
 from engine import CONTEXT, call_client, docker
 from here import ROOT
 from lab import eventually
+from labwaiter.testing.ports import free_port
 from operators import Operator
-from ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 REDIS_IMAGE = """

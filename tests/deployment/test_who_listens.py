@@ -15,7 +15,7 @@ import pytest
 from labwaiter.deployment.listening import listening_sockets, refusal, sockets_of
 from labwaiter.settings import Settings, load
 from labwaiter.system.process import Identity, identify
-from ports import free_port
+from labwaiter.testing.ports import free_port
 
 LISTENER = """
 import socket, sys

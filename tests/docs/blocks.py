@@ -27,7 +27,7 @@ from pathlib import Path
 import pytest
 
 from here import ROOT
-from ports import free_port
+from labwaiter.testing.ports import free_port
 
 TRIED = ("shell", "python", "toml")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -19,7 +19,7 @@ import pytest
 
 from callers import Web, envelope
 from lab import PATIENCE, eventually
-from ports import free_port
+from labwaiter.testing.ports import free_port
 
 pytestmark = [
     pytest.mark.slow,

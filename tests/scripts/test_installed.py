@@ -17,7 +17,7 @@ from here import ROOT
 from installed import Installed
 from lab import PATIENCE, eventually
 from labwaiter import __version__
-from ports import free_port
+from labwaiter.testing.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 PLOTS = """

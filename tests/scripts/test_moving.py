@@ -20,7 +20,7 @@ import pytest
 from suds.client import Client
 
 from here import ROOT
-from ports import free_port
+from labwaiter.testing.ports import free_port
 
 RELEASE = "8cb3d8e4e2e127ae5eb3a0d5e4df67224093ca31"  # the last commit of 0.4.0
 STEPS = re.findall(r"^```shell\n(.*?)^```", (ROOT / "docs" / "moving.md").read_text(), re.M | re.S)

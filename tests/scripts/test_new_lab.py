@@ -14,7 +14,7 @@ import pytest
 
 from engine import docker
 from installed import Installed
-from ports import free_port
+from labwaiter.testing.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 CONTEXT = "/sintef/docker_services"

@@ -18,7 +18,7 @@ from labwaiter.deployment import web_processes
 from labwaiter.model.record import State
 from labwaiter.store import supervisor_client
 from labwaiter.system.process import kill
-from ports import free_port
+from labwaiter.testing.ports import free_port
 
 pytestmark = pytest.mark.folder_way
 

@@ -9,7 +9,6 @@ import errno
 import io
 import logging
 import os
-import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -98,7 +97,7 @@ def _exit(message: str, status: int) -> click.ClickException:
 @click.version_option(
     __version__,
     prog_name="labwaiter",
-    message=f"%(prog)s %(version)s from {Path(__file__).parents[1]} (Python {platform.python_version()},"
+    message=f"%(prog)s %(version)s from {Path(__file__).parents[1]} (Python {sys.version.split()[0]},"
     f" {sys.executable})",
 )
 @click.pass_context
