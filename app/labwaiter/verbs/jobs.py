@@ -540,13 +540,7 @@ class Jobs:
             return name
         if not _NAME.fullmatch(name):
             raise UnknownServiceID(UNKNOWN)
-        try:
-            look = self.records.look(name, lambda request: self._judge(request, None, caller, Action.SEE))
-        except Removed as error:
-            if not permission.may(caller, Action.SEE, error.tombstone):
-                raise UnknownServiceID(UNKNOWN) from None
-            raise
-        return look.record.request.service_id
+        return self._look_at(name, None, caller, Action.SEE).record.request.service_id
 
     @answered
     def remove(self, service_id: str, caller: Caller) -> None:
@@ -569,10 +563,12 @@ class Jobs:
 
     def _look(self, service: Service | None, service_id: str, caller: Caller, action: Action) -> Look:
         """One execution that the caller may do that with; of that service, unless it is None."""
+        return self._look_at(folder_name(service_id), service, caller, action)
+
+    def _look_at(self, name: str, service: Service | None, caller: Caller, action: Action) -> Look:
+        """As `_look`, by its folder's name."""
         try:
-            return self.records.look(
-                folder_name(service_id), lambda request: self._judge(request, service, caller, action)
-            )
+            return self.records.look(name, lambda request: self._judge(request, service, caller, action))
         except Removed as error:
             if not permission.may(caller, Action.SEE, error.tombstone):
                 raise UnknownServiceID(UNKNOWN) from None
