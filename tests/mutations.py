@@ -389,7 +389,7 @@ MUTATIONS = (
         "api/gate.py",
         "        if public.is_of_another_site(environ, self._settings):",
         "        if False:",
-        "web/test_api.py::TestWithoutTokens::test_a_page_of_another_site_starts_nothing",
+        "web/test_api.py::test_a_page_of_another_site_starts_nothing",
     ),
     Mutation(
         "an answer that was kept for somebody is given to others",

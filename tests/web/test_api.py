@@ -356,53 +356,62 @@ def test_what_is_scheduled_is_told(people: Callable[..., Api], guarded: Lab, tmp
     assert is_problem(said, 503, "Unavailable") and "administrator" in said["detail"]
 
 
+# -- without TOKENS: whoever calls from this machine by its own names, and nobody else -----------------------
+
+
+@pytest.fixture
+def here(make_lab: Callable[..., Lab]) -> Iterator[Web]:
+    lab = make_lab(TOKENS="")
+    lab.supervise()
+    one = Web(lab)
+    yield one
+    one.close()
+
+
 @pytest.mark.folder_way
-class TestWithoutTokens:
-    """TOKENS is unset: whoever calls from this machine by its own names, and nobody else."""
+def test_this_machine_may_all_without_a_token(here: Web) -> None:
+    api = Api(here, "")
+    assert api.get("/me")["role"] == "operator" and "on this machine alone" in api.get("/me")["tokens"]
+    assert api.start("Echo", "one", text="x").status == 202
 
-    @pytest.fixture
-    def here(self, make_lab: Callable[..., Lab]) -> Iterator[Web]:
-        lab = make_lab(TOKENS="")
-        lab.supervise()
-        one = Web(lab)
-        yield one
-        one.close()
 
-    def test_this_machine_may_all_without_a_token(self, here: Web) -> None:
-        api = Api(here, "")
-        assert api.get("/me")["role"] == "operator" and "on this machine alone" in api.get("/me")["tokens"]
-        assert api.start("Echo", "one", text="x").status == 202
+@pytest.mark.folder_way
+def test_it_answers_by_its_own_names_and_by_no_stranger_s(here: Web) -> None:
+    for host in ("evil.example", f"evil.example:{here.port}", f"10.0.0.7:{here.port}", "localhost.evil.example"):
+        said = Api(here, "", Host=host).get("/services")
+        assert is_problem(said, 403, "NotPermitted") and "localhost" in said["detail"]
+    for host in ("localhost", f"localhost:{here.port}", "127.0.0.1:1", f"[::1]:{here.port}", "lab.localhost"):
+        assert Api(here, "", Host=host).get("/services").status == 200
 
-    def test_it_answers_by_its_own_names_and_by_no_stranger_s(self, here: Web) -> None:
-        for host in ("evil.example", f"evil.example:{here.port}", f"10.0.0.7:{here.port}", "localhost.evil.example"):
-            said = Api(here, "", Host=host).get("/services")
-            assert is_problem(said, 403, "NotPermitted") and "localhost" in said["detail"]
-        for host in ("localhost", f"localhost:{here.port}", "127.0.0.1:1", f"[::1]:{here.port}", "lab.localhost"):
-            assert Api(here, "", Host=host).get("/services").status == 200
 
-    def test_a_page_of_another_site_starts_nothing(self, here: Web) -> None:
-        for origin in ("http://evil.example", "null", f"https://127.0.0.1:{here.port}", "http://127.0.0.1:1"):
-            said = Api(here, "", Origin=origin).start("Echo", "one", text="x")
-            assert is_problem(said, 403, "NotPermitted") and "another site" in said["detail"]
-            asked = Api(here, "", Origin=origin, Access_Control_Request_Method="POST")("OPTIONS", "/executions")
-            assert not [name for name in asked.headers if name.startswith("access-control")]
-        assert list(here.lab.store.names()) == []
-        assert Api(here, "", Origin=f"http://127.0.0.1:{here.port}").start("Echo", "one", text="x").status == 202
+@pytest.mark.folder_way
+def test_a_page_of_another_site_starts_nothing(here: Web) -> None:
+    for origin in ("http://evil.example", "null", f"https://127.0.0.1:{here.port}", "http://127.0.0.1:1"):
+        said = Api(here, "", Origin=origin).start("Echo", "one", text="x")
+        assert is_problem(said, 403, "NotPermitted") and "another site" in said["detail"]
+        asked = Api(here, "", Origin=origin, Access_Control_Request_Method="POST")("OPTIONS", "/executions")
+        assert not [name for name in asked.headers if name.startswith("access-control")]
+    assert list(here.lab.store.names()) == []
+    assert Api(here, "", Origin=f"http://127.0.0.1:{here.port}").start("Echo", "one", text="x").status == 202
 
-    def test_what_a_proxy_hands_on_is_refused(self, here: Web) -> None:
-        said = Api(here, "", X_Forwarded_For="10.0.0.7").get("/openapi.json")
-        assert is_problem(said, 401, "TokenValidationFailed") and "TOKENS" in said["detail"]
 
-    def test_chunks_are_read(self, here: Web) -> None:
-        body = b'{"service": "Echo", "serviceID": "one", "inputs": {"text": "x"}}'
-        request = (
-            (
-                f"POST {here.lab.settings.context_root}/api/v1/executions HTTP/1.1\r\nHost: localhost\r\n"
-                "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
-            ).encode()
-            + b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:20], body[20:]))
-            + b"0\r\n\r\n"
-        )
-        with socket.create_connection(("127.0.0.1", here.port), PATIENCE) as line:
-            line.sendall(request)
-            assert line.recv(100).startswith(b"HTTP/1.1 202")
+@pytest.mark.folder_way
+def test_what_a_proxy_hands_on_is_refused(here: Web) -> None:
+    said = Api(here, "", X_Forwarded_For="10.0.0.7").get("/openapi.json")
+    assert is_problem(said, 401, "TokenValidationFailed") and "TOKENS" in said["detail"]
+
+
+@pytest.mark.folder_way
+def test_chunks_are_read(here: Web) -> None:
+    body = b'{"service": "Echo", "serviceID": "one", "inputs": {"text": "x"}}'
+    request = (
+        (
+            f"POST {here.lab.settings.context_root}/api/v1/executions HTTP/1.1\r\nHost: localhost\r\n"
+            "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        ).encode()
+        + b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:20], body[20:]))
+        + b"0\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", here.port), PATIENCE) as line:
+        line.sendall(request)
+        assert line.recv(100).startswith(b"HTTP/1.1 202")
