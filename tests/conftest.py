@@ -52,6 +52,7 @@ SLOW = (
     "tests/soap/test_answers_form.py",
     "tests/soap/test_both_ways.py",
     "tests/soap/test_suds_and_zeep.py",
+    "tests/web/test_api_document.py",
     "tests/instruments/test_abandoned.py",
     "tests/instruments/test_commands.py",
     "tests/instruments/test_devices.py",

@@ -385,6 +385,20 @@ MUTATIONS = (
         "web/test_metrics.py::test_metrics_are_told_to_those_that_a_setting_names",
     ),
     Mutation(
+        "a page of another site starts executions",
+        "api/gate.py",
+        "        if public.is_of_another_site(environ, self._settings):",
+        "        if False:",
+        "web/test_api.py::test_a_page_of_another_site_starts_nothing",
+    ),
+    Mutation(
+        "an answer that was kept for somebody is given to others",
+        "api/answers.py",
+        "(identity, g.root, request.full_path)",
+        "(g.root, request.full_path)",
+        "web/test_api.py::test_another_project_sees_nothing_of_it",
+    ),
+    Mutation(
         "an input that is put in before another is told as appended",
         "desk/changes.py",
         "        if follows:\n",

@@ -1,4 +1,4 @@
-"""The WSGI application of a deployment: SOAP for the services' addresses, pages for all else."""
+"""The WSGI application of a deployment: SOAP for the services' addresses, JSON below /api, pages for all else."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ class Application:
         self._turn = threading.Lock()
         self._web: Any = None
         self._operator: Any = None
+        self._api: Any = None
         self._awaited: dict[int, float] = {}
         looks = (self._awaited, self._soap.figures)
         threading.Thread(target=look_round, args=looks, name="looking", daemon=True).start()
@@ -75,9 +76,12 @@ class Application:
         elif (name := self._soap.service_at(path)) is not None:
             answer = self._soap.answer(environ, start_response, path, name)
         else:
-            root = {"SCRIPT_NAME": self.settings.context_root, "PATH_INFO": path or "/"}
-            pages = self._operator_page() if path == "" or path.startswith("/operator/") else self._pages()
-            answer = pages(environ | root, start_response)
+            root = {
+                "SCRIPT_NAME": self.settings.context_root,
+                "PATH_INFO": path or "/",
+                "labwaiter.root": public.root(environ, self.settings),
+            }
+            answer = self._face(path)(environ | root, start_response)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             drain(environ["wsgi.input"])
         return answer
@@ -105,6 +109,12 @@ class Application:
                 line.getresponse().read()
             line.close()
 
+    def _face(self, path: str) -> Any:
+        """Who answers at a path below the context root that is no service's."""
+        if f"{path}/".startswith("/api/"):
+            return self._json()
+        return self._operator_page() if path == "" or path.startswith("/operator/") else self._pages()
+
     def _pages(self) -> Any:
         """Made when first asked for: workflow managers never ask, and Flask's import takes its time."""
         with self._turn:
@@ -122,6 +132,16 @@ class Application:
 
                 self._operator = make(self.settings, self.offered, self._jobs)
             return self._operator
+
+    def _json(self) -> Any:
+        """Likewise."""
+        with self._turn:
+            if self._api is None:
+                from .api import make
+
+                soap = self._soap
+                self._api = make(self.settings, self.offered, self._jobs, soap.authenticator, soap.figures)
+            return self._api
 
 
 def drain(body: Any) -> None:

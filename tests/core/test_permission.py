@@ -55,6 +55,7 @@ JOBS: dict[str, Callable[[Jobs, str, Caller], Any]] = {
     "abort_queued": lambda verbs, name, caller: verbs.abort_queued([name], caller),
     "record": lambda verbs, name, caller: verbs.record(name, caller),
     "view": lambda verbs, name, caller: verbs.view(name, caller),
+    "views": lambda verbs, name, caller: next(verbs.views(name, 0, caller)),
     "timeline": lambda verbs, name, caller: verbs.timeline(name, caller),
     "log": lambda verbs, name, caller: verbs.log(name, 0, 100, caller),
     "remove": lambda verbs, name, caller: verbs.remove(name, caller),
@@ -282,5 +283,13 @@ def test_no_verb_has_a_caller_of_its_own_accord() -> None:
         if parameter.name == "caller" and not name.startswith("_")
     }
     assert set(callers.values()) == {inspect.Parameter.empty}
-    assert {name for kind, name in callers if kind == "Jobs"} == {"start", "goes_on", "take_in", *JOBS, *FILES, *LISTS}
+    assert {name for kind, name in callers if kind == "Jobs"} == {
+        "start",
+        "goes_on",
+        "take_in",
+        "service_id_of",
+        *JOBS,
+        *FILES,
+        *LISTS,
+    }
     assert {name for kind, name in callers if kind == "Instruments"} == {*INSTRUMENTS}

@@ -67,19 +67,18 @@ def test_it_is_json_line_by_line_and_says_who_what_and_why(
 def test_a_refused_poll_is_counted_until_the_next_line(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
     from labwaiter.errors import UnknownServiceID
     from labwaiter.model import caller as model
-    from labwaiter.soap import refusals
-    from labwaiter.soap.door import Call
+    from labwaiter.verbs import refusals
 
     noted, who = refusals.Refusals(), model.Caller(address="192.0.2.1")
-    poll = Call("getServiceStatus", {"serviceID": "one"})
-    with caplog.at_level("INFO", "labwaiter.soap"):
+    poll = ("Echo", "getServiceStatus", "one", True)
+    with caplog.at_level("INFO", "labwaiter.refusals"):
         for _ in range(5):
-            noted.note(UnknownServiceID("no"), who, "Echo", poll)
-        noted.note(UnknownServiceID("no"), model.Caller(address="192.0.2.2"), "Echo", poll)
+            noted.note(UnknownServiceID("no"), who, *poll)
+        noted.note(UnknownServiceID("no"), model.Caller(address="192.0.2.2"), *poll)
         key = (UnknownServiceID.code, "192.0.2.1")
         told, waiting = noted._polls[key]
         noted._polls[key] = told - refusals.POLLS_EVERY, waiting
-        noted.note(UnknownServiceID("no"), who, "Echo", poll)
+        noted.note(UnknownServiceID("no"), who, *poll)
     told_of = [record.getMessage() for record in caplog.records]
     assert ["times=5" in line for line in told_of] == [False, False, True]
 

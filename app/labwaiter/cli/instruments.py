@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -14,11 +13,10 @@ from ..fleet import open_jobs
 from ..lab import labfile
 from ..model.caller import SHELL, Caller, administrator
 from ..store.leases import Held
-from ..verbs.instruments import Instruments, InstrumentState
+from ..verbs.as_data import NOT_LISTED, of_checked, of_instrument, of_made_safe
+from ..verbs.instruments import Instruments
 from . import terminal
 from .jobs import as_json
-
-NOT_LISTED = "not in lab.toml"
 
 
 @click.group()
@@ -32,30 +30,6 @@ def _verbs(using: bool = False) -> Instruments:
     return Instruments(terminal.of_lab(settings) if using else settings)
 
 
-def _words(state: InstrumentState) -> str:
-    words = [state.holding.words] if state.holding else []
-    words += [state.out.words] if state.out else []
-    return ", ".join(words) or "free"
-
-
-def _as_data(state: InstrumentState) -> dict[str, Any]:
-    entry, lease = state.entry, state.holding and state.holding.lease
-    return {
-        "name": state.name,
-        "driver": entry.driver if entry else "",
-        "port": entry.port if entry else "",
-        "note": entry.note if entry else NOT_LISTED,
-        "state": str(lease.how) if lease else "free",
-        "serviceID": state.holding.service_id if state.holding else "",
-        "why": lease.why if lease else "",
-        "since": lease.since if lease else None,
-        "until": lease.until if lease else None,
-        "heldAs": state.held_as,
-        "inHandOf": state.holding.in_hand_of if state.holding else "",
-        "outOfService": None if state.out is None else {k: v for k, v in vars(state.out).items() if k != "instrument"},
-    }
-
-
 @instruments.command("list")
 @as_json
 def list_(json_: bool) -> None:
@@ -63,18 +37,16 @@ def list_(json_: bool) -> None:
     verbs = _verbs()
     states = verbs.list(SHELL)
     if json_:
-        terminal.as_json([_as_data(state) for state in states])
+        terminal.as_json([of_instrument(state) for state in states])
         return
     if not states:
         click.echo(verbs.why_none())
         return
     rows = []
     for state in states:
-        words, entry = _words(state), state.entry
-        words = words if state.held_as == state.name else f"as {state.held_as}, the same device, {words}"
-        rows.append(
-            (state.name, words, entry.port if entry else "-", terminal.plain(entry.note if entry else NOT_LISTED))
-        )
+        entry = state.entry
+        note = terminal.plain(entry.note if entry else NOT_LISTED)
+        rows.append((state.name, state.words, entry.port if entry else "-", note))
     terminal.table(("NAME", "STATE", "PORT", "NOTE"), rows)
     for holding in verbs.not_safe():
         if holding.lease.how is Held.UNSAFE:
@@ -93,7 +65,7 @@ def check(names: tuple[str, ...], json_: bool) -> None:
         if not json_:
             click.echo(f"{answer.name}: {terminal.plain(answer.words, 500)}")
     if json_:
-        terminal.as_json([{"name": answer.name, "ok": answer.ok, "said": answer.words} for answer in answers])
+        terminal.as_json([of_checked(answer) for answer in answers])
     elif not answers:
         click.echo(verbs.why_none())
     sys.exit(0 if all(answer.ok for answer in answers) else 3)
@@ -125,7 +97,7 @@ def safe(names: tuple[str, ...], json_: bool) -> None:
     """Make unsafe instruments safe, ask them, and free them. Exit status: 0 all are safe, 3 one isn't."""
     results = _verbs(using=True).make_safe(names, SHELL)
     if json_:
-        data = [{"name": result.name, "safe": result.safe, "why": result.why} for result in results]
+        data = [of_made_safe(result) for result in results]
         terminal.as_json(data if len(data) > 1 else data[0])
     else:
         for result in results:

@@ -22,6 +22,7 @@ from ..store.files import read_bounded
 from ..store.folder import ran
 from ..store.timeline import made_by
 from ..system.watch import Watch
+from ..verbs.as_data import of_timeline, of_work
 from . import terminal
 
 EXIT_OF = {State.COMPLETED: 0, State.FAILED: 1, State.ABORTED: 1}
@@ -128,21 +129,14 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
     files = _files(folder)
     timeline = verbs.timeline(service_id, SHELL)
     if json_:
-        progress = {
-            "fraction": view.progress.fraction,
-            "stage": view.progress.stage,
-            "values": view.progress.values,
-        }
-        health = {"silence": view.silence and view.silence.seconds, "hardware": list(view.hardware)}
         extra: dict[str, Any] = {
-            "progress": progress,
-            **health,
+            **of_work(view),
             "folder": str(folder),
             "files": dict(files),
             "log": view.log,
         }
         extra |= {
-            "timeline": [{"at": told.at, "event": told.event, **told.about} for told in timeline],
+            "timeline": of_timeline(timeline),
             "madeBy": made_by(timeline),
         }
         terminal.as_json(terminal.of_record(record) | extra)

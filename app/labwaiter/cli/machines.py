@@ -96,7 +96,7 @@ def workers(json_: bool) -> None:
     with _reached():
         states = machines.states(LabRedis(settings), labfile.load(settings.lab), lab_digest(settings.lab))
     if json_:
-        terminal.as_json([vars(machine) | {"offers": list(machine.offers)} for machine in states])
+        terminal.as_json([machine.as_data() for machine in states])
     elif not states:
         click.echo("lab.toml names no machine, and none has been here: write a table [machines.NAME] for each.")
     else:

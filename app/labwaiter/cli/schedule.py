@@ -54,21 +54,7 @@ def schedule(list_: bool, json_: bool) -> None:
 
 def _show(rows: list[Row], json_: bool) -> None:
     if json_:
-        terminal.as_json(
-            [
-                {
-                    "name": row.schedule.name,
-                    "service": row.schedule.service,
-                    "times": row.schedule.times,
-                    "inputs": row.schedule.inputs,
-                    "next": row.next,
-                    "last": terminal.of_record(row.last) if row.last else None,
-                    "skipped": row.skipped,
-                    "why": row.why,
-                }
-                for row in rows
-            ]
-        )
+        terminal.as_json([row.as_data() for row in rows])
         return
     if not rows:
         click.echo("Nothing is scheduled.")

@@ -13,8 +13,8 @@ from ..model.record import Record
 from ..model.sentences import moment as moment
 from ..model.sentences import plain as plain
 from ..settings import Settings
-from ..store.folder import ran
 from ..store.leases import Held
+from ..verbs.as_data import of_record as of_record
 from ..verbs.instruments import Holding
 
 if TYPE_CHECKING:
@@ -63,26 +63,6 @@ def count(number: int, word: str) -> str:
 def as_json(value: Any) -> None:
     """A value as JSON, for other programs."""
     click.echo(json.dumps(value, indent=2))
-
-
-def of_record(record: Record) -> dict[str, Any]:
-    """A record as the JSON that other programs read: times are Unix times in s."""
-    return {
-        "serviceID": record.request.service_id,
-        "service": record.request.service,
-        "state": str(record.state),
-        "why": record.why,
-        "inputs": record.request.inputs,
-        "outputs": record.outputs,
-        "user": record.request.user,
-        "created": record.request.created,
-        "started": record.started,
-        "ended": record.ended,
-        "ran": ran(record),
-        "stopping": record.stopping.why if record.stopping else None,
-        "confined": record.confined,
-        **({"machine": record.machine, "as_of": record.as_of} if record.machine else {}),
-    }
 
 
 def result(record: Record) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from ..lab.lab import Lab
 from ..page.words import clock
@@ -34,6 +35,10 @@ class MachineState:
     def alive(self) -> bool:
         """Whether its worker is there."""
         return self.state in ("takes orders", "drains")
+
+    def as_data(self) -> dict[str, Any]:
+        """It as JSON has it."""
+        return vars(self) | {"offers": list(self.offers)}
 
     @property
     def in_words(self) -> str:

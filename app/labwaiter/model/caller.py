@@ -38,7 +38,7 @@ class Caller:
     public_url: str = ""
     polls: bool = False  # it asks for the status again and again, as workflow managers do: its silence means something
     is_elsewhere: bool = False  # it called from another machine, or through a proxy
-    face: str = ""  # soap, page, shell, python or schedule
+    face: str = ""  # soap, json, page, shell, python or schedule
 
     @property
     def user(self) -> str:

@@ -80,7 +80,7 @@ class Request:
     signature: dict[str, Any] = field(default_factory=dict)  # the service as it was then: `service.service_of`
     project: str = ""  # whose work it is, as the token said; "": no token was asked for
     authority: str = ""  # the authentication manager whose word that was; "": this deployment's own
-    face: str = ""  # by which it was started: soap, shell, python, schedule
+    face: str = ""  # by which it was started: soap, json, shell, python, schedule
 
     @property
     def owner(self) -> Owner:

@@ -64,6 +64,12 @@ def in_url(name: str) -> str:
         return quote(printable(name))
 
 
+def named(value: Any) -> str:
+    """A file's name as an answer carries it: one that is no text by its bytes, so that it names the file again."""
+    text = text_of(value)
+    return text if printable(text) == text else in_url(text)
+
+
 def clock(unix_seconds: float) -> str:
     """A time of day in UTC, for a log's reader: 2026-11-24 11:30:05 UTC."""
     return _clock(math.floor(unix_seconds))

@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from rq.cron import CronJob, CronScheduler
 from rq.exceptions import SchedulerNotFound
@@ -25,6 +26,8 @@ from ..model.record import Record
 from ..settings import Settings
 from ..store.files import read_bounded, read_record, write_whole
 from ..verbs import Jobs
+from ..verbs.as_data import of_record
+from ..verbs.permission import Action, permit
 from . import times
 from .schedule import Schedule
 
@@ -190,9 +193,23 @@ class Row:
     skipped: int  # since the last run
     why: str
 
+    def as_data(self) -> dict[str, Any]:
+        """It as JSON has it."""
+        return {
+            "name": self.schedule.name,
+            "service": self.schedule.service,
+            "times": self.schedule.times,
+            "inputs": self.schedule.inputs,
+            "next": self.next,
+            "last": of_record(self.last) if self.last else None,
+            "skipped": self.skipped,
+            "why": self.why,
+        }
+
 
 def standing(settings: Settings, jobs: Jobs, schedules: list[Schedule], caller: Caller) -> list[Row]:
-    """How each schedule stands. Raises what Redis raises, Unavailable."""
+    """How each schedule stands. Raises what Redis raises, Unavailable, NotPermitted."""
+    permit(caller, Action.LIST_SCHEDULES)
     notes, rows = Notes(settings), []
     for schedule in schedules:
         note = notes.read(schedule.name)

@@ -27,6 +27,7 @@ from ..store.figures import WebFigures
 from ..system.process import boot_clock
 from ..verbs import Jobs
 from ..verbs.permission import Action, allows
+from ..verbs.refusals import Refusals, wait_out_the_slot
 from . import faults, wsdl
 from .binding import Answers
 from .door import Call, envelope_in, parse, read_body, service_id_in, spoken_namespace
@@ -43,7 +44,6 @@ from .lane import (
     may_be_kept,
 )
 from .operations import BeganOtherwise, Operations, mandatory
-from .refusals import Refusals
 
 log = logging.getLogger("labwaiter.soap")
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
@@ -55,7 +55,6 @@ _ALLOW = (("Allow", "GET, HEAD, OPTIONS, POST"),)
 _ADDRESS = re.compile(r"/(?:([A-Za-z][A-Za-z0-9_]*)/)?([A-Za-z][A-Za-z0-9_]*)(?:\.wsdl)?", re.IGNORECASE)
 _PAGES = ("health", "ready", "metrics")  # not worth a look whether a file has come that offers it
 POLL_MAX = 16_384  # bytes of a call that is parsed when it is its turn
-SLOT = 0.025  # s: answers that know no such execution come a whole number of these after their calls
 OTHERS_MAX = 100  # endpoints of signatures that are no longer offered, as their executions began with them
 
 
@@ -183,12 +182,12 @@ class Endpoint:
         except BeganOtherwise as began:
             return self._soap.other(began.service).reply(body, caller, final=True)
         except Refused as refusal:
-            self._soap.refusals.note(refusal.error, caller, self.service.name, call)
+            self._soap.refused(refusal.error, caller, self.service.name, call)
             return fault(refusal.error, tns, refusal.faultcode)
         except ServiceError as error:
-            self._soap.refusals.note(error, caller, self.service.name, call)
-            if isinstance(error, UnknownServiceID):
-                self._soap.wait_out_the_slot(taken_up)
+            self._soap.refused(error, caller, self.service.name, call)
+            if isinstance(error, UnknownServiceID) and self._soap.settings.judges_tokens:
+                wait_out_the_slot(taken_up)
             return fault(error, tns)
         except Exception:
             incident = os.urandom(4).hex()
@@ -289,14 +288,13 @@ class Soap:
                 self.jobs.heard(call.texts.get(SERVICE_ID.name) or "", identity)
             raise
 
-    def wait_out_the_slot(self, began: float) -> None:
-        """Have an answer that knows no such execution take as long as one that knows somebody else's.
-
-        Args:
-            began: when the call was taken up, monotonic s.
-        """
-        if self.settings.judges_tokens:
-            time.sleep(SLOT - (time.monotonic() - began) % SLOT)
+    def refused(self, error: ServiceError, caller: Caller, service: str, call: Call | None) -> None:
+        """Have the log told of a call that gets a fault; None: what it says can't be understood."""
+        if call is None:
+            self.refusals.note(error, caller, service)
+            return
+        service_id = call.texts.get(SERVICE_ID.name)
+        self.refusals.note(error, caller, service, call.operation, service_id, call.operation == STATUS)
 
     def polled(self, environ: dict[str, Any]) -> Answer | None:
         """The answer to a poll of a form that is known; None for all else: its body can still be read then."""

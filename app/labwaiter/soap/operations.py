@@ -10,7 +10,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from ..errors import InvalidParameter, MissingParameter, ServiceError, Unavailable
 from ..model.caller import Caller
@@ -19,7 +18,7 @@ from ..model.parameter import TEXT_MAX, text_of
 from ..model.record import View
 from ..model.service import Service
 from ..page import Page
-from ..page.words import in_url, printable
+from ..page.words import named, printable
 from ..verbs import Jobs, Status
 
 COMPLETED, UNCHANGED = "COMPLETED", "UNCHANGED"
@@ -103,12 +102,6 @@ class Operations:
                 files_at = caller.public_url + self.jobs.artifacts.link(answer.view.record.name)
         page = Page(answer.view, answer.service, files_at)
         return page, [base64.b64encode(printable(page.text).encode()).decode(), *outputs]
-
-
-def named(value: Any) -> str:
-    """A file's name as an answer carries it: one that is no text by its bytes, so that it names the file again."""
-    text = text_of(value)
-    return text if printable(text) == text else in_url(text)
 
 
 def mandatory(texts: Texts, name: str) -> str:

@@ -29,7 +29,7 @@ TURN_SECONDS = 0.5  # that a worker waits for its turn; then it tries it again w
 # upper bounds of durations, s: of calls, which a poll answers in microseconds, and of what takes as long as work does
 CALL_BOUNDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 WORK_BOUNDS = (0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
-CALLS = ("start", "status", "abort", "notify")  # `contract.Operation.method` of every operation
+CALLS = ("start", "status", "abort", "notify", "json")  # `contract.Operation.method` of every operation, and JSON's
 
 
 class Durations:

@@ -8,6 +8,7 @@ import functools
 import heapq
 import logging
 import math
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ from ..store.artifacts import LOOKED_AT_MAX
 from ..store.files import read_bounded
 from ..store.folder import Folder
 from ..store.local_store import LocalStore
-from ..store.names import folder_name
+from ..store.names import LONGEST, folder_name
 from ..store.records import UNKNOWN, Look, Records, Revision
 from . import permission
 from .acts import Acts
@@ -52,7 +53,12 @@ T = TypeVar("T")
 OF_ANOTHER = "No execution of {} was started under this serviceID."
 ANOTHER_S = "This serviceID belongs to another execution: use a new one."
 LOOK_SECONDS = 2.0  # between two looks at whether what is waited for can still end by itself
+GLANCE_SECONDS = 0.25  # between two glances at whether what is shown has changed; most are some µs
+WHOLE_LOOK_SECONDS = 0.5  # likewise, where only a whole look tells
 BATCH = 100  # records that are looked at in one go
+# a folder's name as `names.folder_name` makes it, and one that is its serviceID, too
+_NAME = re.compile(r"[A-Za-z0-9_%-][A-Za-z0-9_.%~-]{0,254}")
+_READABLE = re.compile(rf"[A-Za-z0-9_-][A-Za-z0-9_.-]{{0,{LONGEST - 1}}}")
 TOLD_SECONDS = 20.0  # portals show no fault texts: so long everybody gets the page that says why
 
 
@@ -85,6 +91,25 @@ def signatures(settings: Settings, service: Service) -> Iterator[Service]:
             request = folder.request(name)
             if request is not None and request.service == service.name and (began := began_with(request, service)):
                 yield began
+
+
+def _may_change(view: View, revision: Revision | None, until: float) -> bool:
+    """Wait: True once a view may have changed, False once it is `until` (monotonic s)."""
+    looked = time.monotonic()
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(WHOLE_LOOK_SECONDS if revision is None else GLANCE_SECONDS, left))
+        if revision is None:
+            return True
+        if not revision.are_same() or revision.moment().fraction != view.progress.fraction:
+            return True
+        if view.record.active and time.monotonic() - looked >= LOOK_SECONDS:  # what no stamp tells
+            try:
+                if not revision.look_again():
+                    return True
+            except OSError:
+                return True
+            looked = time.monotonic()
+    return False
 
 
 def _refuse_others(identity: Identity | None, request: Request) -> None:
@@ -440,6 +465,11 @@ class Jobs:
             why = "it is being stopped, and starts nothing"
         return why
 
+    def aside(self) -> str:
+        """What is to be said of a list of executions, in a sentence: that it is not of now; "" where it is."""
+        why = self.records.unserved() if self.settings.redis_url else ""
+        return f"{why}: these are the executions that this machine knew, as it knew them." if why else ""
+
     def not_now(self) -> str:
         """Why a start that comes now would not begin at once, in some words; else "". Raises OSError, as `unserved`.
 
@@ -525,6 +555,30 @@ class Jobs:
         look = self._look(None, service_id, caller, Action.SEE)
         return look.view(began_with(look.record.request, service))
 
+    def views(self, service_id: str, seconds: float, caller: Caller, service: Service | None = None) -> Iterator[View]:
+        """As `view`, now, and again each time that it may have changed, until so many seconds have gone.
+
+        Nothing is held meanwhile that others wait for. Raises as `view`.
+        """
+        until = time.monotonic() + seconds
+        while True:
+            began = time.time()
+            view = self.view(service_id, caller, service)
+            revision = None
+            if view.record.state is State.COMPLETED or (view.record.state is State.RUNNING and view.ran is not None):
+                revision = self.records.stamps(view, began)
+            yield view
+            if not _may_change(view, revision, until):
+                return
+
+    def service_id_of(self, name: str, caller: Caller) -> str:
+        """The serviceID of an execution that an address names by its folder's name. Raises UnknownServiceID."""
+        if _READABLE.fullmatch(name):
+            return name
+        if not _NAME.fullmatch(name):
+            raise UnknownServiceID(UNKNOWN)
+        return self._look_at(name, None, caller, Action.SEE).record.request.service_id
+
     @answered
     def remove(self, service_id: str, caller: Caller) -> None:
         """Remove what an ended execution made; a tombstone keeps its serviceID from being used again.
@@ -546,10 +600,12 @@ class Jobs:
 
     def _look(self, service: Service | None, service_id: str, caller: Caller, action: Action) -> Look:
         """One execution that the caller may do that with; of that service, unless it is None."""
+        return self._look_at(folder_name(service_id), service, caller, action)
+
+    def _look_at(self, name: str, service: Service | None, caller: Caller, action: Action) -> Look:
+        """As `_look`, by its folder's name."""
         try:
-            return self.records.look(
-                folder_name(service_id), lambda request: self._judge(request, service, caller, action)
-            )
+            return self.records.look(name, lambda request: self._judge(request, service, caller, action))
         except Removed as error:
             if not permission.may(caller, Action.SEE, error.tombstone):
                 raise UnknownServiceID(UNKNOWN) from None

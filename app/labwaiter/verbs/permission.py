@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 
 from ..errors import NotPermitted
@@ -18,6 +19,8 @@ class Action(StrEnum):
     NOTIFY = "send messages to executions"
     REMOVE = "remove executions"
     READ_FILES = "read files of executions"
+    LIST_SCHEDULES = "list schedules"
+    LIST_MACHINES = "list machines"
     LIST_INSTRUMENTS = "list instruments"
     CHECK = "check instruments"
     RESERVE = "reserve instruments"
@@ -29,9 +32,10 @@ class Action(StrEnum):
     MAINTAIN = "take instruments out of service"
 
 
-_LOOKS = frozenset({Action.SEE, Action.READ_FILES, Action.LIST_INSTRUMENTS})
+_LISTS = frozenset({Action.LIST_SCHEDULES, Action.LIST_MACHINES, Action.LIST_INSTRUMENTS})
+_LOOKS = _LISTS | {Action.SEE, Action.READ_FILES}
 _OF_USERS = _LOOKS | {Action.START, Action.ABORT, Action.NOTIFY, Action.REMOVE, Action.MAKE_SAFE, Action.STOP}
-_OF_NOBODY = frozenset({Action.START, Action.LIST_INSTRUMENTS, Action.MAKE_SAFE, Action.STOP})  # no owner is asked for
+_OF_NOBODY = _LISTS | {Action.START, Action.MAKE_SAFE, Action.STOP}  # no owner is asked for
 
 
 def may(caller: Caller, action: Action, target: Request | Tombstone | str = "") -> bool:
@@ -60,6 +64,13 @@ def allows(identity: Identity, action: Action, target: Request | Tombstone | str
     if isinstance(target, Request | Tombstone):
         return is_owner(identity, target)
     return action in _OF_NOBODY
+
+
+def usually(identity: Identity) -> list[Action]:
+    """What somebody may do, with executions of its own where not with all."""
+    own = Request("", "", {}, user=identity.user, project=identity.project or "-", authority=identity.authority)
+    with_one = replace(identity, project=identity.project or "-")
+    return [action for action in Action if allows(identity, action) or allows(with_one, action, own)]
 
 
 def is_owner(identity: Identity, execution: Request | Tombstone) -> bool:

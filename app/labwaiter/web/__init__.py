@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import functools
 import logging
-import mimetypes
 import os
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, abort, jsonify, render_template, request, send_file
+from flask import Flask, Response, abort, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
-from werkzeug.routing import PathConverter
 
 from .. import __version__, public
 from ..catalogue.catalogue import WatchedCatalogue
@@ -24,30 +22,21 @@ from ..model.span import size
 from ..page.words import in_url, printable
 from ..settings import Settings
 from ..store import web_side
-from ..store.artifacts import text_of_name
 from ..store.figures import WebFigures
 from ..verbs import Jobs
 from ..verbs.instruments import Instruments
+from .sending import FileName, guarded, named_in, sent
 
 if TYPE_CHECKING:
     from .metrics import Metrics
 
 log = logging.getLogger("labwaiter.web")
-# what a browser may show in its window; all else is downloaded. None of it may run (see `guarded`).
-_SHOWN = ("image/", "text/plain", "text/csv", "application/pdf", "application/json", "video/", "audio/")
-_TEXTS = {".gcode": "text/plain", ".log": "text/plain", ".toml": "text/plain", ".md": "text/plain"}
 LAB_MISTAKE = "lab.toml has a mistake"
 _WORDS = {
     403: "The metrics are told to the addresses that METRICS names, and to nobody through a proxy.",
     400: "The request can't be understood: its address or a header of it is damaged.",
     416: "The part that was asked for lies beyond the end of the file.",
 }
-
-
-class FileName(PathConverter):
-    """As `path`, and a line break may be in it: programs name files as they like."""
-
-    regex = r"(?s:[^/].*?)"
 
 
 def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, figures: WebFigures) -> Flask:
@@ -130,29 +119,12 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, figures: Web
 
     @app.get("/files/<job>/<key>/<file:file>")
     def file(job: str, key: str, file: str) -> Response:
-        # the name's own bytes: what is no UTF-8 is lost in what Flask makes of them
-        raw = request.environ["PATH_INFO"].encode("latin-1").decode("utf-8", "surrogateescape")
-        path = jobs.linked_file(job, key, raw.split("/", 4)[4])
+        path = jobs.linked_file(job, key, named_in(request, 4))
         if path is None:
             abort(404)
-        kind = _TEXTS.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        try:
-            opened = jobs.artifacts.open(path)
-        except OSError:  # it has gone under the look
+        if (answer := sent(jobs, path)) is None:
             abort(404)
-        try:
-            status = os.fstat(opened)
-            return send_file(
-                f"/proc/self/fd/{opened}",  # this one, whatever has come into its place
-                mimetype=kind,
-                as_attachment=not kind.startswith(_SHOWN),
-                download_name=" ".join(printable(text_of_name(path.name)).split()),  # no header carries a line break
-                etag=f"{status.st_mtime_ns:x}-{status.st_size:x}",  # its own is made of the path, as UTF-8
-            )
-        except OSError:
-            abort(404)
-        finally:
-            os.close(opened)
+        return answer
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
@@ -176,15 +148,5 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, figures: Web
             answer.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
         return answer
 
-    @app.after_request
-    def guarded(answer: Response) -> Response:
-        # what a job made is a stranger's: in a browser it may not run, nor tell the link's key to others
-        answer.headers["X-Content-Type-Options"] = "nosniff"
-        answer.headers["Referrer-Policy"] = "no-referrer"
-        answer.headers["Content-Security-Policy"] = (
-            "sandbox allow-popups; default-src 'none'; img-src 'self' data:; media-src 'self';"
-            " style-src 'unsafe-inline'"
-        )
-        return answer
-
+    app.after_request(guarded)
     return app

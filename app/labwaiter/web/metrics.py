@@ -89,7 +89,11 @@ TABLE = {
         "histogram", (), "s", "clearing up after an execution with instruments, until they are safe", WORK_BOUNDS
     ),
     "labwaiter_call_seconds": Description(
-        "histogram", ("call",), "s", "SOAP calls that were carried out: start, status, abort, notify", CALL_BOUNDS
+        "histogram",
+        ("call",),
+        "s",
+        "calls that were carried out: SOAP's start, status, abort, notify; json: all by JSON, unless they waited",
+        CALL_BOUNDS,
     ),
     "labwaiter_faults_total": Description(
         "counter", ("code", "reason"), "calls", "that got a fault: its errorCode, and what of that it was"

@@ -1,4 +1,4 @@
-"""What was refused at this face, in the log: a line a call, but of polls one a minute for each reason and address."""
+"""What a face has refused, in the log: a line a call, but of polls one a minute for each reason and address."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import time
 
 from ..errors import JobAborted, JobFailed, ServiceError, TokenExpired
 from ..model.caller import Caller, Identity
-from ..model.contract import SERVICE_ID, STATUS
 from ..system.logs import tell
-from .door import Call
 
-log = logging.getLogger("labwaiter.soap")
+log = logging.getLogger("labwaiter.refusals")
 POLLS_EVERY = 60.0  # s
+SLOT = 0.025  # s: answers that know no such execution come a whole number of these after their calls
 REMEMBERED = 1000  # reasons and addresses
 
 
@@ -24,25 +23,34 @@ class Refusals:
         self._polls: dict[tuple[str, str], tuple[float, int]] = {}  # when the log was told, monotonic s; how many since
         self._turn = threading.Lock()
 
-    def note(self, error: ServiceError, caller: Caller, service: str, call: Call | None = None) -> None:
+    def note(
+        self,
+        error: ServiceError,
+        caller: Caller,
+        service: str = "",
+        operation: str = "",
+        service_id: str | None = "",
+        is_poll: bool = False,
+    ) -> None:
         """A call was refused.
 
         Args:
-            call: None where it can't be understood.
+            operation: "" where it can't be understood.
+            is_poll: it comes again and again.
         """
         if isinstance(error, (JobFailed, JobAborted)):  # that is how an execution ended, and was told when it did
             return
-        times = self._times(error, caller) if call is not None and call.operation == STATUS else 1
+        times = self._times(error, caller) if is_poll else 1
         if not times:
             return
         who = caller.identity or (error.identity if isinstance(error, TokenExpired) else Identity())
         tell(
             log,
             "refused",
-            operation=call.operation if call is not None else "",
+            operation=operation,
             code=error.code,
             why=error.message,
-            serviceID=call.texts.get(SERVICE_ID.name) if call is not None else "",
+            serviceID=service_id,
             service=service,
             user=who.user,
             project=who.project,
@@ -61,3 +69,12 @@ class Refusals:
             if len(self._polls) > REMEMBERED:
                 del self._polls[next(iter(self._polls))]
             return waiting + 1 if is_due else 0
+
+
+def wait_out_the_slot(began: float) -> None:
+    """Have an answer that knows no such execution take as long as one that knows somebody else's.
+
+    Args:
+        began: when the call was taken up, monotonic s.
+    """
+    time.sleep(SLOT - (time.monotonic() - began) % SLOT)

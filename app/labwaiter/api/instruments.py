@@ -1,0 +1,120 @@
+"""The addresses of instruments: those of this machine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from flask import Response, g
+
+from ..errors import UnknownInstrument
+from ..model.caller import Caller
+from ..model.sentences import plain
+from ..settings import Settings
+from ..verbs.as_data import of_checked, of_instrument, of_made_safe
+from ..verbs.instruments import Instruments, InstrumentState, MadeSafe
+from . import schemas
+from .addresses import Addresses
+from .answers import KeptAnswers, answered, tag
+
+SAFE_WAIT = 7.5  # s: callers give up after 10
+
+
+def blueprint(settings: Settings, kept: KeptAnswers) -> Addresses:
+    """They over the verbs."""
+    at = Addresses("instruments", __name__, description="The instruments of the machine that answers.")
+    verbs = Instruments(settings)
+
+    @at.get("/instruments")
+    @at.response(200, schemas.Instruments)
+    def listed() -> Response:
+        """List them, and who has them."""
+        caller = g.caller
+
+        def made() -> tuple[Any, str]:
+            data = {"instruments": [_data(state) for state in verbs.list(caller)]}
+            return data, tag(data)
+
+        return kept.of(caller.identity, made)
+
+    @at.get("/instruments/<string:name>")
+    @at.response(200, schemas.Instrument)
+    def show(name: str) -> Response:
+        """Tell of one."""
+        data = _of(verbs, name)
+        return answered(data, etag=tag(data))
+
+    @at.post("/instruments/<string:name>/check")
+    @at.response(200, schemas.Checked)
+    def check(name: str) -> Response:
+        """Open it, ask it who it is, and close it; what an execution has is not touched."""
+        (answer,) = verbs.check([name], g.caller)
+        return answered(of_checked(answer))
+
+    @at.put("/instruments/<string:name>/reservation")
+    @at.arguments(schemas.Reservation)
+    @at.response(200, schemas.Instrument)
+    def reserve(asked: dict[str, Any], name: str) -> Response:
+        """Reserve it for the caller, or prolong that: executions pass it by for so long."""
+        verbs.reserve(name, 60 * asked["minutes"], g.caller)
+        return answered(_of(verbs, name))
+
+    @at.delete("/instruments/<string:name>/reservation")
+    @at.response(204)
+    def release(name: str) -> Response:
+        """Give it back, whoever has reserved it."""
+        verbs.release(name, g.caller)
+        return Response(status=204)
+
+    @at.post("/instruments/<string:name>/make-safe")
+    @at.response(200, schemas.MadeSafe)
+    @at.alt_response(202, schema=schemas.MadeSafe, description="It goes on.", success=True)
+    def make_safe(name: str) -> Response:
+        """STOP: make it safe, and read that back. One that an execution has is made safe by that one's abort."""
+        return _made_safe(verbs, [name], g.caller)
+
+    @at.post("/instruments/make-safe")
+    @at.arguments(schemas.Names)
+    @at.response(200, schemas.MadeSafe)
+    @at.alt_response(202, schema=schemas.MadeSafe, description="It goes on.", success=True)
+    def all_safe(asked: dict[str, Any]) -> Response:
+        """As that of one, of several or of all; nothing is done where an execution has one of them."""
+        names = asked["names"]
+        if names is None:
+            names = [state.name for state in verbs.list(g.caller) if state.entry is not None]
+        return _made_safe(verbs, names, g.caller)
+
+    return at
+
+
+def _of(verbs: Instruments, name: str) -> dict[str, Any]:
+    for state in verbs.list(g.caller):
+        if state.name == name:
+            return _data(state)
+    raise UnknownInstrument(f"This machine has no instrument {plain(name, 60)}.")
+
+
+def _data(state: InstrumentState) -> dict[str, Any]:
+    return of_instrument(state) | {"words": state.words}
+
+
+def _made_safe(verbs: Instruments, names: Sequence[str], caller: Caller) -> Response:
+    """What came of it within SAFE_WAIT; it goes on by itself."""
+    results: list[MadeSafe] = []
+    failures: list[Exception] = []
+
+    def work() -> None:
+        try:
+            results.extend(verbs.make_safe(list(dict.fromkeys(names)), caller))
+        except Exception as error:
+            failures.append(error)
+
+    worker = threading.Thread(target=work, name="make safe", daemon=True)
+    worker.start()
+    worker.join(SAFE_WAIT)
+    if worker.is_alive():
+        return answered({"goesOn": True, "results": []}, 202)
+    if failures:
+        raise failures[0]
+    return answered({"goesOn": False, "results": [of_made_safe(result) for result in results]})

@@ -1,0 +1,82 @@
+"""What the verbs give, as the JSON that other programs read: the shell's --json and the JSON face say it alike.
+
+Times are Unix times in s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..model.record import Happening, Record, View
+from ..store.folder import ran
+from .instruments import Checked, InstrumentState, MadeSafe
+
+NOT_LISTED = "not in lab.toml"
+
+
+def of_record(record: Record) -> dict[str, Any]:
+    """A record."""
+    return {
+        "serviceID": record.request.service_id,
+        "service": record.request.service,
+        "state": str(record.state),
+        "why": record.why,
+        "inputs": record.request.inputs,
+        "outputs": record.outputs,
+        "user": record.request.user,
+        "created": record.request.created,
+        "started": record.started,
+        "ended": record.ended,
+        "ran": ran(record),
+        "stopping": record.stopping.why if record.stopping else None,
+        "confined": record.confined,
+        **({"machine": record.machine, "as_of": record.as_of} if record.machine else {}),
+    }
+
+
+def of_work(view: View) -> dict[str, Any]:
+    """How far an execution's work is, and what is to be said of it besides."""
+    return {
+        "progress": {
+            "fraction": view.progress.fraction,
+            "stage": view.progress.stage,
+            "values": view.progress.values,
+        },
+        "silence": view.silence and view.silence.seconds,
+        "hardware": list(view.hardware),
+    }
+
+
+def of_timeline(timeline: Iterable[Happening]) -> list[dict[str, Any]]:
+    """What an execution has been through."""
+    return [{"at": told.at, "event": told.event, **told.about} for told in timeline]
+
+
+def of_instrument(state: InstrumentState) -> dict[str, Any]:
+    """An instrument, and who has it."""
+    entry, lease = state.entry, state.holding and state.holding.lease
+    return {
+        "name": state.name,
+        "driver": entry.driver if entry else "",
+        "port": entry.port if entry else "",
+        "note": entry.note if entry else NOT_LISTED,
+        "state": str(lease.how) if lease else "free",
+        "serviceID": state.holding.service_id if state.holding else "",
+        "why": lease.why if lease else "",
+        "since": lease.since if lease else None,
+        "until": lease.until if lease else None,
+        "heldAs": state.held_as,
+        "inHandOf": state.holding.in_hand_of if state.holding else "",
+        "outOfService": None if state.out is None else {k: v for k, v in vars(state.out).items() if k != "instrument"},
+    }
+
+
+def of_checked(answer: Checked) -> dict[str, Any]:
+    """What came of asking an instrument who it is."""
+    return {"name": answer.name, "ok": answer.ok, "said": answer.words}
+
+
+def of_made_safe(result: MadeSafe) -> dict[str, Any]:
+    """What came of making one safe."""
+    return {"name": result.name, "safe": result.safe, "why": result.why}
