@@ -15,9 +15,10 @@ from callers import Caller, Web
 from fleetlab import way
 from lab import SAMPLES, Lab
 
-# one worker has them all, in their order: they share images, a story's deployment, addresses of this machine
+# one worker has them all, in their order: they share images, a site, a story's deployment, addresses of this machine
 TOGETHER = (
     "tests/containers/",
+    "tests/docs/test_site.py",
     "tests/scripts/",
     "tests/fleet/test_drills.py",
     *(

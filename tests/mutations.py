@@ -384,6 +384,27 @@ MUTATIONS = (
         "",
         "web/test_metrics.py::test_metrics_are_told_to_those_that_a_setting_names",
     ),
+    Mutation(
+        "an input that is put in before another is told as appended",
+        "desk/changes.py",
+        "        if follows:\n",
+        "        if False:\n",
+        "cli/test_kept_wsdls.py::test_what_registered_callers_would_feel_is_wrong_until_it_is_kept",
+    ),
+    Mutation(
+        "a supervisor of another environment goes on with its own code, and nobody says so",
+        "store/supervisor_client.py",
+        "    while other and alive(settings) == pid and (other := code_elsewhere(pid)):\n",
+        "    while False:\n",
+        "stories/test_upgrade.py::test_one_that_goes_on_with_its_own_code_is_told",
+    ),
+    Mutation(
+        "the look before an upgrade keeps what it has found of the services",
+        "upgrade.py",
+        "pool.map(catalogue.check, files)",
+        "pool.map(lambda file: catalogue.check(file, settings.layout.services), files)",
+        "cli/test_upgrade_check.py::test_where_executions_have_been_nothing_is_kept_of_what_it_finds",
+    ),
 )
 
 

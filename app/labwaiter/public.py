@@ -76,7 +76,7 @@ def root(environ: dict[str, Any], settings: Settings) -> str:
     scheme = environ.get("wsgi.url_scheme", "http")
     host = _usable(environ.get("HTTP_HOST", ""))
     prefix = settings.context_root
-    if _trusted(environ.get("REMOTE_ADDR", ""), settings):
+    if is_trusted(environ.get("REMOTE_ADDR", ""), settings):
         forwarded = _first(environ, "HTTP_X_FORWARDED_PROTO").lower()
         scheme = forwarded if forwarded in ("http", "https") else scheme
         host = _usable(_first(environ, "HTTP_X_FORWARDED_HOST")) or host
@@ -137,6 +137,31 @@ def is_from_elsewhere(environ: dict[str, Any]) -> bool:
     return not _is_loopback(environ.get("REMOTE_ADDR", "")) or any(name in environ for name in FORWARDED)
 
 
+def names_this_machine(environ: dict[str, Any], settings: Settings) -> bool:
+    """Whether a request's Host is a name of this machine for itself, or none: by no other name does one reach loopback,
+    unless a stranger's name server says so (DNS rebinding)."""
+    parts = _HOST.fullmatch(environ.get("HTTP_HOST", "") or "localhost")
+    if parts is None:
+        return False
+    name = parts["host"].rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost") or name == settings.host.rstrip(".").lower():
+        return True
+    try:
+        address = address_in(parts["host"])
+    except ValueError:
+        return False
+    return address is not None and address.is_loopback
+
+
+def is_of_another_site(environ: dict[str, Any], settings: Settings) -> bool:
+    """Whether a browser says (Origin, RFC 6454) that a page of another site than this deployment makes it call."""
+    origin = environ.get("HTTP_ORIGIN")
+    if origin is None:
+        return False
+    here = root(environ, settings)
+    return not here or origin.lower() != "/".join(here.split("/", 3)[:3]).lower()
+
+
 @lru_cache(256)
 def _is_loopback(address: str) -> bool:
     """Whether an address is this machine itself; "" is: then nobody called over a network."""
@@ -166,7 +191,8 @@ def _first(environ: dict[str, Any], name: str) -> str:
     return value.partition(",")[0].strip()
 
 
-def _trusted(address: str, settings: Settings) -> bool:
+def is_trusted(address: str, settings: Settings) -> bool:
+    """Whether it is a proxy whose word is believed here."""
     return _is_among(address, settings.trusted_proxies)
 
 

@@ -46,6 +46,7 @@ class Application:
         self._soap = Soap(settings, offered, self._jobs)
         self._turn = threading.Lock()
         self._web: Any = None
+        self._operator: Any = None
         self._awaited: dict[int, float] = {}
         looks = (self._awaited, self._soap.figures)
         threading.Thread(target=look_round, args=looks, name="looking", daemon=True).start()
@@ -75,7 +76,8 @@ class Application:
             answer = self._soap.answer(environ, start_response, path, name)
         else:
             root = {"SCRIPT_NAME": self.settings.context_root, "PATH_INFO": path or "/"}
-            answer = self._pages()(environ | root, start_response)
+            pages = self._operator_page() if path == "" or path.startswith("/operator/") else self._pages()
+            answer = pages(environ | root, start_response)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             drain(environ["wsgi.input"])
         return answer
@@ -111,6 +113,15 @@ class Application:
 
                 self._web = make(self.settings, self.offered, self._jobs, self._soap.figures)
             return self._web
+
+    def _operator_page(self) -> Any:
+        """Likewise."""
+        with self._turn:
+            if self._operator is None:
+                from .web.operator_page import make
+
+                self._operator = make(self.settings, self.offered, self._jobs)
+            return self._operator
 
 
 def drain(body: Any) -> None:

@@ -57,6 +57,15 @@ def test_a_lab_in_order_has_nothing_in_the_way(shell):
     assert said.stdout.endswith("Nothing is in the way; 0 warnings.\n")
 
 
+def test_where_executions_have_been_nothing_is_kept_of_what_it_finds(shell):
+    assert shell.call("run", "Count", "seconds=0").returncode == 0
+    assert shell("stop").exit_code == 0
+    text = (shell.folder / "services" / "count.py").read_text()
+    shell.write("count.py", text + "\n# edited since, so it is imported anew\n")
+    assert check(shell).exit_code == 0
+    assert "labwaiter has stopped" not in shell("stop").stdout  # and nothing was started
+
+
 def test_each_setting_that_went_or_can_no_longer_be_is_told(shell):
     before = (shell.folder / "env").read_text()
     (shell.folder / "env").write_text(

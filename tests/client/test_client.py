@@ -54,6 +54,16 @@ def test_start_then_status_tell_the_tutorial_s_story(typed: Typed, web: Web) -> 
     )
 
 
+def test_what_was_started_last_is_asked_for_whatever_its_service(typed: Typed) -> None:
+    for name, value, of in (("Echo", "text=hello", "one"), ("Unruly", "word=hundred-but-running", "other")):
+        assert typed("--service", name, "--id", of, "start", value).returncode == 0
+    assert "/unruly/Unruly?wsdl\n" in typed("status").stdout
+    assert "/echo/Echo?wsdl\n" in typed("status", "--id", "one").stdout
+    aborted = typed("abort")
+    assert "/unruly/Unruly?wsdl\n" in aborted.stdout and "it is gone" in aborted.stdout
+    assert "/waiter/Waiter?wsdl\n" in typed("start").stdout  # a new one is a Waiter, unless it is named
+
+
 @pytest.mark.parametrize("ours", [True, False])
 def test_a_call_that_names_no_port_reaches_this_deployment_and_no_other(web: Web, tmp_path: Path, ours: bool) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PORT"} | {

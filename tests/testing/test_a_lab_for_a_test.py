@@ -69,7 +69,7 @@ def test_raises(lab):
     )
     assert "The test left one running: it was stopped as it ended. Have the test end what it starts:" in said
     assert "two has no outputs: it is running: shining for" in said
-    assert "2 failed, 2 passed" in said
+    assert "2 failed, 2 passed, 2 warnings" in said
     for root in folder.path.glob("tmp/*/lab"):
         settings = load({FOLDER_NAMED: str(root)})
         assert supervisor_client.alive(settings) is None

@@ -104,8 +104,8 @@ def record(lab: Lab, folder: Path, *words: str) -> subprocess.CompletedProcess[s
 
 def test_what_a_job_and_its_instrument_said_is_replayed(lab: Lab, wire: Wires, tmp_path: Path) -> None:
     nothing = record(lab, tmp_path, "sourcemeter")
-    assert nothing.returncode == 3 and nothing.stderr == (
-        "Error: No execution here has left a transcript of sourcemeter: start one that uses it, then ask again.\n"
+    assert nothing.returncode == 3 and nothing.stderr.startswith(
+        "Error: No execution here has left a transcript of sourcemeter: start one that uses it, then ask again."
     )
     lab.run("Sweep", "one", points=2)
     lab.run("Sweep", "two", points=3)

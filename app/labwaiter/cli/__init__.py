@@ -9,7 +9,6 @@ import errno
 import io
 import logging
 import os
-import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from . import (
     desk,
     export,
     fleet,
+    in_hand,
     init,
     instruments,
     jobs,
@@ -98,7 +98,7 @@ def _exit(message: str, status: int) -> click.ClickException:
 @click.version_option(
     __version__,
     prog_name="labwaiter",
-    message=f"%(prog)s %(version)s from {Path(__file__).parents[1]} (Python {platform.python_version()},"
+    message=f"%(prog)s %(version)s from {Path(__file__).parents[1]} (Python {sys.version.split()[0]},"
     f" {sys.executable})",
 )
 @click.pass_context
@@ -135,6 +135,8 @@ main.add_command(desk.workflow)
 main.add_command(jobs.jobs)
 main.add_command(instruments.instruments)
 main.add_command(instruments.ports)
+for command in in_hand.COMMANDS:
+    instruments.instruments.add_command(command)
 main.add_command(fleet.worker)
 main.add_command(machines.init_db)
 main.add_command(machines.workers)

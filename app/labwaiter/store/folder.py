@@ -97,7 +97,7 @@ class Folder:
         """Note that a labwaiter of this form serves the folder: so releases before leave it alone."""
         if self.layout.form_here < FORM:
             with contextlib.suppress(OSError):  # a full disk keeps nobody from settling what runs
-                write_whole(self.layout.form, f"{FORM}\n".encode(), mode=0o644)
+                write_whole(self.layout.form, f"{FORM}\n".encode())
 
     def _mark_what_has_not_ended(self) -> None:
         """Have the supervisor find it all again, as after the folder was restored from a backup without ours."""

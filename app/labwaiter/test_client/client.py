@@ -29,7 +29,7 @@ import suds
 import suds.client
 
 from .. import proxy
-from .last import last_id, remember
+from .last import last_id, remember, started_at
 from .watching import Watch
 
 FAILED, USAGE, UNREACHABLE = 1, 2, 3
@@ -145,8 +145,8 @@ def _values(pairs: tuple[str, ...], known: list[str]) -> dict[str, str]:
     return values
 
 
-def _wsdl(name: str, port: str) -> str:
-    """The address of a service of the deployment that ./run.sh belongs to; of another port, if one is given."""
+def _base(port: str) -> str:
+    """The address of the deployment that ./run.sh belongs to; of the one at another port, if that is given."""
     parts = urlsplit(os.environ.get("TEST_CLIENT_AT", "http://127.0.0.1:8080/sintef/docker_services"))
     named = port or os.environ.get("PORT", "")
     port = named or str(parts.port or 80)
@@ -161,7 +161,7 @@ def _wsdl(name: str, port: str) -> str:
                 f" ./rebuildandrun.sh, or name the port of the other: ./run.sh {port} …",
                 UNREACHABLE,
             )
-    return f"{base}/{name.lower()}/{name}?wsdl"
+    return base
 
 
 def _deployment(base: str) -> str | None:
@@ -199,7 +199,7 @@ def _known_id(service: Service, given_id: str | None) -> str:
     epilog="Exit status: 0 completed or the call went well, 1 failed or aborted, 2 usage, 3 not reachable.",
 )
 @click.argument("words", nargs=-1, metavar="[PORT] COMMAND [name=value …]")
-@click.option("--service", "name", default="Waiter", show_default=True, help="The service's name.")
+@click.option("--service", "name", help="The service's name; else that of the last one started, or Waiter.")
 @click.option("--id", "given_id", help="The execution's serviceID; else a new one, or the last one started.")
 @click.option(
     "--token", envvar="SESSION_TOKEN", default="test-token", help="The sessionToken; better in $SESSION_TOKEN."
@@ -209,7 +209,7 @@ def _known_id(service: Service, given_id: str | None) -> str:
 @click.option("--page", type=click.Path(dir_okay=False), help="Where watch saves the page [status.html], or status.")
 def main(
     words: tuple[str, ...],
-    name: str,
+    name: str | None,
     given_id: str | None,
     token: str,
     url: str | None,
@@ -228,7 +228,7 @@ def main(
                            with nothing started yet, start one first
     wsdl                   print the WSDL
     """
-    for text in (*words, name, given_id or "", token, url or ""):
+    for text in (*words, name or "", given_id or "", token, url or ""):
         if any("\ud800" <= letter <= "\udfff" for letter in text):
             raise Ended(
                 f"“{ascii(text)[1:-1]}” is no text in {sys.getfilesystemencoding().upper()}: write it so.", USAGE
@@ -246,8 +246,13 @@ def main(
         raise click.UsageError(f"{command} takes no “{more[0]}”.")
     if command == "notify" and len(more) != 1:
         raise click.UsageError("notify takes one message; put it in quotes.")
+    asks_of_one = command in ("status", "abort", "notify") or (command == "watch" and not more)
     if url is None:
-        url = _wsdl(name, port)
+        base = _base(port)
+        started = started_at(base, given_id) if name is None and asks_of_one else None
+        name = name or "Waiter"
+        url = started or f"{base}/{name.lower()}/{name}?wsdl"
+    name = name or ""
     click.echo(f"wsdl URL is {url}")
     service = Service(url)
     if command == "wsdl":

@@ -23,6 +23,16 @@ def last_id(url: str) -> str | None:
     return _read().get(url)
 
 
+def started_at(base: str, service_id: str | None) -> str | None:
+    """The WSDL's address at which an execution was started last, of those below `base`; None where nothing was.
+
+    Args:
+        service_id: of this one; None: of any.
+    """
+    known = _read().items()
+    return next((u for u, i in reversed(known) if u.startswith(f"{base}/") and service_id in (None, i)), None)
+
+
 def remember(url: str, service_id: str) -> None:
     """Remember it. Where nothing can be written, nothing is remembered."""
     if not KEPT.name:

@@ -12,7 +12,10 @@ from ..model.caller import Caller
 from ..model.record import Record
 from .jobs import Jobs
 
-NONE_YET = "No execution here has left a transcript of {}: start one that uses it, then ask again."
+NONE_YET = (
+    "No execution here has left a transcript of {}: start one that uses it, then ask again. Other libraries' drivers"
+    " leave none."
+)
 
 
 @dataclass(frozen=True)
