@@ -142,7 +142,7 @@ def test_what_other_programs_need_is_written_from_the_package(lab: Installed) ->
     for words in (("compose", "deploy"), ("machines", "many")):
         said = lab.labwaiter("export", *words)
         assert f"  image: labwaiter-{host(lab.folder.name)}\n" in (lab.folder / words[1] / "compose.yaml").read_text()
-        assert "./build.sh" in said
+        assert "/build.sh' && " in said
     refused = lab("labwaiter", "export", "systemd")
     assert refused.returncode == 2 and "use folders without blanks" in refused.stderr  # “my lab”
     assert not (lab.folder / "systemd").exists()
