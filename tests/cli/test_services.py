@@ -228,6 +228,7 @@ def test_a_services_folder_with_nothing_in_it_is_told_with_what_to_do(shell, tmp
     for words in (("services",), ("start",), ("run", "Count")):
         done = shell(*words)
         assert done.exit_code == 2 and f"There is no services folder {tmp_path}/services: SERVICES names" in done.stderr
+    assert not (tmp_path / "jobs").exists() and not (tmp_path / "files").exists()  # nothing was begun
     made = shell("new", "Grower")
     assert made.exit_code == 0 and (shell.folder / "services" / "grower.py").is_file()
 

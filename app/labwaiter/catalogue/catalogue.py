@@ -329,6 +329,12 @@ def _locked(cache: Path | None, file: Path) -> Iterator[None]:
 # -- all of them ------------------------------------------------------------------------------
 
 
+def judge_folder(folder: Path) -> None:
+    """Raises Misconfigured: there is no such services folder."""
+    if not folder.is_dir():
+        raise Misconfigured(f"There is no services folder {folder}: SERVICES names it, labwaiter new NAME makes it.")
+
+
 class WatchedCatalogue:
     """What a deployment offers, looked at again whenever it is asked for. Thread-safe."""
 
@@ -377,10 +383,7 @@ class WatchedCatalogue:
     # -- looking --------------------------------------------------------------------------------
 
     def _look(self, name: str | None, wait: float, patient: bool) -> Catalogue:
-        if not self._folder.is_dir():
-            raise Misconfigured(
-                f"There is no services folder {self._folder}: SERVICES names it, labwaiter new NAME makes it."
-            )
+        judge_folder(self._folder)
         listed = files(self._folder)
         if self._catalogue is None and self._cache is not None:
             for entry in _every(self._cache):

@@ -103,6 +103,7 @@ class Deployment:
                 account_named(self.settings.job_user)
             except NotPossible as error:
                 raise Misconfigured(f"JOB_USER is no account that jobs can run as. {error}") from error
+        catalogue.judge_folder(self.settings.services)  # before anything is made
         supervisor_client.may_be_written(self.settings)  # also for what is to be known of the services
         offered = catalogue.of(self.settings).whole()
         with self._one_at_a_time():
