@@ -52,6 +52,10 @@ class InvalidParameter(ClientError):
     code = "InvalidParameter"
 
 
+class NotInHand(InvalidParameter):
+    """Nobody has that instrument in hand, so nothing can be set there; the message says how it stands."""
+
+
 class UnknownServiceID(ClientError):
     """Nothing was started under this serviceID, or retention has removed it."""
 

@@ -53,6 +53,8 @@ class Layout:
     new = Entry("new/", "faces", "supervisor", "folders being filled, before they are renamed into place")
     queue = Entry("queue.json", "supervisor", "faces", "who waits at which place, for the pages of those who wait")
     leases = Entry("leases/", "supervisor, runners, operators", "all", "who has which instrument; without a file: free")
+    out_of_service = Entry("out-of-service/", "operators, who stops", "all", "which instruments are, and why")
+    instruments = Entry("instruments/", "supervisor, guard, operators", "operators", "an instrument's use and its log")
     starts = Entry("starts.json", "faces", "", "starts that are being recorded, and how many each user has just made")
     sizes = Entry("sizes.json", "supervisor", "faces", "the bytes that all jobs' folders hold, if they have a limit")
     kept_sizes = Entry("sizes.kept.json", "supervisor", "", "what those of ended jobs hold: each is looked at once")

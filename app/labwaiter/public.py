@@ -76,7 +76,7 @@ def root(environ: dict[str, Any], settings: Settings) -> str:
     scheme = environ.get("wsgi.url_scheme", "http")
     host = _usable(environ.get("HTTP_HOST", ""))
     prefix = settings.context_root
-    if _trusted(environ.get("REMOTE_ADDR", ""), settings):
+    if is_trusted(environ.get("REMOTE_ADDR", ""), settings):
         forwarded = _first(environ, "HTTP_X_FORWARDED_PROTO").lower()
         scheme = forwarded if forwarded in ("http", "https") else scheme
         host = _usable(_first(environ, "HTTP_X_FORWARDED_HOST")) or host
@@ -191,7 +191,8 @@ def _first(environ: dict[str, Any], name: str) -> str:
     return value.partition(",")[0].strip()
 
 
-def _trusted(address: str, settings: Settings) -> bool:
+def is_trusted(address: str, settings: Settings) -> bool:
+    """Whether it is a proxy whose word is believed here."""
     return _is_among(address, settings.trusted_proxies)
 
 

@@ -397,6 +397,12 @@ class Settings:
         _choice("project", "user"),
         "who may poll, abort and notify an execution: everybody of its project, or its user alone",
     )
+    guests: bool = setting(
+        "GUESTS",
+        "off",
+        _on,
+        "on: who comes to the operator's page without a token may look at all there is, and do nothing; off: or not",
+    )
     metrics: tuple[IPv4Network | IPv6Network, ...] = setting(
         "METRICS",
         "127.0.0.0/8,::1",

@@ -47,6 +47,7 @@ class Application:
         self._turn = threading.Lock()
         self._web: Any = None
         self._api: Any = None
+        self._operator: Any = None
         self._awaited: dict[int, float] = {}
         looks = (self._awaited, self._soap.figures)
         threading.Thread(target=look_round, args=looks, name="looking", daemon=True).start()
@@ -75,13 +76,16 @@ class Application:
         elif (name := self._soap.service_at(path)) is not None:
             answer = self._soap.answer(environ, start_response, path, name)
         else:
-            face = self._pages if not f"{path}/".startswith("/api/") else self._json
             root = {
                 "SCRIPT_NAME": self.settings.context_root,
                 "PATH_INFO": path or "/",
                 "labwaiter.root": public.root(environ, self.settings),
             }
-            answer = face()(environ | root, start_response)
+            if f"{path}/".startswith("/api/"):
+                face = self._json()
+            else:
+                face = self._operator_page() if path == "" or path.startswith("/operator/") else self._pages()
+            answer = face(environ | root, start_response)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             drain(environ["wsgi.input"])
         return answer
@@ -127,6 +131,15 @@ class Application:
                 soap = self._soap
                 self._api = make(self.settings, self.offered, self._jobs, soap.authenticator, soap.figures)
             return self._api
+
+    def _operator_page(self) -> Any:
+        """Likewise."""
+        with self._turn:
+            if self._operator is None:
+                from .web.operator_page import make
+
+                self._operator = make(self.settings, self.offered, self._jobs)
+            return self._operator
 
 
 def drain(body: Any) -> None:

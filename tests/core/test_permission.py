@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,8 @@ from unittest.mock import Mock
 
 import pytest
 
-from labwaiter.errors import NotPermitted, ServiceIDInUse, Unavailable, UnknownServiceID
-from labwaiter.model.caller import EVERYBODY, SHELL, Caller, Identity, Role
+from labwaiter.errors import InvalidParameter, NotPermitted, ServiceIDInUse, Unavailable, UnknownServiceID
+from labwaiter.model.caller import EVERYBODY, PASSER_BY, SHELL, Caller, Identity, Role
 from labwaiter.model.record import Request
 from labwaiter.model.service import Service
 from labwaiter.settings import Settings, load
@@ -56,6 +57,7 @@ JOBS: dict[str, Callable[[Jobs, str, Caller], Any]] = {
     "view": lambda verbs, name, caller: verbs.view(name, caller),
     "views": lambda verbs, name, caller: next(verbs.views(name, 0, caller)),
     "timeline": lambda verbs, name, caller: verbs.timeline(name, caller),
+    "log": lambda verbs, name, caller: verbs.log(name, 0, 100, caller),
     "remove": lambda verbs, name, caller: verbs.remove(name, caller),
 }
 FILES: dict[str, Callable[[Jobs, str, Caller], Any]] = {
@@ -73,13 +75,18 @@ INSTRUMENTS: dict[str, Callable[[Instruments, Caller], Any]] = {
     "reserve": lambda verbs, caller: verbs.reserve("smu", 60, caller),
     "release": lambda verbs, caller: verbs.release("smu", caller),
     "make_safe": lambda verbs, caller: verbs.make_safe(["smu"], caller),
+    "stop": lambda verbs, caller: verbs.stop(["smu"], caller, 0.1),
+    "take_out": lambda verbs, caller: verbs.take_out("smu", "new lamp", caller),
+    "put_back": lambda verbs, caller: verbs.put_back("smu", caller),
+    "note": lambda verbs, caller: verbs.note("smu", "dusty", caller),
+    "upkeep": lambda verbs, caller: verbs.upkeep("smu", caller),
 }
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     (tmp_path / "lab.toml").write_text(TOML)
-    names = {"LAB": "lab.toml", "WAITER_LOG_FOLDER": "jobs", "SERVICES": "services"}
+    names = {"LAB": "lab.toml", "WAITER_LOG_FOLDER": "jobs", "SERVICES": "services", "FILES_FOLDER": "files"}
     paths = {name: str(tmp_path / path) for name, path in names.items()}
     return load({**paths, "SUPERVISOR": "elsewhere"}, tmp_path / "env")  # nobody starts one
 
@@ -202,6 +209,31 @@ def test_a_guest_of_its_project_may_only_look(verbs: Jobs) -> None:
     assert [*verbs.records.names()] == ["one"]
 
 
+def test_who_comes_without_a_token_where_guests_are_let_in_sees_all_and_does_nothing(verbs: Jobs) -> None:
+    caller = Caller(PASSER_BY)
+    assert verbs.status(ECHO, "one", caller) and not verbs.files("one", caller)
+    assert [record.name for record in verbs.list(caller)] == ["one"]
+    for verb in ("abort", "notify", "remove"):
+        with pytest.raises(NotPermitted):
+            JOBS[verb](verbs, "one", caller)
+    with pytest.raises(NotPermitted):
+        verbs.start(ECHO, "new", {}, caller)
+
+
+def test_a_file_is_handed_in_by_who_may_start_something(verbs: Jobs) -> None:
+    for caller in (GUEST, Caller(PASSER_BY), Caller()):
+        with pytest.raises(NotPermitted):
+            verbs.take_in("part.stl", io.BytesIO(b"solid"), caller)
+    assert verbs.take_in("../a/part.stl", io.BytesIO(b"solid"), Caller(OPTICS)) == "handed-in/part.stl"
+    assert verbs.take_in("part.stl", io.BytesIO(b"solid"), Caller(OPTICS)) == "handed-in/part.stl"
+    other = verbs.take_in("C:\\part.stl", io.BytesIO(b"another"), Caller(OPTICS))
+    assert other.startswith("handed-in/part-") and other.endswith(".stl")
+    assert verbs.artifacts.find("handed-in/part.stl").read_bytes() == b"solid"  # type: ignore[union-attr]
+    for wrong in ("", "..", "/", " . "):
+        with pytest.raises(InvalidParameter):
+            verbs.take_in(wrong, io.BytesIO(b"x"), Caller(OPTICS))
+
+
 def test_whose_record_is_damaged_is_aborted_by_those_whom_it_can_belong_to_anyway(
     verbs: Jobs, settings: Settings
 ) -> None:
@@ -219,13 +251,13 @@ def test_whose_record_is_damaged_is_aborted_by_those_whom_it_can_belong_to_anywa
 def test_a_user_may_see_instruments_and_make_them_safe_and_nothing_else(settings: Settings) -> None:
     verbs, user = Instruments(settings), Caller(OPTICS)
     assert INSTRUMENTS["list"](verbs, user) and INSTRUMENTS["make_safe"](verbs, user)
-    for verb in ("check", "reserve", "release"):
+    for verb in ("check", "reserve", "release", "take_out", "put_back", "note"):
         with pytest.raises(NotPermitted):
             INSTRUMENTS[verb](verbs, user)
     assert Leases(settings.jobs_folder).all() == {} or "smu" in Leases(settings.jobs_folder).all()
 
 
-@pytest.mark.parametrize("verb", [name for name in INSTRUMENTS if name != "list"])
+@pytest.mark.parametrize("verb", [name for name in INSTRUMENTS if name not in ("list", "upkeep")])
 @pytest.mark.parametrize("caller", [GUEST, Caller()], ids=["a guest", "nobody knows whom"])
 def test_others_touch_none(settings: Settings, verb: str, caller: Caller) -> None:
     with pytest.raises(NotPermitted):
@@ -254,6 +286,7 @@ def test_no_verb_has_a_caller_of_its_own_accord() -> None:
     assert {name for kind, name in callers if kind == "Jobs"} == {
         "start",
         "goes_on",
+        "take_in",
         "service_id_of",
         *JOBS,
         *FILES,

@@ -16,9 +16,11 @@ from benchlab import Oven
 from here import ROOT
 from lab import eventually
 from labwaiter.cli.instruments import instruments, ports
+from labwaiter.instruments.panel import panel_of
 from labwaiter.instruments.simulators import base, marlin
 from labwaiter.instruments.simulators.host import Host
 from labwaiter.lab import lab, labfile, simulation
+from labwaiter.model.panel import What
 
 PAGE = (ROOT / "docs" / "instruments.md").read_text()
 
@@ -47,6 +49,18 @@ def test_the_table_has_every_key_and_its_default() -> None:
 def test_every_command_on_the_page_is_there_and_every_one_is_on_it() -> None:
     on_page = re.findall(r"^labwaiter (?:instruments )?(\w+)", PAGE, re.M)
     assert set(on_page) == {*instruments.commands, ports.name}
+
+
+def test_the_lamp_shows_what_it_declares() -> None:
+    found: dict[str, Any] = {}
+    exec(next(code for code in blocks("python") if "class Lamp" in code), found)
+    lamp = found["Lamp"].__new__(found["Lamp"])  # its line is not opened for that
+    panel = panel_of(lamp, lab.InstrumentEntry("lamp", "y:z", "p"))
+    assert [(item.name, item.what, item.doc) for item in panel.items] == [
+        ("brightness", What.CONTROL, ""),
+        ("flash", What.ACTION, "Flash it"),
+    ]
+    assert [item.inputs[0].limits for item in panel.items] == ["between 0 and 100 %", "between 1 and 10"]
 
 
 def test_every_mood_is_on_the_page() -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..errors import Misconfigured, TokenValidationFailed
-from ..model.caller import EVERYBODY, Caller, Identity
+from ..model.caller import EVERYBODY, Caller, Identity, Role
 from ..settings import Settings, called_only_here
 from .managed_tokens import ManagedTokens
-from .token_file import TokenFile
+from .token_file import REFUSED, TokenFile
 
 ASK_SECONDS = 5.0  # that each wait for an authentication manager's network may take
 
@@ -65,6 +65,27 @@ class Authenticator:
         if self._tokens is None:
             return EVERYBODY
         identity = self._tokens.identify(token, manager)
+        return replace(identity, owns_alone=True) if self._owns_alone else identity
+
+    def kept(self, token: str, identity: Identity) -> dict[str, Any]:
+        """What a session keeps of a good token, for `known_again`: never the token."""
+        if isinstance(self._tokens, TokenFile):
+            return {"token": token.partition(".")[0], "proof": self._tokens.proof(token.partition(".")[0])}
+        return {"user": identity.user, "project": identity.project, "role": identity.role, "at": identity.authority}
+
+    def known_again(self, kept: dict[str, Any]) -> Identity:
+        """Who a session is of: by the file as it is now, or as the manager said when it began.
+
+        Raises:
+            TokenValidationFailed: the token was revoked, or is another one by now; TokenExpired.
+            Unavailable: as `of_token`.
+        """
+        if isinstance(self._tokens, TokenFile):
+            identity = self._tokens.of_id(str(kept.get("token")), str(kept.get("proof")))
+        elif "user" in kept:
+            identity = Identity(kept["user"], kept["project"], Role(kept["role"]), kept["at"])
+        else:
+            raise TokenValidationFailed(REFUSED)
         return replace(identity, owns_alone=True) if self._owns_alone else identity
 
 

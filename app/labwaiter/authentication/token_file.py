@@ -84,6 +84,20 @@ class TokenFile:
             raise TokenExpired(EXPIRED, entry.identity)
         return entry.identity
 
+    def proof(self, token_id: str) -> str:
+        """What tells a token from a later one of the same id, for `of_id`; no way leads from it to the token."""
+        entry = self._now().get(token_id)
+        return "" if entry is None else _hash("session", entry.hash)
+
+    def of_id(self, token_id: str, proof: str) -> Identity:
+        """Who has the token of that id, which was shown some time ago. Raises as `identify`."""
+        entry = self._now().get(token_id)
+        if entry is None or not hmac.compare_digest(_hash("session", entry.hash), proof):
+            raise TokenValidationFailed(REFUSED)
+        if entry.expires <= time.time():
+            raise TokenExpired(EXPIRED, entry.identity)
+        return entry.identity
+
     def _now(self) -> dict[str, Entry]:
         stamp = self._stamp_now()
         if stamp != self._stamp:

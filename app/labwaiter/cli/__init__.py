@@ -25,6 +25,7 @@ from . import (
     desk,
     export,
     fleet,
+    in_hand,
     init,
     instruments,
     jobs,
@@ -134,6 +135,8 @@ main.add_command(desk.workflow)
 main.add_command(jobs.jobs)
 main.add_command(instruments.instruments)
 main.add_command(instruments.ports)
+for command in in_hand.COMMANDS:
+    instruments.instruments.add_command(command)
 main.add_command(fleet.worker)
 main.add_command(machines.init_db)
 main.add_command(machines.workers)

@@ -11,10 +11,10 @@ import click
 from .. import settings as settings_module
 from ..fleet import open_jobs
 from ..lab import labfile
-from ..model.caller import SHELL, administrator
+from ..model.caller import SHELL, Caller, administrator
 from ..store.leases import Held
 from ..verbs.as_data import NOT_LISTED, of_checked, of_instrument, of_made_safe
-from ..verbs.instruments import Holding, Instruments
+from ..verbs.instruments import Instruments, InstrumentState
 from . import terminal
 from .jobs import as_json
 
@@ -30,8 +30,10 @@ def _verbs(using: bool = False) -> Instruments:
     return Instruments(terminal.of_lab(settings) if using else settings)
 
 
-def _words(holding: Holding | None) -> str:
-    return holding.words if holding else "free"
+def _words(state: InstrumentState) -> str:
+    words = [state.holding.words] if state.holding else []
+    words += [state.out.words] if state.out else []
+    return ", ".join(words) or "free"
 
 
 @instruments.command("list")
@@ -48,7 +50,7 @@ def list_(json_: bool) -> None:
         return
     rows = []
     for state in states:
-        words, entry = _words(state.holding), state.entry
+        words, entry = _words(state), state.entry
         words = words if state.held_as == state.name else f"as {state.held_as}, the same device, {words}"
         rows.append(
             (state.name, words, entry.port if entry else "-", terminal.plain(entry.note if entry else NOT_LISTED))
@@ -113,6 +115,83 @@ def safe(names: tuple[str, ...], json_: bool) -> None:
             else:
                 click.echo(f"{result.name} is not safe: {why}", err=True)
     sys.exit(0 if all(result.safe for result in results) else 3)
+
+
+def _me(by: str | None = None) -> Caller:
+    """Who has instruments in hand at this shell: an administrator of that name."""
+    return administrator(getpass.getuser() if by is None else by)
+
+
+@instruments.command()
+@click.argument("names", nargs=-1)
+@click.option("--all", "all_", is_flag=True, help="Every instrument of this machine.")
+@as_json
+def stop(names: tuple[str, ...], all_: bool, json_: bool) -> None:
+    """STOP: end whatever uses them, make them safe, ask them. They stay stopped until they are put back.
+
+    It answers within 8 s. Exit status: 0 all were read back safe, 3 one wasn't, or that goes on.
+    """
+    if bool(names) == all_:
+        raise click.UsageError("Name the instruments, or say --all.")
+    results = _verbs(using=True).stop(names, _me())
+    if json_:
+        terminal.as_json([vars(result) for result in results])
+    for result in results if not json_ else ():
+        click.echo(f"{result.name}: {terminal.plain(result.why, 500)}", err=not result.safe)
+    if not json_ and results:
+        click.echo(f"`labwaiter instruments back {results[0].name}` puts it back into service.", err=True)
+    sys.stdout.flush()
+    sys.exit(0 if all(result.safe for result in results) else 3)
+
+
+@instruments.command()
+@click.argument("name")
+@click.argument("reason")
+def out(name: str, reason: str) -> None:
+    """Take an instrument out of service: executions that need it wait, and are told the reason."""
+    told = _verbs(using=True).take_out(name, reason, _me())
+    click.echo(f"{name} is {told.words}. `labwaiter instruments back {name}` puts it back.")
+
+
+@instruments.command()
+@click.argument("names", nargs=-1, required=True)
+def back(names: tuple[str, ...]) -> None:
+    """Put instruments back into service, after upkeep or STOP."""
+    verbs = _verbs(using=True)
+    for name in names:
+        before = verbs.put_back(name, _me())
+        was = f"It was {before.words}." if before else "It was not out of service."
+        click.echo(f"{name} is in service. {was}")
+
+
+@instruments.command()
+@click.argument("name")
+@click.argument("text")
+def note(name: str, text: str) -> None:
+    """Add a note to an instrument's log."""
+    _verbs(using=True).note(name, text, _me())
+    click.echo(f"Noted in the log of {name}.")
+
+
+@instruments.command("log")
+@click.argument("name")
+@click.option("--last", type=click.IntRange(1, 10_000), default=20, show_default=True, help="So many events.")
+@as_json
+def log_(name: str, last: int, json_: bool) -> None:
+    """How much an instrument was used, its last fault, and its log."""
+    told = _verbs().upkeep(name, SHELL, last)
+    events = [{"at": one.at, "event": one.event, **one.about} for one in told.log]
+    if json_:
+        fault = told.last_fault and {"at": told.last_fault.at, **told.last_fault.about}
+        terminal.as_json({"name": name, **vars(told.use), "lastFault": fault, "log": events})
+        return
+    click.echo(f"{name} was in use for {told.use.seconds / 3600:.1f} h, by {told.use.executions} executions.")
+    if told.out is not None:
+        click.echo(f"It is {terminal.plain(told.out.words, 500)} since {terminal.moment(told.out.since)}.")
+    for one in told.log:
+        by, text = (str(one.about.get(key, "")) for key in ("by", "text"))
+        words = " ".join(word for word in (one.event, f"({by})" if by else "", text) if word)
+        click.echo(f"{terminal.moment(one.at)}  {terminal.plain(words, 500)}")
 
 
 @instruments.command()

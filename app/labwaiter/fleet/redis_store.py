@@ -260,6 +260,10 @@ class RedisStore:
         except FAULTS:
             return False
 
+    def revision(self, name: str = "") -> str | None:
+        """Nothing tells that but a look."""
+        return None
+
     def names(self, active: bool = False) -> Iterable[str]:
         """All that Redis knows, or where it is away, this face."""
         return [name for _, name in self.times()]

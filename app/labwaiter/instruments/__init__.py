@@ -18,7 +18,7 @@ Nothing here knows of jobs: a driver is as good in a notebook.
 
 from .errors import Garbled, InstrumentError, Lost, NotANumber, Overflow, Silent, WrongDevice
 from .instrument import Instrument
-from .quantity import Reading, control, number, reading, whole
+from .quantity import Reading, action, control, number, reading, whole
 
 __all__ = [
     "Garbled",
@@ -30,6 +30,7 @@ __all__ = [
     "Reading",
     "Silent",
     "WrongDevice",
+    "action",
     "control",
     "number",
     "reading",

@@ -365,6 +365,16 @@ class Instrument:
                 return False
         return True
 
+    # -- in somebody's hands ------------------------------------------------------------------
+
+    def limits(self) -> dict[str, tuple[float | None, float | None]]:
+        """The limits of controls that this very instrument has, by their names, where they are not its class's."""
+        return {}
+
+    def prepare_readings(self) -> dict[str, str]:
+        """Called before all that it declares is read, one after the other: what can't be read now, by name, and why."""
+        return {}
+
     # -- the rest -----------------------------------------------------------------------------
 
     def close(self) -> None:

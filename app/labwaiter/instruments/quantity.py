@@ -199,6 +199,12 @@ def control(
     return Quantity(get, kind, put, unit, low, high, doc, acknowledgement)
 
 
+def action(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a driver's method as what whoever has the instrument in hand may do; its types say with which inputs."""
+    method.__labwaiter_action__ = True  # type: ignore[attr-defined]
+    return method
+
+
 def clean(text: str) -> str:
     """A device's text on one line of a sentence: printable, at most 80 characters."""
     return "".join(letter if letter.isprintable() else "·" for letter in text.strip())[:80]

@@ -38,6 +38,9 @@ class InstrumentEntry:
     safe: str = ITSELF  # "module:function" for a foreign driver, or NOTHING_TO_DO
     options: dict[str, Any] = field(default_factory=dict)  # more keyword arguments of the driver
     machine: str = ""  # on which one it is, of many; "": on this one
+    # what another library's driver is shown with in somebody's hands: readings (name → unit), controls (name → low,
+    # high, unit) and actions (names)
+    panel: dict[str, Any] = field(default_factory=dict)
 
     @property
     def simulated(self) -> simulation.SimulatedPort | None:

@@ -14,6 +14,7 @@ greeting = "Ready"        # a pattern for what it says then
 power = "relays.2"        # a relay that cuts it off when it can't be made safe
 safe = "my_lab:switch_off"   # for another library's driver: how it is made safe, or "nothing to do"
 machine = "bench2"        # on which machine it is, of many
+panel = { readings = { current = "A" }, controls = { volts = { low = 0, high = 5, unit = "V" } }, actions = ["reset"] }
 
 [machines.bench2]         # with REDIS_URL: each machine that runs `labwaiter worker`
 services = ["Sweep"]      # which services it offers; without this line all of them
@@ -21,6 +22,7 @@ services = ["Sweep"]      # which services it offers; without this line all of t
 
 from __future__ import annotations
 
+import math
 import re
 import time
 import tomllib
@@ -47,6 +49,7 @@ _KEYS = _LINE_KEYS | {
     "safe",
     "options",
     "machine",
+    "panel",
 }
 
 
@@ -169,6 +172,20 @@ class Reader:
             raise self.wrong(name, "services", 'services is a list of names: ["Sweep", "Printer"]')
         return LabMachine(name, None if services is None else tuple(services), str(table.get("note", "")))
 
+    def _panel(self, name: str, table: dict[str, Any]) -> dict[str, Any]:
+        """What lab.toml shows of another library's driver. Raises Misconfigured."""
+        panel = table.get("panel", {})
+        if panel and table["driver"].startswith("labwaiter."):
+            raise self.wrong(name, "panel", "its driver says itself what can be read and set; leave panel out")
+        if not _is_panel(panel):
+            raise self.wrong(
+                name,
+                "panel",
+                'panel is a table: { readings = { current = "A" }, controls = { volts = { low = 0, high = 5,'
+                ' unit = "V" } }, actions = ["reset"] }',
+            )
+        return dict(panel)
+
     def entry(self, name: str, table: Any) -> InstrumentEntry:
         """The instrument that a table describes. Raises Misconfigured."""
         if not isinstance(table, dict):
@@ -237,7 +254,33 @@ class Reader:
             safe=safe or ITSELF,
             options=dict(table.get("options", {})),
             machine=str(table.get("machine", "")),
+            panel=self._panel(name, table),
         )
+
+
+def _is_panel(panel: Any) -> bool:
+    if not isinstance(panel, dict) or panel.keys() - {"readings", "controls", "actions"}:
+        return False
+    readings, controls, actions = (panel.get(key, {}) for key in ("readings", "controls", "actions"))
+    names = [*readings, *controls, *actions]
+    return (
+        isinstance(readings, dict)
+        and all(isinstance(unit, str) for unit in readings.values())
+        and isinstance(controls, dict)
+        and all(_is_control(about) for about in controls.values())
+        and (isinstance(actions, list) or not actions)
+        and len(names) == len(set(names))
+        and all(isinstance(name, str) and re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) for name in names)
+    )
+
+
+def _is_control(about: Any) -> bool:
+    """A control of a panel has both limits: what is set by hand needs them."""
+    if not isinstance(about, dict) or about.keys() - {"low", "high", "unit"}:
+        return False
+    low, high = (about.get(key, math.nan) for key in ("low", "high"))
+    limited = _number(low, -1e300, 1e300) and _number(high, -1e300, 1e300) and low <= high
+    return limited and isinstance(about.get("unit", ""), str)
 
 
 def _pattern(value: Any) -> bool:

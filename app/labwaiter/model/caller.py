@@ -24,6 +24,7 @@ class Identity:
     role: Role = Role.USER
     authority: str = ""  # the address of the authentication manager whose word it is; "": this deployment's own
     owns_alone: bool = False  # executions are its user's alone, not its whole project's
+    sees_all: bool = False  # a guest who may look at everybody's, where GUESTS says so
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Caller:
     public_url: str = ""
     polls: bool = False  # it asks for the status again and again, as workflow managers do: its silence means something
     is_elsewhere: bool = False  # it called from another machine, or through a proxy
-    face: str = ""  # soap, json, shell, python or schedule
+    face: str = ""  # soap, json, page, shell, python or schedule
 
     @property
     def user(self) -> str:
@@ -63,3 +64,4 @@ def administrator(user: str, public_url: str = "", face: str = "shell") -> Calle
 
 SHELL = administrator("shell")
 EVERYBODY = Identity(role=Role.OPERATOR)  # where every token is good, and everybody may touch every execution
+PASSER_BY = Identity("guest", role=Role.GUEST, sees_all=True)  # who comes without a token, where GUESTS=on

@@ -144,11 +144,12 @@ def service_of(data: dict[str, Any]) -> Service:
         KeyError, TypeError: it is none.
     """
     values = {f.name: data[f.name] for f in dataclasses.fields(Service) if f.name in data}
-    values |= {k: tuple(_parameter_of(p) for p in values[k]) for k in _PARAMETERS}
+    values |= {k: tuple(parameter_of(p) for p in values[k]) for k in _PARAMETERS}
     return Service(**{**values, "file": Path(values["file"])})
 
 
-def _parameter_of(data: dict[str, Any]) -> Parameter:
+def parameter_of(data: dict[str, Any]) -> Parameter:
+    """The parameter that was written down. Raises TypeError."""
     values = {f.name: data[f.name] for f in dataclasses.fields(Parameter) if f.name in data}
     return Parameter(**values | {k: tuple(values[k]) for k in _LISTS if k in values})
 
@@ -276,7 +277,7 @@ def read_signature(function: Callable[..., Any], *, name: str, namespace: str, *
     names = list(inspect.signature(function).parameters.values())
     if not names or names[0].name != "job":
         raise Misconfigured(f"{where} needs `job: Job` as its first parameter.")
-    inputs = tuple(_input(where, p, hints) for p in names[1:])
+    inputs = tuple(read_input(where, p, hints) for p in names[1:])
     mandatory = [p.mandatory for p in inputs if p.kind != "instrument"]  # these are optional where one fits
     if mandatory != sorted(mandatory, reverse=True):
         raise Misconfigured(f"{where}: inputs with a default come after those without.")
@@ -326,12 +327,13 @@ def _judge_rules(name: str, rules: dict[str, Any]) -> None:
         raise Misconfigured(f"{name}: user must be the name of an account of this machine, not {shown(user)}.")
 
 
-def _input(where: str, parameter: inspect.Parameter, hints: dict[str, Any]) -> Parameter:
+def read_input(where: str, parameter: inspect.Parameter, hints: dict[str, Any]) -> Parameter:
+    """A function's parameter as data. Raises Misconfigured."""
     if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
         raise Misconfigured(f"{where}: *{parameter.name} can't be an input; name each input.")
     if parameter.name not in hints:
         raise Misconfigured(f"{where}: the input {parameter.name} needs a type, e.g. {parameter.name}: int.")
-    described = _describe(where, parameter.name, hints[parameter.name])
+    described = describe(where, parameter.name, hints[parameter.name])
     if parameter.default is parameter.empty or described.kind == "instrument":
         return described
     optional = dataclasses.replace(described, mandatory=False)
@@ -346,13 +348,13 @@ def _input(where: str, parameter: inspect.Parameter, hints: dict[str, Any]) -> P
 
 def _output(where: str, result: type[Outputs], name: str) -> Parameter:
     hints = typing.get_type_hints(result, include_extras=True)
-    described = _describe(where, name, hints[name])
+    described = describe(where, name, hints[name])
     if described.kind == "instrument":
         raise Misconfigured(f"{where}: the output {name} can't be an instrument.")
     return described
 
 
-def _describe(where: str, name: str, annotation: Any) -> Parameter:
+def describe(where: str, name: str, annotation: Any) -> Parameter:
     """One annotation as data: str, int, float, bool, Path or Literal of texts, with Range, Unit, Length or Suffix."""
     if name in contract.RESERVED or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise Misconfigured(f"{where}: {name} is labwaiter's own name or no XML name; choose another.")
@@ -367,7 +369,7 @@ def _describe(where: str, name: str, annotation: Any) -> Parameter:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         inner = [a for a in typing.get_args(annotation) if a is not type(None)]
         if len(inner) == 1:  # `str | None = None`: an optional input without a default value
-            described = _describe(where, name, inner[0])
+            described = describe(where, name, inner[0])
             return _with_extras(where, described, extras)
     if typing.get_origin(annotation) is Literal:
         choices = typing.get_args(annotation)

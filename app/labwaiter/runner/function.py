@@ -22,12 +22,14 @@ from types import FunctionType
 from typing import Any
 
 from ..errors import InvalidParameter, JobFailed, Misconfigured
+from ..model.direct_control import NAME as DIRECT_CONTROL
 from ..model.program import Program
 from ..model.record import End
 from ..model.service import Declaration, Outputs, Service
 from ..service_files import hash_of_source, import_file
 from ..store import timeline
 from ..store.artifacts import Artifacts
+from ..store.upkeep import FAULT, Upkeep
 from ..system.channel import Channel
 from ..system.process import children, proc_status
 from . import ending
@@ -80,6 +82,8 @@ def run_function(spec: RunnerSpec, channel: Channel) -> None:
 def _file_of(spec: RunnerSpec) -> Path:
     if spec.file is not None:
         return spec.file
+    if spec.request.service == DIRECT_CONTROL:
+        return spec.settings.services / "-"
     from ..catalogue import catalogue  # recorded by a release before 0.5
 
     folder = spec.settings.services
@@ -155,6 +159,8 @@ class Work:
         self._engine.began = time.monotonic()
         self._stop.armed = True
         self._stop.check()
+        if self._spec.request.service == DIRECT_CONTROL:
+            return self._held()
         declaration, service = self._declared()
         inputs = self._artifacts.resolve(service.inputs, self._spec.request.inputs, self._spec.name)
         inputs = self._instruments.set_up(service.instruments, inputs)
@@ -175,6 +181,17 @@ class Work:
                 self._spec.confinement.confined,
             )
         return self._outputs(service, result)
+
+    def _held(self) -> End:
+        """Its instrument is in the hands of whoever took it."""
+        from . import holding  # no other job needs that
+
+        service, inputs = self._spec.service, self._spec.request.inputs
+        assert service is not None
+        sys.path.append(str(self._spec.settings.services))  # drivers of this lab's own lie beside its services
+        self._instruments.set_up(service.instruments, inputs)
+        holding.serve(self.job, self._instruments.first, self._spec.store, inputs["seconds"])
+        return ending.completed({})
 
     def _prepare(self, program: Program) -> Prepared:
         """Raises NotThere; JobFailed: the sessionToken would stand where every account of the machine may read it."""
@@ -241,6 +258,15 @@ class Work:
             )
         return declaration, service
 
+    def _note_fault(self, error: JobFailed) -> None:
+        """What an instrument didn't do as it should, in that instrument's log."""
+        errors = sys.modules.get("labwaiter.instruments.errors")
+        if errors is None or not isinstance(error, errors.InstrumentError):
+            return
+        for name in self._spec.request.instruments:
+            if error.message.startswith(name):
+                Upkeep(self._spec.store.layout).note(name, FAULT, text=error.message, job=self._spec.name)
+
     @property
     def _hand_on(self) -> ending.HandOn:
         return partial(ending.hand_on, self._spec.store.root, self._spec.name)
@@ -259,6 +285,7 @@ class Work:
         if isinstance(error, Aborted):
             return ending.aborted()
         if isinstance(error, JobFailed):  # the service's own sentence for its user
+            self._note_fault(error)
             if error.__cause__ is not None:
                 traceback.print_exception(error)
             return ending.failed(error.message)

@@ -81,6 +81,11 @@ class OpenInstruments:
         """Whether it holds any."""
         return bool(self._opened)
 
+    @property
+    def first(self) -> Any:
+        """The first one that it opened, and how it is made safe: see `Opened`."""
+        return self._opened[0]
+
     def _put_away(self, opened: Any) -> None:
         try:
             opened.make_safe()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..model.direct_control import NAME as DIRECT_CONTROL
 from ..model.record import Request
 from ..model.service import Service, service_of
 from ..settings import Settings
@@ -52,6 +53,8 @@ def spec_of(settings: Settings, name: str, groups: Groups | None = None) -> Runn
     mark = mark_of(settings.jobs_folder, name)
     service = service_of(request.signature) if request.signature else None
     named = request.signature.get("file")
-    file = settings.services / Path(str(named)).name if named else None
+    # direct control is written in no file of a service
+    is_file = named and request.service != DIRECT_CONTROL
+    file = settings.services / Path(str(named)).name if is_file else None
     confinement = confinement_of(settings, service, mark, groups)
     return RunnerSpec(settings, store, name, os.fspath(store.path(name)), mark, request, service, file, confinement)

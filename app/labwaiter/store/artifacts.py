@@ -11,13 +11,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
+import itertools
 import os
 import re
 import shutil
 import time
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote, unquote_to_bytes
 
 from ..errors import ClientError, InvalidParameter, Unavailable
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 SHOWN_MAX = 20  # files on a page
 KEY_BYTES = 32
+HANDED_IN = "handed-in"  # folder of the files folder for what people hand in by the operator's page
+HANDED_IN_MAX = 1_000_000_000  # bytes of such a file
+NAME_MAX = 100  # characters of its name
 # in a name: what is no text (its bytes are no UTF-8), and what XML can't carry as it is (XML 1.0, sections 2.2, 2.11)
 _UNTOLD = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u2028]")
 LOOKED_AT_MAX = 500  # entries of data/ that are looked at for that
@@ -89,6 +93,61 @@ class Artifacts:
             if path is not None:
                 return path
         return None
+
+    def take_in(self, name: str, content: IO[bytes]) -> str:
+        """Keep a file that somebody hands in, in the files folder: the name by which an input names it.
+
+        No file there is ever replaced: one of that name and content is it already, one of another content has the new
+        one called otherwise.
+
+        Args:
+            name: as its owner calls it; what of it leads elsewhere is left out.
+
+        Raises:
+            InvalidParameter: it has no name, or is too large.
+            OSError: it can't be written.
+        """
+        last = _UNTOLD.sub("_", name.replace("\\", "/").rpartition("/")[2]).lstrip(". ").strip()[-NAME_MAX:]
+        if not last:
+            raise InvalidParameter("The file has no name that can be kept: give it one, like part.stl.")
+        folder = Path(self._files, HANDED_IN)
+        folder.mkdir(parents=True, exist_ok=True)
+        beside = folder / f".{os.urandom(8).hex()}"
+        digest, count = hashlib.sha256(), 0
+        try:
+            with open(beside, "xb") as out:
+                while piece := content.read(1_000_000):
+                    count += len(piece)
+                    if count > HANDED_IN_MAX:
+                        raise InvalidParameter(
+                            f"The file {shown(last)} is larger than {HANDED_IN_MAX // 1_000_000} MB: put it into the"
+                            " files folder by other means, and name it."
+                        )
+                    digest.update(piece)
+                    out.write(piece)
+            stem, ending = os.path.splitext(last)
+            for called in (last, f"{stem}-{digest.hexdigest()[:12]}{ending}"):
+                try:
+                    os.link(beside, folder / called)
+                except FileExistsError:
+                    if not _has_content(folder / called, digest.digest()):
+                        continue
+                return f"{HANDED_IN}/{called}"
+            raise InvalidParameter(f"There is another file called {shown(last)}: give it another name.")
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                beside.unlink()
+
+    def handed_in(self, most: int = 200) -> list[str]:
+        """The names of files right in the files folder and of those handed in, the newest first, for a choice."""
+        found: list[tuple[float, str]] = []
+        for folder, before in ((self._files, ""), (os.path.join(self._files, HANDED_IN), f"{HANDED_IN}/")):
+            with contextlib.suppress(OSError), os.scandir(folder) as entries:
+                for entry in itertools.islice(entries, 5 * most):
+                    with contextlib.suppress(OSError):
+                        if not entry.name.startswith(".") and entry.is_file():
+                            found.append((entry.stat().st_mtime, before + text_of_name(entry.name)))
+        return [name for _, name in sorted(found, reverse=True)[:most]]
 
     def meanings(self, name: str) -> Iterator[tuple[str, str]]:
         """What a file's name may mean, what is told so first: a job and a file in its data/, or "" and one of the files
@@ -177,6 +236,10 @@ class Artifacts:
     def _key_of(self, job: str) -> str:
         return hmac.new(self._load(), job.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:40]
 
+    def secret_for(self, purpose: str) -> bytes:
+        """A secret of this deployment for one purpose, made from its own. Raises Unavailable."""
+        return hmac.new(self._load(), f"for {purpose}".encode(), hashlib.sha256).digest()
+
     def _load(self) -> bytes:
         """This deployment's secret, made by whoever needs it first, and anew where it is none. Raises Unavailable."""
         try:
@@ -215,6 +278,12 @@ class Artifacts:
             return key
         finally:
             os.close(fd)
+
+
+def _has_content(path: Path, digest: bytes) -> bool:
+    """Whether a file has the content of that SHA-256."""
+    with open(path, "rb") as read:
+        return hashlib.file_digest(read, "sha256").digest() == digest
 
 
 def name_of(jobs: Path, job: str, file: str | Path) -> str | None:

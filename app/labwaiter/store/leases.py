@@ -21,6 +21,7 @@ from pathlib import Path
 from ..layout import Layout
 from ..system import flock
 from .files import make_folder, open_ours, read_record, rights_in, write_whole
+from .upkeep import Upkeep
 
 PATIENCE = 3.0  # s for a turn
 
@@ -52,6 +53,7 @@ class Leases:
 
     def __init__(self, jobs: Path) -> None:
         self.folder = Layout(jobs).leases
+        self._upkeep = Upkeep(Layout(jobs))
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -117,8 +119,11 @@ class Leases:
         self._make()
         write_whole(self.folder / f"{lease.instrument}.json", json.dumps(asdict(lease)).encode(), durable=durable)
 
-    def take(self, job: str, instruments: Iterable[str]) -> bool:
+    def take(self, job: str, instruments: Iterable[str], reserved: bool = False) -> bool:
         """Have a job hold all of these, or none: False where one isn't free (any more). Doesn't wait.
+
+        Args:
+            reserved: take reserved ones and those out of service, too, which are whoever's it is then.
 
         Raises:
             OSError: the disk refuses; none is held then.
@@ -128,7 +133,11 @@ class Leases:
             return True
         try:
             with self.turn(wait=0):
-                if any(self.of(name) for name in names):
+                out = self._upkeep.out()
+                if any(out[name].stopped or not reserved for name in names if name in out):
+                    return False
+                leases = [lease for name in names if (lease := self.of(name)) is not None]
+                if any(lease.how is not Held.RESERVED or not reserved for lease in leases):
                     return False
                 try:
                     for name in names:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import logging
 import os
 import time
@@ -286,6 +287,26 @@ class LocalStore:
             return None
         told = None if counts is None else Told(self._changes, counts, stamps.but_for(at, at + b"/data"))
         return FolderRevision(stamps, self, view, read_from, asks_status, told)
+
+    def revision(self, name: str = "") -> str | None:
+        """The stamps of the folders, of what the supervisor tells of all, and of what those that run write."""
+        layout, seen = self.folder.layout, []
+        paths: list[str] = [os.fspath(p) for p in (self.folder.root, layout.active, layout.queue, layout.leases)]
+        for each in (name,) if name else self.folder.active_names():
+            at = os.fspath(self.folder.path(each))
+            paths += [at, f"{at}/status.txt"]
+            if name:
+                others = ("status.html", "log.txt", "notifications.txt", "timeline.jsonl", "data", "data/record.csv")
+                paths += [f"{at}/{file}" for file in others]
+        for path in paths:
+            try:
+                status = os.stat(path)
+                seen.append((status.st_ctime_ns, status.st_size))
+            except OSError as error:
+                seen.append((error.errno or 0, 0))
+        with contextlib.suppress(OSError):
+            seen.append((int(self.is_served()), 0))
+        return hashlib.blake2b(repr(seen).encode(), digest_size=12).hexdigest()
 
     def names(self, active: bool = False) -> Iterable[str]:
         """Every folder, or what the queue's index has."""

@@ -91,6 +91,12 @@ class Records(Protocol):
             read_from: Unix time (s) before which nothing of it was read.
         """
 
+    def revision(self, name: str = "") -> str | None:
+        """Differs once what is told of the executions, or of this one, may be another: made of stamps, read of nothing.
+
+        None where nothing tells that without a whole look. What moves with the clock alone is left out.
+        """
+
     def names(self, active: bool = False) -> Iterable[str]:
         """Every execution, in no order.
 

@@ -50,7 +50,7 @@ def note(folder: str | os.PathLike[str], event: str, /, at: float | None = None,
 def read(folder: str | os.PathLike[str]) -> tuple[Happening, ...]:
     """What it has been through, by the times, at most KEPT: all that it was made by, and of the rest the last ones."""
     text = read_bounded(os.path.join(folder, FILE), LARGEST) or b""
-    found = [happening for line in text.splitlines() if (happening := _read(line)) is not None]
+    found = [happening for line in text.splitlines() if (happening := happening_of(line)) is not None]
     found.sort(key=lambda happening: happening.at)
     if len(found) > KEPT:
         made = [happening for happening in found if happening.event in MADE_BY][:KEPT]
@@ -59,14 +59,14 @@ def read(folder: str | os.PathLike[str]) -> tuple[Happening, ...]:
     return tuple(found)
 
 
-def _read(line: bytes) -> Happening | None:
+def happening_of(line: bytes, text_max: int = TEXT_MAX) -> Happening | None:
     """One line; None for what is none of ours: cut off, or the job's own."""
     try:
         content = json.loads(line)
         at, event = content.pop("at"), content.pop("event")
         if type(event) is str and type(at) in (int, float) and 0 <= at < 1e11:
             kinds = (str, int, float, bool)
-            about = {name: bounded(value, TEXT_MAX) for name, value in content.items() if type(value) in kinds}
+            about = {name: bounded(value, text_max) for name, value in content.items() if type(value) in kinds}
             return Happening(float(at), cut(event, 40), about)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pass

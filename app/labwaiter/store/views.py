@@ -11,12 +11,14 @@ import time
 from pathlib import Path
 
 from ..lab import labfile
+from ..model.direct_control import NAME as DIRECT_CONTROL
 from ..model.record import Holder, Owner, Record, Silence, State, View
 from ..model.service import Service
 from .artifacts import Artifacts
 from .folder import Folder, ran
 from .leases import Held, Lease, Leases
 from .silence_watch import QUIET, silence
+from .upkeep import OutOfService, Upkeep
 
 
 class Views:
@@ -25,6 +27,7 @@ class Views:
     def __init__(self, folder: Folder, artifacts: Artifacts, leases: Leases, lab_file: Path) -> None:
         self._folder, self._artifacts, self._leases = folder, artifacts, leases
         self._lab = labfile.WatchedLab(lab_file)
+        self._upkeep = Upkeep(folder.layout)
 
     def of(self, record: Record, service: Service | None) -> View:
         """The view of one execution; `service` says its limit."""
@@ -88,11 +91,13 @@ class Views:
             # those get an instrument by the times of their starts, whoever's turn it is
             first = itertools.takewhile(lambda name: name != record.name, needs)
             rivals = [name for name in first if not own_or_twins.isdisjoint(needs[name])]
+            out = self._upkeep.out()
             holders = tuple(
-                self._holder(lease, name)
+                holder
                 for name in own
                 for twin in sorted(names[name], key=lambda twin: (twin != name, twin))
-                if (lease := self._leases.of(twin))
+                for holder in (self._leased(twin, name), _out(out[twin], name) if twin in out else None)
+                if holder is not None
             )
             if holders or rivals:
                 return len(rivals) + 1, ", ".join(_before(names, [needs[rival] for rival in rivals])), holders
@@ -103,6 +108,10 @@ class Views:
             return len(before) + 1, limit, ()
         return len(before) + 1, f"{queue.get('running')} of {queue.get('max_running')} jobs are running", ()
 
+    def _leased(self, name: str, wanted: str) -> Holder | None:
+        lease = self._leases.of(name)
+        return None if lease is None else self._holder(lease, wanted)
+
     def _holder(self, lease: Lease, wanted: str) -> Holder:
         """Who has an instrument, for those who wait for it: what is run there, but not under whose serviceID."""
         name, service = lease.instrument, ""
@@ -111,6 +120,8 @@ class Views:
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             request = self._folder.request(lease.job) if lease.how is Held.BY_JOB and lease.job else None
             service = request.service if request else ""
+            if request is not None and service == DIRECT_CONTROL:
+                service = f"{request.inputs['holder']}, by hand"
         words = {
             Held.BY_JOB: f"{name} is in use" + (f" by {service}" if service else ""),
             Held.MAKING_SAFE: f"{name} is being made safe",
@@ -118,6 +129,12 @@ class Views:
             Held.RESERVED: f"{name} is reserved" + (f" by {lease.why}" if lease.why else ""),
         }[lease.how]
         return Holder(words, lease.since or None, lease.until)
+
+
+def _out(out: OutOfService, wanted: str) -> Holder:
+    """One that is out of service, for those who wait for it."""
+    name = out.instrument if out.instrument == wanted else f"{out.instrument}, the same device as {wanted},"
+    return Holder(f"{name} is {out.words}", out.since or None)
 
 
 def _reached(owner: Owner, limits: object) -> str:

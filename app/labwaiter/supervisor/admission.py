@@ -15,6 +15,7 @@ from ..model.record import Owner, State, StoredState, move, unbegun
 from ..runner.main import NOT_BEGUN
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
+from ..store.upkeep import Upkeep
 from ..system.backoff import Backoff
 from ..system.process import Identity, boot_clock, boot_id, identify, open_pidfd
 from .cleanup import Cleanup
@@ -64,6 +65,7 @@ class Admission:
         self._most, self._store = most, store
         self._queue, self._nurseries, self._keeper, self._cleanup = queue, nurseries, keeper, cleanup
         self._states, self._leases, self._lab, self._figures = states, leases, lab, figures
+        self._upkeep = Upkeep(store.layout)
         self._forking: dict[str, Forking] = {}
         # instruments that are no longer in lab.toml, and since when, boot clock, s
         self._vanished: dict[str, float] = {}
@@ -80,7 +82,7 @@ class Admission:
     @property
     def running(self) -> list[tuple[str, Owner]]:
         """Service and owner of each job that takes a place among the running."""
-        waiting = [forking.waiting for forking in self._forking.values()]
+        waiting = [forking.waiting for forking in self._forking.values() if not forking.waiting.rules.is_direct_control]
         return self._keeper.running + [(job.service, job.owner) for job in waiting]
 
     def figures(self) -> dict[str, Any]:
@@ -109,12 +111,16 @@ class Admission:
                 return
             taken, shut = self._not_free()
             queue, turns = self._queue, self._queue.turns
-            waiting = next_to_run(queue.heads, self._most, self.running, taken | contested, shut, turns)
+            heads, busy = queue.heads, taken | contested
+            waiting = self._in_hand_next(heads, busy)
+            if waiting is None:
+                heads = [job for job in heads if not job.rules.is_direct_control]
+                waiting = next_to_run(heads, self._most, self.running, busy, shut, turns)
             if waiting is None:
                 return
             queue.begins(waiting)
             try:
-                if not self._leases.take(waiting.name, waiting.instruments):
+                if not self._leases.take(waiting.name, waiting.instruments, waiting.rules.is_direct_control):
                     self._queue.add(waiting)
                     contested.update(waiting.instruments)
                     continue
@@ -129,6 +135,19 @@ class Admission:
                 return
             self._forking[waiting.name] = Forking(waiting, nursery.pid)
 
+    def _in_hand_next(self, heads: Iterable[Waiting], taken: set[str]) -> Waiting | None:
+        """Of those who want an instrument in hand the first one whose instrument nobody has.
+
+        They wait for no place, and not behind others: whoever asks for that is there, and hears at once that it is
+        taken. That it is reserved or out of service is judged there (`verbs/control.py`).
+        """
+        for waiting in heads:
+            if waiting.rules.is_direct_control and taken.isdisjoint(waiting.instruments):
+                leases = [self._leases.of(name) for name in waiting.instruments]
+                if all(lease is None or lease.how is Held.RESERVED for lease in leases):
+                    return waiting
+        return None
+
     def _not_free(self) -> tuple[set[str], set[str]]:
         """The instruments that a job or what clears up after it has, and those that only a person frees."""
         taken = self._keeper.instruments | self._cleanup.instruments
@@ -136,6 +155,7 @@ class Admission:
         if self._queue.needs_any:
             leased, shut = sorted_out(self._leases.all())
             taken |= leased
+            shut |= self._upkeep.out().keys()
         lab = self._lab.now() if taken or shut else None
         if lab is not None:  # one device may stand in lab.toml under two names
             taken, shut = ({twin for name in names for twin in lab.twins(name)} for names in (taken, shut))

@@ -23,6 +23,7 @@ from ..store.audit import Audit
 from ..store.files import open_ours, stranger
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
+from ..store.upkeep import FAULT, Upkeep
 from ..system.cgroup import Group, Groups
 from ..system.process import MARKER, for_ours, identify, kill, kill_marked, lives, mark_of, tell_group, when_possible
 from .faults import DAMAGED
@@ -125,7 +126,7 @@ def make_safe(store: Folder, job: str, instruments: tuple[str, ...]) -> None:
 
     It carries the job's mark: a guard that comes after one that died ends what that one had begun.
     """
-    leases, audit = Leases(store.root), Audit(store.layout)
+    leases, audit, upkeep = Leases(store.root), Audit(store.layout), Upkeep(store.layout)
     to_make_safe = [name for name in instruments if _begin(leases, name, job)]
     if not to_make_safe:
         return
@@ -145,6 +146,8 @@ def make_safe(store: Folder, job: str, instruments: tuple[str, ...]) -> None:
         timeline.note(store.path(job), outcome, instrument=name, why=why)
         audit.try_to_add("made safe", instrument=name, safe=report["safe"], why=why, job=job, face="guard")
         tell(store, job, f"{name}: {why}" if report["safe"] else f"{name} is UNSAFE: {why}")
+        if not report["safe"]:
+            upkeep.note(name, FAULT, text=why, job=job)
         # where that can't be written it stays closed, and the supervisor has room even on a full disk: `judge`
         with contextlib.suppress(OSError):
             if report["safe"]:
@@ -177,6 +180,7 @@ def judge(store: Folder, job: str) -> None:
             why = f"{lease.instrument} could not be made safe in the time that it has for that."
             leases.write(Lease(lease.instrument, Held.UNSAFE, job, why, time.time()))
             timeline.note(store.path(job), "unsafe", instrument=lease.instrument, why=why)
+            Upkeep(store.layout).note(lease.instrument, FAULT, text=why, job=job)
             tell(store, job, f"{lease.instrument} is UNSAFE: {why}")
 
 

@@ -14,6 +14,7 @@ from ..model.record import End, Owner, State
 from ..store import timeline
 from ..store.folder import Folder
 from ..store.silence_watch import silence
+from ..store.upkeep import Upkeep
 from ..system.process import boot_clock, reap, tell_group
 from .aborts import AbortWishes
 from .cleanup import Cleanup
@@ -24,6 +25,7 @@ from .states import StateWriter
 
 log = logging.getLogger("labwaiter.supervisor")
 ABORTED = "The execution was aborted."
+LET_GO = "It was let go."  # of an instrument in somebody's hands
 END_DAMAGED = "The execution ended, but its record of how (end.json) is damaged."
 PARENT_SECONDS = 1.0  # how long a parent may take to tell how its child ended
 
@@ -54,6 +56,7 @@ class Keeper:
         self._store, self._selector, self._lab = store, selector, lab
         self._states, self._wishes, self._cleanup, self._faults = states, wishes, cleanup, faults
         self._figures, self._on_unbegun = figures, on_unbegun
+        self._upkeep = Upkeep(store.layout)
         self._running: dict[str, RunningJob] = {}
         self._unsettled: dict[str, RunningJob] = {}
 
@@ -77,8 +80,8 @@ class Keeper:
 
     @property
     def running(self) -> list[tuple[str, Owner]]:
-        """Service and owner of each running job."""
-        return [(job.service, job.owner) for job in self._running.values()]
+        """Service and owner of each running job; instruments in somebody's hands count for no limit."""
+        return [(job.service, job.owner) for job in self._running.values() if not job.rules.is_direct_control]
 
     @property
     def instruments(self) -> set[str]:
@@ -186,12 +189,13 @@ class Keeper:
             self._clear_up(job)  # nobody told how it ended, or that went wrong before
         elif job.stored.stopping is None:
             if job.name in self._wishes:
-                self._stop(job, "abort", ABORTED)
+                self._stop(job, "abort", LET_GO if job.rules.is_direct_control else ABORTED)
                 return
             if job.rules.stall is not None:
                 job.note_progress(progress_trace(self._store, job.name), now)
             unpolled = silence(self._store, self._lab.now(), job.name, job.instruments)
-            if due := stop_due(job.rules, job.stored.started_boot, job.moved_at, unpolled, now):
+            asked = self._store.polled_at(job.name) if job.rules.is_direct_control else None
+            if due := stop_due(job.rules, job.stored.started_boot, job.moved_at, unpolled, now, asked):
                 self._stop(job, due.reason, due.why)
         elif job.kill_at is not None and now >= job.kill_at:
             self._kill(job)
@@ -280,8 +284,16 @@ class Keeper:
             self._on_unbegun(job)
         else:
             self._states.end(job.name, job.service, job.stored, *outcome)
+            self._count_use(job)
             if job.stored.stopping is not None and job.stopped_at is not None:
                 self._figures.stopped(job.stored.stopping.reason, boot_clock() - job.stopped_at)
+
+    def _count_use(self, job: RunningJob) -> None:
+        started = job.stored.started_boot
+        for name in job.instruments:
+            with contextlib.suppress(OSError):  # a full disk costs the count, not the work
+                seconds = 0.0 if started is None else boot_clock() - started
+                self._upkeep.add_use(name, seconds, counts=not job.rules.is_direct_control)
 
     def _put_off(self, job: RunningJob, error: OSError) -> None:
         """Its processes are gone, and how it ended can't be read now: it is looked at again, with pauses."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..catalogue import catalogue
+from ..model import direct_control
 from ..model.parameter import Parameter
 from ..model.record import NOBODY, End, Owner, Request, Silence, State, Stopping, StoredState, settle
 from ..model.service import Service, service_of
@@ -15,6 +16,7 @@ from ..store.folder import Folder
 from ..system.backoff import Backoff
 from ..system.process import Identity
 
+LET_GO = "Whoever had it in hand asked nothing for {}, so it was let go."
 ABANDONED = "The execution was abandoned by its workflow manager: that asked nothing for {}."
 LONGEST_PAUSE = 30.0  # s between two looks at an end that can't be read
 
@@ -28,6 +30,12 @@ class Rules:
     grace: float = 5.0  # s
     at_once: int | None = None
     outputs: tuple[Parameter, ...] = ()
+    unattended: float | None = None  # s of its holder's silence after which it is ended; None: nobody holds it
+
+    @property
+    def is_direct_control(self) -> bool:
+        """Whether it is an instrument in somebody's hands: it takes no place among the running, and waits for none."""
+        return self.unattended is not None
 
 
 def rules_of(request: Request, jobs_folder: Path) -> Rules:
@@ -38,7 +46,8 @@ def rules_of(request: Request, jobs_folder: Path) -> Rules:
         service = catalogue.known(catalogue.cache_of(jobs_folder), request.service)
     if service is None:
         return Rules()
-    return Rules(service.limit, service.stall, service.grace, service.at_once, service.outputs)
+    unattended = direct_control.UNATTENDED if service.name == direct_control.NAME else None
+    return Rules(service.limit, service.stall, service.grace, service.at_once, service.outputs, unattended)
 
 
 @dataclass
@@ -93,7 +102,12 @@ class StopReason:
 
 
 def stop_due(
-    rules: Rules, started: float | None, moved_at: float, silence: Silence | None, now: float
+    rules: Rules,
+    started: float | None,
+    moved_at: float,
+    silence: Silence | None,
+    now: float,
+    asked: float | None = None,
 ) -> StopReason | None:
     """Why a running job is to be stopped now; None while it may go on.
 
@@ -101,11 +115,15 @@ def stop_due(
         started, moved_at, now: its begin, its last progress and the look, all by the boot clock, s: a wall clock that
             is set moves no deadline. A begin that isn't known passes no limit.
         silence: of its workflow manager, where that counts.
+        asked: when whoever holds it asked last, by the boot clock, s; None: never since it began.
     """
     if rules.limit is not None and started and now - started >= rules.limit:
         return StopReason("limit", f"The execution took longer than its limit of {span(rules.limit)} and was stopped.")
     if rules.stall is not None and now - moved_at >= rules.stall:
         return StopReason("stall", f"The execution made no progress for {span(rules.stall)} and was stopped.")
+    since = max(asked or 0.0, started or 0.0)
+    if rules.unattended is not None and since and now - since >= rules.unattended:
+        return StopReason("abandoned", LET_GO.format(span(rules.unattended)))
     if silence is not None and silence.seconds >= silence.most:
         return StopReason("abandoned", ABANDONED.format(span(silence.most)))
     return None

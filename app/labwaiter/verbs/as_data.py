@@ -67,6 +67,8 @@ def of_instrument(state: InstrumentState) -> dict[str, Any]:
         "since": lease.since if lease else None,
         "until": lease.until if lease else None,
         "heldAs": state.held_as,
+        "inHandOf": state.holding.in_hand_of if state.holding else "",
+        "outOfService": None if state.out is None else {k: v for k, v in vars(state.out).items() if k != "instrument"},
     }
 
 

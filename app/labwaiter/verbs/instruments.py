@@ -8,30 +8,45 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ..errors import InstrumentInUse, UnknownInstrument
+from ..errors import (
+    InstrumentInUse,
+    Misconfigured,
+    MissingParameter,
+    ServiceError,
+    Unavailable,
+    UnknownInstrument,
+)
 from ..lab import labfile, simulation
 from ..lab.lab import InstrumentEntry, Lab, missing
 from ..model.caller import Caller
-from ..model.record import ENDED
+from ..model.direct_control import NAME as DIRECT_CONTROL
+from ..model.record import ENDED, Happening
 from ..model.sentences import moment, plain
 from ..settings import Settings
 from ..store import supervisor_client
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
+from ..store.local_store import LocalStore
+from ..store.upkeep import NOTE_MAX, OutOfService, Upkeep, Use
 from ..system.logs import utc
+from ..system.process import start_thread
 from .acts import Acts
 from .permission import Action, permit
 
+log = logging.getLogger("labwaiter.instruments")
+STOP_SECONDS = 7.5  # in which STOP answers; what has not ended then goes on
+REASON_MAX = 300  # characters of why one is out of service
 LEAVES_SECONDS = 5.0  # for a driver that was asked to end its process
 BEING_MADE_SAFE = "labwaiter instruments safe"  # who has an instrument while that asks it
-FREE, MISSING = "free", "missing"  # states beside those of a lease
+FREE, MISSING, OUT = "free", "missing", "out of service"  # states beside those of a lease
 WHO_MAX = 100  # characters of the name of who reserves
 BROKE = "the program that asks it broke; see above"  # its standard error is the caller's
 
@@ -42,11 +57,18 @@ class Holding:
 
     lease: Lease
     service_id: str = ""  # of the execution that has it, or had it; "" for a person
+    in_hand_of: str = ""  # who has it by hand, or had; "" where an execution of a service has it
 
     @property
     def words(self) -> str:
-        """How it stands: held by the execution X, reserved by Ada until …, unsafe."""
+        """How it stands: held by the execution X, in the hands of Ada, reserved by Ada until …, unsafe."""
         who = plain(self.service_id or self.lease.why, 60)
+        if self.in_hand_of:
+            who = plain(self.in_hand_of, 60)
+            return {
+                Held.BY_JOB: f"in the hands of {who} since {moment(self.lease.since)}",
+                Held.MAKING_SAFE: f"being made safe after {who} had it in hand",
+            }.get(self.lease.how, f"unsafe since {who} had it in hand")
         until = f" until {moment(self.lease.until)}" if self.lease.until else ""
         return {
             Held.BY_JOB: f"held by the execution {who}",
@@ -69,6 +91,7 @@ class InstrumentState:
     entry: InstrumentEntry | None  # None: it is no longer in lab.toml
     holding: Holding | None  # None: it is free
     twins: frozenset[str]  # the other names of lab.toml for the same device
+    out: OutOfService | None = None  # it is out of service, and why
 
     @property
     def held_as(self) -> str:
@@ -94,6 +117,26 @@ class MadeSafe:
     why: str
 
 
+@dataclass(frozen=True)
+class Stopped:
+    """What came of STOP for one instrument."""
+
+    name: str
+    safe: bool  # it was read back; False: it wasn't, or that goes on
+    why: str
+
+
+@dataclass(frozen=True)
+class UpkeepTold:
+    """How an instrument was used and kept."""
+
+    name: str
+    use: Use
+    out: OutOfService | None  # it is out of service, and why
+    last_fault: Happening | None
+    log: tuple[Happening, ...]  # oldest first
+
+
 class Instruments:
     """The verbs over the instruments of this machine. Cheap to make; lab.toml is read anew by each, but `states`.
 
@@ -104,6 +147,7 @@ class Instruments:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._leases = Leases(settings.jobs_folder)
+        self._upkeep = Upkeep(settings.layout)
         self._acts = Acts(settings)
         self._watched = labfile.WatchedLab(settings.lab)
 
@@ -117,22 +161,24 @@ class Instruments:
     def list(self, caller: Caller) -> tuple[InstrumentState, ...]:
         """This machine's instruments as lab.toml lists them, then those that somebody has and it no longer lists."""
         permit(caller, Action.LIST_INSTRUMENTS)
-        lab, leases = self._lab(), self._leases.all()
+        lab, leases, out = self.lab(), self._leases.all(), self._upkeep.out()
         states = []
         for name in dict.fromkeys([*lab.entries, *leases]):
             twins = lab.twins(name) - {name}
             lease = leases.get(name) or next((leases[twin] for twin in sorted(twins) if twin in leases), None)
-            states.append(InstrumentState(name, lab.entries.get(name), self._holding(lease), frozenset(twins)))
+            states.append(
+                InstrumentState(name, lab.entries.get(name), self.holding(lease), frozenset(twins), out.get(name))
+            )
         return tuple(states)
 
     def states(self) -> dict[str, str]:
-        """The state of each instrument of this machine in a word: a `Held`, ``missing`` or ``free``; of nobody's job.
+        """The state of each instrument of this machine in a word: a `Held`, ``missing``, ``free`` or OUT; of no job.
 
         Missing: nothing is plugged in where lab.toml has it, as far as that is seen without opening it. Instruments
         that lab.toml no longer lists, but somebody has, are among them; while it has a mistake, these alone.
         """
         leases = self._leases.all()
-        lab, states = self._watched.now(), {}
+        lab, out, states = self._watched.now(), self._upkeep.out(), {}
         if lab is None:
             return {name: str(lease.how) for name, lease in leases.items()}
         lab = lab.on(self.settings.machine)
@@ -140,12 +186,13 @@ class Instruments:
             lease = leases.get(name) or next((leases[twin] for twin in lab.twins(name) if twin in leases), None)
             entry = lab.entries.get(name)
             absent = entry is not None and entry.port.startswith("/") and not os.path.exists(entry.port)
-            states[name] = str(lease.how) if lease else MISSING if absent else FREE
+            idle = OUT if name in out else MISSING if absent else FREE
+            states[name] = str(lease.how) if lease else idle
         return states
 
     def why_none(self) -> str:
         """Why this machine has no instrument, where `list` gives none: a sentence for whoever keeps lab.toml."""
-        lab, file = self._lab(), self.settings.lab
+        lab, file = self.lab(), self.settings.lab
         if lab.elsewhere:
             others = ", ".join(f"{name} on {other}" for name, other in lab.elsewhere.items())
             return (
@@ -157,7 +204,7 @@ class Instruments:
     def not_safe(self) -> tuple[Holding, ...]:
         """Those that wait for a person, or were not read back safe yet, by name. lab.toml isn't looked at."""
         leases = sorted(self._leases.all().items())
-        return tuple(self._held(lease) for _, lease in leases if lease.how is not Held.RESERVED)
+        return tuple(self.held(lease) for _, lease in leases if lease.how is not Held.RESERVED)
 
     # -- asking -------------------------------------------------------------------------------
 
@@ -171,14 +218,14 @@ class Instruments:
         """
         for name in names or ("",):
             permit(caller, Action.CHECK, name)
-        lab = self._lab()
-        return self._checked([self._entry(lab, name) for name in names or lab.entries])
+        lab = self.lab()
+        return self._checked([self.entry(lab, name) for name in names or lab.entries])
 
     def _checked(self, entries: Iterable[InstrumentEntry]) -> Iterator[Checked]:
         process: subprocess.Popen[str] | None = None
         try:
             for entry in entries:
-                holding = self._holding(self._leases.of(entry.name))
+                holding = self.holding(self._leases.of(entry.name))
                 if holding is not None and holding.by_job:
                     yield Checked(entry.name, True, f"{holding.words}; not touched")
                     continue
@@ -212,8 +259,8 @@ class Instruments:
         """
         for name in names or ("",):
             permit(caller, Action.MAKE_SAFE, name)
-        lab = self._lab()
-        entries = {name: self._entry(lab, name) for name in names}
+        lab = self.lab()
+        entries = {name: self.entry(lab, name) for name in names}
         for name in entries:
             self._raise_if_at_work(lab, name)
         for name in entries:
@@ -243,9 +290,150 @@ class Instruments:
             self._acts.tell("made safe", caller, about)
         return tuple(results[name] for name in entries)
 
+    # -- STOP ---------------------------------------------------------------------------------
+
+    def stop(self, names: Sequence[str], caller: Caller, wait: float = STOP_SECONDS) -> tuple[Stopped, ...]:
+        """STOP: end whatever uses these, make them safe and ask them, all at once; without names all of this machine.
+
+        They stay stopped: nothing begins with them until an operator puts them back into service (`put_back`). What has
+        not ended after `wait` s goes on by itself. It asks for no queue and for no other machine.
+
+        Raises:
+            UnknownInstrument: one of them isn't here; the others are stopped all the same.
+        """
+        for name in names or ("",):
+            permit(caller, Action.STOP, name)
+        leases, entries = self._leases.all(), dict[str, InstrumentEntry]()
+        with contextlib.suppress(Misconfigured):  # a mistake in lab.toml keeps nothing on
+            entries = self.lab().entries
+        known = dict.fromkeys([*entries, *leases])
+        strange = [name for name in names if name not in known]
+        stopped = [name for name in names or known if name in known]
+        results: dict[str, Stopped] = {}
+        lab = Lab(entries)
+        threads = [start_thread(self._stop, name, lab, caller, wait, results) for name in stopped]
+        until = time.monotonic() + wait
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        if strange:
+            self.entry(self.lab(), strange[0])
+        goes_on = "It is being stopped and made safe; that goes on."
+        return tuple(results.get(name) or Stopped(name, False, goes_on) for name in stopped)
+
+    def _stop(self, name: str, lab: Lab, caller: Caller, wait: float, results: dict[str, Stopped]) -> None:
+        """Stop one, under whichever of its device's names it is used; `results` gets what came of it."""
+        by, began = (caller.user or caller.face or "somebody")[:WHO_MAX], time.monotonic()
+        try:
+            with self._leases.turn():  # whoever takes it from now on sees that it is stopped, or is seen here
+                self._upkeep.take_out(OutOfService(name, "STOP", by, time.time(), stopped=True))
+        except OSError:  # a full disk, or somebody who hangs: what runs is ended all the same
+            log.exception("%s: that it is stopped can't be noted", name)
+        names = (name, *sorted(lab.twins(name) - {name}))
+        lease = next((lease for other in names if (lease := self._leases.of(other)) is not None), None)
+        try:
+            if lease is not None and lease.job and lease.how in (Held.BY_JOB, Held.MAKING_SAFE):
+                self._acts.go_on("STOP", caller, {"instrument": name, "execution": lease.job})
+                result = self._stop_holder(lease, caller, wait)
+            else:
+                self._acts.go_on("STOP", caller, {"instrument": name})
+                result = self._stop_idle(name, lab.entries.get(name), lease)
+        except Exception as error:
+            log.exception("%s can't be stopped", name)
+            why = error.message if isinstance(error, ServiceError) else "The log says why."
+            result = Stopped(name, False, f"It could not be stopped: {why}")
+        results[name] = result = replace(result, name=name)
+        about = {"instrument": name, "safe": result.safe, "why": result.why}
+        self._upkeep.note(name, "STOP", by=by, text=result.why)
+        self._acts.tell("STOP", caller, about | {"seconds": round(time.monotonic() - began, 3)})
+
+    def _stop_holder(self, lease: Lease, caller: Caller, wait: float) -> Stopped:
+        """End the execution that has it; the guard makes safe what it had."""
+        name, job, records = lease.instrument, lease.job, LocalStore(self.settings)
+        try:
+            gone = records.abort(records.record(job), wait, caller.in_words)
+        except Unavailable:  # what can't be read is no reason to go on
+            gone = bool(records.abort_unread(job, wait))
+        left = self._leases.of(name)
+        if left is not None and left.how is Held.UNSAFE:
+            return Stopped(name, False, left.why)
+        if gone:
+            return Stopped(name, True, "What used it was ended; it was made safe and read back.")
+        return Stopped(name, False, "What uses it is being ended, and it is made safe; that goes on.")
+
+    def _stop_idle(self, name: str, entry: InstrumentEntry | None, lease: Lease | None) -> Stopped:
+        """Make one safe that nobody uses, and ask it."""
+        if entry is None:
+            return Stopped(name, False, f"{name} isn't in lab.toml as it is now, so nobody knows how it is made safe.")
+        if entry.power is None and (why := missing(entry.driver, self.settings.services)):
+            return Stopped(name, False, why)
+        result = self._made_safe([name])[name]
+        if result.safe and lease is not None and lease.how is Held.UNSAFE:
+            with contextlib.suppress(OSError), self._leases.turn():
+                if self._leases.of(name) == lease:
+                    self._leases.free(name)
+        return Stopped(name, result.safe, f"Nobody used it; it was {result.why}." if result.safe else result.why)
+
+    # -- upkeep -------------------------------------------------------------------------------
+
+    def take_out(self, name: str, reason: str, caller: Caller) -> OutOfService:
+        """Take an instrument out of service: executions that need it wait, and are told why. What has it goes on.
+
+        Raises:
+            UnknownInstrument: it isn't here.
+            MissingParameter: there is no reason given.
+        """
+        permit(caller, Action.MAINTAIN, name)
+        self.entry(self.lab(), name)
+        why = plain(reason.strip(), REASON_MAX)
+        if not why:
+            raise MissingParameter("Say why it is taken out of service: those who wait for it are told.")
+        out = OutOfService(name, why, (caller.user or "somebody")[:WHO_MAX], time.time())
+        self._acts.begin("out of service", caller, {"instrument": name, "why": why}, durable=True)
+        self._upkeep.take_out(out)
+        self._upkeep.note(name, "out of service", by=out.by, text=why)
+        self._acts.tell("out of service", caller, {"instrument": name, "why": why})
+        return self._upkeep.out_of(name) or out
+
+    def put_back(self, name: str, caller: Caller) -> OutOfService | None:
+        """Put an instrument back into service, one that was stopped, too: why it was out; None where it wasn't.
+
+        Raises:
+            UnknownInstrument: it isn't here, and isn't out of service.
+        """
+        permit(caller, Action.MAINTAIN, name)
+        before = self._upkeep.out().get(name)
+        if before is None:
+            self.entry(self.lab(), name)
+        about = {"instrument": name, "was": before.words if before else "in service"}
+        self._acts.begin("back in service", caller, about, durable=True)
+        if before is not None:
+            self._upkeep.put_back(name)
+            self._upkeep.note(name, "back in service", by=(caller.user or "somebody")[:WHO_MAX])
+        self._wake()
+        self._acts.tell("back in service", caller, about)
+        return before
+
+    def note(self, name: str, text: str, caller: Caller) -> None:
+        """Add a note to an instrument's log. Raises UnknownInstrument, MissingParameter."""
+        permit(caller, Action.MAINTAIN, name)
+        self.entry(self.lab(), name)
+        if not text.strip():
+            raise MissingParameter("The note is empty.")
+        self._acts.begin("note", caller, {"instrument": name})
+        self._upkeep.note(name, "note", by=(caller.user or "somebody")[:WHO_MAX], text=text.strip()[:NOTE_MAX])
+
+    def upkeep(self, name: str, caller: Caller, most: int = 100) -> UpkeepTold:
+        """How much an instrument was used, its last fault, and the last events of its log. Raises UnknownInstrument."""
+        permit(caller, Action.LIST_INSTRUMENTS, name)
+        self.entry(self.lab(), name)
+        upkeep = self._upkeep
+        return UpkeepTold(name, upkeep.use(name), upkeep.out_of(name), upkeep.last_fault(name), upkeep.log(name, most))
+
+    # -- what they share ----------------------------------------------------------------------
+
     def _raise_if_at_work(self, lab: Lab, name: str) -> None:
         for twin in sorted(lab.twins(name), key=lambda other: other != name):
-            holding = self._holding(self._leases.of(twin))
+            holding = self.holding(self._leases.of(twin))
             if holding is not None and holding.by_job and self._goes_on(holding.lease.job):
                 state = f"{twin}, the same device, is" if twin != name else "is"
                 raise InstrumentInUse(f"{name}: {state} {holding.words}: abort that execution instead.")
@@ -278,8 +466,8 @@ class Instruments:
             InstrumentInUse: somebody else has it, or its device under another name.
         """
         permit(caller, Action.RESERVE, name)
-        lab = self._lab()
-        self._entry(lab, name)
+        lab = self.lab()
+        self.entry(lab, name)
         who = caller.user[:WHO_MAX]
         about = {"instrument": name, "until": utc(time.time() + seconds)}
         self._acts.begin("reserve", caller, about, durable=True)
@@ -287,10 +475,10 @@ class Instruments:
         if lease is not None:
             state = "it is" if lease.instrument == name else f"{lease.instrument}, the same device, is"
             self._acts.go_on("not reserved", caller, {"instrument": name, "why": "somebody else has it"})
-            raise InstrumentInUse(f"{name} can't be reserved now: {state} {self._held(lease).words}.")
+            raise InstrumentInUse(f"{name} can't be reserved now: {state} {self.held(lease).words}.")
         self._acts.tell("reserve", caller, about)
         now = time.time()
-        return self._held(Lease(name, Held.RESERVED, why=who, since=now, until=now + seconds))
+        return self.held(Lease(name, Held.RESERVED, why=who, since=now, until=now + seconds))
 
     def release(self, name: str, caller: Caller) -> Holding | None:
         """Give a reserved instrument back, whoever reserved it: how it stood until then; None where it was free.
@@ -300,11 +488,11 @@ class Instruments:
             InstrumentInUse: it isn't reserved, but held, being made safe or unsafe.
         """
         permit(caller, Action.RELEASE, name)
-        lab = self._lab()
+        lab = self.lab()
         if name not in self._leases.all():
-            self._entry(lab, name)
+            self.entry(lab, name)
         with self._leases.turn():
-            holding = self._holding(self._leases.of(name))
+            holding = self.holding(self._leases.of(name))
             if holding is not None and holding.lease.how is not Held.RESERVED:
                 raise InstrumentInUse(f"{name} isn't reserved: it is {holding.words}.")
             about = {"instrument": name, "was": holding.words if holding is not None else "free"}
@@ -316,10 +504,12 @@ class Instruments:
 
     # -- what they share ----------------------------------------------------------------------
 
-    def _lab(self) -> Lab:
+    def lab(self) -> Lab:
+        """What lab.toml has of this machine. Raises Misconfigured."""
         return labfile.load(self.settings.lab).on(self.settings.machine)
 
-    def _entry(self, lab: Lab, name: str) -> InstrumentEntry:
+    def entry(self, lab: Lab, name: str) -> InstrumentEntry:
+        """An instrument of this machine. Raises UnknownInstrument."""
         if name in lab.entries:
             return lab.entries[name]
         shown = plain(name, 60)
@@ -332,16 +522,18 @@ class Instruments:
             )
         raise UnknownInstrument(f"lab.toml has no instrument {shown}; there are: {', '.join(lab.entries) or 'none'}.")
 
-    def _held(self, lease: Lease) -> Holding:
-        """A lease, with the serviceID by which an operator can ask for its job or abort it."""
-        service_id = lease.job
+    def held(self, lease: Lease) -> Holding:
+        """A lease, with the serviceID by which an operator can ask for its job or abort it, or whose hands it is in."""
+        service_id, in_hand_of = lease.job, ""
         with contextlib.suppress(ValueError, TypeError, KeyError):
             if lease.job and (request := Folder(self.settings.jobs_folder).request(lease.job)):
                 service_id = request.service_id
-        return Holding(lease, service_id)
+                in_hand_of = str(request.inputs["holder"]) if request.service == DIRECT_CONTROL else ""
+        return Holding(lease, service_id, in_hand_of)
 
-    def _holding(self, lease: Lease | None) -> Holding | None:
-        return None if lease is None else self._held(lease)
+    def holding(self, lease: Lease | None) -> Holding | None:
+        """As `held`; None where it is free."""
+        return None if lease is None else self.held(lease)
 
     def _wake(self) -> None:
         """A job may wait for what is free now."""

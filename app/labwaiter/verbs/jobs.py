@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import IO, Any, ParamSpec, TypeVar
 
 from ..catalogue import catalogue, importing
 from ..errors import (
+    InvalidParameter,
     JobAborted,
     JobFailed,
     Misconfigured,
@@ -30,12 +31,14 @@ from ..errors import (
 from ..lab import labfile
 from ..lab.lab import Lab
 from ..model.caller import Caller, Identity
+from ..model.direct_control import NAME as DIRECT_CONTROL
 from ..model.parameter import same
 from ..model.record import Happening, Record, Request, State, View, derive
 from ..model.service import Service, service_of
 from ..settings import Settings
-from ..store import messages, supervisor_client
+from ..store import limits, messages, supervisor_client
 from ..store.artifacts import LOOKED_AT_MAX
+from ..store.files import read_bounded
 from ..store.folder import Folder
 from ..store.local_store import LocalStore
 from ..store.names import LONGEST, folder_name
@@ -389,6 +392,8 @@ class Jobs:
         """
         record = self._record(service, service_id, caller, Action.NOTIFY)
         messages.judge(message)
+        if record.request.service == DIRECT_CONTROL:  # its orders come from its holder alone: `verbs/control.py`
+            raise InvalidParameter("An instrument in somebody's hands takes no messages; its holder sets and does.")
         if not record.active:
             return f"The execution has ended ({record.state}); the message was not delivered."
         about = {"serviceID": service_id, "service": record.request.service}
@@ -499,6 +504,38 @@ class Jobs:
     def linked_file(self, name: str, key: str, file: str) -> Path | None:
         """A file that an execution has made, as `linked_files`. Raises Unavailable: its machine can't be reached."""
         return self.artifacts.made(name, file) if self.artifacts.opens(name, key) else None
+
+    def log(self, service_id: str, at: int, most: int, caller: Caller) -> tuple[bytes, int] | None:
+        """A part of what an execution has printed, and how many bytes that is in all; None where it ran elsewhere.
+
+        Args:
+            at: the byte at which it begins.
+            most: bytes of it.
+
+        Raises:
+            UnknownServiceID, Unavailable.
+        """
+        record = self._record(None, service_id, caller, Action.SEE)
+        file = self.settings.jobs_folder / record.name / "log.txt"
+        if record.machine and not file.parent.is_dir():
+            return None
+        try:
+            return read_bounded(file, most, at=at) or b"", file.lstat().st_size
+        except FileNotFoundError:
+            return b"", 0
+
+    @answered
+    def take_in(self, name: str, content: IO[bytes], caller: Caller) -> str:
+        """Keep a file that an input is to name: its name in the files folder, which may be another than its owner's.
+
+        Raises:
+            InvalidParameter: it can't be kept under any name, or is too large.
+            Unavailable: the disk is full, or it could not be remembered who handed it in.
+        """
+        permit(caller, Action.START)
+        limits.judge_room(self.settings)
+        self._acts.begin("file", caller, {"file": name[:100]})
+        return self.artifacts.take_in(name, content)
 
     def record(self, service_id: str, caller: Caller) -> Record:
         """One execution. Raises UnknownServiceID."""

@@ -26,19 +26,25 @@ class Action(StrEnum):
     RESERVE = "reserve instruments"
     RELEASE = "release instruments"
     MAKE_SAFE = "make instruments safe"
+    STOP = "stop instruments"
+    TAKE = "take instruments in hand"
+    RELEASE_ANOTHERS = "let go instruments that somebody else has in hand"
+    MAINTAIN = "take instruments out of service"
 
 
 _LISTS = frozenset({Action.LIST_SCHEDULES, Action.LIST_MACHINES, Action.LIST_INSTRUMENTS})
 _LOOKS = _LISTS | {Action.SEE, Action.READ_FILES}
-_OF_USERS = _LOOKS | {Action.START, Action.ABORT, Action.NOTIFY, Action.REMOVE, Action.MAKE_SAFE}
-_OF_NOBODY = _LISTS | {Action.START, Action.MAKE_SAFE}  # no owner is asked for
+_OF_USERS = _LOOKS | {Action.START, Action.ABORT, Action.NOTIFY, Action.REMOVE, Action.MAKE_SAFE, Action.STOP}
+_OF_NOBODY = _LISTS | {Action.START, Action.MAKE_SAFE, Action.STOP}  # no owner is asked for
 
 
 def may(caller: Caller, action: Action, target: Request | Tombstone | str = "") -> bool:
     """Whether a caller may do that. Nobody may who hasn't been identified.
 
-    Operators and administrators may do all. A user may start executions, do everything with those of the own project
-    (with the own ones alone, where OWNER=user) and make any instrument safe; a guest may only look.
+    Operators and administrators may do all, but for what somebody else has in hand: that is theirs until it is let go,
+    STOPped or taken by an administrator. A user may start executions, do everything with those of the own project
+    (with the own ones alone, where OWNER=user) and make any instrument safe and STOP it; a guest may only look, at
+    those of the own project, or at all where GUESTS=on lets whoever comes look.
 
     Args:
         target: the execution's request or tombstone, which says whose it is; its serviceID or its folder's name, where
@@ -50,9 +56,11 @@ def may(caller: Caller, action: Action, target: Request | Tombstone | str = "") 
 def allows(identity: Identity, action: Action, target: Request | Tombstone | str = "") -> bool:
     """As `may`, of somebody who has been identified."""
     if identity.role in (Role.OPERATOR, Role.ADMINISTRATOR):
-        return True
+        return action is not Action.RELEASE_ANOTHERS or identity.role is Role.ADMINISTRATOR
     if action not in (_LOOKS if identity.role is Role.GUEST else _OF_USERS):
         return False
+    if identity.sees_all:
+        return True
     if isinstance(target, Request | Tombstone):
         return is_owner(identity, target)
     return action in _OF_NOBODY

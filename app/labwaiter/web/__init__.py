@@ -1,4 +1,4 @@
-"""The pages for people and for machines that watch: the services, health, and the files of jobs.
+"""What machines that watch ask for, and the files of jobs; the pages for people are in `operator_page/`.
 
 A Flask application, so that methods, ranges, dates and escaping are somebody's who does them well.
 It is given what `wsgi` knows of the call: SCRIPT_NAME is the context root, PATH_INFO the rest.
@@ -15,7 +15,6 @@ from flask import Flask, Response, abort, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from .. import __version__, public
-from ..authentication import authenticator
 from ..catalogue.catalogue import WatchedCatalogue
 from ..errors import internal
 from ..lab import labfile
@@ -47,6 +46,7 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, figures: Web
         figures: what this worker counts.
     """
     app = Flask("labwaiter.web", static_folder=None, template_folder="")
+    app.jinja_env.autoescape = True  # Flask looks at the ending, and ours is .j2
     app.jinja_env.filters["size"] = size
     app.url_map.converters["file"] = FileName
     lab = labfile.WatchedLab(settings.lab)
@@ -61,21 +61,6 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, figures: Web
 
     def public_url() -> str:
         return public.root(request.environ, settings) or settings.context_root
-
-    @app.get("/")
-    def index() -> str:
-        catalogue = offered.now()
-        names = sorted({*catalogue.services, *catalogue.broken})
-        listed = [
-            (name, catalogue.services[name].doc.partition("\n")[0] if name in catalogue.services else "")
-            for name in names
-        ]
-        broken = {name: service.reason for name, service in catalogue.broken.items()}
-        root = public_url()
-        everybody = "" if settings.judges_tokens else authenticator.words(settings)
-        return render_template(
-            "index.html.j2", version=__version__, offered=listed, broken=broken, here=root, everybody=everybody
-        )
 
     @app.get("/health")
     def health() -> tuple[Response, int]:

@@ -30,10 +30,10 @@ from ..store.figures import CALL_BOUNDS, CALLS, WORK_BOUNDS, Figures, WebFigures
 from ..store.leases import Held
 from ..system.process import boot_clock
 from ..verbs import Jobs
-from ..verbs.instruments import FREE, MISSING, Instruments
+from ..verbs.instruments import FREE, MISSING, OUT, Instruments
 
 log = logging.getLogger("labwaiter.web")
-STATES = (FREE, *map(str, Held), MISSING)
+STATES = (FREE, *map(str, Held), MISSING, OUT)
 WAITS = ("person", "owner", "instrument", "service", "place", "turn")  # `supervisor.queue.waiting_for`
 STOPS = ("abort", "limit", "stall", "size", "abandoned", "shutdown")  # `model.record.Stopping.reason`
 Samples = Iterator[tuple[str, tuple[str, ...], Any]]  # metric, its labels' values, and what it is: a number, or figures
@@ -70,7 +70,8 @@ TABLE = {
         "gauge",
         ("reason",),
         "executions",
-        "that wait for a person (their instrument is unsafe or reserved), for their owner's others to end"
+        "that wait for a person (their instrument is unsafe, reserved, stopped or out of service),"
+        " for their owner's others to end"
         " (MAX_RUNNING_PER_PROJECT, …_USER), for an instrument in use, for their service (at_once),"
         " for a place (MAX_RUNNING), or just for their turn; absent without a supervisor",
     ),

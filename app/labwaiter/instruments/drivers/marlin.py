@@ -23,12 +23,13 @@ from collections import deque
 from collections.abc import Iterable
 from functools import reduce
 from operator import xor
-from typing import Any
+from typing import Annotated, Any
 
+from ...model.parameter import Range
 from ..errors import InstrumentError, Lost, NotOpened, Silent, WrongDevice
 from ..gcode import Machine
 from ..instrument import Instrument
-from ..quantity import Reading, clean
+from ..quantity import Reading, action, clean
 
 _TEMPERATURES = re.compile(r"(?<![A-Z@])(T\d*|B|C):\s*(-?\d+(?:\.\d+)?)\s*/\s*(-?\d+(?:\.\d+)?)")
 _RESEND = re.compile(r"(?:Resend|rs)[: ]\s*N?(\d+)")
@@ -452,6 +453,50 @@ class MarlinPrinter(Instrument):
     def targets(self) -> tuple[float, float]:
         """What hotend and bed are heated to in °C; 0 is off. As last told."""
         return self._targets.get("T", 0.0), self._targets.get("B", 0.0)
+
+    @property
+    def hotend_target(self) -> Annotated[float, Range(0, None, "°C")]:
+        """What the hotend is heated to; 0 is off."""
+        return self.targets[0]
+
+    @hotend_target.setter
+    def hotend_target(self, celsius: Annotated[float, Range(0, None, "°C")]) -> None:
+        self._heat("hotend_target", "M104", celsius)
+
+    @property
+    def bed_target(self) -> Annotated[float, Range(0, None, "°C")]:
+        """What the bed is heated to; 0 is off."""
+        return self.targets[1]
+
+    @bed_target.setter
+    def bed_target(self, celsius: Annotated[float, Range(0, None, "°C")]) -> None:
+        self._heat("bed_target", "M140", celsius)
+
+    def _heat(self, which: str, code: str, celsius: float) -> None:
+        most = self.limits()[which][1]
+        if not (math.isfinite(celsius) and 0 <= celsius <= (most or 0.0)):
+            raise InstrumentError(f"{self.name}: {which} must be a number from 0 to {most:g} °C, not {celsius:g}.")
+        self.send(f"{code} S{celsius:.1f}")
+        self.ask_temperatures()
+
+    @action
+    def home(self) -> None:
+        """Move all axes to their ends: see that nothing is in the way."""
+        self.send("G28")
+
+    @action
+    def motors_off(self) -> None:
+        """Let go of the axes, so that they can be moved by hand."""
+        self.send("M84")
+
+    def limits(self) -> dict[str, tuple[float | None, float | None]]:
+        """Those of this very printer: `machine` in lab.toml's options."""
+        return {"hotend_target": (0.0, self.machine.hotend_max), "bed_target": (0.0, self.machine.bed_max)}
+
+    def prepare_readings(self) -> dict[str, str]:
+        """Its temperatures are those that it last told, so it is asked."""
+        self.ask_temperatures()
+        return {}
 
     # -- safety -------------------------------------------------------------------------------
 

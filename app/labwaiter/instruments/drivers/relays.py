@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from ...model.parameter import Length, Range
 from ..errors import Garbled, InstrumentError, Lost
 from ..instrument import Instrument
+from ..quantity import action
 
 
 class RelayBoard(Instrument):
@@ -16,7 +20,8 @@ class RelayBoard(Instrument):
 
     _switched: tuple[bool, ...] | None = None  # as they were when they were last told or asked
 
-    def switch(self, number: int, on: bool) -> None:
+    @action
+    def switch(self, number: Annotated[int, Range(1, 8)], on: bool) -> None:
         """Switch a relay, and see that it did. Raises InstrumentError."""
         if not 1 <= number <= self.count:
             raise InstrumentError(f"{self.name} has relays 1 to {self.count}, not {number}.")
@@ -32,6 +37,11 @@ class RelayBoard(Instrument):
             raise Garbled(f"{self.name}: asked STATE, it answered “{answer[:80]}” instead of {self.count} digits.")
         self._switched = tuple(digit == "1" for digit in answer)
         return self._switched
+
+    @property
+    def switched_on(self) -> Annotated[str, Length()]:
+        """Which relays are on, by their numbers."""
+        return ", ".join(str(number) for number, on in enumerate(self.states(), 1) if on) or "none"
 
     def resume(self) -> None:
         """The relays must be as they were. Raises Lost."""

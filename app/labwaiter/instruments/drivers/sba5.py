@@ -11,7 +11,7 @@ import time
 
 from ..errors import Garbled, InstrumentError, Silent, WrongDevice
 from ..instrument import Instrument
-from ..quantity import Reading, clean
+from ..quantity import Reading, action, clean
 
 FRESH = 1.5  # s: what came since the last look, if that was no longer ago, is new enough
 WHOLE = 10  # words of a measurement line from which nothing is left out, before its status
@@ -141,6 +141,7 @@ class CO2Analyser(Instrument):
             raise InstrumentError(f"{self.name} sends shortened lines, without its pressure: F255 makes them whole.")
         return Reading(float(self._fields[7]), "mbar", taken)
 
+    @action
     def zero(self) -> None:
         """Begin a zero operation; measurements come again when it is done."""
         self.command("Z")

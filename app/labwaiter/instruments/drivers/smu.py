@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ..errors import InstrumentError, Lost
 from ..instrument import Instrument
-from ..quantity import control, number, reading
+from ..quantity import action, control, number, reading
 
 
 def _field(which: int) -> Callable[[str], float]:
@@ -44,11 +44,16 @@ class SourceMeter(Instrument):
         self._send("FORM:ELEM VOLT,CURR")
         self._send("*CLS")
 
+    @action
     def output(self, on: bool) -> None:
         """Switch the output. Raises InstrumentError if the instrument reports an error."""
         self.tell(f"OUTP {'ON' if on else 'OFF'}")
         self._on = on
         self.raise_errors()
+
+    def prepare_readings(self) -> dict[str, str]:
+        """It measures nothing while its output is off."""
+        return {} if self._on else dict.fromkeys(("current", "measured_volts"), "The output is off.")
 
     def raise_errors(self) -> None:
         """Ask for its error queue. Raises InstrumentError with what stands there."""

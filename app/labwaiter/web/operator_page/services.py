@@ -1,0 +1,261 @@
+"""Services: what each does, the address of its WSDL, and a form by which a person starts one."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask, Response, request
+
+from ...errors import (
+    ClientError,
+    InvalidParameter,
+    JobAborted,
+    JobFailed,
+    Misconfigured,
+    ServiceError,
+    UnknownServiceID,
+)
+from ...lab import labfile
+from ...lab.lab import Lab
+from ...model.parameter import TEXT_MAX, Parameter, text_of
+from ...model.service import Service
+from ...page.words import cut, printable
+from ...store.leases import Held
+from ...verbs.instruments import InstrumentState
+from ...verbs.permission import Action
+from . import PAGES, Face
+
+_NAMED = re.compile(r"(?:The input|The instrument) (\w+) ")
+LONG = 80  # characters: a text of more gets a field of several lines
+AT_ONCE = 5  # files of a form
+
+
+@dataclass
+class Field:
+    """One input of a form."""
+
+    parameter: Parameter
+    text: str  # as it stands in the field
+    wrong: str = ""  # the sentence beside it
+    choices: tuple[tuple[str, str], ...] = ()  # of a menu: value and words
+
+    @property
+    def hint(self) -> str:
+        """What may stand there."""
+        parameter = self.parameter
+        words = "" if parameter.choices or parameter.kind == "instrument" else parameter.limits
+        if not words:
+            words = {"int": "a whole number", "float": "a number"}.get(parameter.kind, "")
+            words += f", in {parameter.unit}" if words and parameter.unit else ""
+        if parameter.kind != "instrument" and not parameter.mandatory:
+            default = "" if parameter.default is None else f"{text_of(parameter.default)} {parameter.unit}".strip()
+            said = f"{cut(default, 60)} unless you say otherwise" if default else "may be left empty"
+            words += f"{'; ' if words else ''}{said}"
+        return words
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it needs several lines."""
+        return self.parameter.kind == "text" and (len(self.text) > LONG or "\n" in self.text)
+
+
+def offers(face: Face) -> list[dict[str, Any]]:
+    """The services of this deployment, and those that are not available, with why."""
+    catalogue = face.offered.now(wait=0.0)
+    listed = []
+    for name in sorted({*catalogue.services, *catalogue.broken}):
+        service = catalogue.services.get(name)
+        doc = service.doc if service else ""
+        listed.append(
+            {
+                "name": name,
+                "doc": doc.partition("\n")[0],
+                "more": doc.partition("\n")[2].strip(),
+                "wsdl": f"{face.here}/{name.lower()}/{name}?wsdl",
+                "broken": "" if service else catalogue.broken[name].reason,
+                "inputs": _in_words(service.inputs) if service else [],
+                "outputs": _in_words(service.outputs) if service else [],
+            }
+        )
+    return listed
+
+
+def _in_words(parameters: tuple[Parameter, ...]) -> list[tuple[str, str]]:
+    kinds = {"text": "a text", "int": "a whole number", "float": "a number", "boolean": "yes or no", "file": "a file"}
+    return [
+        (
+            p.name,
+            (p.limits if p.kind != "instrument" else "an instrument") or kinds[p.kind] + (f", {p.unit}" * bool(p.unit)),
+        )
+        for p in parameters
+    ]
+
+
+def add(app: Flask, face: Face) -> None:
+    """Add the pages of services to the application."""
+
+    @app.get(PAGES + "services")
+    def services() -> Response:
+        return face.page("services.html.j2", lambda: {"offered": offers(face)})
+
+    @app.get(PAGES + "service")
+    def service() -> Response:
+        service = _asked(face)
+        given = {}
+        if again := request.args.get("again", ""):
+            record = face.jobs.record(again, face.caller)
+            given = {name: text_of(value) for name, value in record.request.inputs.items() if value is not None}
+        fields = [field_of(face, p, given.get(p.name), bool(again)) for p in service.inputs]
+        return _form(face, service, fields, _fresh_id(service), again=again)
+
+    @app.post(PAGES + "service")
+    def start() -> Response:
+        service = _asked(face)
+        fields = [field_of(face, p, request.form.get(f"in-{p.name}", ""), True) for p in service.inputs]
+        service_id = request.form.get("id", "").strip() or _fresh_id(service)
+        wrong = _take_files(face, fields)
+        values = {}
+        for field in fields:
+            values[field.parameter.name] = value = _value(field)
+            if not field.wrong:
+                try:
+                    field.parameter.accept(value)
+                except ServiceError as error:
+                    field.wrong = error.message
+        if not wrong and not any(field.wrong for field in fields):
+            try:
+                with contextlib.suppress(JobFailed, JobAborted):  # the same start again: its page says how it ended
+                    face.jobs.start(service, service_id, values, face.caller, unavailable=_refusal(face, service))
+                return face.to("execution", id=service_id)
+            except ServiceError as error:
+                named = _NAMED.match(error.message)
+                of = [f for f in fields if named and (f.parameter.name == named[1] or f.text == named[1])]
+                if of and isinstance(error, ClientError):
+                    of[0].wrong = error.message
+                else:
+                    wrong = error.message
+        answer = _form(face, service, fields, service_id, wrong)
+        answer.status_code = 422
+        return answer
+
+
+def _refusal(face: Face, service: Service) -> str:
+    return face.offered.now().refusal(service.name) or ""
+
+
+def _asked(face: Face) -> Service:
+    name = request.values.get("name", "")
+    catalogue = face.offered.now(name or None)
+    if name not in catalogue.services:
+        raise UnknownServiceID(
+            catalogue.broken[name].reason if name in catalogue.broken else "There is no such service here."
+        )
+    return catalogue.services[name]
+
+
+def _fresh_id(service: Service) -> str:
+    return f"{service.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
+
+
+def _form(
+    face: Face, service: Service, fields: list[Field], service_id: str, wrong: str = "", again: str = ""
+) -> Response:
+    def make() -> dict[str, Any]:
+        return {
+            "service": service,
+            "doc": service.doc,
+            "wsdl": f"{face.here}/{service.name.lower()}/{service.name}?wsdl",
+            "fields": fields,
+            "service_id": service_id,
+            "wrong": wrong,
+            "wrong_count": sum(bool(field.wrong) for field in fields),
+            "again": printable(again),
+            "files": [printable(name) for name in face.jobs.artifacts.handed_in()]
+            if any(f.parameter.kind == "file" for f in fields) and face.may(Action.START)
+            else [],
+            "refusal": _refusal(face, service),
+            "wants_token": service.session_token,
+            "outputs": _in_words(service.outputs),
+        }
+
+    return face.page("service.html.j2", make)
+
+
+def field_of(face: Face, parameter: Parameter, text: str | None, given: bool) -> Field:
+    """A field with what stands in it: what was given, else the default."""
+    if text is None:
+        text = "" if given or parameter.default is None else text_of(parameter.default)
+    choices: list[tuple[str, str]] = []
+    if parameter.choices:
+        choices = [(choice, choice) for choice in parameter.choices]
+    elif parameter.kind == "boolean":
+        choices = [("true", "yes"), ("false", "no")]
+        text = {"1": "true", "0": "false"}.get(text, text)
+    elif parameter.kind == "instrument":
+        choices, first = _instruments(face, parameter)
+        text = text or first
+    if choices and (parameter.mandatory or parameter.kind == "instrument") and not text:
+        choices.insert(0, ("", "choose one"))
+    if choices and text and text not in dict(choices):  # nothing that was given is lost
+        choices.append((text, text))
+    return Field(parameter, text, choices=tuple(choices))
+
+
+def _instruments(face: Face, parameter: Parameter) -> tuple[list[tuple[str, str]], str]:
+    """The instruments that fit, each with how it stands, and the first that is free."""
+    states: dict[str, InstrumentState] = {}
+    lab = Lab({})
+    with contextlib.suppress(Misconfigured, ServiceError):
+        lab = labfile.load(face.settings.lab)
+        states = {state.name: state for state in face.instruments.list(face.caller)}
+    choices, first = [], ""
+    for name in lab.fitting(parameter.drivers):
+        holding = states[name].holding if name in states else None
+        words = "free" if name in states else f"on {lab.entries[name].machine}"
+        if holding is not None:
+            words = {
+                Held.BY_JOB: "in use: it would wait",
+                Held.MAKING_SAFE: "being made safe",
+                Held.UNSAFE: "unsafe: it would wait for an operator",
+                Held.RESERVED: "reserved: it would wait",
+            }.get(holding.lease.how, "in use: it would wait")
+        elif not first:
+            first = name
+        choices.append((name, f"{name} ({words})"))
+    return choices, first or (choices[0][0] if len(choices) == 1 else "")
+
+
+def _take_files(face: Face, fields: list[Field]) -> str:
+    """Keep the files that came with a form, and write their names into its fields; what is wrong besides these."""
+    for field in fields:
+        given = request.files.get(f"file-{field.parameter.name}")
+        if field.parameter.kind != "file" or given is None or not given.filename:
+            continue
+        endings = field.parameter.endings
+        if endings and not given.filename.lower().endswith(endings):
+            field.wrong = (
+                f"The input {field.parameter.name} must be {field.parameter.limits}, not {given.filename[:60]}."
+            )
+            continue
+        try:
+            field.text = face.jobs.take_in(given.filename, given.stream, face.caller)
+        except InvalidParameter as error:
+            field.wrong = error.message
+        except ServiceError as error:
+            return error.message
+    return ""
+
+
+def _value(field: Field) -> str | None:
+    """What a field says; None for its input's default."""
+    parameter, text = field.parameter, field.text.replace("\r\n", "\n")
+    if text.strip() or len(text) > TEXT_MAX:
+        return text
+    if parameter.kind == "text" and not parameter.mandatory and parameter.default:
+        return ""  # it was emptied on purpose
+    return None
