@@ -83,11 +83,21 @@ class Reservation(_Asked):
     minutes = fields.Float(load_default=60.0, validate=validate.Range(0.1, 60 * 24 * 30))
 
 
+class Reason(_Asked):
+    """Why an instrument is taken out of service."""
+
+    reason = fields.String(required=True, **_said("Those who wait for it are told."))
+
+
 class Names(_Asked):
     """Which instruments."""
 
     names = fields.List(
-        fields.String(), load_default=None, allow_none=True, **_said("All of this machine unless given.")
+        fields.String(),
+        load_default=None,
+        allow_none=True,
+        validate=validate.Length(1),
+        **_said("All of this machine unless given."),
     )
 
 
@@ -301,6 +311,13 @@ class Instrument(_Told):
     since = _time("Since when")
     until = _time("Until when")
     heldAs = fields.String(required=True, **_said("The name under which its device is held."))
+    inHandOf = fields.String(required=True, **_said("Who has it by hand, or had."))
+    outOfService = fields.Dict(
+        keys=fields.String(),
+        required=True,
+        allow_none=True,
+        **_said("Since when, by whom and why; null: it is in service."),
+    )
 
 
 class Instruments(_Told):
@@ -329,6 +346,12 @@ class MadeSafe(_Told):
     """What came of making instruments safe."""
 
     goesOn = fields.Boolean(required=True, **_said("It is still being done: look at the instruments again."))
+    results = fields.List(fields.Nested(Safe), required=True)
+
+
+class Stopped(_Told):
+    """What came of STOP."""
+
     results = fields.List(fields.Nested(Safe), required=True)
 
 
