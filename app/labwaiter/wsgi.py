@@ -46,8 +46,8 @@ class Application:
         self._soap = Soap(settings, offered, self._jobs)
         self._turn = threading.Lock()
         self._web: Any = None
-        self._api: Any = None
         self._operator: Any = None
+        self._api: Any = None
         self._awaited: dict[int, float] = {}
         looks = (self._awaited, self._soap.figures)
         threading.Thread(target=look_round, args=looks, name="looking", daemon=True).start()
@@ -81,11 +81,7 @@ class Application:
                 "PATH_INFO": path or "/",
                 "labwaiter.root": public.root(environ, self.settings),
             }
-            if f"{path}/".startswith("/api/"):
-                face = self._json()
-            else:
-                face = self._operator_page() if path == "" or path.startswith("/operator/") else self._pages()
-            answer = face(environ | root, start_response)
+            answer = self._face(path)(environ | root, start_response)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             drain(environ["wsgi.input"])
         return answer
@@ -113,6 +109,12 @@ class Application:
                 line.getresponse().read()
             line.close()
 
+    def _face(self, path: str) -> Any:
+        """Who answers at a path below the context root that is no service's."""
+        if f"{path}/".startswith("/api/"):
+            return self._json()
+        return self._operator_page() if path == "" or path.startswith("/operator/") else self._pages()
+
     def _pages(self) -> Any:
         """Made when first asked for: workflow managers never ask, and Flask's import takes its time."""
         with self._turn:
@@ -121,6 +123,15 @@ class Application:
 
                 self._web = make(self.settings, self.offered, self._jobs, self._soap.figures)
             return self._web
+
+    def _operator_page(self) -> Any:
+        """Likewise."""
+        with self._turn:
+            if self._operator is None:
+                from .web.operator_page import make
+
+                self._operator = make(self.settings, self.offered, self._jobs)
+            return self._operator
 
     def _json(self) -> Any:
         """Likewise."""
@@ -131,15 +142,6 @@ class Application:
                 soap = self._soap
                 self._api = make(self.settings, self.offered, self._jobs, soap.authenticator, soap.figures)
             return self._api
-
-    def _operator_page(self) -> Any:
-        """Likewise."""
-        with self._turn:
-            if self._operator is None:
-                from .web.operator_page import make
-
-                self._operator = make(self.settings, self.offered, self._jobs)
-            return self._operator
 
 
 def drain(body: Any) -> None:

@@ -124,12 +124,7 @@ def _of(verbs: Instruments, name: str) -> dict[str, Any]:
 
 
 def _data(state: InstrumentState) -> dict[str, Any]:
-    told = [state.holding.words] if state.holding else []
-    told += [state.out.words] if state.out else []
-    words = ", ".join(told) or "free"
-    if state.held_as != state.name:
-        words = f"as {state.held_as}, the same device, {words}"
-    return of_instrument(state) | {"words": words}
+    return of_instrument(state) | {"words": state.words}
 
 
 def _made_safe(verbs: Instruments, names: Sequence[str], caller: Caller) -> Response:

@@ -297,6 +297,15 @@ class Outputs(_Told):
     )
 
 
+class OutOfService(_Told):
+    """Why an instrument is out of service, or was stopped."""
+
+    why = fields.String(required=True)
+    by = fields.String(required=True)
+    since = _time("Since when")
+    stopped = fields.Boolean(required=True, **_said("By STOP."))
+
+
 class Instrument(_Told):
     """An instrument of this machine, and who has it."""
 
@@ -311,13 +320,8 @@ class Instrument(_Told):
     since = _time("Since when")
     until = _time("Until when")
     heldAs = fields.String(required=True, **_said("The name under which its device is held."))
-    inHandOf = fields.String(required=True, **_said("Who has it by hand, or had."))
-    outOfService = fields.Dict(
-        keys=fields.String(),
-        required=True,
-        allow_none=True,
-        **_said("Since when, by whom and why; null: it is in service."),
-    )
+    inHandOf = fields.String(required=True, **_said("Who has it in hand, where an operator has."))
+    outOfService = fields.Nested(OutOfService, required=True, allow_none=True)
 
 
 class Instruments(_Told):

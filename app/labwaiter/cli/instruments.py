@@ -14,7 +14,7 @@ from ..lab import labfile
 from ..model.caller import SHELL, Caller, administrator
 from ..store.leases import Held
 from ..verbs.as_data import NOT_LISTED, of_checked, of_instrument, of_made_safe
-from ..verbs.instruments import Instruments, InstrumentState
+from ..verbs.instruments import Instruments
 from . import terminal
 from .jobs import as_json
 
@@ -28,12 +28,6 @@ def _verbs(using: bool = False) -> Instruments:
     """What is done to instruments; where they are `using` them, whose they are is said."""
     settings = settings_module.load()
     return Instruments(terminal.of_lab(settings) if using else settings)
-
-
-def _words(state: InstrumentState) -> str:
-    words = [state.holding.words] if state.holding else []
-    words += [state.out.words] if state.out else []
-    return ", ".join(words) or "free"
 
 
 @instruments.command("list")
@@ -50,11 +44,9 @@ def list_(json_: bool) -> None:
         return
     rows = []
     for state in states:
-        words, entry = _words(state), state.entry
-        words = words if state.held_as == state.name else f"as {state.held_as}, the same device, {words}"
-        rows.append(
-            (state.name, words, entry.port if entry else "-", terminal.plain(entry.note if entry else NOT_LISTED))
-        )
+        entry = state.entry
+        note = terminal.plain(entry.note if entry else NOT_LISTED)
+        rows.append((state.name, state.words, entry.port if entry else "-", note))
     terminal.table(("NAME", "STATE", "PORT", "NOTE"), rows)
     for holding in verbs.not_safe():
         if holding.lease.how is Held.UNSAFE:

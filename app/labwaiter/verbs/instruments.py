@@ -98,6 +98,13 @@ class InstrumentState:
         """The name under which its device is held: its own, or that of a twin."""
         return self.holding.lease.instrument if self.holding else self.name
 
+    @property
+    def words(self) -> str:
+        """How it stands: free, who has it, why it is out of service."""
+        told = [each.words for each in (self.holding, self.out) if each]
+        as_twin = f"as {self.held_as}, the same device, " if self.held_as != self.name else ""
+        return as_twin + (", ".join(told) or "free")
+
 
 @dataclass(frozen=True)
 class Checked:

@@ -15,13 +15,13 @@ from ...model.sentences import plain
 from ...model.span import span
 from ...page.words import cut, in_url, number, printable, quantity
 from ...store.leases import Held
+from ...verbs.as_data import NOT_LISTED
 from ...verbs.control import DirectControl, InHand
 from ...verbs.instruments import MISSING, InstrumentState
 from . import PAGES, Face
 from .executions import active_rows, stamp
 from .services import Field, field_of, offers
 
-NOT_LISTED = "not in lab.toml"
 LOG_SHOWN = 30
 RESERVE_MINUTES = (1, 60 * 24 * 30)
 # state → the word on the card, and its colour
