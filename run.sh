@@ -6,8 +6,9 @@ root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 script=$root/app/labwaiter/shipped/scripts/run.sh # in a clone of labwaiter; else that of the one that is installed
 [[ ! -f $script ]] || exec bash "$script" "$root" "$root/.venv/bin/python" "$@"
 if ! labwaiter=$(PATH=$root/.venv/bin:$PATH command -v labwaiter); then
+    [[ ! -L $root/.venv ]] || unlink='rm .venv && ' # a link that leads to no labwaiter is in the way of an environment
     echo "labwaiter is neither in $root/.venv nor on the PATH: there," \
-        "python3 -m venv .venv && .venv/bin/pip install --find-links wheels labwaiter installs it." >&2
+        "${unlink:-}python3 -m venv .venv && .venv/bin/pip install --find-links wheels labwaiter installs it." >&2
     exit 1
 fi
 exec "$labwaiter" script run "$root" "$@"

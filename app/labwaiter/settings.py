@@ -738,7 +738,7 @@ def find_folder(start: Path) -> Path | None:
 def _why_no_lab(folder: Path) -> str:
     """What a folder lacks to be a lab's, in half a sentence; "" for one that is."""
     if not os.path.isdir(folder):
-        return "there is no such folder"
+        return "it is no folder" if os.path.lexists(folder) else "there is no such folder"
     if not os.path.isfile(folder / ENV):  # an environment of Python's may be a folder of that name
         return f"it has no file {ENV}"
     return "" if os.path.isdir(folder / APP) else f"it has no folder {APP}"

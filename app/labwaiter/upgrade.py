@@ -199,7 +199,7 @@ def _of_schedules(settings: Settings, offered: dict[str, Service]) -> Iterator[F
 
 def _of_executions(settings: Settings, declared: list[Declared], offered: dict[str, Service]) -> Iterator[Finding]:
     folder = Folder(settings.jobs_folder)
-    if not settings.jobs_folder.is_dir():
+    if not settings.jobs_folder.is_dir() or not any(settings.jobs_folder.iterdir()):
         yield fine("There are none yet.")
         return
     form = folder.layout.form_here

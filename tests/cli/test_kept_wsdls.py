@@ -84,6 +84,17 @@ def test_a_kept_file_that_is_no_wsdl_is_told(shell, content):
     (shell.folder / "services" / "Count.wsdl").write_text(content)
     said = shell("check", file(shell))
     assert said.exit_code == 1 and "The kept WSDL can't be read: " in said.stdout
+    assert "has changed since" not in shell("check").stdout  # nobody knows
+    said = shell("check", "--keep")
+    assert said.exit_code == 0 and "keep it anew" not in said.stdout
+    assert "was kept as Count.wsdl; the file that was there could not be read." in said.stdout
+    assert "is as Count.wsdl has it." in shell("check").stdout
+
+
+def test_where_a_wsdl_can_t_be_kept_its_own_file_is_named(shell):
+    (shell.folder / "services" / "Count.wsdl").mkdir()
+    said = shell("check", "--keep")
+    assert said.exit_code == 2 and f"{shell.folder}/services/Count.wsdl can't be written: " in said.stderr
 
 
 def test_a_services_folder_with_nothing_in_it_is_told(shell):

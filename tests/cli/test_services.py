@@ -160,6 +160,13 @@ def test_a_new_service_file_is_right_and_runs_at_once(shell):
     assert ran.stdout.splitlines() == ["answer = Hello, lab!", "total = 1"]
 
 
+def test_what_new_says_to_do_next_can_be_pasted(shell):
+    shell.environ["SERVICES"] = str(shell.folder / "my services")
+    said = shell("new", "Oven")
+    file = shell.folder / "my services" / "oven.py"
+    assert f"then: labwaiter check '{file}'; labwaiter run Oven steps=3" in said.stdout
+
+
 def test_new_overwrites_nothing(shell):
     file = shell.write("oven.py", "# mine\n")
     assert shell("new", "Oven").exit_code == 2

@@ -158,6 +158,11 @@ def test_lab_and_schedule_are_read_as_this_version_does(shell, name, text, part,
     assert [level for level, what in told(shell, part) if sentence in what] == ["error"]
 
 
+def test_a_jobs_folder_with_nothing_in_it_is_of_no_older_release(shell):
+    shell.jobs.mkdir(exist_ok=True)
+    assert told(shell, "executions") == [("fine", "There are none yet.")]
+
+
 def test_jobs_of_an_older_release_are_read_and_what_becomes_of_them_is_told(shell):
     shutil.copytree(SAMPLES / "jobs-0.4.0", shell.jobs)
     (shell.jobs / "damaged").mkdir()

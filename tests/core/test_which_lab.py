@@ -82,6 +82,7 @@ def test_what_is_named_and_is_no_lab_is_told_why(outside: Path) -> None:
     assert refused(LABWAITER_DEPLOYMENT=str(lab / "app")) == (
         f"{lab}/app is no lab: it has no file env; the lab is {lab}."
     )
+    assert refused(LABWAITER_DEPLOYMENT=str(lab / "env")) == f"{lab}/env is no lab: it is no folder; the lab is {lab}."
     (lab / "app" / "services").rmdir()
     (lab / "app").rmdir()
     assert refused(LABWAITER_DEPLOYMENT=str(lab)) == f"{lab} is no lab: it has no folder app."

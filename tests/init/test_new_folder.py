@@ -108,8 +108,36 @@ def test_without_a_name_and_where_a_file_is_it_says_what_to_do(init: Init, tmp_p
     (tmp_path / "lab").mkdir()
     (tmp_path / "lab" / "app").touch()  # where a folder has to be
     done = init("lab", "--here")
-    assert done.returncode == 2 and "can't be made a lab: " in done.stderr and "Nothing was left there." in done.stderr
+    assert done.returncode == 2 and done.stderr == (
+        f"Error: {tmp_path / 'lab'} can't be made a lab: app is there, and no folder."
+        " Give that another name, and say it again.\n"
+    )
     assert os.listdir(tmp_path / "lab") == ["app"]
+
+
+def test_no_name_at_all_is_not_this_folder(init: Init, tmp_path: Path) -> None:
+    done = init("")
+    assert done.returncode == 2 and "Name the folder that shall be made" in done.stderr
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a link that leads nowhere"])
+def test_an_env_that_is_no_file_leaves_no_folder_that_is_half_a_lab(init: Init, tmp_path: Path, kind: str) -> None:
+    env = tmp_path / "env"  # an environment of Python's, perhaps
+    env.mkdir() if kind == "a folder" else env.symlink_to("/nowhere")
+    done = init("--here")
+    assert done.returncode == 2 and done.stderr == (
+        f"Error: {tmp_path} can't be made a lab: env is there, and no file. Give that another name, and say it again.\n"
+    )
+    assert os.listdir(tmp_path) == ["env"]
+
+
+def test_what_it_says_to_do_next_can_be_done(init: Init, tmp_path: Path) -> None:
+    done = init("--", "-x")
+    assert "Next: cd ./-x, " in done.stdout
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "README.md").write_text("mine")
+    assert "README.md tells more" not in init("mine", "--here").stdout
 
 
 def test_where_nobody_may_write_nothing_is_left(init: Init, small_disk: Path) -> None:

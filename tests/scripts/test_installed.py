@@ -17,6 +17,7 @@ from here import ROOT
 from installed import Installed
 from lab import PATIENCE, eventually
 from labwaiter import __version__
+from labwaiter.init.lab_folder import host
 from labwaiter.testing.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -66,8 +67,10 @@ def test_a_service_is_made_checked_served_and_watched(lab: Installed, environmen
     assert lab.labwaiter("new", "Grower").startswith("Wrote app/services/grower.py.")
     lab.labwaiter("new", "Slicer", "--toml")
     (lab.folder / "app" / "services" / "measure.py").write_text(PLOTS)
-    for file in ("grower.py", "slicer.toml", "measure.py"):
+    for file in ("grower.py", "slicer.toml"):
         assert f"{file} is right." in lab.labwaiter("check", f"app/services/{file}")
+    drawing = lab("labwaiter", "check", "app/services/measure.py")  # it runs, as long as nobody has it draw
+    assert drawing.returncode == 1 and "measure.py, line 11:" in drawing.stderr and "matplotlib" in drawing.stderr
     assert "Command(" in lab.labwaiter("as-python", "app/services/slicer.toml")
     assert lab.json("run", "Grower", "steps=1")["outputs"]["answer"] == "Hello, world!"
     assert lab.json("run", "Slicer", "steps=3")["outputs"] == {"total": 3}
@@ -113,7 +116,10 @@ def startPaths(job: Job) -> Said:
 def test_a_plot_without_what_draws_it_is_one_sentence(lab: Installed) -> None:
     done = lab("labwaiter", "run", "Measure", "meter=meter", "plotted=true")
     assert done.returncode == 1
-    said = "job.plot needs matplotlib, which is not installed here: pip install 'labwaiter[plots]'."
+    said = (
+        "job.plot needs matplotlib, which is not installed here: put the line matplotlib into"
+        " app/services/requirements.txt and call ./build.sh, or pip install 'labwaiter[plots]'."
+    )
     assert said in done.stdout + done.stderr
 
 
@@ -131,6 +137,12 @@ def test_what_other_programs_need_is_written_from_the_package(lab: Installed) ->
         again = lab("labwaiter", "export", *words)
         assert again.returncode == 2 and f"{file} is there already" in again.stderr
         assert (lab.folder / file).read_text() == "mine\n"
+    for file in ("deploy/compose.yaml", "many/compose.yaml"):  # the image that ./build.sh makes of this lab alone
+        shutil.rmtree((lab.folder / file).parent)
+    for words in (("compose", "deploy"), ("machines", "many")):
+        said = lab.labwaiter("export", *words)
+        assert f"  image: labwaiter-{host(lab.folder.name)}\n" in (lab.folder / words[1] / "compose.yaml").read_text()
+        assert "/build.sh' && " in said
     refused = lab("labwaiter", "export", "systemd")
     assert refused.returncode == 2 and "use folders without blanks" in refused.stderr  # “my lab”
     assert not (lab.folder / "systemd").exists()

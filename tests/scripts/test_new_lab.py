@@ -132,7 +132,10 @@ def test_where_no_labwaiter_is_each_script_says_so(lab: NewLab, tmp_path: Path) 
         done = subprocess.run(command, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr.startswith(f"labwaiter is neither in {bare}/.venv nor on the PATH"), done.stderr
-        assert done.stderr.count("\n") == 1
+        assert done.stderr.count("\n") == 1 and "there, python3 -m venv .venv" in done.stderr
+    (bare / ".venv").symlink_to(tmp_path / "gone")  # Python makes no environment where a link is
+    done = subprocess.run([str(bare / "stop.sh")], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
+    assert "there, rm .venv && python3 -m venv .venv" in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("forge", ["github", "gitlab"])

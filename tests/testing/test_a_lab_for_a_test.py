@@ -176,6 +176,8 @@ def test_an_instrument_that_lab_toml_does_not_have_is_named(lab: Lab) -> None:
         lab.plug("oven")
     with pytest.raises(Exception, match="lab.toml has no instrument oven"):
         lab.assert_safe("oven")
+    with pytest.raises(Exception, match="lab.toml has no instrument oven; there are: sourcemeter"):
+        lab.simulators["oven"]
 
 
 def test_what_is_live_is_told_with_the_end_of_its_own_record(lab: Lab) -> None:

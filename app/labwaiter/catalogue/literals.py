@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 
 from ..errors import Misconfigured
 from ..model.program import Command, Program, Script, command_file, interpreter, script_file
+from ..model.record import NO_PLOTS
 from ..model.service import Declaration
 from ..service_files import tree_of
 
@@ -71,7 +72,7 @@ def _plots(file: Path) -> list[tuple[str, int]]:
     lines = [node.lineno for node in _nodes(file) if _is_of_job(node, "plot")]
     if not lines or find_spec("matplotlib") is not None:
         return []
-    return [("job.plot needs matplotlib, which is not installed here: pip install 'labwaiter[plots]'.", lines[0])]
+    return [(NO_PLOTS, lines[0])]
 
 
 def _is_of_job(node: ast.AST, *names: str) -> TypeGuard[ast.Attribute]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from .. import settings as settings_module
 from .. import shipped
 from ..deployment import units
 from ..errors import Misconfigured
+from ..init.lab_folder import host
 from ..settings import Settings
 from . import terminal
 from .jobs import as_json
@@ -71,7 +73,7 @@ def compose(folder: Path) -> None:
     keys = folder / "tls"
     keys.mkdir(exist_ok=True)
     (keys / ".gitignore").write_text(KEEP_OUT)
-    click.echo(f"docker compose -f {folder / 'compose.yaml'} up -d --build")
+    click.echo(f"{_build_first(settings)}docker compose -f {shlex.quote(str(folder / 'compose.yaml'))} up -d --build")
 
 
 @export.command()
@@ -101,13 +103,26 @@ def machines(folder: Path) -> None:
     settings = terminal.of_lab(settings_module.load())
     texts = {name: shipped.text(f"machines/{name}") for name in ("env.example", "instruments.rules", "lab.toml")}
     _write(folder, texts | {"compose.yaml": _with_context(settings, folder, "machines/compose.yaml")})
-    click.echo(f"cd {folder} && cp env.example .env && chmod 600 .env     # and fill it in")
+    go = f"{_build_first(settings)}cd {shlex.quote(str(folder))}"
+    click.echo(f"{go} && cp env.example .env && chmod 600 .env     # and fill it in")
 
 
 def _with_context(settings: Settings, folder: Path, name: str) -> str:
     """A compose file whose images are built of the lab's folder."""
     context = os.path.relpath(settings.folder, folder.resolve())
-    return shipped.text(name).replace("    context: ..\n", f"    context: {context}\n")
+    text = shipped.text(name).replace("    context: ..\n", f"    context: {context}\n")
+    if not _is_clone(settings):  # another lab of this machine has an image of its own
+        text = text.replace("  image: labwaiter\n", f"  image: labwaiter-{host(settings.folder.name)}\n")
+    return text
+
+
+def _build_first(settings: Settings) -> str:
+    """What comes before a compose file's images can be built: a lab's image installs the wheel that build.sh makes."""
+    return "" if _is_clone(settings) else f"{shlex.quote(str(settings.folder / 'build.sh'))} && "
+
+
+def _is_clone(settings: Settings) -> bool:
+    return shipped.FOLDER.parent == settings.folder / "app" / "labwaiter"
 
 
 def _write(folder: Path, texts: dict[str, str]) -> None:

@@ -20,7 +20,7 @@ SCRIPTS = shipped.FOLDER / "scripts"
 
 
 @click.command()
-@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.argument("folder", required=False, type=click.Path())  # as text: Path("") would be this one
 @click.option("--here", is_flag=True, help="Add what is missing to a folder that has files; default: this one.")
 @click.option(
     "--forge",
@@ -30,20 +30,22 @@ SCRIPTS = shipped.FOLDER / "scripts"
     help="With the workflow file that runs its tests there, and labwaiter's wheel.",
 )
 @as_json
-def init(folder: Path | None, here: bool, forges: tuple[str, ...], json_: bool) -> None:
+def init(folder: str | None, here: bool, forges: tuple[str, ...], json_: bool) -> None:
     """Make a lab of your own: a folder with two services, their tests, and all that runs them.
 
     It is made whole or not at all. No file that is there already is touched.
     """
-    if folder is None and not here:
+    if folder == "" or (folder is None and not here):
         raise click.UsageError("Name the folder that shall be made, or say --here for this one.")
-    made = lab_folder.make(folder or Path(), here, forges)
+    made = lab_folder.make(Path(folder or "."), here, forges)
     if json_:
         terminal.as_json({"folder": str(made.folder), "made": made.made, "left": made.left})
         return
     shown = os.path.relpath(made.folder)
+    shown = f"./{shown}" if shown.startswith("-") else shown
     if made.made:
-        click.echo(f"Made a lab of {terminal.plain(str(made.folder))}: {len(made.made)} files; README.md tells more.")
+        more = "; README.md tells more" if "README.md" in made.made else ""
+        click.echo(f"Made a lab of {terminal.plain(str(made.folder))}: {len(made.made)} files{more}.")
     else:
         click.echo(f"{terminal.plain(str(made.folder))} has all that a lab has: nothing was added.")
     if made.left:

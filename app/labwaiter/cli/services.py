@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -77,6 +78,7 @@ class _CheckedService:
     names: list[Finding]
     changes: list[Finding] | None  # of its WSDL since it was kept; None: none was
     kept: bool = False  # whether the kept one is as it is now
+    unreadable: bool = False  # whether what was kept can't be read: nobody knows what changed
 
     @property
     def refused_by_name(self) -> bool:
@@ -155,10 +157,17 @@ def _check(file: Path, settings: Settings, keep: bool, alone: bool) -> _Checked:
         names = _names(service, settings)
         if service.name in lacks:
             names.append(warning(lacks[service.name], "Install it, if it is to be offered here."))
-        of_it = _CheckedService(service, names, kept.compare(service, file.parent))
+        changes = kept.compare(service, file.parent)
+        of_it = _CheckedService(service, names, changes, unreadable=kept.is_unreadable(changes))
         if keep and not of_it.refused_by_name:
-            kept.keep(service, file.parent)
+            try:
+                kept.keep(service, file.parent)
+            except OSError as error:
+                place = kept.file_of(service.name, file.parent)
+                raise Misconfigured(f"{place} can't be written: {error.strerror}. Nothing was kept there.") from error
             of_it.kept = True
+            if of_it.unreadable:
+                of_it.changes = []
         checked.services.append(of_it)
     return checked
 
@@ -209,10 +218,14 @@ def _say_brief(checked: _Checked) -> None:
 def _of_kept(of_it: _CheckedService) -> str:
     """How a service's WSDL stands to the kept one, in the rest of a sentence."""
     file = f"{of_it.service.name}.wsdl"
+    if of_it.kept and of_it.unreadable:
+        return f"was kept as {file}; the file that was there could not be read."
     if of_it.kept:
         return f"was kept as {file}" + (", which it changed:" if of_it.changes else ".")
     if of_it.changes is None:
         return "was not kept: `labwaiter check --keep` does that."
+    if of_it.unreadable:
+        return f"can't be compared with {file}:"
     return f"has changed since {file} was kept:" if of_it.changes else f"is as {file} has it."
 
 
@@ -291,7 +304,8 @@ def new(name: str, toml: bool) -> None:
     except FileExistsError:
         raise click.UsageError(f"{file.name} is there already; nothing was written.") from None
     shown = file if not file.is_relative_to(Path.cwd()) else file.relative_to(Path.cwd())
-    click.echo(f"Wrote {shown}. Edit it, then: labwaiter check {shown}; labwaiter run {name} steps=3")
+    named = shlex.quote(str(shown))
+    click.echo(f"Wrote {shown}. Edit it, then: labwaiter check {named}; labwaiter run {name} steps=3")
 
 
 def _limited(parameter: Parameter) -> str:

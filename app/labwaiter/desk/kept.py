@@ -16,6 +16,7 @@ from .findings import Finding, error
 from .wsdl import Unreadable, of_text, read_file
 
 ENDING = ".wsdl"
+UNREADABLE = "The kept WSDL can't be read"
 
 
 def file_of(name: str, folder: Path) -> Path:
@@ -49,8 +50,13 @@ def compare(service: Service, folder: Path) -> list[Finding] | None:
     except (OSError, Unreadable) as problem:
         why = problem.strerror if isinstance(problem, OSError) else str(problem)
         mend = f"Have the right one there again, or keep it anew: labwaiter check --keep {service.file.name}"
-        return [error(f"The kept WSDL can't be read: {why}", mend)]
+        return [error(f"{UNREADABLE}: {why}", mend)]
     return changes.changes(before, of_text(made(service), service.name))
+
+
+def is_unreadable(found: list[Finding] | None) -> bool:
+    """Whether what `compare` found is that the kept one can't be read."""
+    return any(finding.what.startswith(UNREADABLE) for finding in found or ())
 
 
 def without_service(folder: Path, known: Collection[str]) -> list[Finding]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .. import shipped
 from ..errors import Misconfigured
+from ..settings import APP, ENV
 from .wheel import pack
 
 _ACTIONS = "workflows/tests.yml"  # where GitHub's form of a workflow lies, below each forge's own folder
@@ -57,6 +58,7 @@ def make(folder: Path, here: bool = False, forges: Sequence[str] = ()) -> Made:
                 raise Misconfigured(
                     f"{folder} is not empty: with --here what a lab has and it lacks is added, and no file is touched."
                 )
+            _refuse_half(folder)
             return _fill(folder, name, forges)
         if os.path.lexists(folder):
             raise Misconfigured(f"{folder} is there already, and no folder.")
@@ -69,6 +71,16 @@ def make(folder: Path, here: bool = False, forges: Sequence[str] = ()) -> Made:
         raise Misconfigured(
             f"{folder} can't be made a lab: {error.strerror}{where}. Nothing was left there."
         ) from error
+
+
+def _refuse_half(folder: Path) -> None:
+    """Raises Misconfigured where what makes a folder a lab is there as something else: it would be none afterwards."""
+    for name, right, what in ((ENV, os.path.isfile, "file"), (APP, os.path.isdir, "folder")):
+        if os.path.lexists(folder / name) and not right(folder / name):
+            raise Misconfigured(
+                f"{folder} can't be made a lab: {name} is there, and no {what}."
+                " Give that another name, and say it again."
+            )
 
 
 def _make_new(folder: Path, name: str, forges: Sequence[str]) -> Made:

@@ -147,6 +147,10 @@ class End:
     ended: float = 0.0  # Unix time, s
 
 
+NO_PLOTS = (
+    "job.plot needs matplotlib, which is not installed here: put the line matplotlib into app/services/requirements.txt"
+    " and call ./build.sh, or pip install 'labwaiter[plots]'."
+)
 PLOT = "plot.png"  # the picture of what a job records: dark on white, so that a dark page may turn it round
 
 

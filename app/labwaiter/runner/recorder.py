@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import JobFailed
-from ..model.record import PLOT
+from ..model.record import NO_PLOTS, PLOT
 from ..model.values import Plain, plain
 from ..store.files import write_whole
 from ..system.process import start_thread
@@ -110,7 +110,7 @@ class Recorder:
         from importlib.util import find_spec
 
         if find_spec("matplotlib") is None:
-            raise JobFailed("job.plot needs matplotlib, which is not installed here: pip install 'labwaiter[plots]'.")
+            raise JobFailed(NO_PLOTS)
         with self._turn:
             self._against, self._curves = against, {name: Curve() for name in names}
 

@@ -22,6 +22,23 @@ _OURS = "labwaiter.instruments.drivers:"
 RECONNECT, SAFE_SECONDS = 2.0, 5.0
 
 
+class _Simulators(dict[str, Simulator]):
+    """By the names of lab.toml. A name that has none gets a sentence instead of a bare KeyError."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__()
+        self._bench = bench
+
+    def __missing__(self, name: str) -> Simulator:
+        self._bench.known(name)
+        raise nobody_knows(name)
+
+
+def nobody_knows(name: str) -> LookupError:
+    """An instrument that has no simulator of ours and got none by a test."""
+    return LookupError(f"Nobody knows what {name} is: plug a simulator in, lab.plug({name!r}, MySimulator()).")
+
+
 class Bench:
     """What is plugged in, by the names of lab.toml. No real port is ever opened."""
 
@@ -36,7 +53,7 @@ class Bench:
         lab = labfile.load(lab_file)
         text = read_text(lab_file) if lab.entries else ""
         self.toml = folder / "lab.toml"
-        self.simulators: dict[str, Simulator] = {}  # also of what is unplugged: it stays switched on
+        self.simulators: dict[str, Simulator] = _Simulators(self)  # also of what is unplugged: it stays switched on
         self._tables: dict[str, dict[str, Any]] = {}
         self._ports = folder / "ports"
         self._ports.mkdir(parents=True)
@@ -86,7 +103,7 @@ class Bench:
         """
         self.known(name)
         if simulator is None and name not in self.simulators:
-            raise LookupError(f"Nobody knows what {name} is: plug a simulator in, lab.plug({name!r}, MySimulator()).")
+            raise nobody_knows(name)
         self.unplug(name)
         plugged = self.simulators[name] = simulator or self.simulators[name]
         self._host.plug(self.port(name), plugged)
