@@ -13,7 +13,7 @@ import pytest
 
 from api_client import Api, Said
 from callers import Caller, Web, envelope
-from lab import PATIENCE, Lab, eventually
+from lab import PATIENCE, SAMPLES, Lab, eventually
 from labwaiter.authentication.token_file import TokenFile
 from labwaiter.model.caller import SHELL, Role
 from labwaiter.settings import load
@@ -53,6 +53,8 @@ def tokens(tmp_path: Path) -> TokenFile:
 def guarded(make_lab: Callable[..., Lab], tokens: TokenFile, services: Path, tmp_path: Path) -> Lab:
     """A lab where tokens of a file are asked for, with two simulated instruments."""
     (services / "extra.py").write_text(EXTRA)
+    benches = (SAMPLES / "benches.py").read_text().replace('"Limited"', '"LimitedBench"')  # both have one
+    (services / "benches.py").write_text(benches)
     (tmp_path / "lab.toml").write_text(LAB_TOML)
     lab = make_lab(
         TOKENS="file",
@@ -342,6 +344,31 @@ def test_an_operator_checks_reserves_and_gives_back_and_anybody_makes_safe(peopl
     assert {result["name"] for result in everything["results"] if result["safe"]} == {"smu", "relays"}
     guest = people("gil", role=Role.GUEST)
     assert is_problem(guest("POST", "/instruments/make-safe", {}), 403, "NotPermitted")
+    assert is_problem(guest("POST", "/instruments/stop", {}), 403, "NotPermitted")
+
+
+@pytest.mark.folder_way
+def test_STOP_ends_what_uses_an_instrument_and_it_stays_stopped_until_it_is_put_back(
+    people: Callable[..., Api], guarded: Lab
+) -> None:
+    ada, eve, olga = people("ada"), people("eve", "acoustics"), people("olga", role=Role.OPERATOR)
+    ada.start("Uses", "one", device="smu")
+    eventually(lambda: ada.get("/executions/one")["progress"]["stage"] == "energised")
+    assert eve.get("/instruments/smu")["serviceID"] == "one"
+    assert is_problem(eve("POST", "/instruments/smu/make-safe"), 409, "Unavailable")
+    began = time.monotonic()
+    stopped = eve("POST", "/instruments/stop", {"names": ["smu"]})
+    assert time.monotonic() - began < 30 and [result["name"] for result in stopped["results"]] == ["smu"]
+    assert ada.ended("one")["state"] == "aborted"
+    assert olga.get("/instruments/smu")["outOfService"]["why"] == "STOP"
+    assert is_problem(eve("DELETE", "/instruments/smu/out-of-service"), 403, "NotPermitted")
+    assert olga("DELETE", "/instruments/smu/out-of-service").status == 204
+    assert olga.get("/instruments/smu")["outOfService"] is None
+    out = olga("PUT", "/instruments/relays/out-of-service", {"reason": "its fan is loud"})
+    assert "its fan is loud" in out["words"] and out["outOfService"]["by"] == "olga"
+    assert [result["name"] for result in ada("POST", "/instruments/relays/stop")["results"]] == ["relays"]
+    assert is_problem(ada("POST", "/instruments/nope/stop"), 404, "UnknownInstrument")
+    assert is_problem(ada("POST", "/instruments/stop", {"names": []}), 422, "InvalidParameter")  # not all of them
 
 
 def test_what_is_scheduled_is_told(people: Callable[..., Api], guarded: Lab, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def blueprint(settings: Settings, kept: KeptAnswers) -> Addresses:
     @at.response(200, schemas.MadeSafe)
     @at.alt_response(202, schema=schemas.MadeSafe, description="It goes on.", success=True)
     def make_safe(name: str) -> Response:
-        """STOP: make it safe, and read that back. One that an execution has is made safe by that one's abort."""
+        """Make one safe that nobody uses, read that back, and free it where it was unsafe."""
         return _made_safe(verbs, [name], g.caller)
 
     @at.post("/instruments/make-safe")
@@ -84,6 +84,34 @@ def blueprint(settings: Settings, kept: KeptAnswers) -> Addresses:
         if names is None:
             names = [state.name for state in verbs.list(g.caller) if state.entry is not None]
         return _made_safe(verbs, names, g.caller)
+
+    @at.post("/instruments/<string:name>/stop")
+    @at.response(200, schemas.Stopped)
+    def stop(name: str) -> Response:
+        """STOP: end whatever uses it, make it safe and read that back, in 8 s; nothing begins with it afterwards."""
+        return answered({"results": [of_made_safe(result) for result in verbs.stop([name], g.caller)]})
+
+    @at.post("/instruments/stop")
+    @at.arguments(schemas.Names)
+    @at.response(200, schemas.Stopped)
+    def stop_all(asked: dict[str, Any]) -> Response:
+        """STOP for several or, where none is named, for all."""
+        return answered({"results": [of_made_safe(result) for result in verbs.stop(asked["names"] or (), g.caller)]})
+
+    @at.put("/instruments/<string:name>/out-of-service")
+    @at.arguments(schemas.Reason)
+    @at.response(200, schemas.Instrument)
+    def take_out(asked: dict[str, Any], name: str) -> Response:
+        """Take it out of service: executions that need it wait, and are told why."""
+        verbs.take_out(name, asked["reason"], g.caller)
+        return answered(_of(verbs, name))
+
+    @at.delete("/instruments/<string:name>/out-of-service")
+    @at.response(204)
+    def put_back(name: str) -> Response:
+        """Put it back into service, after upkeep or STOP."""
+        verbs.put_back(name, g.caller)
+        return Response(status=204)
 
     return at
 

@@ -83,11 +83,21 @@ class Reservation(_Asked):
     minutes = fields.Float(load_default=60.0, validate=validate.Range(0.1, 60 * 24 * 30))
 
 
+class Reason(_Asked):
+    """Why an instrument is taken out of service."""
+
+    reason = fields.String(required=True, **_said("Those who wait for it are told."))
+
+
 class Names(_Asked):
     """Which instruments."""
 
     names = fields.List(
-        fields.String(), load_default=None, allow_none=True, **_said("All of this machine unless given.")
+        fields.String(),
+        load_default=None,
+        allow_none=True,
+        validate=validate.Length(1),
+        **_said("All of this machine unless given."),
     )
 
 
@@ -340,6 +350,12 @@ class MadeSafe(_Told):
     """What came of making instruments safe."""
 
     goesOn = fields.Boolean(required=True, **_said("It is still being done: look at the instruments again."))
+    results = fields.List(fields.Nested(Safe), required=True)
+
+
+class Stopped(_Told):
+    """What came of STOP."""
+
     results = fields.List(fields.Nested(Safe), required=True)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..model.record import Happening, Record, View
 from ..store.folder import ran
-from .instruments import Checked, InstrumentState, MadeSafe
+from .instruments import Checked, InstrumentState, MadeSafe, Stopped
 
 NOT_LISTED = "not in lab.toml"
 
@@ -77,6 +77,6 @@ def of_checked(answer: Checked) -> dict[str, Any]:
     return {"name": answer.name, "ok": answer.ok, "said": answer.words}
 
 
-def of_made_safe(result: MadeSafe) -> dict[str, Any]:
-    """What came of making one safe."""
+def of_made_safe(result: MadeSafe | Stopped) -> dict[str, Any]:
+    """What came of making one safe, or of STOP."""
     return {"name": result.name, "safe": result.safe, "why": result.why}
