@@ -26,7 +26,7 @@ def test_however_many_wait_it_never_waits_for_a_nursery_that_waits_for_it(tmp_pa
         "keeper": nobody,
         "cleanup": nobody,
         "states": None,
-        "leases": SimpleNamespace(take=lambda name, instruments: True),
+        "leases": SimpleNamespace(take=lambda name, instruments, in_hand: True),
         "lab": SimpleNamespace(now=lambda: None),
         "figures": None,
     }

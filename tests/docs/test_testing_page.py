@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from blocks import of
 
 from here import ROOT
 from labwaiter.testing import ENDINGS, Dialogue, Ending, Execution, Lab
@@ -51,7 +52,7 @@ def test_every_test_on_the_page_passes(tmp_path: Path) -> None:
     services.mkdir(parents=True)
     for service in ("sweep.py", "printer.py"):
         shutil.copy(ROOT / "app" / "services" / service, services)
-    driver = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "instruments.md").read_text(), re.S)[0]
+    driver = next(block.text for block in of("docs/instruments.md", "python") if "class Oven" in block.text)
     (services / "_oven.py").write_text(driver)
     (lab / "tests" / "oven.wire.txt").write_text(next(block for block in blocks() if block.startswith("# oven")))
     passes(lab, code)

@@ -8,13 +8,13 @@ import re
 import select
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from here import ROOT
-from labwaiter.instruments import InstrumentError, Lost
+from labwaiter.instruments import InstrumentError, Lost, holding
 from labwaiter.instruments.drivers import SourceMeter
 from labwaiter.instruments.errors import Busy
 from labwaiter.instruments.simulators import Relays, Smu
@@ -72,6 +72,58 @@ def test_a_lock_ends_with_its_process(port: Path) -> None:
             SourceMeter(str(port), name="smu")
         other.kill()
     SourceMeter(str(port), name="smu").close()
+
+
+def test_whoever_held_a_device_first_others_may_hold_it_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holding, "LOCKS", tmp_path)
+    before = os.umask(0o077)  # as a job has it
+    try:
+        holding.release(holding.hold("/dev/ttyOURS", "smu"))
+        (lock,) = tmp_path.iterdir()
+        assert lock.stat().st_mode & 0o777 == 0o644
+        lock.chmod(0o000)  # one of an earlier release, made so by its umask
+        holding.release(holding.hold("/dev/ttyOURS", "smu"))
+        assert lock.stat().st_mode & 0o777 == 0o644 or os.geteuid()
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's")
+def test_a_lock_that_another_user_keeps_to_itself_is_told_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in (tmp_path, *tmp_path.parents[:2]):  # pytest's own are root's alone
+        folder.chmod(0o755)
+    monkeypatch.setattr(holding, "LOCKS", tmp_path)
+    holding.release(holding.hold("/dev/ttyOURS", "smu"))
+    (lock,) = tmp_path.iterdir()
+    lock.chmod(0o600)
+
+    def told() -> str:
+        os.seteuid(65534)
+        with pytest.raises(InstrumentError) as refused:
+            holding.hold("/dev/ttyOURS", "smu")
+        return refused.value.message
+
+    assert told_by_a_fork(told) == (
+        f"smu: the file of its lock can't be read: have its owner make {lock} readable, or remove it."
+    )
+
+
+def told_by_a_fork(tell: Callable[[], str]) -> str:
+    """What a function gives in a process of its own, which may become another user."""
+    read, write = os.pipe()
+    if (pid := os.fork()) == 0:
+        try:
+            os.write(write, tell().encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    os.waitpid(pid, 0)
+    with os.fdopen(read) as said:
+        return said.read()
 
 
 def test_without_permission_the_group_to_join_is_named(tmp_path: Path, port: Path) -> None:

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from ..lab.device import Part, parts
 from ..system import flock
-from .errors import Busy
+from .errors import Busy, NotOpened
 
 LOCKS = Path("/var/lock") if os.access("/var/lock", os.W_OK) else Path("/tmp")
 
 
 def hold(url: str, name: str) -> list[int]:
-    """The machine-wide locks of a device: descriptors that hold it until they are closed. Raises Busy."""
+    """The machine-wide locks of a device: descriptors that hold it until they are closed. Raises Busy, NotOpened."""
     held: list[int] = []
     try:
         for part in sorted(parts(_resolved(url), resolve=True)):
@@ -28,6 +28,11 @@ def hold(url: str, name: str) -> list[int]:
         release(held)
         raise Busy(
             f"{name}: its device is held by another execution, or by another deployment on this machine{users(url)}."
+        ) from error
+    except PermissionError as error:
+        release(held)
+        raise NotOpened(
+            f"{name}: the file of its lock can't be read: have its owner make {error.filename} readable, or remove it."
         ) from error
     except BaseException:
         release(held)
@@ -45,7 +50,12 @@ def _lock(part: Part) -> int:
     path = LOCKS / f"labwaiter-{hashlib.sha256(part.name.encode()).hexdigest()[:16]}.lock"
     flags = os.O_CLOEXEC | os.O_NOFOLLOW  # anybody may make files in that folder
     with contextlib.suppress(PermissionError):  # of another user's making: reading is enough for a lock
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666))
+        made = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o644)
+        try:
+            if os.fstat(made).st_uid == os.geteuid():
+                os.fchmod(made, 0o644)  # a job's umask takes it from other users, who hold devices, too
+        finally:
+            os.close(made)
     lock = os.open(path, os.O_RDONLY | flags)
     try:
         flock.lock(lock, patience=0, shared=part.shared)
