@@ -65,12 +65,18 @@ def bad_host(environ: dict[str, Any]) -> str:
     return f"The request {wrong}: name the host that is called in one Host header."
 
 
+ROOT = "labwaiter.root"  # in environ: what `root` gave before the path was cut for a face
+
+
 def root(environ: dict[str, Any], settings: Settings) -> str:
     """Scheme, host and context root as this very caller reaches them, without a slash at the end.
 
     "" where nobody says how the caller reaches them: no Host, or one with a zone that only the caller's machine knows,
     and a server that listens to every address.
     """
+    known: str | None = environ.get(ROOT)
+    if known is not None:
+        return known
     if settings.public_url:
         return settings.public_url + settings.context_root
     scheme = environ.get("wsgi.url_scheme", "http")

@@ -45,9 +45,7 @@ class Application:
         self._jobs = open_jobs(settings)
         self._soap = Soap(settings, offered, self._jobs)
         self._turn = threading.Lock()
-        self._web: Any = None
-        self._operator: Any = None
-        self._api: Any = None
+        self._faces: dict[str, Any] = {}  # Flask applications
         self._awaited: dict[int, float] = {}
         looks = (self._awaited, self._soap.figures)
         threading.Thread(target=look_round, args=looks, name="looking", daemon=True).start()
@@ -79,7 +77,7 @@ class Application:
             root = {
                 "SCRIPT_NAME": self.settings.context_root,
                 "PATH_INFO": path or "/",
-                "labwaiter.root": public.root(environ, self.settings),
+                public.ROOT: public.root(environ, self.settings),  # which depends on the whole path
             }
             answer = self._face(path)(environ | root, start_response)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
@@ -110,38 +108,33 @@ class Application:
             line.close()
 
     def _face(self, path: str) -> Any:
-        """Who answers at a path below the context root that is no service's."""
+        """Who answers at a path below the context root that is no service's.
+
+        Made when first asked for: workflow managers never ask, and Flask's import takes its time.
+        """
+        name = "pages"
         if f"{path}/".startswith("/api/"):
-            return self._json()
-        return self._operator_page() if path == "" or path.startswith("/operator/") else self._pages()
-
-    def _pages(self) -> Any:
-        """Made when first asked for: workflow managers never ask, and Flask's import takes its time."""
+            name = "json"
+        elif path == "" or path.startswith("/operator/"):
+            name = "operator page"
         with self._turn:
-            if self._web is None:
-                from .web import make
+            if name not in self._faces:
+                self._faces[name] = self._made(name)
+            return self._faces[name]
 
-                self._web = make(self.settings, self.offered, self._jobs, self._soap.figures)
-            return self._web
+    def _made(self, name: str) -> Any:
+        settings, offered, jobs, soap = self.settings, self.offered, self._jobs, self._soap
+        if name == "json":
+            from . import api
 
-    def _operator_page(self) -> Any:
-        """Likewise."""
-        with self._turn:
-            if self._operator is None:
-                from .web.operator_page import make
+            return api.make(settings, offered, jobs, soap.authenticator, soap.figures)
+        if name == "operator page":
+            from .web import operator_page
 
-                self._operator = make(self.settings, self.offered, self._jobs)
-            return self._operator
+            return operator_page.make(settings, offered, jobs, soap.authenticator)
+        from . import web
 
-    def _json(self) -> Any:
-        """Likewise."""
-        with self._turn:
-            if self._api is None:
-                from .api import make
-
-                soap = self._soap
-                self._api = make(self.settings, self.offered, self._jobs, soap.authenticator, soap.figures)
-            return self._api
+        return web.make(settings, offered, jobs, soap.figures)
 
 
 def drain(body: Any) -> None:

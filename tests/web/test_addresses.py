@@ -40,6 +40,15 @@ def test_a_trusted_proxy_says_how_callers_reach_it(caller: Caller) -> None:
     assert address(caller, "/echo", root="", **said) == "https://portal.example/lab1/echo/Echo"
 
 
+@pytest.mark.parametrize("at", ["/", "/api/v1/services"])
+@pytest.mark.parametrize("root", [ROOT, ""], ids=["prefix kept", "prefix stripped"])
+def test_pages_and_JSON_tell_the_address_that_the_wsdl_tells(caller: Caller, root: str, at: str) -> None:
+    said = {"HTTP_X_FORWARDED_PREFIX": "/lab1", "REMOTE_ADDR": "127.0.0.1"}
+    reply = caller(at, PATH_INFO=root + at, **said)
+    assert reply.status == "200 OK", reply.body
+    assert address(caller, "/echo", root, **said).encode() in reply.body
+
+
 @pytest.mark.parametrize("who", ["10.1.2.3", "", "127.0.0.1.example"])
 def test_what_a_stranger_says_of_proxies_is_not_believed(caller: Caller, who: str) -> None:
     said = {"HTTP_X_FORWARDED_PROTO": "https", "HTTP_X_FORWARDED_HOST": "evil.example", "REMOTE_ADDR": who}

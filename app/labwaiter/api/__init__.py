@@ -21,7 +21,7 @@ from flask.json.provider import DefaultJSONProvider
 from flask_smorest import Api
 from werkzeug.exceptions import UnsupportedMediaType
 
-from .. import __version__
+from .. import __version__, public
 from ..authentication.authenticator import Authenticator
 from ..catalogue.catalogue import WatchedCatalogue
 from ..settings import Settings
@@ -101,7 +101,7 @@ def make(
     @app.before_request
     def admitted() -> None:
         g.began, g.began_ns, g.problems, g.caller, g.waited = time.monotonic(), time.perf_counter_ns(), found, None, 0.0
-        g.root = request.environ.get("labwaiter.root") or settings.context_root
+        g.root = public.root(request.environ, settings) or settings.context_root
         gate.admit(request.environ)
         if is_chunked := "chunked" in request.headers.get("Transfer-Encoding", "").lower():
             request.environ["wsgi.input_terminated"] = True  # the web server has undone it

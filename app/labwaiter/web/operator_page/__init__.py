@@ -161,11 +161,11 @@ def _set_up(environment: Environment, live: Live) -> None:
     environment.globals["form_key"] = Markup(f'<input type="hidden" name="form_key" value="{live.hole}">')
 
 
-def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs) -> Flask:
+def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, tokens: authenticator.Authenticator) -> Flask:
     """The Flask application of the pages at `/` and below `/operator/`."""
     app = Flask("labwaiter.web.operator_page", static_folder=None, template_folder="")
     live = Live(f"{__version__} {web_side.deployment(settings.jobs_folder)}")
-    face = Face(settings, offered, jobs, Sessions(settings, jobs.artifacts), live)
+    face = Face(settings, offered, jobs, Sessions(settings, jobs.artifacts, tokens), live)
     _set_up(app.jinja_env, live)
     static = {name: resources.files(__package__).joinpath("static", name).read_bytes() for name in STATIC}
 

@@ -50,9 +50,8 @@ class Visitor:
 class Sessions:
     """The sessions of a deployment. Thread-safe."""
 
-    def __init__(self, settings: Settings, artifacts: Artifacts) -> None:
-        self._settings, self._artifacts = settings, artifacts
-        self._authenticator = Authenticator(settings)
+    def __init__(self, settings: Settings, artifacts: Artifacts, authenticator: Authenticator) -> None:
+        self._settings, self._artifacts, self._authenticator = settings, artifacts, authenticator
         ours = hashlib.sha256(str(settings.jobs_folder).encode()).hexdigest()[:8]
         # a browser has one jar for all ports of a host
         self._cookie, self._said = f"labwaiter_{ours}", f"labwaiter_said_{ours}"
