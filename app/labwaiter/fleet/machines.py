@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..lab.lab import Lab
+from ..model.sentences import N_
 from ..page.words import clock
 from .fleet_store import LEFT, SILENT_SECONDS, FleetStore, MachineEntry
 from .redis_store import RedisStore
@@ -43,7 +44,7 @@ class MachineState:
     @property
     def in_words(self) -> str:
         """Its state, with since when."""
-        return self.state if self.state != "unreachable" else f"unreachable since {clock(self.seen or 0.0)}"
+        return self.state if self.state != "unreachable" else N_(f"unreachable since {clock(self.seen or 0.0)}")
 
 
 def states(store: FleetStore, lab: Lab, digest: str = "") -> list[MachineState]:

@@ -18,6 +18,7 @@ from ..instruments.panel import panel_of
 from ..instruments.quantity import Reading
 from ..model.direct_control import PANEL, READINGS, UNATTENDED
 from ..model.panel import Item, What
+from ..model.sentences import N_
 from ..model.values import plain
 from ..store import messages
 from ..store.folder import Folder
@@ -97,7 +98,7 @@ class _Held:
         except TypeError:
             value = str(value)[:200]
         if isinstance(value, float) and not math.isfinite(value):
-            return self._note(item, why="It tells none.")
+            return self._note(item, why=N_("It tells none."))
         return {"value": value, "unit": unit, "at": at}
 
     def _note(self, item: Item, why: str) -> dict[str, Any]:

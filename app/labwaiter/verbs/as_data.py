@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..model.record import Happening, Record, View
+from ..model.sentences import N_
 from ..store.folder import ran
 from .instruments import Checked, InstrumentState, MadeSafe, Stopped
 
-NOT_LISTED = "not in lab.toml"
+NOT_LISTED = N_("not in lab.toml")
 
 
 def of_record(record: Record) -> dict[str, Any]:
