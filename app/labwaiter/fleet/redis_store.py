@@ -530,6 +530,10 @@ class FleetRevision:
         ran = None if self.made.ran is None else self.made.ran + passed
         return self.made._replace(now=self.made.now + passed, ran=ran)
 
+    def shown(self) -> tuple[int, int, float | None]:
+        """What a page shows of it."""
+        return self.moment().shown()
+
 
 def _read(snapshot: Snapshot) -> FleetLook:
     try:

@@ -39,6 +39,7 @@ from .lane import (
     KeptAnswer,
     KeptAnswers,
     Lane,
+    Place,
     Poll,
     is_plain,
     may_be_kept,
@@ -99,33 +100,35 @@ class Endpoint:
             self.forms.learn(body)
         return answer
 
-    def poll(self, poll: Poll[Endpoint]) -> Answer:
+    def poll(self, place: Place[Endpoint], poll: Poll) -> Answer:
         """As `post`, for a poll that was recognised by its form."""
         try:
             identity = self._soap.authenticator.of_token(poll.token)  # at the door it is told why not
         except ServiceError:
-            return self._at_the_door(poll)
+            return self._at_the_door(place, poll)
         with self._soap.polls_in_turn:
-            kept = self._kept.of(poll.service_id, poll.public_url)
+            kept = self._kept.of(poll.service_id, place.public_url)
             answer = None
             if kept is not None and allows(identity, Action.SEE, kept.record.request):
                 answer = kept.now()
-                if answer is None and kept.renew(partial(self._soap.jobs.goes_on, caller=poll.by(identity))):
-                    answer = kept.now()
+                if answer is None:
+                    caller = place.caller(poll, identity)
+                    if kept.renew(partial(self._soap.jobs.goes_on, caller=caller)):
+                        answer = kept.now()
         if kept is None or answer is None:
-            return self._at_the_door(poll)
+            return self._at_the_door(place, poll)
         if not poll.form.is_to_compare():
             return answer
-        return self._compared(poll, kept, answer)
+        return self._compared(place, poll, kept, answer)
 
-    def _at_the_door(self, poll: Poll[Endpoint]) -> Answer:
+    def _at_the_door(self, place: Place[Endpoint], poll: Poll) -> Answer:
         call = Call(STATUS, {SERVICE_ID.name: poll.service_id, SESSION_TOKEN.name: poll.token})
-        return self.reply(poll.body, poll.by(None), call=call)
+        return self.reply(poll.body, place.caller(poll, None), call=call)
 
-    def _compared(self, poll: Poll[Endpoint], kept: KeptAnswer, answer: Answer) -> Answer:
+    def _compared(self, place: Place[Endpoint], poll: Poll, kept: KeptAnswer, answer: Answer) -> Answer:
         """The answer made anew at the door; where what was kept differs from it, the lane is closed."""
         for _ in range(COMPARED_TIMES):
-            anew = self.reply(poll.body, poll.by(None))
+            anew = self.reply(poll.body, place.caller(poll, None))
             with self._soap.polls_in_turn:
                 is_sure = anew.status == "200 OK" and anew != answer and kept.now() == answer
             if not is_sure:  # it is the same, or has changed meanwhile
@@ -300,10 +303,10 @@ class Soap:
         """The answer to a poll of a form that is known; None for all else: its body can still be read then."""
         began = time.perf_counter_ns()
         try:
-            poll = self.lane.read(environ, self.offered.last())
-            if poll is None:
+            read = self.lane.read(environ, self.offered.last())
+            if read is None:
                 return None
-            answer = poll.endpoint.poll(poll)
+            answer = read[0].endpoint.poll(*read)
         except Exception:
             answer = _incident()
         if answer.fault is None:
