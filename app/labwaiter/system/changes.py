@@ -55,6 +55,7 @@ class Changes:
         # microsecond queues for it behind all the others
         self._libc = ctypes.PyDLL(None)
         self._buffer = ctypes.create_string_buffer(READ_MAX)
+        self._events = memoryview(self._buffer)
         self._fd: int = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         self._read = self._libc.read  # whose length comes back in an int
         self._into = self._arguments()
@@ -124,7 +125,7 @@ class Changes:
                 pass
             self._count_everything()
             return
-        for number, what, name in events_in(ctypes.string_at(self._buffer, length)):
+        for number, what, name in events_in(bytes(self._events[:length])):
             if number < 0:  # the kernel's queue was full
                 self._count_everything()
                 continue
