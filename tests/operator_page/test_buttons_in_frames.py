@@ -128,7 +128,8 @@ def test_buttons_work_in_the_frame(shown: Shown, standing: tuple[Lab, Web], way:
     frame.get_by_role("button", name="GO").press("Enter")
     sees(frame.locator("body"), "heard GO")
     assert str(lab.ended(name).state) == "completed"
-    assert screen.wrong == []
+    # where no script may run, Chromium says so
+    assert [text for text in screen.wrong if not text.startswith("Blocked script execution")] == []
 
 
 @pytest.mark.parametrize("way", WAYS)
