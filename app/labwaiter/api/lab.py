@@ -15,6 +15,7 @@ from ..model.parameter import Parameter
 from ..model.service import Service
 from ..settings import Settings
 from ..verbs import Jobs
+from ..verbs.as_data import of_messages
 from ..verbs.permission import Action, permit, usually
 from . import schemas
 from .addresses import Addresses
@@ -126,6 +127,7 @@ def _service(catalogue: Catalogue, name: str) -> dict[str, Any]:
         "inputs": [_parameter(p) for p in service.inputs] if service else [],
         "outputs": [_parameter(p) for p in service.outputs] if service else [],
         "limit": service.limit if service else None,
+        "messages": of_messages(service),
     }
 
 

@@ -155,6 +155,13 @@ class Parameter(_Told):
     limits = fields.String(required=True, **_said("All this in words."))
 
 
+class DeclaredMessage(_Told):
+    """A message that a service understands."""
+
+    message = fields.String(required=True)
+    words = fields.String(required=True, **_said("What it does."))
+
+
 class Service(_Told):
     """A service."""
 
@@ -168,6 +175,7 @@ class Service(_Told):
     inputs = fields.List(fields.Nested(Parameter), required=True)
     outputs = fields.List(fields.Nested(Parameter), required=True)
     limit = fields.Float(required=True, allow_none=True, **_said("s that it may run."))
+    messages = fields.List(fields.Nested(DeclaredMessage), required=True, **_said("That it declares."))
 
 
 class Services(_Told):
@@ -243,6 +251,7 @@ class Whole(Execution):
     hardware = fields.List(fields.String(), required=True, **_said("What is to be said of its instruments."))
     messages = fields.List(fields.String(), required=True, **_said("The last ones that it got."))
     messageCount = fields.Integer(required=True)
+    understands = fields.List(fields.Nested(DeclaredMessage), required=True, **_said("The messages that it declares."))
     files = fields.List(fields.Nested(File), required=True, **_said("The first ones that it has made."))
     note = fields.String(required=True)
 

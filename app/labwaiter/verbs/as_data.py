@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..model.record import Happening, Record, View
+from ..model.service import Service
 from ..store.folder import ran
 from .instruments import Checked, InstrumentState, MadeSafe, Stopped
 
@@ -33,6 +34,11 @@ def of_record(record: Record) -> dict[str, Any]:
         "confined": record.confined,
         **({"machine": record.machine, "as_of": record.as_of} if record.machine else {}),
     }
+
+
+def of_messages(service: Service | None) -> list[dict[str, str]]:
+    """The messages that a service declares."""
+    return [{"message": name, "words": words} for name, words in (service.messages if service is not None else ())]
 
 
 def of_work(view: View) -> dict[str, Any]:
