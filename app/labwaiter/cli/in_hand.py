@@ -15,6 +15,7 @@ import click
 
 from .. import settings as settings_module
 from ..errors import NotInHand
+from ..fleet import open_direct_control
 from ..model.caller import Caller, administrator
 from ..model.panel import Item, What
 from ..model.values import text_of
@@ -32,7 +33,7 @@ def _me(by: str | None = None) -> Caller:
 
 def _verbs(using: bool = False) -> DirectControl:
     settings = settings_module.load()
-    return DirectControl(terminal.of_lab(settings) if using else settings)
+    return open_direct_control(terminal.of_lab(settings) if using else settings)
 
 
 by_option = click.option("--by", help="In whose hands it is; default: your user name.")
@@ -85,20 +86,20 @@ def take(name: str, minutes: float, by: str | None, json_: bool) -> None:
     except _Let:
         why = "Let go." if held is None or held.panel else f"It was not open within {OPENS_SECONDS:g} s, and is let go."
     except NotInHand:  # it ended by itself, or somebody ended it
-        why = verbs.why_ended(held.service_id) if held else ""
+        why = verbs.why_ended(name, held.service_id) if held else ""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # it is being made safe: that is waited for
     gone = False
     with contextlib.suppress(NotInHand):
         gone = verbs.release(name, me)
     until = time.monotonic() + WAIT
-    while time.monotonic() < until and verbs.is_being_made_safe(name, me):
+    while (standing := verbs.standing(name, me)).busy and time.monotonic() < until:
         time.sleep(0.1)
-    safe = gone or verbs.is_free(name, me)
+    safe = gone or standing.free
     if json_:
         click.echo(json.dumps({"instrument": name, "over": why, "safe": safe}))
     else:
-        state = "was made safe and read back" if safe else f"is {verbs.words(name, me)}"
+        state = "was made safe and read back" if safe else f"is {standing.words}"
         click.echo(f"{terminal.plain(why, 500)} {name} {state}.")
     sys.exit(0 if safe else 3)
 

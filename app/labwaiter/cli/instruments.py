@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from .. import settings as settings_module
-from ..fleet import open_jobs
+from ..fleet import open_instruments, open_jobs
 from ..lab import labfile
 from ..model.caller import SHELL, Caller, administrator
 from ..store.leases import Held
@@ -27,7 +27,7 @@ def instruments() -> None:
 def _verbs(using: bool = False) -> Instruments:
     """What is done to instruments; where they are `using` them, whose they are is said."""
     settings = settings_module.load()
-    return Instruments(terminal.of_lab(settings) if using else settings)
+    return open_instruments(terminal.of_lab(settings) if using else settings)
 
 
 @instruments.command("list")

@@ -39,6 +39,7 @@ class Caller:
     polls: bool = False  # it asks for the status again and again, as workflow managers do: its silence means something
     is_elsewhere: bool = False  # it called from another machine, or through a proxy
     face: str = ""  # soap, json, page, shell, python or schedule
+    machine: str = ""  # whose face it called, of many machines, where that is another one
 
     @property
     def user(self) -> str:

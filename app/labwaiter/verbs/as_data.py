@@ -68,6 +68,7 @@ def of_instrument(state: InstrumentState) -> dict[str, Any]:
         "until": lease.until if lease else None,
         "heldAs": state.held_as,
         "inHandOf": state.holding.in_hand_of if state.holding else "",
+        "machine": state.machine or (entry.machine if entry else ""),
         "outOfService": None if state.out is None else {k: v for k, v in vars(state.out).items() if k != "instrument"},
     }
 

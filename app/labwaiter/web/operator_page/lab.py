@@ -16,7 +16,7 @@ from ...model.span import span
 from ...page.words import cut, in_url, number, printable, quantity
 from ...store.leases import Held
 from ...verbs.as_data import NOT_LISTED
-from ...verbs.control import DirectControl, InHand
+from ...verbs.control import InHand
 from ...verbs.instruments import MISSING, InstrumentState
 from . import PAGES, Face
 from .executions import active_rows, stamp
@@ -168,7 +168,7 @@ def add(app: Flask, face: Face) -> None:
     @app.post(PAGES + "take")
     def take() -> Response:
         def act(name: str) -> str:
-            DirectControl(face.settings).take(name, face.caller, 60 * _minutes(f"{name} is taken"))
+            face.control.take(name, face.caller, 60 * _minutes(f"{name} is taken"))
             return f"{name} is in your hands, while this page is open."
 
         return _done(face, act, "instrument")
@@ -176,7 +176,7 @@ def add(app: Flask, face: Face) -> None:
     @app.post(PAGES + "letgo")
     def let_go() -> Response:
         def act(name: str) -> str:
-            if DirectControl(face.settings).release(name, face.caller):
+            if face.control.release(name, face.caller):
                 return f"{name} was read back safe, and is let go."
             return f"{name} is being made safe and let go; that goes on."
 
@@ -185,7 +185,7 @@ def add(app: Flask, face: Face) -> None:
     @app.post(PAGES + "ask")
     def ask_for() -> Response:
         def act(name: str) -> str:
-            told = DirectControl(face.settings).ask_for(name, request.form.get("text", ""), face.caller)
+            told = face.control.ask_for(name, request.form.get("text", ""), face.caller)
             return f"{told.by} was told that you would like to have {name}."
 
         return _done(face, act, "instrument")
@@ -195,7 +195,7 @@ def add(app: Flask, face: Face) -> None:
         def act(name: str) -> str:
             control = request.form.get("item", "")
             value = request.form.get(f"in-{control}", "")
-            done = DirectControl(face.settings).set(name, control, value, face.caller)
+            done = face.control.set(name, control, value, face.caller)
             read = done.read or {}
             if not done.done:
                 return f"{name}: {control} is being set; that goes on."
@@ -212,7 +212,7 @@ def add(app: Flask, face: Face) -> None:
             inputs = {
                 key.removeprefix("in-"): text or None for key, text in request.form.items() if key.startswith("in-")
             }
-            done = DirectControl(face.settings).do(name, item, inputs, face.caller)
+            done = face.control.do(name, item, inputs, face.caller)
             return f"{name}: {item} " + ("is done." if done.done else "has begun; that goes on.")
 
         return _done(face, act, "instrument")
@@ -285,7 +285,7 @@ def _of_all(face: Face) -> str | None:
 def _look(face: Face, name: str) -> InHand | None:
     """How an instrument stands that somebody has in hand; None where nobody has."""
     try:
-        return DirectControl(face.settings).look(name, face.caller)
+        return face.control.look(name, face.caller)
     except NotInHand:
         return None
 
