@@ -15,7 +15,13 @@ from enum import Enum
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-_PLAIN = {str: (str,), bool: (bool,), int: (int,), float: (int, float), types.NoneType: (types.NoneType,)}
+_PLAIN: dict[Any, tuple[Any, ...]] = {
+    str: (str,),
+    bool: (bool,),
+    int: (int,),
+    float: (int, float),
+    types.NoneType: (types.NoneType,),
+}
 
 
 def dumped(value: Any) -> str:
@@ -64,4 +70,4 @@ def read(kind: Any, data: Any) -> Any:
         return kind(data)
     if type(data) not in _PLAIN[kind] or (isinstance(data, float) and not math.isfinite(data)):
         raise ValueError(f"no {kind.__name__} is {data!r:.50}")
-    return kind(data)
+    return data
