@@ -43,6 +43,7 @@ class Caller:
     is_elsewhere: bool = False  # it called from another machine, or through a proxy
     face: str = ""  # soap, json, page, shell, python, schedule or `PAGES_KEY`
     steers: str = ""  # the serviceID of the execution whose page's key it has: it may steer that, and do nothing else
+    machine: str = ""  # whose face it called, of many machines, where that is another one
 
     @property
     def user(self) -> str:

@@ -92,6 +92,9 @@ class InstrumentState:
     holding: Holding | None  # None: it is free
     twins: frozenset[str]  # the other names of lab.toml for the same device
     out: OutOfService | None = None  # it is out of service, and why
+    machine: str = ""  # which has it, where that is another one
+    absent: bool = False  # nothing is plugged in where lab.toml has it, as far as its machine sees
+    far: str = ""  # why its machine tells nothing now, in a sentence: the rest is as it was told last
 
     @property
     def held_as(self) -> str:
@@ -103,7 +106,8 @@ class InstrumentState:
         """How it stands: free, who has it, why it is out of service."""
         told = [each.words for each in (self.holding, self.out) if each]
         as_twin = f"as {self.held_as}, the same device, " if self.held_as != self.name else ""
-        return as_twin + (", ".join(told) or "free")
+        words = as_twin + (", ".join(told) or "free")
+        return f"not known now: {self.far} It was {words}." if self.far else words
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,7 @@ class Stopped:
     name: str
     safe: bool  # it was read back; False: it wasn't, or that goes on
     why: str
+    machine: str = ""  # which has it, of many
 
 
 @dataclass(frozen=True)
@@ -173,8 +178,11 @@ class Instruments:
         for name in dict.fromkeys([*lab.entries, *leases]):
             twins = lab.twins(name) - {name}
             lease = leases.get(name) or next((leases[twin] for twin in sorted(twins) if twin in leases), None)
+            entry = lab.entries.get(name)
             states.append(
-                InstrumentState(name, lab.entries.get(name), self.holding(lease), frozenset(twins), out.get(name))
+                InstrumentState(
+                    name, entry, self.holding(lease), frozenset(twins), out.get(name), absent=_is_absent(entry)
+                )
             )
         return tuple(states)
 
@@ -191,9 +199,7 @@ class Instruments:
         lab = lab.on(self.settings.machine)
         for name in dict.fromkeys([*lab.entries, *leases]):
             lease = leases.get(name) or next((leases[twin] for twin in lab.twins(name) if twin in leases), None)
-            entry = lab.entries.get(name)
-            absent = entry is not None and entry.port.startswith("/") and not os.path.exists(entry.port)
-            idle = OUT if name in out else MISSING if absent else FREE
+            idle = OUT if name in out else MISSING if _is_absent(lab.entries.get(name)) else FREE
             states[name] = str(lease.how) if lease else idle
         return states
 
@@ -551,6 +557,11 @@ class Instruments:
         settings = self.settings
         runs = supervisor_client.alive(settings) is not None or simulation.alive(settings.jobs_folder) is not None
         return sys.executable, "-m", "labwaiter.instruments.safety", *(() if runs else ("--alone",)), *words
+
+
+def _is_absent(entry: InstrumentEntry | None) -> bool:
+    """Whether nothing is plugged in where lab.toml has it, as far as that is seen without opening it."""
+    return entry is not None and entry.port.startswith("/") and not os.path.exists(entry.port)
 
 
 def _answer(process: subprocess.Popen[str], name: str) -> Checked:
