@@ -35,6 +35,7 @@ from ..store import supervisor_client
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
 from ..store.local_store import LocalStore
+from ..store.readers import is_reader
 from ..store.upkeep import NOTE_MAX, OutOfService, Upkeep, Use
 from ..system.logs import utc
 from ..system.process import start_thread
@@ -72,7 +73,7 @@ class Holding:
         until = f" until {moment(self.lease.until)}" if self.lease.until else ""
         return {
             Held.BY_JOB: f"held by the execution {who}",
-            Held.MAKING_SAFE: f"being made safe after the execution {who}",
+            Held.MAKING_SAFE: f"being made safe after {f'the execution {who}' if self.service_id else 'its monitor'}",
             Held.UNSAFE: "unsafe" + (f" since the execution {who}" if self.service_id else ""),
             Held.RESERVED: "reserved" + (f" by {who}" if who else ""),
         }[self.lease.how] + until
@@ -242,6 +243,7 @@ class Instruments:
                 if holding is not None and holding.by_job:
                     yield Checked(entry.name, True, f"{holding.words}; not touched")
                     continue
+                self._have(entry.name)
                 if process is None or process.returncode is not None:
                     process = subprocess.Popen(
                         self._safety("--check"),
@@ -288,6 +290,7 @@ class Instruments:
         for name, entry in asked.items():
             if before[name] is None:  # no job shall begin with it meanwhile
                 self._leases.reserve(name, BEING_MADE_SAFE, 2 * entry.safe_seconds + 30)
+            self._have(name)
         results |= self._made_safe(asked)
         with self._leases.turn():
             for name in asked:
@@ -379,6 +382,7 @@ class Instruments:
             return Stopped(name, False, f"{name} isn't in lab.toml as it is now, so nobody knows how it is made safe.")
         if entry.power is None and (why := missing(entry.driver, self.settings.services)):
             return Stopped(name, False, why)
+        self._have(name)
         result = self._made_safe([name])[name]
         if result.safe and lease is not None and lease.how is Held.UNSAFE:
             with contextlib.suppress(OSError), self._leases.turn():
@@ -490,6 +494,7 @@ class Instruments:
             self._acts.go_on("not reserved", caller, {"instrument": name, "why": "somebody else has it"})
             raise InstrumentInUse(f"{name} can't be reserved now: {state} {self.held(lease).words}.")
         self._acts.tell("reserve", caller, about)
+        self._have(name)
         now = time.time()
         return self.held(Lease(name, Held.RESERVED, why=who, since=now, until=now + seconds))
 
@@ -537,7 +542,7 @@ class Instruments:
 
     def held(self, lease: Lease) -> Holding:
         """A lease, with the serviceID by which an operator can ask for its job or abort it, or whose hands it is in."""
-        service_id, in_hand_of = lease.job, ""
+        service_id, in_hand_of = "" if is_reader(lease.job) else lease.job, ""
         with contextlib.suppress(ValueError, TypeError, KeyError):
             if lease.job and (request := Folder(self.settings.jobs_folder).request(lease.job)):
                 service_id = request.service_id
@@ -547,6 +552,10 @@ class Instruments:
     def holding(self, lease: Lease | None) -> Holding | None:
         """As `held`; None where it is free."""
         return None if lease is None else self.held(lease)
+
+    def _have(self, name: str) -> None:
+        """Have the monitor's process yield that reads it, if one does."""
+        self._leases.readers.have((name,))
 
     def _wake(self) -> None:
         """A job may wait for what is free now."""

@@ -118,7 +118,7 @@ def _card(face: Face, state: InstrumentState, queued: dict[str, list[dict[str, s
         card["person"] = cut(printable(holding.in_hand_of), 100)
         card["state"] = "in hand" if lease.how is Held.BY_JOB else card["state"]
         card["in_hand"] = lease.how is Held.BY_JOB
-    elif holding.by_job or (lease.how is Held.UNSAFE and holding.service_id):
+    elif holding.service_id and (holding.by_job or lease.how is Held.UNSAFE):
         try:
             record = face.jobs.record(holding.service_id, face.caller)
             card["by"] = _execution(record) | {"user": cut(printable(record.request.user), 60)}
