@@ -2,9 +2,9 @@
 
 The same view gives the same page: that the pieces of the last ones are kept changes only the time that it takes.
 
-No script, no outside resource, so that it lives inside any portal's frame; everything that came
-from outside is escaped and bounded. A program's own status.html is the one exception: it is the
-program's page, and is shown as it is.
+No outside resource, and no script but that of its buttons (`buttons.py`), so that it lives inside any portal's
+frame; everything that came from outside is escaped and bounded. A program's own status.html is the one exception: it
+is the program's page, and is shown as it is, but for the function `notify_running_job` in its head.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from ..languages import ENGLISH, Language, asked_for
 from ..model.contract import extra_parameters
 from ..model.record import PLOT, Moment, Record, Request, State, View
 from ..model.service import Service
+from . import buttons as buttons_of_pages
+from .buttons import Buttons
 from .words import (
     CUT,
     cut,
@@ -66,12 +68,14 @@ _pieces: dict[tuple[str, tuple[str, ...]], tuple[tuple[object, ...], Pieces]] = 
 
 
 @cache
-def _style() -> str:
+def _style(has_buttons: bool) -> str:
+    if has_buttons:
+        return _style(False) + buttons_of_pages.style()
     return resources.files("labwaiter.page").joinpath("status.css").read_text("utf-8")
 
 
 @cache
-def _template(language: Language) -> Any:
+def _template(language: Language, name: str = "status.html.j2") -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -85,7 +89,7 @@ def _template(language: Language) -> Any:
     environment.install_gettext_callables(  # type: ignore[attr-defined]
         language.text_of, language.text_of_count, newstyle=True
     )
-    return environment.get_template("status.html.j2")
+    return environment.get_template(name)
 
 
 def language_of(request: Request, otherwise: str) -> Language:
@@ -99,13 +103,29 @@ def language_of(request: Request, otherwise: str) -> Language:
     return asked_for(extra_parameters(request.extra_parameters).get(LANGUAGE), otherwise)
 
 
-def render(view: View, service: Service, files_at: str = "", language: Language = ENGLISH) -> str:
+def render(
+    view: View,
+    service: Service,
+    files_at: str = "",
+    buttons: Buttons | None = None,
+    said: str = "",
+    language: Language = ENGLISH,
+) -> str:
     """The page of one execution: a whole HTML document, below 1.5 million characters.
 
     Args:
         files_at: the address below which the files that it made are reachable; "": it isn't known.
+        buttons: by what it steers the execution; None: it doesn't.
+        said: what came of a button that was pressed, in a sentence.
     """
-    return Page(view, service, files_at, language).text
+    return Page(view, service, files_at, buttons, said, language).text
+
+
+def small_page(title: str, words: str, language: Language = ENGLISH) -> str:
+    """A page of a sentence, that answers a button where there is no status page to show."""
+    template = _template(language, "small.html.j2")
+    text: str = template.render(lang=language.code, title=title, words=words, style=_style(False))
+    return text
 
 
 class Page:
@@ -113,32 +133,47 @@ class Page:
 
     text: str
 
-    def __init__(self, view: View, service: Service, files_at: str = "", language: Language = ENGLISH) -> None:
-        self.view, self.language, self._for = view, language, (service, files_at, language)
+    def __init__(
+        self,
+        view: View,
+        service: Service,
+        files_at: str = "",
+        buttons: Buttons | None = None,
+        said: str = "",
+        language: Language = ENGLISH,
+    ) -> None:
+        self.view, self.language, self._for = view, language, (service, files_at, buttons, said, language)
+        self.has_buttons = buttons is not None
         self._words: dict[str, str] = {}
         self._pieces: Pieces | None = None
+        pressed = buttons_of_pages.shown(view, service, buttons, language)
         if view.own_page is not None and view.record.active and _is_bounded(view.own_page):
             self.text = _whole(view.own_page, service)  # in whatever language its program speaks
+            if buttons is not None:
+                form = _template(language, "buttons.html.j2").render(b=pressed) if pressed else ""
+                self.text = buttons_of_pages.with_function(self.text, buttons, form)
             self._pieces = [self.text]
             return
-        moving, log = _moving(view, language), last_lines(view.log)
+        moving, log = _moving(view, pressed is not None or bool(said), language), last_lines(view.log)
         if len(log) + len(view.picture or "") + len(view.own_page or "") > KEPT_LARGEST:
-            self.text = _template(language).render(_still(view, service, files_at, log, language) | moving)
+            still = _still(view, service, files_at, log, pressed, said, language)
+            self.text = _template(language).render(still | moving)
             return
         self._words = {
-            name: word if name == "style" else str(escape(word))
+            name: word if name in ("style", "script") else str(escape(word))
             for name, word in moving.items()
             if word not in ("", None)
         }
         # its values by their repr: 1, 1.0 and True are equal, and are told otherwise
         progress = vars(view.progress) | {"fraction": None, "stage": "", "values": repr(view.progress.values)}
         still = vars(view) | {"now": 0.0, "ran": None, "holders": (), "ahead": "", "log": log, "progress": progress}
-        made_of = still, service, files_at, language
+        made_of = still, service, files_at, pressed, said, language
         key = view.record.name, tuple(self._words)
         kept = _pieces.pop(key, None)
         if kept is None or kept[0] != made_of:
             holes = {name: f"{_HOLE}{name}{_HOLE}" for name in self._words}
-            page = _template(language).render(_still(view, service, files_at, log, language) | moving | holes)
+            words = _still(view, service, files_at, log, pressed, said, language)
+            page = _template(language).render(words | moving | holes)
             kept = made_of, re.split(f"{_HOLE}([a-z]+){_HOLE}", page)
         _pieces[key] = kept  # at the end
         if len(_pieces) > PIECES_KEPT:
@@ -232,16 +267,25 @@ def _of_the_moment(record: Record, place: int | None, moment: Moment, language: 
     }
 
 
-def _moving(view: View, language: Language) -> dict[str, Any]:
-    """The words that move with the clock, the work and the queue (and the style: once in memory is enough)."""
+def _moving(view: View, has_buttons: bool, language: Language) -> dict[str, Any]:
+    """The words that move with the clock, the work and the queue (and style and script: once in memory is enough)."""
     return _of_the_moment(view.record, view.place, view.moment, language) | {
         "stage": cut(view.progress.stage, CUT["stage"]),
         "ahead": cut(waits_for(view, language), 500),
-        "style": _style(),
+        "style": _style(has_buttons),
+        "script": buttons_of_pages.script() if has_buttons else "",
     }
 
 
-def _still(view: View, service: Service, files_at: str, log: str, language: Language) -> dict[str, Any]:
+def _still(
+    view: View,
+    service: Service,
+    files_at: str,
+    log: str,
+    pressed: dict[str, Any] | None,
+    said: str,
+    language: Language,
+) -> dict[str, Any]:
     """All other words: they are the same for as long as what they are made of is."""
     _, record, progress = language.text, view.record, view.progress
     picture, left_out = _picture(view, language)
@@ -260,6 +304,8 @@ def _still(view: View, service: Service, files_at: str, log: str, language: Lang
     return {
         "lang": language.code,
         "title": f"{service.name}: {states[record.state]}",
+        "buttons": pressed,
+        "said": cut(printable(told(said, language)), 1000),
         "name": service.name,
         "doc": cut(service.doc.partition("\n")[0], 200),
         "tone": "stops" if record.stopping else _TONES[record.state],

@@ -101,7 +101,8 @@ class Operations:
             with contextlib.suppress(Unavailable):  # without links.key the page says all but where they are
                 files_at = caller.public_url + self.jobs.artifacts.link(answer.view.record.name)
         language = language_of(answer.view.record.request, self.jobs.settings.page_language)
-        page = Page(answer.view, answer.service, files_at, language)
+        buttons = self.jobs.buttons(answer.view, answer.service, caller)
+        page = Page(answer.view, answer.service, files_at, buttons, language=language)
         return page, [base64.b64encode(printable(page.text).encode()).decode(), *outputs]
 
 

@@ -32,6 +32,7 @@ from ...errors import (
     UnknownServiceID,
     internal,
 )
+from ...fleet import open_direct_control, open_instruments
 from ...languages import NAMES
 from ...languages import language as language_of
 from ...model.caller import Caller
@@ -41,6 +42,7 @@ from ...settings import Settings
 from ...store import web_side
 from ...store.artifacts import HANDED_IN_MAX
 from ...verbs import Jobs
+from ...verbs.control import DirectControl
 from ...verbs.instruments import Instruments
 from ...verbs.permission import Action, may
 from .. import wording
@@ -76,7 +78,12 @@ class Face:
     @property
     def instruments(self) -> Instruments:
         """The verbs over the instruments."""
-        return Instruments(self.settings)
+        return open_instruments(self.settings, self.jobs)
+
+    @property
+    def control(self) -> DirectControl:
+        """The verbs over those that somebody has in hand."""
+        return open_direct_control(self.settings, self.jobs)
 
     @property
     def caller(self) -> Caller:

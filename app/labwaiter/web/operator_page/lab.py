@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from typing import Any
 
 from flask import Flask, Response, request
 
-from ...errors import InvalidParameter, Misconfigured, NotInHand, NotPermitted, ServiceError
+from ...errors import InvalidParameter, Misconfigured, NotInHand, NotPermitted, ServiceError, Unavailable
 from ...lab import labfile
 from ...model.panel import Item, What
 from ...model.parameter import text_of
@@ -15,8 +17,8 @@ from ...model.sentences import N_, plain
 from ...page.words import cut, in_url, number, printable, quantity
 from ...store.leases import Held
 from ...verbs.as_data import NOT_LISTED
-from ...verbs.control import DirectControl, InHand
-from ...verbs.instruments import MISSING, InstrumentState
+from ...verbs.control import InHand
+from ...verbs.instruments import WHO_MAX, InstrumentState, UpkeepTold
 from ..wording import _, language, told
 from . import PAGES, Face
 from .executions import active_rows, stamp
@@ -30,10 +32,12 @@ TONES = {Held.BY_JOB: "runs", Held.MAKING_SAFE: "waits", Held.UNSAFE: "bad", Hel
 def cards(face: Face) -> list[dict[str, Any]]:
     """An instrument each. Raises Misconfigured: lab.toml has a mistake."""
     queued = _queued(face)
-    word = face.instruments.states()
-    made = [_card(face, state, word.get(state.name, ""), queued) for state in face.instruments.list(face.caller)]
-    lab = labfile.load(face.settings.lab).on(face.settings.machine)
+    states = face.instruments.list(face.caller)
+    made = [_card(face, state, queued) for state in states]
+    lab, known = labfile.load(face.settings.lab).on(face.settings.machine), {state.name for state in states}
     for name, machine in lab.elsewhere.items():
+        if name in known:
+            continue
         made.append(
             {
                 "name": name,
@@ -58,6 +62,11 @@ def _state(how: Held) -> str:
     }.get(how, str(how))
 
 
+def _words(state: InstrumentState) -> str:
+    """How it stood when its machine told that last."""
+    return printable(plain(replace(state, far="").words, 300))
+
+
 def _queued(face: Face) -> dict[str, list[dict[str, str]]]:
     """Instrument → the executions that wait for it."""
     queued: dict[str, list[dict[str, str]]] = {}
@@ -77,7 +86,7 @@ def _execution(record: Record) -> dict[str, str]:
     return {"id": cut(printable(service_id), 60), "raw_id": in_url(service_id), "service": record.request.service}
 
 
-def _card(face: Face, state: InstrumentState, word: str, queued: dict[str, list[dict[str, str]]]) -> dict[str, Any]:
+def _card(face: Face, state: InstrumentState, queued: dict[str, list[dict[str, str]]]) -> dict[str, Any]:
     holding, entry = state.holding, state.entry
     card: dict[str, Any] = {
         "name": state.name,
@@ -89,15 +98,23 @@ def _card(face: Face, state: InstrumentState, word: str, queued: dict[str, list[
         "waiting": queued.get(state.name, []),
         "listed": entry is not None,
         "twins": ", ".join(sorted(state.twins)),
+        "machine": state.machine,
     }
+    if state.far:  # what was told last stands greyed below it
+        return card | {
+            "state": _("not known now"),
+            "tone": "bad",
+            "why": N_(f"{state.far} It was {_words(state)}."),
+            "far": True,
+        }
     if state.out is not None:
         card |= {"out": printable(state.out.words), "out_since": state.out.since or None, "stopped": state.out.stopped}
         card |= {"state": _("stopped") if state.out.stopped else _("out of service"), "tone": "waits"}
     if holding is None:
-        if word == MISSING:
+        if state.absent:
             card |= {"state": _("unreachable"), "tone": "bad"}
             card["why"] = N_("Nothing is plugged in where lab.toml has its port.")
-        card["free"] = word != MISSING and state.out is None
+        card["free"] = not state.absent and state.out is None
         return card
     lease = holding.lease
     card["state"], card["tone"] = _state(lease.how), TONES.get(lease.how, "waits")
@@ -106,7 +123,7 @@ def _card(face: Face, state: InstrumentState, word: str, queued: dict[str, list[
         card["person"] = cut(printable(holding.in_hand_of), 100)
         card["state"] = _("in hand") if lease.how is Held.BY_JOB else card["state"]
         card["in_hand"] = lease.how is Held.BY_JOB
-    elif holding.by_job or (lease.how is Held.UNSAFE and holding.service_id):
+    elif holding.service_id and (holding.by_job or lease.how is Held.UNSAFE):
         try:
             record = face.jobs.record(holding.service_id, face.caller)
             card["by"] = _execution(record) | {"user": cut(printable(record.request.user), 60)}
@@ -146,7 +163,7 @@ def add(app: Flask, face: Face) -> None:
     @app.get(PAGES + "lab")
     def lab() -> Response:
         for holding in face.instruments.not_safe():
-            if holding.in_hand_of:  # this page keeps it in its holder's hands, too
+            if holding.in_hand_of == (face.caller.user or "somebody")[:WHO_MAX]:  # this page keeps it in hand, too
                 _look(face, holding.lease.instrument)
 
         def make() -> dict[str, Any]:
@@ -168,18 +185,20 @@ def add(app: Flask, face: Face) -> None:
         if not stopped:
             return face.done("lab", _("There is no instrument to stop."))
         words = []
-        for each in stopped:
-            why = told(each.why)[0]
+        for each in sorted(stopped, key=lambda each: each.safe):  # what somebody has to go to comes first
+            name, why = each.name, told(each.why)[0]
+            if each.machine:
+                name = _("%(name)s on %(machine)s", name=name, machine=each.machine)
             if each.safe:
-                words.append(_("%(name)s: safe. %(why)s", name=each.name, why=why))
+                words.append(_("%(name)s: safe. %(why)s", name=name, why=why))
             else:
-                words.append(_("%(name)s: NOT SAFE YET. %(why)s", name=each.name, why=why))
+                words.append(_("%(name)s: NOT SAFE YET. %(why)s", name=name, why=why))
         return face.done("lab", printable(" ".join(words)), all(each.safe for each in stopped))
 
     @app.post(PAGES + "take")
     def take() -> Response:
         def act(name: str) -> str:
-            DirectControl(face.settings).take(name, face.caller, 60 * _minutes(name))
+            face.control.take(name, face.caller, 60 * _minutes(name))
             return _("%(name)s is in your hands, while this page is open.", name=name)
 
         return _done(face, act, "instrument")
@@ -187,7 +206,7 @@ def add(app: Flask, face: Face) -> None:
     @app.post(PAGES + "letgo")
     def let_go() -> Response:
         def act(name: str) -> str:
-            if DirectControl(face.settings).release(name, face.caller):
+            if face.control.release(name, face.caller):
                 return _("%(name)s was read back safe, and is let go.", name=name)
             return _("%(name)s is being made safe and let go; that goes on.", name=name)
 
@@ -196,7 +215,7 @@ def add(app: Flask, face: Face) -> None:
     @app.post(PAGES + "ask")
     def ask_for() -> Response:
         def act(name: str) -> str:
-            holder = DirectControl(face.settings).ask_for(name, request.form.get("text", ""), face.caller).by
+            holder = face.control.ask_for(name, request.form.get("text", ""), face.caller).by
             return _("%(who)s was told that you would like to have %(name)s.", who=holder, name=name)
 
         return _done(face, act, "instrument")
@@ -206,7 +225,7 @@ def add(app: Flask, face: Face) -> None:
         def act(name: str) -> str:
             control = request.form.get("item", "")
             value = language().read_number(request.form.get(f"in-{control}", ""))
-            done = DirectControl(face.settings).set(name, control, value, face.caller)
+            done = face.control.set(name, control, value, face.caller)
             read = done.read or {}
             if not done.done:
                 return _("%(name)s: %(control)s is being set; that goes on.", name=name, control=control)
@@ -226,7 +245,7 @@ def add(app: Flask, face: Face) -> None:
                 for key, text in request.form.items()
                 if key.startswith("in-")
             }
-            done = DirectControl(face.settings).do(name, item, inputs, face.caller)
+            done = face.control.do(name, item, inputs, face.caller)
             if done.done:
                 return _("%(name)s: %(action)s is done.", name=name, action=item)
             return _("%(name)s: %(action)s has begun; that goes on.", name=name, action=item)
@@ -301,16 +320,18 @@ def _of_all(face: Face) -> str | None:
 
 
 def _look(face: Face, name: str) -> InHand | None:
-    """How an instrument stands that somebody has in hand; None where nobody has."""
+    """How an instrument stands that somebody has in hand; None where nobody has, or its machine can't be asked."""
     try:
-        return DirectControl(face.settings).look(name, face.caller)
-    except NotInHand:
+        return face.control.look(name, face.caller)
+    except (NotInHand, Unavailable):
         return None
 
 
 def _one(face: Face, name: str, in_hand: InHand | None) -> dict[str, Any]:
     """All of one instrument. Raises UnknownInstrument."""
-    kept = face.instruments.upkeep(name, face.caller, LOG_SHOWN)
+    kept: UpkeepTold | None = None
+    with contextlib.suppress(Unavailable):  # its machine can't be asked now: its card says so
+        kept = face.instruments.upkeep(name, face.caller, LOG_SHOWN)
     card = next(card for card in cards(face) if card["name"] == name)
     own = in_hand is not None and in_hand.is_own
     items = in_hand.panel.items if in_hand is not None and in_hand.panel is not None else ()
@@ -332,10 +353,10 @@ def _one(face: Face, name: str, in_hand: InHand | None) -> dict[str, Any]:
         ],
         "controls": [(item, _fields(face, item, readings)[0]) for item in items if item.what is What.CONTROL and own],
         "actions": [(item, _fields(face, item, readings)) for item in items if item.what is What.ACTION and own],
-        "use": kept.use,
-        "hours": language().span(kept.use.seconds),
-        "fault": kept.last_fault and (kept.last_fault.at, _event(kept.last_fault)),
-        "log": [(happening.at, _event(happening)) for happening in kept.log],
+        "use": kept and kept.use,
+        "hours": language().span(kept.use.seconds) if kept else "",
+        "fault": kept and kept.last_fault and (kept.last_fault.at, _event(kept.last_fault)),
+        "log": [(happening.at, _event(happening)) for happening in kept.log] if kept else [],
     }
 
 
