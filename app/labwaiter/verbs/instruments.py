@@ -70,15 +70,17 @@ class Holding:
                 Held.BY_JOB: N_(f"in the hands of {who} since {moment(self.lease.since)}"),
                 Held.MAKING_SAFE: N_(f"being made safe after {who} had it in hand"),
             }.get(self.lease.how, N_(f"unsafe since {who} had it in hand"))
-        words = {
+        return {
             Held.BY_JOB: N_(f"held by the execution {who}"),
             Held.MAKING_SAFE: N_(
                 f"being made safe after {f'the execution {who}' if self.service_id else 'its monitor'}",
             ),
             Held.UNSAFE: N_("unsafe" + (f" since the execution {who}" if self.service_id else "")),
-            Held.RESERVED: N_("reserved" + (f" by {who}" if who else "")),
+            Held.RESERVED: N_(
+                f"reserved{f' by {who}' if who else ''}"
+                f"{f' until {moment(self.lease.until)}' if self.lease.until else ''}"
+            ),
         }[self.lease.how]
-        return N_(f"{words} until {moment(self.lease.until)}") if self.lease.until else words
 
     @property
     def by_job(self) -> bool:
