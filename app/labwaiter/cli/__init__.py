@@ -23,6 +23,7 @@ from . import (
     audit,
     deploy,
     desk,
+    events,
     export,
     fleet,
     in_hand,
@@ -135,6 +136,7 @@ main.add_command(desk.workflow)
 main.add_command(jobs.jobs)
 main.add_command(instruments.instruments)
 main.add_command(instruments.ports)
+main.add_command(events.events)
 for command in in_hand.COMMANDS:
     instruments.instruments.add_command(command)
 main.add_command(fleet.worker)

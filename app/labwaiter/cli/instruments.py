@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -12,6 +13,9 @@ from .. import settings as settings_module
 from ..fleet import open_instruments, open_jobs
 from ..lab import labfile
 from ..model.caller import SHELL, Caller, administrator
+from ..model.span import span
+from ..page.words import quantity
+from ..store.history import POINTS
 from ..store.leases import Held
 from ..verbs.as_data import (
     NOT_LISTED,
@@ -23,8 +27,11 @@ from ..verbs.as_data import (
     of_upkeep,
 )
 from ..verbs.instruments import Instruments
+from ..verbs.monitoring import CSV_POINTS, POINTS_MAX, Monitoring, csv_of, of_history, of_last, since_of
 from . import terminal
 from .jobs import as_json
+
+TABLE_POINTS = 24  # of each reading, where people look at a table
 
 
 @click.group()
@@ -214,6 +221,82 @@ def log_(name: str, last: int, json_: bool) -> None:
         by, text = (str(one.about.get(key, "")) for key in ("by", "text"))
         words = " ".join(word for word in (one.event, f"({by})" if by else "", text) if word)
         click.echo(f"{terminal.moment(one.at)}  {terminal.plain(words, 500)}")
+
+
+@instruments.command()
+@click.argument("names", nargs=-1)
+@as_json
+def readings(names: tuple[str, ...], json_: bool) -> None:
+    """What monitored instruments said last, and how long ago."""
+    last = Monitoring(settings_module.load()).last(SHELL)
+    verbs = _verbs()
+    for name in names:
+        verbs.entry(verbs.lab(), name)
+    shown = {name: of_last(last.get(name, ())) for name in names or last}
+    if json_:
+        terminal.as_json(shown)
+        return
+    if not any(shown.values()):
+        click.echo("Nothing was read so far: monitor_every_s in lab.toml has instruments read while nobody uses them.")
+        return
+    rows, now = [], time.time()
+    for name, readings in shown.items():
+        for one in readings:
+            value, unit = quantity(one["value"], one["unit"]) if one["value"] is not None else ("-", "")
+            limit = f"over its limit ({one['beyond']})" if one["beyond"] else ""
+            words = terminal.plain(" ".join(filter(None, (one["why"], limit))), 300)
+            rows.append(
+                (
+                    name,
+                    one["reading"] or "-",
+                    f"{terminal.plain(value, 60)} {unit}".strip(),
+                    span(now - one["at"]),
+                    words,
+                )
+            )
+    terminal.table(("NAME", "READING", "VALUE", "AGE", "NOTE"), rows)
+
+
+@instruments.command()
+@click.argument("name")
+@click.option("--since", default="day", show_default=True, help="90min, 2h, 3d; hour, day, month; 2026-11-30 14:30.")
+@click.option("--until", help="Likewise; default: now.")
+@click.option("--points", type=click.IntRange(1, POINTS_MAX), help="At most so many of each reading.")
+@click.option("--csv", "csv_", is_flag=True, help="For a spreadsheet.")
+@as_json
+def history(name: str, since: str, until: str | None, points: int | None, csv_: bool, json_: bool) -> None:
+    """What a monitored instrument said: means, lowest and highest over a time."""
+    if csv_ and json_:
+        raise click.UsageError("Say --csv or --json.")
+    now = time.time()
+    told = Monitoring(settings_module.load()).history(
+        name,
+        SHELL,
+        since_of(since, now),
+        now if until is None else since_of(until, now),
+        points or (CSV_POINTS if csv_ else POINTS if json_ else TABLE_POINTS),
+    )
+    if json_:
+        terminal.as_json(of_history(told))
+    elif csv_:
+        click.echo(csv_of(told), nl=False)
+    elif not told.series:
+        click.echo(f"{name} said nothing in that time, or nobody asked: monitor_every_s in lab.toml has it read.")
+    else:
+        rows = [
+            (
+                terminal.moment(point.at),
+                f"{series.reading}",
+                *(_with_unit(v, series.unit) for v in (point.mean, point.low, point.high)),
+            )
+            for series in told.series
+            for point in series.points
+        ]
+        terminal.table(("FROM", "READING", "MEAN", "LOWEST", "HIGHEST"), rows)
+
+
+def _with_unit(value: float, unit: str) -> str:
+    return " ".join(quantity(value, unit)).strip()
 
 
 @instruments.command()

@@ -324,10 +324,11 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, tokens: auth
         answer.headers.setdefault("Cache-Control", "no-store")
         return answer
 
-    from . import executions, lab, plans, services
+    from . import executions, lab, monitoring, plans, services
 
     executions.add(app, face)
     services.add(app, face)
     lab.add(app, face)
+    monitoring.add(app, face)
     plans.add(app, face)
     return app

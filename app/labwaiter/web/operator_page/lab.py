@@ -16,11 +16,12 @@ from ...model.record import Happening, Record, State
 from ...model.sentences import plain
 from ...model.span import span
 from ...page.words import cut, in_url, number, printable, quantity
+from ...store.events import Events
 from ...store.leases import Held
 from ...verbs.as_data import NOT_LISTED
 from ...verbs.control import InHand
 from ...verbs.instruments import WHO_MAX, InstrumentState, UpkeepTold
-from . import PAGES, Face
+from . import PAGES, Face, monitoring
 from .executions import active_rows, stamp
 from .services import Field, field_of, offers
 
@@ -35,7 +36,7 @@ STATES = {
 }
 
 
-def cards(face: Face) -> list[dict[str, Any]]:
+def cards(face: Face, with_readings: bool = True) -> list[dict[str, Any]]:
     """An instrument each. Raises Misconfigured: lab.toml has a mistake."""
     queued = _queued(face)
     states = face.instruments.list(face.caller)
@@ -55,6 +56,10 @@ def cards(face: Face) -> list[dict[str, Any]]:
                 "elsewhere": True,
             }
         )
+    said = monitoring.of_all(face) if with_readings else {}
+    for card in made:
+        card["said"] = said.get(card["name"], [])
+        card["shown"] = card["said"][: monitoring.ON_CARD]
     return made
 
 
@@ -136,9 +141,9 @@ def _card(face: Face, state: InstrumentState, queued: dict[str, list[dict[str, s
 def add(app: Flask, face: Face) -> None:
     """Add the pages of instruments, and the overview, to the application."""
 
-    def listed() -> dict[str, Any]:
+    def listed(with_readings: bool = True) -> dict[str, Any]:
         try:
-            return {"cards": cards(face), "mistake": ""}
+            return {"cards": cards(face, with_readings), "mistake": ""}
         except Misconfigured as error:
             return {"cards": [], "mistake": str(error)}
 
@@ -147,7 +152,8 @@ def add(app: Flask, face: Face) -> None:
         return face.page(
             "overview.html.j2",
             lambda: {
-                **listed(),
+                **listed(with_readings=False),
+                "events": monitoring.last_events(face),
                 "active": active_rows(face),
                 "offered": offers(face),
                 "unserved": face.jobs.unserved(),
@@ -165,7 +171,7 @@ def add(app: Flask, face: Face) -> None:
             found = listed()
             return found | {"why_none": "" if found["cards"] or found["mistake"] else face.instruments.why_none()}
 
-        return face.page("lab.html.j2", make, stamp(face))
+        return face.page("lab.html.j2", make, monitoring.monitored_stamp(face))
 
     @app.get(PAGES + "instrument")
     def instrument() -> Response:
@@ -299,6 +305,7 @@ def add(app: Flask, face: Face) -> None:
 def _of_all(face: Face) -> str | None:
     """The stamp of the overview: of executions, instruments and services."""
     told = stamp(face)
+    told = told and f"{told} {Events(face.settings.layout).stamp()}"
     catalogue = face.offered.last()
     return told and f"{told} {sorted(catalogue.services)} {sorted(catalogue.broken)}"
 
@@ -317,6 +324,7 @@ def _one(face: Face, name: str, in_hand: InHand | None) -> dict[str, Any]:
     with contextlib.suppress(Unavailable):  # its machine can't be asked now: its card says so
         told = face.instruments.upkeep(name, face.caller, LOG_SHOWN)
     card = next(card for card in cards(face) if card["name"] == name)
+    card["shown"] = card["said"]
     own = in_hand is not None and in_hand.is_own
     items = in_hand.panel.items if in_hand is not None and in_hand.panel is not None else ()
     readings = in_hand.readings if in_hand is not None else {}
@@ -337,6 +345,9 @@ def _one(face: Face, name: str, in_hand: InHand | None) -> dict[str, Any]:
         ],
         "controls": [(item, _fields(face, item, readings)[0]) for item in items if item.what is What.CONTROL and own],
         "actions": [(item, _fields(face, item, readings)) for item in items if item.what is What.ACTION and own],
+        "monitored": monitoring.is_monitored(face, name),
+        "span": monitoring.span_asked(),
+        "events": monitoring.last_events(face, instrument=name),
         "use": told and told.use,
         "hours": span(told.use.seconds) if told else "",
         "fault": told and told.last_fault and (told.last_fault.at, _event(told.last_fault)),
