@@ -19,7 +19,7 @@ from ..model.caller import Caller, administrator
 from ..model.panel import Item, What
 from ..model.values import text_of
 from ..verbs.control import WAIT, DirectControl, InHand
-from . import terminal
+from . import completing, terminal
 from .jobs import as_json
 
 OPENS_SECONDS = 330.0  # lab.toml's settle may be 300
@@ -43,7 +43,7 @@ class _Let(Exception):
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.option(
     "--minutes", type=click.FloatRange(0.1, 720), default=60.0, show_default=True, help="For so long at most."
 )
@@ -104,7 +104,7 @@ def take(name: str, minutes: float, by: str | None, json_: bool) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @by_option
 @as_json
 def read(name: str, by: str | None, json_: bool) -> None:
@@ -127,7 +127,7 @@ def read(name: str, by: str | None, json_: bool) -> None:
 
 
 @click.command("set")
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.argument("control")
 @click.argument("value")
 @by_option
@@ -138,14 +138,14 @@ def set_(name: str, control: str, value: str, by: str | None, json_: bool) -> No
     if json_:
         terminal.as_json({"done": done.done, "read": done.read})
     elif not done.done:
-        click.echo(f"{name} has not answered yet; it goes on. `labwaiter instruments read {name}` tells.")
+        click.echo(f"{name} has not answered yet; it goes on. `{terminal.command()} instruments read {name}` tells.")
     else:
         click.echo(f"{control}: {_value(done.read or {})}")
     sys.exit(0 if done.done else 3)
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.argument("action")
 @click.argument("inputs", nargs=-1, metavar="[INPUT=VALUE]...")
 @by_option
@@ -167,7 +167,7 @@ def do(name: str, action: str, inputs: tuple[str, ...], by: str | None, json_: b
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.argument("text", default="")
 @by_option
 def ask(name: str, text: str, by: str | None) -> None:
@@ -177,7 +177,7 @@ def ask(name: str, text: str, by: str | None) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @by_option
 def release(name: str, by: str | None) -> None:
     """Let go an instrument that is in hand: it is made safe. Exit status: 0 read back safe, 3 that goes on."""

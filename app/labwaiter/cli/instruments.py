@@ -15,7 +15,7 @@ from ..model.caller import SHELL, Caller, administrator
 from ..store.leases import Held
 from ..verbs.as_data import NOT_LISTED, of_checked, of_instrument, of_made_safe
 from ..verbs.instruments import Instruments
-from . import terminal
+from . import completing, in_hand, terminal
 from .jobs import as_json
 
 
@@ -54,7 +54,7 @@ def list_(json_: bool) -> None:
 
 
 @instruments.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=completing.instruments)
 @as_json
 def check(names: tuple[str, ...], json_: bool) -> None:
     """Open, identify and close them, and say what is wrong. Exit status: 0 all answer, 3 one doesn't."""
@@ -72,7 +72,7 @@ def check(names: tuple[str, ...], json_: bool) -> None:
 
 
 @instruments.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.option("--minutes", type=click.FloatRange(0.1, 60 * 24 * 30), default=60.0, show_default=True)
 @click.option("--by", help="Who has it, for those who wait; default: your user name.")
 @click.option("--free", is_flag=True, help="Give it back.")
@@ -91,7 +91,7 @@ def reserve(name: str, minutes: float, by: str | None, free: bool) -> None:
 
 
 @instruments.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=completing.instruments)
 @as_json
 def safe(names: tuple[str, ...], json_: bool) -> None:
     """Make unsafe instruments safe, ask them, and free them. Exit status: 0 all are safe, 3 one isn't."""
@@ -115,7 +115,7 @@ def _me(by: str | None = None) -> Caller:
 
 
 @instruments.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=completing.instruments)
 @click.option("--all", "all_", is_flag=True, help="Every instrument of this machine.")
 @as_json
 def stop(names: tuple[str, ...], all_: bool, json_: bool) -> None:
@@ -131,22 +131,22 @@ def stop(names: tuple[str, ...], all_: bool, json_: bool) -> None:
     for result in results if not json_ else ():
         click.echo(f"{result.name}: {terminal.plain(result.why, 500)}", err=not result.safe)
     if not json_ and results:
-        click.echo(f"`labwaiter instruments back {results[0].name}` puts it back into service.", err=True)
+        click.echo(f"`{terminal.command()} instruments back {results[0].name}` puts it back into service.", err=True)
     sys.stdout.flush()
     sys.exit(0 if all(result.safe for result in results) else 3)
 
 
 @instruments.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.argument("reason")
 def out(name: str, reason: str) -> None:
     """Take an instrument out of service: executions that need it wait, and are told the reason."""
     told = _verbs(using=True).take_out(name, reason, _me())
-    click.echo(f"{name} is {told.words}. `labwaiter instruments back {name}` puts it back.")
+    click.echo(f"{name} is {told.words}. `{terminal.command()} instruments back {name}` puts it back.")
 
 
 @instruments.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=completing.instruments)
 def back(names: tuple[str, ...]) -> None:
     """Put instruments back into service, after upkeep or STOP."""
     verbs = _verbs(using=True)
@@ -157,7 +157,7 @@ def back(names: tuple[str, ...]) -> None:
 
 
 @instruments.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.argument("text")
 def note(name: str, text: str) -> None:
     """Add a note to an instrument's log."""
@@ -166,7 +166,7 @@ def note(name: str, text: str) -> None:
 
 
 @instruments.command("log")
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.option("--last", type=click.IntRange(1, 10_000), default=20, show_default=True, help="So many events.")
 @as_json
 def log_(name: str, last: int, json_: bool) -> None:
@@ -187,7 +187,7 @@ def log_(name: str, last: int, json_: bool) -> None:
 
 
 @instruments.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option("--of", "service_id", help="The execution's serviceID; default: the last one that spoke to it.")
 def record(name: str, file: Path | None, service_id: str | None) -> None:
@@ -239,6 +239,10 @@ def simulate() -> None:
         click.echo("They are served already, by this deployment or another call:")
         for name in simulated:
             click.echo(f"{name}: {settings.layout.simulated / name}")
+
+
+for command in in_hand.COMMANDS:
+    instruments.add_command(command)
 
 
 @click.command()
