@@ -28,7 +28,7 @@ from ..verbs.as_data import (
 )
 from ..verbs.instruments import Instruments
 from ..verbs.monitoring import CSV_POINTS, POINTS_MAX, Monitoring, csv_of, of_history, of_last, since_of
-from . import terminal
+from . import completing, in_hand, terminal
 from .jobs import as_json
 
 TABLE_POINTS = 24  # of each reading, where people look at a table
@@ -71,7 +71,7 @@ def list_(json_: bool) -> None:
 
 
 @instruments.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=completing.instruments)
 @as_json
 def check(names: tuple[str, ...], json_: bool) -> None:
     """Open, identify and close them, and say what is wrong. Exit status: 0 all answer, 3 one doesn't."""
@@ -89,7 +89,7 @@ def check(names: tuple[str, ...], json_: bool) -> None:
 
 
 @instruments.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.option("--minutes", type=click.FloatRange(0.1, 60 * 24 * 30), default=60.0, show_default=True)
 @click.option("--by", help="Who has it, for those who wait; default: your user name.")
 @click.option("--free", is_flag=True, help="Give it back.")
@@ -115,7 +115,7 @@ def reserve(name: str, minutes: float, by: str | None, free: bool, json_: bool) 
 
 
 @instruments.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=completing.instruments)
 @as_json
 def safe(names: tuple[str, ...], json_: bool) -> None:
     """Make unsafe instruments safe, ask them, and free them. Exit status: 0 all are safe, 3 one isn't."""
@@ -139,7 +139,7 @@ def _me(by: str | None = None) -> Caller:
 
 
 @instruments.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=completing.instruments)
 @click.option("--all", "all_", is_flag=True, help="Every instrument of this lab, on all machines.")
 @as_json
 def stop(names: tuple[str, ...], all_: bool, json_: bool) -> None:
@@ -156,13 +156,13 @@ def stop(names: tuple[str, ...], all_: bool, json_: bool) -> None:
         where = f" on {result.machine}" if result.machine else ""
         click.echo(f"{result.name}{where}: {terminal.plain(result.why, 500)}", err=not result.safe)
     if not json_ and results:
-        click.echo(f"`labwaiter instruments back {results[0].name}` puts it back into service.", err=True)
+        click.echo(f"`{terminal.command()} instruments back {results[0].name}` puts it back into service.", err=True)
     sys.stdout.flush()
     sys.exit(0 if all(result.safe for result in results) else 3)
 
 
 @instruments.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.argument("reason")
 @as_json
 def out(name: str, reason: str, json_: bool) -> None:
@@ -171,11 +171,11 @@ def out(name: str, reason: str, json_: bool) -> None:
     if json_:
         terminal.as_json({"name": name, "outOfService": of_out_of_service(told)})
         return
-    click.echo(f"{name} is {told.words}. `labwaiter instruments back {name}` puts it back.")
+    click.echo(f"{name} is {told.words}. `{terminal.command()} instruments back {name}` puts it back.")
 
 
 @instruments.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=completing.instruments)
 @as_json
 def back(names: tuple[str, ...], json_: bool) -> None:
     """Put instruments back into service, after upkeep or STOP."""
@@ -192,7 +192,7 @@ def back(names: tuple[str, ...], json_: bool) -> None:
 
 
 @instruments.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.argument("text")
 @as_json
 def note(name: str, text: str, json_: bool) -> None:
@@ -205,7 +205,7 @@ def note(name: str, text: str, json_: bool) -> None:
 
 
 @instruments.command("log")
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.option("--last", type=click.IntRange(1, 10_000), default=20, show_default=True, help="So many events.")
 @as_json
 def log_(name: str, last: int, json_: bool) -> None:
@@ -224,7 +224,7 @@ def log_(name: str, last: int, json_: bool) -> None:
 
 
 @instruments.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=completing.instruments)
 @as_json
 def readings(names: tuple[str, ...], json_: bool) -> None:
     """What monitored instruments said last, and how long ago."""
@@ -258,7 +258,7 @@ def readings(names: tuple[str, ...], json_: bool) -> None:
 
 
 @instruments.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.option("--since", default="day", show_default=True, help="90min, 2h, 3d; hour, day, month; 2026-11-30 14:30.")
 @click.option("--until", help="Likewise; default: now.")
 @click.option("--points", type=click.IntRange(1, POINTS_MAX), help="At most so many of each reading.")
@@ -300,7 +300,7 @@ def _with_unit(value: float, unit: str) -> str:
 
 
 @instruments.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option("--of", "service_id", help="The execution's serviceID; default: the last one that spoke to it.")
 def record(name: str, file: Path | None, service_id: str | None) -> None:
@@ -352,6 +352,10 @@ def simulate() -> None:
         click.echo("They are served already, by this deployment or another call:")
         for name in simulated:
             click.echo(f"{name}: {settings.layout.simulated / name}")
+
+
+for command in in_hand.COMMANDS:
+    instruments.add_command(command)
 
 
 @click.command()
