@@ -144,12 +144,12 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
     record = view.record
     folder = settings.jobs_folder / record.name
     if page is not None:
-        from ..page import render  # Jinja2 is for this one word only
+        from ..page import language_of, render  # Jinja2 is for this one word only
         from ..page.words import printable
 
         if service is None:
             raise click.ClickException(f"Nobody knows any more what {record.request.service} was: there is no page.")
-        html = printable(render(view, service))
+        html = printable(render(view, service, "", language_of(record.request, settings.page_language)))
         if page == "-":
             click.echo(html)
         else:
