@@ -10,17 +10,25 @@ from pathlib import Path
 import click
 
 from .. import settings as settings_module
-from ..fleet import open_jobs
+from ..fleet import open_instruments, open_jobs
 from ..lab import labfile
 from ..model.caller import SHELL, Caller, administrator
 from ..model.span import span
 from ..page.words import quantity
 from ..store.history import POINTS
 from ..store.leases import Held
-from ..verbs.as_data import NOT_LISTED, of_checked, of_instrument, of_made_safe
+from ..verbs.as_data import (
+    NOT_LISTED,
+    of_checked,
+    of_instrument,
+    of_made_safe,
+    of_out_of_service,
+    of_stopped,
+    of_upkeep,
+)
 from ..verbs.instruments import Instruments
 from ..verbs.monitoring import CSV_POINTS, POINTS_MAX, Monitoring, csv_of, of_history, of_last, since_of
-from . import terminal
+from . import completing, in_hand, terminal
 from .jobs import as_json
 
 TABLE_POINTS = 24  # of each reading, where people look at a table
@@ -34,7 +42,7 @@ def instruments() -> None:
 def _verbs(using: bool = False) -> Instruments:
     """What is done to instruments; where they are `using` them, whose they are is said."""
     settings = settings_module.load()
-    return Instruments(terminal.of_lab(settings) if using else settings)
+    return open_instruments(terminal.of_lab(settings) if using else settings)
 
 
 @instruments.command("list")
@@ -50,18 +58,20 @@ def list_(json_: bool) -> None:
         click.echo(verbs.why_none())
         return
     rows = []
+    many = any(state.machine for state in states)
     for state in states:
         entry = state.entry
         note = terminal.plain(entry.note if entry else NOT_LISTED)
-        rows.append((state.name, state.words, entry.port if entry else "-", note))
-    terminal.table(("NAME", "STATE", "PORT", "NOTE"), rows)
+        where = (state.machine or "this one",) if many else ()
+        rows.append((state.name, *where, state.words, entry.port if entry else "-", note))
+    terminal.table(("NAME", *(("MACHINE",) if many else ()), "STATE", "PORT", "NOTE"), rows)
     for holding in verbs.not_safe():
         if holding.lease.how is Held.UNSAFE:
             click.echo(terminal.not_safe(holding))
 
 
 @instruments.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=completing.instruments)
 @as_json
 def check(names: tuple[str, ...], json_: bool) -> None:
     """Open, identify and close them, and say what is wrong. Exit status: 0 all answer, 3 one doesn't."""
@@ -79,11 +89,12 @@ def check(names: tuple[str, ...], json_: bool) -> None:
 
 
 @instruments.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.option("--minutes", type=click.FloatRange(0.1, 60 * 24 * 30), default=60.0, show_default=True)
 @click.option("--by", help="Who has it, for those who wait; default: your user name.")
 @click.option("--free", is_flag=True, help="Give it back.")
-def reserve(name: str, minutes: float, by: str | None, free: bool) -> None:
+@as_json
+def reserve(name: str, minutes: float, by: str | None, free: bool, json_: bool) -> None:
     """Reserve an instrument for work by hand: the queue passes it by.
 
     Reserved again by the same person, it is so from now on for so many minutes.
@@ -91,14 +102,20 @@ def reserve(name: str, minutes: float, by: str | None, free: bool) -> None:
     verbs = _verbs(using=True)
     if free:
         before = verbs.release(name, SHELL)
+        if json_:
+            terminal.as_json({"name": name, "was": before.words if before else "free"})
+            return
         click.echo(f"{name} is free. {f'It was {before.words}.' if before else 'It was not reserved.'}")
         return
     holding = verbs.reserve(name, 60 * minutes, administrator(getpass.getuser() if by is None else by))
+    if json_:
+        terminal.as_json({"name": name, "until": holding.lease.until, "words": holding.words})
+        return
     click.echo(f"{name} is reserved until {terminal.moment(holding.lease.until)}; --free gives it back.")
 
 
 @instruments.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=completing.instruments)
 @as_json
 def safe(names: tuple[str, ...], json_: bool) -> None:
     """Make unsafe instruments safe, ask them, and free them. Exit status: 0 all are safe, 3 one isn't."""
@@ -122,8 +139,8 @@ def _me(by: str | None = None) -> Caller:
 
 
 @instruments.command()
-@click.argument("names", nargs=-1)
-@click.option("--all", "all_", is_flag=True, help="Every instrument of this machine.")
+@click.argument("names", nargs=-1, shell_complete=completing.instruments)
+@click.option("--all", "all_", is_flag=True, help="Every instrument of this lab, on all machines.")
 @as_json
 def stop(names: tuple[str, ...], all_: bool, json_: bool) -> None:
     """STOP: end whatever uses them, make them safe, ask them. They stay stopped until they are put back.
@@ -134,55 +151,68 @@ def stop(names: tuple[str, ...], all_: bool, json_: bool) -> None:
         raise click.UsageError("Name the instruments, or say --all.")
     results = _verbs(using=True).stop(names, _me())
     if json_:
-        terminal.as_json([vars(result) for result in results])
+        terminal.as_json([of_stopped(result) for result in results])
     for result in results if not json_ else ():
-        click.echo(f"{result.name}: {terminal.plain(result.why, 500)}", err=not result.safe)
+        where = f" on {result.machine}" if result.machine else ""
+        click.echo(f"{result.name}{where}: {terminal.plain(result.why, 500)}", err=not result.safe)
     if not json_ and results:
-        click.echo(f"`labwaiter instruments back {results[0].name}` puts it back into service.", err=True)
+        click.echo(f"`{terminal.command()} instruments back {results[0].name}` puts it back into service.", err=True)
     sys.stdout.flush()
     sys.exit(0 if all(result.safe for result in results) else 3)
 
 
 @instruments.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.argument("reason")
-def out(name: str, reason: str) -> None:
+@as_json
+def out(name: str, reason: str, json_: bool) -> None:
     """Take an instrument out of service: executions that need it wait, and are told the reason."""
     told = _verbs(using=True).take_out(name, reason, _me())
-    click.echo(f"{name} is {told.words}. `labwaiter instruments back {name}` puts it back.")
+    if json_:
+        terminal.as_json({"name": name, "outOfService": of_out_of_service(told)})
+        return
+    click.echo(f"{name} is {told.words}. `{terminal.command()} instruments back {name}` puts it back.")
 
 
 @instruments.command()
-@click.argument("names", nargs=-1, required=True)
-def back(names: tuple[str, ...]) -> None:
+@click.argument("names", nargs=-1, required=True, shell_complete=completing.instruments)
+@as_json
+def back(names: tuple[str, ...], json_: bool) -> None:
     """Put instruments back into service, after upkeep or STOP."""
     verbs = _verbs(using=True)
+    told = {}
     for name in names:
-        before = verbs.put_back(name, _me())
+        told[name] = before = verbs.put_back(name, _me())
+        if json_:
+            continue
         was = f"It was {before.words}." if before else "It was not out of service."
         click.echo(f"{name} is in service. {was}")
+    if json_:
+        terminal.as_json([{"name": name, "was": of_out_of_service(before)} for name, before in told.items()])
 
 
 @instruments.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.argument("text")
-def note(name: str, text: str) -> None:
+@as_json
+def note(name: str, text: str, json_: bool) -> None:
     """Add a note to an instrument's log."""
     _verbs(using=True).note(name, text, _me())
+    if json_:
+        terminal.as_json({"name": name, "noted": True})
+        return
     click.echo(f"Noted in the log of {name}.")
 
 
 @instruments.command("log")
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.option("--last", type=click.IntRange(1, 10_000), default=20, show_default=True, help="So many events.")
 @as_json
 def log_(name: str, last: int, json_: bool) -> None:
     """How much an instrument was used, its last fault, and its log."""
     told = _verbs().upkeep(name, SHELL, last)
-    events = [{"at": one.at, "event": one.event, **one.about} for one in told.log]
     if json_:
-        fault = told.last_fault and {"at": told.last_fault.at, **told.last_fault.about}
-        terminal.as_json({"name": name, **vars(told.use), "lastFault": fault, "log": events})
+        terminal.as_json(of_upkeep(told))
         return
     click.echo(f"{name} was in use for {told.use.seconds / 3600:.1f} h, by {told.use.executions} executions.")
     if told.out is not None:
@@ -194,7 +224,7 @@ def log_(name: str, last: int, json_: bool) -> None:
 
 
 @instruments.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=completing.instruments)
 @as_json
 def readings(names: tuple[str, ...], json_: bool) -> None:
     """What monitored instruments said last, and how long ago."""
@@ -228,7 +258,7 @@ def readings(names: tuple[str, ...], json_: bool) -> None:
 
 
 @instruments.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.option("--since", default="day", show_default=True, help="90min, 2h, 3d; hour, day, month; 2026-11-30 14:30.")
 @click.option("--until", help="Likewise; default: now.")
 @click.option("--points", type=click.IntRange(1, POINTS_MAX), help="At most so many of each reading.")
@@ -270,7 +300,7 @@ def _with_unit(value: float, unit: str) -> str:
 
 
 @instruments.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option("--of", "service_id", help="The execution's serviceID; default: the last one that spoke to it.")
 def record(name: str, file: Path | None, service_id: str | None) -> None:
@@ -322,6 +352,10 @@ def simulate() -> None:
         click.echo("They are served already, by this deployment or another call:")
         for name in simulated:
             click.echo(f"{name}: {settings.layout.simulated / name}")
+
+
+for command in in_hand.COMMANDS:
+    instruments.add_command(command)
 
 
 @click.command()

@@ -16,7 +16,7 @@ from ..lab import labfile
 from ..model.caller import SHELL
 from ..settings import Settings
 from ..verbs.acts import Acts
-from . import terminal
+from . import completing, terminal
 from .fleet import fleet_settings
 from .jobs import as_json
 
@@ -125,7 +125,7 @@ def _row(machine: MachineState) -> tuple[str, ...]:
 
 
 @click.command("clear-queue")
-@click.argument("machines", metavar="[MACHINE]…", nargs=-1)
+@click.argument("machines", metavar="[MACHINE]…", nargs=-1, shell_complete=completing.machines)
 @yes_
 @as_json
 def clear_queue(machines: tuple[str, ...], yes: bool, json_: bool) -> None:
@@ -157,16 +157,9 @@ def _withdrawn(settings: Settings, names: tuple[str, ...], yes: bool) -> list[st
     records = verbs.records
     with _reached():
         known = [machine.name for machine in machines.states(records.store, labfile.load(settings.lab))]
-        for name in names:
-            if name not in known:
-                raise Misconfigured(f"There is no machine {terminal.plain(name, 60)}; there are: {', '.join(known)}.")
-        waiting = machines.waiting(records.store, names or known)
+        waiting = machines.waiting(records.store, machines.of_names(known, names))
         _ask(len(waiting), yes)
-        acts = Acts(settings)
-        withdrawn = machines.withdraw(records, waiting)
-        for service_id in withdrawn:
-            acts.go_on("abort", SHELL, {"serviceID": service_id})
-        return withdrawn
+        return machines.withdraw(records, waiting, SHELL, Acts(settings))
 
 
 def _unqueued(settings: Settings, names: tuple[str, ...], yes: bool) -> list[str]:

@@ -7,9 +7,12 @@
   let tag = "", release = "", good = performance.now(), asking = false, timer = 0;
 
   // -- times ----------------------------------------------------------------------------------
-  const local = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium" });
+  const lang = document.documentElement.lang, tongue = lang === "en" ? "sv-SE" : lang; // which writes 2026-11-24 11:30:05
+  const two = "2-digit";
+  const local = new Intl.DateTimeFormat(tongue, { year: "numeric", month: two, day: two, hour: two, minute: two, second: two });
   let ahead = 0; // s that the lab's clock is before this one's
-  const units = [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]];
+  const [d, h, min, s] = body.dataset.units.split(" ");
+  const units = [[86400, d, 3600, h], [3600, h, 60, min], [60, min, 1, s]];
   function span(seconds) {
     const whole = Math.max(0, Math.floor(seconds));
     for (const [size, unit, smaller, name] of units) {
@@ -18,7 +21,7 @@
         return `${Math.floor(whole / size)} ${unit}` + (rest ? ` ${rest} ${name}` : "");
       }
     }
-    return `${whole} s`;
+    return `${whole} ${s}`;
   }
   function times() {
     const now = Date.now() / 1000 + ahead;
@@ -187,9 +190,11 @@
     if (drawn && drawn.key === key) { drawn.chart.setData(data); return; }
     if (drawn) drawn.chart.destroy();
     const tones = ["--runs", "--bad", "--good", "--stops", "--waits", "--ended"];
-    const axis = { stroke: () => colour("--soft"), grid: { stroke: () => colour("--line"), width: 1 }, ticks: { stroke: () => colour("--line") } };
+    const digits = new Intl.NumberFormat(lang, { maximumSignificantDigits: 6, useGrouping: false });
+    const value = (_, shown) => (shown === null || shown === undefined ? "–" : digits.format(shown));
+    const axis = { values: (_, shown) => shown.map((each) => (each === null ? "" : digits.format(each))), stroke: () => colour("--soft"), grid: { stroke: () => colour("--line"), width: 1 }, ticks: { stroke: () => colour("--line") } };
     const scales = { x: { time: Boolean(time) } };
-    const series = [{ label: against ? names[0] : "#" }];
+    const series = [{ label: against ? names[0] : "#", value }];
     const axes = [{ ...axis, label: against ? names[0] : "#", labelSize: 22 }];
     if (time) {
       const two = (number) => String(number).padStart(2, "0");
@@ -205,7 +210,7 @@
         scales[scale] = {};
         if (axes.length < 3) axes.push({ ...axis, scale, label: shownNames.length > 1 && unit !== name ? unit : name, labelSize: 22, side: axes.length === 1 ? 3 : 1, grid: axes.length === 1 ? axis.grid : { show: false } });
       }
-      series.push({ label: name, scale, stroke: () => colour(tones[at % tones.length]), width: 2, points: { show: data[0].length < 60 } });
+      series.push({ label: name, scale, value, stroke: () => colour(tones[at % tones.length]), width: 2, points: { show: data[0].length < 60 } });
     });
     if (time) {
       shownNames.forEach((name, at) => {
