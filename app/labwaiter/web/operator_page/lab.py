@@ -182,7 +182,7 @@ def add(app: Flask, face: Face) -> None:
         words = " ".join(
             f"{each.name}{f' on {each.machine}' if each.machine else ''}: {'safe' if each.safe else 'NOT SAFE YET'}."
             f" {each.why}"
-            for each in sorted(told, key=lambda each: each.safe)  # what somebody has to go to comes first
+            for each in sorted(told, key=lambda each: (each.safe, not each.machine))  # where to go to comes first
         )
         return face.done("lab", printable(words), all(each.safe for each in told))
 
