@@ -27,7 +27,7 @@ from ..model.service import Service
 from ..page.words import in_url, named, printable, waits_for
 from ..store.timeline import made_by
 from ..verbs import Jobs
-from ..verbs.as_data import of_record, of_timeline, of_work
+from ..verbs.as_data import of_messages, of_record, of_timeline, of_work
 from ..web.sending import named_in, sent
 from . import schemas
 from .addresses import Addresses
@@ -284,6 +284,7 @@ def _whole(jobs: Jobs, view: View) -> dict[str, Any]:
             "limit": view.limit,
             "messages": list(view.messages),
             "messageCount": view.message_count,
+            "understands": of_messages(jobs.service_of(record)) if record.active else [],
             "files": _files(record, view.files),
             "note": view.note,
         }

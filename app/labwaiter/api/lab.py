@@ -17,12 +17,13 @@ from ..model.service import Service
 from ..settings import Settings
 from ..verbs import Jobs
 from ..verbs.acts import Acts
+from ..verbs.as_data import of_messages
 from ..verbs.permission import Action, may, permit, usually
 from . import schemas
 from .addresses import Addresses
 from .answers import answered, tag
 
-ADDRESSES = ("me", "services", "executions", "instruments", "schedules", "machines")
+ADDRESSES = ("me", "services", "executions", "instruments", "readings", "events", "schedules", "machines")
 
 
 def blueprint(settings: Settings, offered: WatchedCatalogue, jobs: Jobs) -> Addresses:
@@ -156,6 +157,7 @@ def _service(catalogue: Catalogue, name: str) -> dict[str, Any]:
         "inputs": [_parameter(p) for p in service.inputs] if service else [],
         "outputs": [_parameter(p) for p in service.outputs] if service else [],
         "limit": service.limit if service else None,
+        "messages": of_messages(service),
     }
 
 

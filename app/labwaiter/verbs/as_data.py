@@ -9,12 +9,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..model.record import Happening, Record, View
+from ..model.sentences import N_
+from ..model.service import Service
 from ..store.folder import ran
 from ..store.upkeep import OutOfService
 from .control import Done, InHand
 from .instruments import Checked, InstrumentState, MadeSafe, Stopped, UpkeepTold
 
-NOT_LISTED = "not in lab.toml"
+NOT_LISTED = N_("not in lab.toml")
 
 
 def of_record(record: Record) -> dict[str, Any]:
@@ -35,6 +37,11 @@ def of_record(record: Record) -> dict[str, Any]:
         "confined": record.confined,
         **({"machine": record.machine, "as_of": record.as_of} if record.machine else {}),
     }
+
+
+def of_messages(service: Service | None) -> list[dict[str, str]]:
+    """The messages that a service declares."""
+    return [{"message": name, "words": words} for name, words in (service.messages if service is not None else ())]
 
 
 def of_work(view: View) -> dict[str, Any]:
