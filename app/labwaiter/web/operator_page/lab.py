@@ -7,7 +7,6 @@ from typing import Any
 from flask import Flask, Response, request
 
 from ...errors import InvalidParameter, Misconfigured, NotInHand, NotPermitted, ServiceError
-from ...lab import labfile
 from ...model.panel import Item, What
 from ...model.parameter import text_of
 from ...model.record import Happening, Record, State
@@ -38,8 +37,7 @@ def cards(face: Face) -> list[dict[str, Any]]:
     queued = _queued(face)
     word = face.instruments.states()
     made = [_card(face, state, word.get(state.name, ""), queued) for state in face.instruments.list(face.caller)]
-    lab = labfile.load(face.settings.lab).on(face.settings.machine)
-    for name, machine in lab.elsewhere.items():
+    for name, machine in face.instruments.lab().elsewhere.items():
         made.append(
             {
                 "name": name,
