@@ -54,6 +54,10 @@ class Window:
         self._browser.hear(lambda: self.loaded)
         self.settle()
 
+    def show(self) -> None:
+        """Have it before all others: a page that nobody sees is not painted."""
+        self._ask("Page.bringToFront")
+
     def settle(self) -> None:
         """Until it asks for nothing more."""
         asked = -1

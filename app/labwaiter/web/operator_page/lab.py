@@ -9,7 +9,6 @@ from typing import Any
 from flask import Flask, Response, request
 
 from ...errors import InvalidParameter, Misconfigured, NotInHand, NotPermitted, ServiceError, Unavailable
-from ...lab import labfile
 from ...model.panel import Item, What
 from ...model.parameter import text_of
 from ...model.record import Happening, Record, State
@@ -35,8 +34,8 @@ def cards(face: Face, with_readings: bool = True) -> list[dict[str, Any]]:
     queued = _queued(face)
     states = face.instruments.list(face.caller)
     made = [_card(face, state, queued) for state in states]
-    lab, known = labfile.load(face.settings.lab).on(face.settings.machine), {state.name for state in states}
-    for name, machine in lab.elsewhere.items():
+    known = {state.name for state in states}
+    for name, machine in face.instruments.lab().elsewhere.items():
         if name in known:
             continue
         made.append(
