@@ -191,7 +191,7 @@ def add(app: Flask, face: Face) -> None:
         if not stopped:
             return face.done("lab", _("There is no instrument to stop."))
         words = []
-        for each in sorted(stopped, key=lambda each: each.safe):  # what somebody has to go to comes first
+        for each in sorted(stopped, key=lambda each: (each.safe, not each.machine)):  # where to go to comes first
             why = told(each.why)[0]
             name = _("%(name)s on %(machine)s", name=each.name, machine=each.machine) if each.machine else each.name
             if each.safe:
