@@ -61,6 +61,11 @@ def _words(state: InstrumentState) -> str:
     return printable(plain(replace(state, far="").words, 300))
 
 
+def _was(why: str, words: str) -> str:
+    """Why nothing newer is known, and what was."""
+    return N_(f"{why} It was {words}.")
+
+
 def _state(how: Held) -> str:
     """The word on the card."""
     return {
@@ -106,9 +111,9 @@ def _card(face: Face, state: InstrumentState, queued: dict[str, list[dict[str, s
     }
     if state.far:  # what was told last stands greyed below it
         return card | {
-            "state": "not known now",
+            "state": _("not known now"),
             "tone": "bad",
-            "why": f"{state.far} It was {_words(state)}.",
+            "why": _was(state.far, _words(state)),
             "far": True,
         }
     if state.out is not None:
