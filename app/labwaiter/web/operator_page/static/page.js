@@ -178,7 +178,9 @@
     if (drawn && drawn.key === key) { drawn.chart.setData(data); return; }
     if (drawn) drawn.chart.destroy();
     const tones = ["--runs", "--bad", "--good", "--stops", "--waits", "--ended"];
-    const axis = { stroke: () => colour("--soft"), grid: { stroke: () => colour("--line"), width: 1 }, ticks: { stroke: () => colour("--line") } };
+    const axis = { stroke: () => colour("--soft"), grid: { stroke: () => colour("--line"), width: 1 }, ticks: { stroke: () => colour("--line") },
+      // as many digits as tell them apart: of 0.0012 and 0.0014 uPlot shows 0.001 twice
+      values: (_, marks) => marks.map((mark) => (mark === null ? "" : String(Number(mark.toPrecision(6))))) };
     const scales = { x: { time: false } };
     const series = [{ label: against ? names[0] : "#" }];
     const axes = [{ ...axis, label: against ? names[0] : "#", labelSize: 22 }];
