@@ -50,6 +50,7 @@ COMMANDS = {
     "jobs": ("jobs", "jobs"),
     "instruments": ("instruments", "instruments"),
     "ports": ("instruments", "ports"),
+    "events": ("events", "events"),
     "worker": ("fleet", "worker"),
     "init-db": ("machines", "init_db"),
     "workers": ("machines", "workers"),

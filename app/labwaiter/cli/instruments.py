@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import getpass
 import sys
+import time
 from pathlib import Path
 
 import click
 
 from .. import settings as settings_module
-from ..fleet import open_jobs
+from ..fleet import open_instruments, open_jobs
 from ..lab import labfile
 from ..model.caller import SHELL, Caller, administrator
+from ..model.span import span
+from ..page.words import quantity
+from ..store.history import POINTS
 from ..store.leases import Held
-from ..verbs.as_data import NOT_LISTED, of_checked, of_instrument, of_made_safe
+from ..verbs.as_data import (
+    NOT_LISTED,
+    of_checked,
+    of_instrument,
+    of_made_safe,
+    of_out_of_service,
+    of_stopped,
+    of_upkeep,
+)
 from ..verbs.instruments import Instruments
+from ..verbs.monitoring import CSV_POINTS, POINTS_MAX, Monitoring, csv_of, of_history, of_last, since_of
 from . import completing, in_hand, terminal
 from .jobs import as_json
+
+TABLE_POINTS = 24  # of each reading, where people look at a table
 
 
 @click.group()
@@ -27,7 +42,7 @@ def instruments() -> None:
 def _verbs(using: bool = False) -> Instruments:
     """What is done to instruments; where they are `using` them, whose they are is said."""
     settings = settings_module.load()
-    return Instruments(terminal.of_lab(settings) if using else settings)
+    return open_instruments(terminal.of_lab(settings) if using else settings)
 
 
 @instruments.command("list")
@@ -43,11 +58,13 @@ def list_(json_: bool) -> None:
         click.echo(verbs.why_none())
         return
     rows = []
+    many = any(state.machine for state in states)
     for state in states:
         entry = state.entry
         note = terminal.plain(entry.note if entry else NOT_LISTED)
-        rows.append((state.name, state.words, entry.port if entry else "-", note))
-    terminal.table(("NAME", "STATE", "PORT", "NOTE"), rows)
+        where = (state.machine or "this one",) if many else ()
+        rows.append((state.name, *where, state.words, entry.port if entry else "-", note))
+    terminal.table(("NAME", *(("MACHINE",) if many else ()), "STATE", "PORT", "NOTE"), rows)
     for holding in verbs.not_safe():
         if holding.lease.how is Held.UNSAFE:
             click.echo(terminal.not_safe(holding))
@@ -76,7 +93,8 @@ def check(names: tuple[str, ...], json_: bool) -> None:
 @click.option("--minutes", type=click.FloatRange(0.1, 60 * 24 * 30), default=60.0, show_default=True)
 @click.option("--by", help="Who has it, for those who wait; default: your user name.")
 @click.option("--free", is_flag=True, help="Give it back.")
-def reserve(name: str, minutes: float, by: str | None, free: bool) -> None:
+@as_json
+def reserve(name: str, minutes: float, by: str | None, free: bool, json_: bool) -> None:
     """Reserve an instrument for work by hand: the queue passes it by.
 
     Reserved again by the same person, it is so from now on for so many minutes.
@@ -84,9 +102,15 @@ def reserve(name: str, minutes: float, by: str | None, free: bool) -> None:
     verbs = _verbs(using=True)
     if free:
         before = verbs.release(name, SHELL)
+        if json_:
+            terminal.as_json({"name": name, "was": before.words if before else "free"})
+            return
         click.echo(f"{name} is free. {f'It was {before.words}.' if before else 'It was not reserved.'}")
         return
     holding = verbs.reserve(name, 60 * minutes, administrator(getpass.getuser() if by is None else by))
+    if json_:
+        terminal.as_json({"name": name, "until": holding.lease.until, "words": holding.words})
+        return
     click.echo(f"{name} is reserved until {terminal.moment(holding.lease.until)}; --free gives it back.")
 
 
@@ -116,7 +140,7 @@ def _me(by: str | None = None) -> Caller:
 
 @instruments.command()
 @click.argument("names", nargs=-1, shell_complete=completing.instruments)
-@click.option("--all", "all_", is_flag=True, help="Every instrument of this machine.")
+@click.option("--all", "all_", is_flag=True, help="Every instrument of this lab, on all machines.")
 @as_json
 def stop(names: tuple[str, ...], all_: bool, json_: bool) -> None:
     """STOP: end whatever uses them, make them safe, ask them. They stay stopped until they are put back.
@@ -127,9 +151,10 @@ def stop(names: tuple[str, ...], all_: bool, json_: bool) -> None:
         raise click.UsageError("Name the instruments, or say --all.")
     results = _verbs(using=True).stop(names, _me())
     if json_:
-        terminal.as_json([vars(result) for result in results])
+        terminal.as_json([of_stopped(result) for result in results])
     for result in results if not json_ else ():
-        click.echo(f"{result.name}: {terminal.plain(result.why, 500)}", err=not result.safe)
+        where = f" on {result.machine}" if result.machine else ""
+        click.echo(f"{result.name}{where}: {terminal.plain(result.why, 500)}", err=not result.safe)
     if not json_ and results:
         click.echo(f"`{terminal.command()} instruments back {results[0].name}` puts it back into service.", err=True)
     sys.stdout.flush()
@@ -139,29 +164,43 @@ def stop(names: tuple[str, ...], all_: bool, json_: bool) -> None:
 @instruments.command()
 @click.argument("name", shell_complete=completing.instruments)
 @click.argument("reason")
-def out(name: str, reason: str) -> None:
+@as_json
+def out(name: str, reason: str, json_: bool) -> None:
     """Take an instrument out of service: executions that need it wait, and are told the reason."""
     told = _verbs(using=True).take_out(name, reason, _me())
+    if json_:
+        terminal.as_json({"name": name, "outOfService": of_out_of_service(told)})
+        return
     click.echo(f"{name} is {told.words}. `{terminal.command()} instruments back {name}` puts it back.")
 
 
 @instruments.command()
 @click.argument("names", nargs=-1, required=True, shell_complete=completing.instruments)
-def back(names: tuple[str, ...]) -> None:
+@as_json
+def back(names: tuple[str, ...], json_: bool) -> None:
     """Put instruments back into service, after upkeep or STOP."""
     verbs = _verbs(using=True)
+    told = {}
     for name in names:
-        before = verbs.put_back(name, _me())
+        told[name] = before = verbs.put_back(name, _me())
+        if json_:
+            continue
         was = f"It was {before.words}." if before else "It was not out of service."
         click.echo(f"{name} is in service. {was}")
+    if json_:
+        terminal.as_json([{"name": name, "was": of_out_of_service(before)} for name, before in told.items()])
 
 
 @instruments.command()
 @click.argument("name", shell_complete=completing.instruments)
 @click.argument("text")
-def note(name: str, text: str) -> None:
+@as_json
+def note(name: str, text: str, json_: bool) -> None:
     """Add a note to an instrument's log."""
     _verbs(using=True).note(name, text, _me())
+    if json_:
+        terminal.as_json({"name": name, "noted": True})
+        return
     click.echo(f"Noted in the log of {name}.")
 
 
@@ -172,10 +211,8 @@ def note(name: str, text: str) -> None:
 def log_(name: str, last: int, json_: bool) -> None:
     """How much an instrument was used, its last fault, and its log."""
     told = _verbs().upkeep(name, SHELL, last)
-    events = [{"at": one.at, "event": one.event, **one.about} for one in told.log]
     if json_:
-        fault = told.last_fault and {"at": told.last_fault.at, **told.last_fault.about}
-        terminal.as_json({"name": name, **vars(told.use), "lastFault": fault, "log": events})
+        terminal.as_json(of_upkeep(told))
         return
     click.echo(f"{name} was in use for {told.use.seconds / 3600:.1f} h, by {told.use.executions} executions.")
     if told.out is not None:
@@ -184,6 +221,82 @@ def log_(name: str, last: int, json_: bool) -> None:
         by, text = (str(one.about.get(key, "")) for key in ("by", "text"))
         words = " ".join(word for word in (one.event, f"({by})" if by else "", text) if word)
         click.echo(f"{terminal.moment(one.at)}  {terminal.plain(words, 500)}")
+
+
+@instruments.command()
+@click.argument("names", nargs=-1, shell_complete=completing.instruments)
+@as_json
+def readings(names: tuple[str, ...], json_: bool) -> None:
+    """What monitored instruments said last, and how long ago."""
+    last = Monitoring(settings_module.load()).last(SHELL)
+    verbs = _verbs()
+    for name in names:
+        verbs.entry(verbs.lab(), name)
+    shown = {name: of_last(last.get(name, ())) for name in names or last}
+    if json_:
+        terminal.as_json(shown)
+        return
+    if not any(shown.values()):
+        click.echo("Nothing was read so far: monitor_every_s in lab.toml has instruments read while nobody uses them.")
+        return
+    rows, now = [], time.time()
+    for name, readings in shown.items():
+        for one in readings:
+            value, unit = quantity(one["value"], one["unit"]) if one["value"] is not None else ("-", "")
+            limit = f"over its limit ({one['beyond']})" if one["beyond"] else ""
+            words = terminal.plain(" ".join(filter(None, (one["why"], limit))), 300)
+            rows.append(
+                (
+                    name,
+                    one["reading"] or "-",
+                    f"{terminal.plain(value, 60)} {unit}".strip(),
+                    span(now - one["at"]),
+                    words,
+                )
+            )
+    terminal.table(("NAME", "READING", "VALUE", "AGE", "NOTE"), rows)
+
+
+@instruments.command()
+@click.argument("name", shell_complete=completing.instruments)
+@click.option("--since", default="day", show_default=True, help="90min, 2h, 3d; hour, day, month; 2026-11-30 14:30.")
+@click.option("--until", help="Likewise; default: now.")
+@click.option("--points", type=click.IntRange(1, POINTS_MAX), help="At most so many of each reading.")
+@click.option("--csv", "csv_", is_flag=True, help="For a spreadsheet.")
+@as_json
+def history(name: str, since: str, until: str | None, points: int | None, csv_: bool, json_: bool) -> None:
+    """What a monitored instrument said: means, lowest and highest over a time."""
+    if csv_ and json_:
+        raise click.UsageError("Say --csv or --json.")
+    now = time.time()
+    told = Monitoring(settings_module.load()).history(
+        name,
+        SHELL,
+        since_of(since, now),
+        now if until is None else since_of(until, now),
+        points or (CSV_POINTS if csv_ else POINTS if json_ else TABLE_POINTS),
+    )
+    if json_:
+        terminal.as_json(of_history(told))
+    elif csv_:
+        click.echo(csv_of(told), nl=False)
+    elif not told.series:
+        click.echo(f"{name} said nothing in that time, or nobody asked: monitor_every_s in lab.toml has it read.")
+    else:
+        rows = [
+            (
+                terminal.moment(point.at),
+                f"{series.reading}",
+                *(_with_unit(v, series.unit) for v in (point.mean, point.low, point.high)),
+            )
+            for series in told.series
+            for point in series.points
+        ]
+        terminal.table(("FROM", "READING", "MEAN", "LOWEST", "HIGHEST"), rows)
+
+
+def _with_unit(value: float, unit: str) -> str:
+    return " ".join(quantity(value, unit)).strip()
 
 
 @instruments.command()

@@ -144,12 +144,12 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
     record = view.record
     folder = settings.jobs_folder / record.name
     if page is not None:
-        from ..page import render  # Jinja2 is for this one word only
+        from ..page import language_of, render  # Jinja2 is for this one word only
         from ..page.words import printable
 
         if service is None:
             raise click.ClickException(f"Nobody knows any more what {record.request.service} was: there is no page.")
-        html = printable(render(view, service))
+        html = printable(render(view, service, "", language_of(record.request, settings.page_language)))
         if page == "-":
             click.echo(html)
         else:
@@ -383,15 +383,23 @@ def fetch(service_id: str, file: str, to: Path | None) -> None:
 @the_active
 @click.argument("message")
 @click.option("--wait", "seconds", type=click.FloatRange(0, 60), default=1.0, show_default=True, help="For a reply, s.")
+@click.option("--anyway", is_flag=True, help="Send it though the service doesn't declare it.")
 @as_json
-def notify(service_id: str, message: str, seconds: float, json_: bool) -> None:
-    """Send an execution a message, as notifyService does, and print its reply."""
+def notify(service_id: str, message: str, seconds: float, anyway: bool, json_: bool) -> None:
+    """Send an execution a message, as notifyService does, and print its reply.
+
+    Where the service declares what it understands, another message is sent by --anyway alone.
+    """
     verbs = open_jobs(terminal.of_lab(settings_module.load()))
     if not message.strip():
         raise click.UsageError("The message is empty: write one.")
     record = verbs.record(service_id, SHELL)
     if not record.active:
         raise click.ClickException(f"The execution has ended ({record.state}); the message was not delivered.")
+    service = verbs.service_of(record)
+    if service is not None and not anyway and (why := service.not_declared(message)):
+        listed = "".join(f"\n  {name}  {words}".rstrip() for name, words in service.messages)
+        raise click.ClickException(f"{why} Nothing was sent; --anyway sends it all the same.{listed}")
     reply = verbs.notify(None, service_id, message, SHELL, seconds)
     if json_:
         terminal.as_json({"response": reply})

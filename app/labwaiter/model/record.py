@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from ..system.process import Identity
+from .sentences import N_
 
 
 class State(StrEnum):
@@ -34,7 +35,7 @@ MOVES = {
     State.ABORTED: set(),
 }
 
-INTERRUPTED = "The execution was interrupted: its process or its machine stopped before it ended."
+INTERRUPTED = N_("The execution was interrupted: its process or its machine stopped before it ended.")
 
 
 class Owner(NamedTuple):
@@ -237,6 +238,10 @@ class Moment(NamedTuple):
     now: float  # Unix time, s
     ran: float | None  # s that it has been running, or ran; None where that isn't known
     fraction: float | None  # of the work, 0…1; None: not known
+
+    def shown(self) -> tuple[int, int, float | None]:
+        """What a page shows of it: whole seconds of two clocks, and how far the work is."""
+        return int(self.now), int(self.ran or 0.0), self.fraction
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,13 @@ data/. Nobody but the verbs (`verbs/control.py`) writes such messages, and what 
 from __future__ import annotations
 
 import json
-import math
 import time
 from typing import Any
 
-from ..errors import ServiceError
-from ..instruments.errors import Lost, WrongDevice
 from ..instruments.opening import Opened
-from ..instruments.panel import panel_of
-from ..instruments.quantity import Reading
+from ..instruments.reading import PanelReader
 from ..model.direct_control import PANEL, READINGS, UNATTENDED
-from ..model.panel import Item, What
-from ..model.values import plain
+from ..model.panel import What
 from ..store import messages
 from ..store.folder import Folder
 from ..system.process import boot_clock
@@ -43,8 +38,8 @@ class _Held:
     def __init__(self, job: Job, opened: Opened, store: Folder) -> None:
         self._job, self._opened, self._store = job, opened, store
         self._name, self._device = opened.entry.name, opened.device
-        self._panel = panel_of(self._device, opened.entry)
-        self._read: dict[str, dict[str, Any]] = {}  # by name: what it read, or why it could not
+        self._reader = PanelReader(opened)
+        self._panel = self._reader.panel
         self._asked: list[dict[str, Any]] = []  # who asked for it
         self._seen = -1  # bytes of the messages that were obeyed
         self._began = boot_clock()
@@ -67,50 +62,17 @@ class _Held:
     # -- reading ------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Read all, one after the other; who wants something meanwhile doesn't wait for the rest."""
-        shut: dict[str, str] = {}
-        if callable(prepare := getattr(self._device, "prepare_readings", None)):
-            try:
-                shut = prepare()
-            except Exception as error:
-                why = self._words(error)
-                shut = {item.name: why for item in self._panel.items}
-        for item in self._panel.of(What.READING, What.CONTROL):
-            self._obey_all()
-            self._job.check()
-            self._read[item.name] = self._note(item, why=shut[item.name]) if item.name in shut else self._ask(item)
+        """Read all; who wants something meanwhile doesn't wait for the rest."""
+        self._reader.look(self._between)
         self._tell()
 
+    def _between(self) -> None:
+        self._obey_all()
+        self._job.check()
+
     def _tell(self) -> None:
-        told = {"at": time.time(), "readings": self._read, "asked": self._asked}
+        told = {"at": time.time(), "readings": self._reader.read, "asked": self._asked}
         self._job.write(READINGS, json.dumps(told))
-
-    def _ask(self, item: Item) -> dict[str, Any]:
-        try:
-            value = getattr(self._device, item.name)
-        except Exception as error:
-            return self._note(item, why=self._words(error))
-        at = time.time() - value.age if isinstance(value, Reading) else time.time()
-        unit = value.unit if isinstance(value, Reading) else item.unit
-        try:
-            value = plain(value)
-        except TypeError:
-            value = str(value)[:200]
-        if isinstance(value, float) and not math.isfinite(value):
-            return self._note(item, why="It tells none.")
-        return {"value": value, "unit": unit, "at": at}
-
-    def _note(self, item: Item, why: str) -> dict[str, Any]:
-        return {"why": why, "unit": item.unit, "at": time.time()}
-
-    def _words(self, error: Exception) -> str:
-        """Why something went wrong. Raises what ends it: the line is lost, or is another device's."""
-        if isinstance(error, (Lost, WrongDevice)):
-            raise error
-        if isinstance(error, ServiceError):
-            return error.message
-        words = " ".join(str(error).split())[:200]
-        return f"{self._name}: {words or type(error).__name__} ({type(error).__name__})."
 
     # -- obeying ------------------------------------------------------------------------------
 
@@ -143,12 +105,12 @@ class _Held:
                 item = self._panel.find(self._name, wanted["set"], What.CONTROL)
                 values = item.accept(self._name, {item.name: wanted["value"]})
                 setattr(self._device, item.name, values[item.name])
-                self._read[item.name] = self._ask(item)
+                self._reader.read[item.name] = self._reader.ask(item)
                 self._tell()
-                return {"done": True, "read": self._read[item.name]}
+                return {"done": True, "read": self._reader.read[item.name]}
             item = self._panel.find(self._name, wanted["do"], What.ACTION)
             values = item.accept(self._name, wanted.get("inputs", {}))
             getattr(self._device, item.name)(**values)
             return {"done": True}
         except Exception as error:
-            return {"why": self._words(error)}
+            return {"why": self._reader.words(error)}

@@ -29,12 +29,13 @@ from ..lab.lab import InstrumentEntry, Lab, missing
 from ..model.caller import Caller
 from ..model.direct_control import NAME as DIRECT_CONTROL
 from ..model.record import ENDED, Happening
-from ..model.sentences import moment, plain
+from ..model.sentences import N_, moment, plain
 from ..settings import Settings
 from ..store import supervisor_client
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
 from ..store.local_store import LocalStore
+from ..store.readers import is_reader
 from ..store.upkeep import NOTE_MAX, OutOfService, Upkeep, Use
 from ..system.logs import utc
 from ..system.process import start_thread
@@ -66,16 +67,17 @@ class Holding:
         if self.in_hand_of:
             who = plain(self.in_hand_of, 60)
             return {
-                Held.BY_JOB: f"in the hands of {who} since {moment(self.lease.since)}",
-                Held.MAKING_SAFE: f"being made safe after {who} had it in hand",
-            }.get(self.lease.how, f"unsafe since {who} had it in hand")
-        until = f" until {moment(self.lease.until)}" if self.lease.until else ""
-        return {
-            Held.BY_JOB: f"held by the execution {who}",
-            Held.MAKING_SAFE: f"being made safe after the execution {who}",
-            Held.UNSAFE: "unsafe" + (f" since the execution {who}" if self.service_id else ""),
-            Held.RESERVED: "reserved" + (f" by {who}" if who else ""),
-        }[self.lease.how] + until
+                Held.BY_JOB: N_(f"in the hands of {who} since {moment(self.lease.since)}"),
+                Held.MAKING_SAFE: N_(f"being made safe after {who} had it in hand"),
+            }.get(self.lease.how, N_(f"unsafe since {who} had it in hand"))
+        after = N_(f"being made safe after the execution {who}")
+        words = {
+            Held.BY_JOB: N_(f"held by the execution {who}"),
+            Held.MAKING_SAFE: after if self.service_id else N_("being made safe after its monitor"),
+            Held.UNSAFE: N_("unsafe" + (f" since the execution {who}" if self.service_id else "")),
+            Held.RESERVED: N_("reserved" + (f" by {who}" if who else "")),
+        }[self.lease.how]
+        return N_(f"{words} until {moment(self.lease.until)}") if self.lease.until else words
 
     @property
     def by_job(self) -> bool:
@@ -92,6 +94,9 @@ class InstrumentState:
     holding: Holding | None  # None: it is free
     twins: frozenset[str]  # the other names of lab.toml for the same device
     out: OutOfService | None = None  # it is out of service, and why
+    machine: str = ""  # which has it, where that is another one
+    absent: bool = False  # nothing is plugged in where lab.toml has it, as far as its machine sees
+    far: str = ""  # why its machine tells nothing now, in a sentence: the rest is as it was told last
 
     @property
     def held_as(self) -> str:
@@ -102,8 +107,10 @@ class InstrumentState:
     def words(self) -> str:
         """How it stands: free, who has it, why it is out of service."""
         told = [each.words for each in (self.holding, self.out) if each]
-        as_twin = f"as {self.held_as}, the same device, " if self.held_as != self.name else ""
-        return as_twin + (", ".join(told) or "free")
+        words = ", ".join(told) or N_("free")
+        if self.held_as != self.name:
+            words = N_(f"as {self.held_as}, the same device, {words}")
+        return N_(f"not known now: {self.far} It was {words}.") if self.far else words
 
 
 @dataclass(frozen=True)
@@ -131,6 +138,7 @@ class Stopped:
     name: str
     safe: bool  # it was read back; False: it wasn't, or that goes on
     why: str
+    machine: str = ""  # which has it, of many
 
 
 @dataclass(frozen=True)
@@ -173,8 +181,11 @@ class Instruments:
         for name in dict.fromkeys([*lab.entries, *leases]):
             twins = all_twins.get(name, {name}) - {name}
             lease = leases.get(name) or next((leases[twin] for twin in sorted(twins) if twin in leases), None)
+            entry = lab.entries.get(name)
             states.append(
-                InstrumentState(name, lab.entries.get(name), self.holding(lease), frozenset(twins), out.get(name))
+                InstrumentState(
+                    name, entry, self.holding(lease), frozenset(twins), out.get(name), absent=_is_absent(entry)
+                )
             )
         return tuple(states)
 
@@ -193,9 +204,7 @@ class Instruments:
         for name in dict.fromkeys([*lab.entries, *leases]):
             twins = all_twins.get(name, {name})
             lease = leases.get(name) or next((leases[twin] for twin in twins if twin in leases), None)
-            entry = lab.entries.get(name)
-            absent = entry is not None and entry.port.startswith("/") and not os.path.exists(entry.port)
-            idle = OUT if name in out else MISSING if absent else FREE
+            idle = OUT if name in out else MISSING if _is_absent(lab.entries.get(name)) else FREE
             states[name] = str(lease.how) if lease else idle
         return states
 
@@ -238,6 +247,7 @@ class Instruments:
                 if holding is not None and holding.by_job:
                     yield Checked(entry.name, True, f"{holding.words}; not touched")
                     continue
+                self._have(entry.name)
                 if process is None or process.returncode is not None:
                     process = subprocess.Popen(
                         self._safety("--check"),
@@ -284,6 +294,7 @@ class Instruments:
         for name, entry in asked.items():
             if before[name] is None:  # no job shall begin with it meanwhile
                 self._leases.reserve(name, BEING_MADE_SAFE, 2 * entry.safe_seconds + 30)
+            self._have(name)
         results |= self._made_safe(asked)
         with self._leases.turn():
             for name in asked:
@@ -326,7 +337,7 @@ class Instruments:
             thread.join(max(0.0, until - time.monotonic()))
         if strange:
             self.entry(self.lab(), strange[0])
-        goes_on = "It is being stopped and made safe; that goes on."
+        goes_on = N_("It is being stopped and made safe; that goes on.")
         return tuple(results.get(name) or Stopped(name, False, goes_on) for name in stopped)
 
     def _stop(self, name: str, lab: Lab, caller: Caller, wait: float, results: dict[str, Stopped]) -> None:
@@ -348,7 +359,7 @@ class Instruments:
                 result = self._stop_idle(name, lab.entries.get(name), lease)
         except Exception as error:
             log.exception("%s can't be stopped", name)
-            why = error.message if isinstance(error, ServiceError) else "The log says why."
+            why = error.message if isinstance(error, ServiceError) else N_("The log says why.")
             result = Stopped(name, False, f"It could not be stopped: {why}")
         results[name] = result = replace(result, name=name)
         about = {"instrument": name, "safe": result.safe, "why": result.why}
@@ -375,6 +386,7 @@ class Instruments:
             return Stopped(name, False, f"{name} isn't in lab.toml as it is now, so nobody knows how it is made safe.")
         if entry.power is None and (why := missing(entry.driver, self.settings.services)):
             return Stopped(name, False, why)
+        self._have(name)
         result = self._made_safe([name])[name]
         if result.safe and lease is not None and lease.how is Held.UNSAFE:
             with contextlib.suppress(OSError), self._leases.turn():
@@ -444,8 +456,10 @@ class Instruments:
         for twin in sorted(lab.twins(name), key=lambda other: other != name):
             holding = self.holding(self._leases.of(twin))
             if holding is not None and holding.by_job and self._goes_on(holding.lease.job):
-                state = f"{twin}, the same device, is" if twin != name else "is"
-                raise InstrumentInUse(f"{name}: {state} {holding.words}: abort that execution instead.")
+                raise InstrumentInUse(
+                    f"{name}: {'it' if twin == name else f'{twin}, the same device,'} is {holding.words}: abort that"
+                    " execution instead."
+                )
 
     def _goes_on(self, job: str) -> bool:
         """Whether that execution, or what clears up after it, is still to be waited for."""
@@ -482,10 +496,13 @@ class Instruments:
         self._acts.begin("reserve", caller, about, durable=True)
         lease = self._leases.reserve(name, who, seconds, sorted(lab.twins(name) - {name}))
         if lease is not None:
-            state = "it is" if lease.instrument == name else f"{lease.instrument}, the same device, is"
+            twin, words = lease.instrument, self.held(lease).words
             self._acts.go_on("not reserved", caller, {"instrument": name, "why": "somebody else has it"})
-            raise InstrumentInUse(f"{name} can't be reserved now: {state} {self.held(lease).words}.")
+            raise InstrumentInUse(
+                f"{name} can't be reserved now: {'it' if twin == name else f'{twin}, the same device,'} is {words}."
+            )
         self._acts.tell("reserve", caller, about)
+        self._have(name)
         now = time.time()
         return self.held(Lease(name, Held.RESERVED, why=who, since=now, until=now + seconds))
 
@@ -533,7 +550,7 @@ class Instruments:
 
     def held(self, lease: Lease) -> Holding:
         """A lease, with the serviceID by which an operator can ask for its job or abort it, or whose hands it is in."""
-        service_id, in_hand_of = lease.job, ""
+        service_id, in_hand_of = "" if is_reader(lease.job) else lease.job, ""
         with contextlib.suppress(ValueError, TypeError, KeyError):
             if lease.job and (request := Folder(self.settings.jobs_folder).request(lease.job)):
                 service_id = request.service_id
@@ -544,6 +561,10 @@ class Instruments:
         """As `held`; None where it is free."""
         return None if lease is None else self.held(lease)
 
+    def _have(self, name: str) -> None:
+        """Have the monitor's process yield that reads it, if one does."""
+        self._leases.readers.have((name,))
+
     def _wake(self) -> None:
         """A job may wait for what is free now."""
         supervisor_client.wake(self.settings, "")
@@ -553,6 +574,11 @@ class Instruments:
         settings = self.settings
         runs = supervisor_client.alive(settings) is not None or simulation.alive(settings.jobs_folder) is not None
         return sys.executable, "-m", "labwaiter.instruments.safety", *(() if runs else ("--alone",)), *words
+
+
+def _is_absent(entry: InstrumentEntry | None) -> bool:
+    """Whether nothing is plugged in where lab.toml has it, as far as that is seen without opening it."""
+    return entry is not None and entry.port.startswith("/") and not os.path.exists(entry.port)
 
 
 def _answer(process: subprocess.Popen[str], name: str) -> Checked:

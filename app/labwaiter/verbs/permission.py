@@ -8,38 +8,40 @@ from enum import StrEnum
 from ..errors import NotPermitted
 from ..model.caller import Caller, Identity, Role
 from ..model.record import Request, Tombstone
+from ..model.sentences import N_
 
 
 class Action(StrEnum):
     """What can be done with executions and instruments, in the words of a refusal."""
 
-    START = "start executions"
-    SEE = "see executions"  # their status, record, page and log
-    ABORT = "abort executions"
-    NOTIFY = "send messages to executions"
-    REMOVE = "remove executions"
-    READ_FILES = "read files of executions"
-    LIST_SCHEDULES = "list schedules"
-    LIST_MACHINES = "list machines"
-    LIST_INSTRUMENTS = "list instruments"
-    CHECK = "check instruments"
-    RESERVE = "reserve instruments"
-    RELEASE = "release instruments"
-    MAKE_SAFE = "make instruments safe"
-    STOP = "stop instruments"
-    TAKE = "take instruments in hand"
-    RELEASE_ANOTHERS = "let go instruments that somebody else has in hand"
-    MAINTAIN = "take instruments out of service"
+    START = N_("start executions")
+    SEE = N_("see executions")  # their status, record, page and log
+    ABORT = N_("abort executions")
+    NOTIFY = N_("send messages to executions")
+    REMOVE = N_("remove executions")
+    READ_FILES = N_("read files of executions")
+    LIST_SCHEDULES = N_("list schedules")
+    LIST_MACHINES = N_("list machines")
+    LIST_INSTRUMENTS = N_("list instruments")
+    CHECK = N_("check instruments")
+    RESERVE = N_("reserve instruments")
+    RELEASE = N_("release instruments")
+    MAKE_SAFE = N_("make instruments safe")
+    STOP = N_("stop instruments")
+    TAKE = N_("take instruments in hand")
+    RELEASE_ANOTHERS = N_("let go instruments that somebody else has in hand")
+    MAINTAIN = N_("take instruments out of service")
 
 
 _LISTS = frozenset({Action.LIST_SCHEDULES, Action.LIST_MACHINES, Action.LIST_INSTRUMENTS})
 _LOOKS = _LISTS | {Action.SEE, Action.READ_FILES}
 _OF_USERS = _LOOKS | {Action.START, Action.ABORT, Action.NOTIFY, Action.REMOVE, Action.MAKE_SAFE, Action.STOP}
+_BY_PAGES_KEY = frozenset({Action.SEE, Action.ABORT, Action.NOTIFY})  # what the page itself shows, and its buttons
 _OF_NOBODY = _LISTS | {Action.START, Action.MAKE_SAFE, Action.STOP}  # no owner is asked for
 
 
 def may(caller: Caller, action: Action, target: Request | Tombstone | str = "") -> bool:
-    """Whether a caller may do that. Nobody may who hasn't been identified.
+    """Whether a caller may do that. Nobody may who hasn't been identified, or has an execution's page's key.
 
     Operators and administrators may do all, but for what somebody else has in hand: that is theirs until it is let go,
     STOPped or taken by an administrator. A user may start executions, do everything with those of the own project
@@ -50,6 +52,8 @@ def may(caller: Caller, action: Action, target: Request | Tombstone | str = "") 
         target: the execution's request or tombstone, which says whose it is; its serviceID or its folder's name, where
             that can't be read or there is none yet; an instrument's name; "" for all of them.
     """
+    if caller.steers:
+        return action in _BY_PAGES_KEY and isinstance(target, Request) and target.service_id == caller.steers
     return caller.identity is not None and allows(caller.identity, action, target)
 
 
