@@ -48,6 +48,11 @@ def put_away(session) -> None:
             time.sleep(0.05)
         except Exception:
             continue
+    while wish("dispose") == "hear nothing":
+        try:
+            time.sleep(0.05)
+        except BaseException:
+            continue
     if wish("dispose") == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
 
