@@ -107,9 +107,9 @@ def render(
     view: View,
     service: Service,
     files_at: str = "",
+    language: Language = ENGLISH,
     buttons: Buttons | None = None,
     said: str = "",
-    language: Language = ENGLISH,
 ) -> str:
     """The page of one execution: a whole HTML document, below 1.5 million characters.
 
@@ -118,13 +118,14 @@ def render(
         buttons: by what it steers the execution; None: it doesn't.
         said: what came of a button that was pressed, in a sentence.
     """
-    return Page(view, service, files_at, buttons, said, language).text
+    return Page(view, service, files_at, language, buttons, said).text
 
 
 def small_page(title: str, words: str, language: Language = ENGLISH) -> str:
     """A page of a sentence, that answers a button where there is no status page to show."""
-    template = _template(language, "small.html.j2")
-    text: str = template.render(lang=language.code, title=title, words=words, style=_style(False))
+    text: str = _template(language, "small.html.j2").render(
+        title=title, words=words, style=_style(False), lang=language.code
+    )
     return text
 
 
@@ -138,11 +139,11 @@ class Page:
         view: View,
         service: Service,
         files_at: str = "",
+        language: Language = ENGLISH,
         buttons: Buttons | None = None,
         said: str = "",
-        language: Language = ENGLISH,
     ) -> None:
-        self.view, self.language, self._for = view, language, (service, files_at, buttons, said, language)
+        self.view, self.language, self._for = view, language, (service, files_at, language, buttons, said)
         self.has_buttons = buttons is not None
         self._words: dict[str, str] = {}
         self._pieces: Pieces | None = None
@@ -154,9 +155,9 @@ class Page:
                 self.text = buttons_of_pages.with_function(self.text, buttons, form)
             self._pieces = [self.text]
             return
-        moving, log = _moving(view, pressed is not None or bool(said), language), last_lines(view.log)
+        moving, log = _moving(view, language, pressed is not None or bool(said)), last_lines(view.log)
         if len(log) + len(view.picture or "") + len(view.own_page or "") > KEPT_LARGEST:
-            still = _still(view, service, files_at, log, pressed, said, language)
+            still = _still(view, service, files_at, log, language, pressed, said)
             self.text = _template(language).render(still | moving)
             return
         self._words = {
@@ -167,13 +168,13 @@ class Page:
         # its values by their repr: 1, 1.0 and True are equal, and are told otherwise
         progress = vars(view.progress) | {"fraction": None, "stage": "", "values": repr(view.progress.values)}
         still = vars(view) | {"now": 0.0, "ran": None, "holders": (), "ahead": "", "log": log, "progress": progress}
-        made_of = still, service, files_at, pressed, said, language
+        made_of = still, service, files_at, language, pressed, said
         key = view.record.name, tuple(self._words)
         kept = _pieces.pop(key, None)
         if kept is None or kept[0] != made_of:
             holes = {name: f"{_HOLE}{name}{_HOLE}" for name in self._words}
-            words = _still(view, service, files_at, log, pressed, said, language)
-            page = _template(language).render(words | moving | holes)
+            words = _still(view, service, files_at, log, language, pressed, said) | moving | holes
+            page = _template(language).render(words)
             kept = made_of, re.split(f"{_HOLE}([a-z]+){_HOLE}", page)
         _pieces[key] = kept  # at the end
         if len(_pieces) > PIECES_KEPT:
@@ -267,7 +268,7 @@ def _of_the_moment(record: Record, place: int | None, moment: Moment, language: 
     }
 
 
-def _moving(view: View, has_buttons: bool, language: Language) -> dict[str, Any]:
+def _moving(view: View, language: Language, has_buttons: bool) -> dict[str, Any]:
     """The words that move with the clock, the work and the queue (and style and script: once in memory is enough)."""
     return _of_the_moment(view.record, view.place, view.moment, language) | {
         "stage": cut(view.progress.stage, CUT["stage"]),
@@ -282,9 +283,9 @@ def _still(
     service: Service,
     files_at: str,
     log: str,
+    language: Language,
     pressed: dict[str, Any] | None,
     said: str,
-    language: Language,
 ) -> dict[str, Any]:
     """All other words: they are the same for as long as what they are made of is."""
     _, record, progress = language.text, view.record, view.progress

@@ -102,7 +102,7 @@ class Operations:
                 files_at = caller.public_url + self.jobs.artifacts.link(answer.view.record.name)
         language = language_of(answer.view.record.request, self.jobs.settings.page_language)
         buttons = self.jobs.buttons(answer.view, answer.service, caller)
-        page = Page(answer.view, answer.service, files_at, buttons, language=language)
+        page = Page(answer.view, answer.service, files_at, language, buttons)
         return page, [base64.b64encode(printable(page.text).encode()).decode(), *outputs]
 
 

@@ -1,8 +1,8 @@
 """Who reads an instrument that nobody uses, and who wants it: the lease of a monitor, which yields at once.
 
 ``.labwaiter/readers/NAME.reader``: a process of the monitor's has the line of NAME. Beside the leases, since to all
-others the instrument is free: whoever wants it marks that (``NAME.wanted``), wakes that process by a signal, and has it as
-soon as the file is gone, which is when its line is closed.
+others the instrument is free: whoever wants it marks that (``NAME.wanted``), wakes that process by a signal, and has it
+as soon as the file is gone, which is when its line is closed.
 
 A file whose process is dead says that nobody knows what was with the instrument: the supervisor has it made safe.
 """

@@ -128,9 +128,9 @@ def add(app: Flask, face: Face) -> None:
         view = asked()[1]
         service = face.jobs.service_of(view.record)
         files = face.here + face.jobs.artifacts.link(view.record.name)
-        spoken = language_of(view.record.request, face.settings.page_language)  # as the workflow manager shows it
         buttons = None if service is None else face.jobs.buttons(view, service, face.caller)
-        html = "" if service is None else printable(render(view, service, files, buttons, language=spoken))
+        spoken = language_of(view.record.request, face.settings.page_language)  # as the workflow manager shows it
+        html = "" if service is None else printable(render(view, service, files, spoken, buttons))
         answer = Response(html, content_type="text/html; charset=utf-8")
         policy = STATUS_POLICY if buttons is None else f"{STATUS_POLICY}; connect-src {buttons.address}"
         answer.headers["Content-Security-Policy"] = policy

@@ -9,18 +9,18 @@ from typing import Any
 from flask import Flask, Response, request
 
 from ...errors import InvalidParameter, Misconfigured, NotInHand, NotPermitted, ServiceError, Unavailable
-from ...lab import labfile
 from ...model.panel import Item, What
 from ...model.parameter import text_of
 from ...model.record import Happening, Record, State
 from ...model.sentences import N_, plain
 from ...page.words import cut, in_url, number, printable, quantity
+from ...store.events import Events
 from ...store.leases import Held
 from ...verbs.as_data import NOT_LISTED
 from ...verbs.control import InHand
 from ...verbs.instruments import WHO_MAX, InstrumentState, UpkeepTold
 from ..wording import _, language, told
-from . import PAGES, Face
+from . import PAGES, Face, monitoring
 from .executions import active_rows, stamp
 from .services import Field, field_of, offers
 
@@ -29,13 +29,13 @@ RESERVE_MINUTES = (1, 60 * 24 * 30)
 TONES = {Held.BY_JOB: "runs", Held.MAKING_SAFE: "waits", Held.UNSAFE: "bad", Held.RESERVED: "waits"}  # colours
 
 
-def cards(face: Face) -> list[dict[str, Any]]:
+def cards(face: Face, with_readings: bool = True) -> list[dict[str, Any]]:
     """An instrument each. Raises Misconfigured: lab.toml has a mistake."""
     queued = _queued(face)
     states = face.instruments.list(face.caller)
     made = [_card(face, state, queued) for state in states]
-    lab, known = labfile.load(face.settings.lab).on(face.settings.machine), {state.name for state in states}
-    for name, machine in lab.elsewhere.items():
+    known = {state.name for state in states}
+    for name, machine in face.instruments.lab().elsewhere.items():
         if name in known:
             continue
         made.append(
@@ -49,7 +49,21 @@ def cards(face: Face) -> list[dict[str, Any]]:
                 "elsewhere": True,
             }
         )
+    said = monitoring.of_all(face) if with_readings else {}
+    for card in made:
+        card["said"] = said.get(card["name"], [])
+        card["shown"] = card["said"][: monitoring.ON_CARD]
     return made
+
+
+def _words(state: InstrumentState) -> str:
+    """How it stood when its machine told that last."""
+    return printable(plain(replace(state, far="").words, 300))
+
+
+def _was(why: str, words: str) -> str:
+    """Why nothing newer is known, and what was."""
+    return N_(f"{why} It was {words}.")
 
 
 def _state(how: Held) -> str:
@@ -60,11 +74,6 @@ def _state(how: Held) -> str:
         Held.UNSAFE: _("UNSAFE"),
         Held.RESERVED: _("reserved"),
     }.get(how, str(how))
-
-
-def _words(state: InstrumentState) -> str:
-    """How it stood when its machine told that last."""
-    return printable(plain(replace(state, far="").words, 300))
 
 
 def _queued(face: Face) -> dict[str, list[dict[str, str]]]:
@@ -104,7 +113,7 @@ def _card(face: Face, state: InstrumentState, queued: dict[str, list[dict[str, s
         return card | {
             "state": _("not known now"),
             "tone": "bad",
-            "why": N_(f"{state.far} It was {_words(state)}."),
+            "why": _was(state.far, _words(state)),
             "far": True,
         }
     if state.out is not None:
@@ -141,9 +150,9 @@ def _card(face: Face, state: InstrumentState, queued: dict[str, list[dict[str, s
 def add(app: Flask, face: Face) -> None:
     """Add the pages of instruments, and the overview, to the application."""
 
-    def listed() -> dict[str, Any]:
+    def listed(with_readings: bool = True) -> dict[str, Any]:
         try:
-            return {"cards": cards(face), "mistake": ""}
+            return {"cards": cards(face, with_readings), "mistake": ""}
         except Misconfigured as error:
             return {"cards": [], "mistake": str(error)}
 
@@ -152,7 +161,8 @@ def add(app: Flask, face: Face) -> None:
         return face.page(
             "overview.html.j2",
             lambda: {
-                **listed(),
+                **listed(with_readings=False),
+                "events": monitoring.last_events(face),
                 "active": active_rows(face),
                 "offered": offers(face),
                 "unserved": face.jobs.unserved(),
@@ -170,7 +180,7 @@ def add(app: Flask, face: Face) -> None:
             found = listed()
             return found | {"why_none": "" if found["cards"] or found["mistake"] else face.instruments.why_none()}
 
-        return face.page("lab.html.j2", make, stamp(face))
+        return face.page("lab.html.j2", make, monitoring.monitored_stamp(face))
 
     @app.get(PAGES + "instrument")
     def instrument() -> Response:
@@ -185,10 +195,9 @@ def add(app: Flask, face: Face) -> None:
         if not stopped:
             return face.done("lab", _("There is no instrument to stop."))
         words = []
-        for each in sorted(stopped, key=lambda each: each.safe):  # what somebody has to go to comes first
-            name, why = each.name, told(each.why)[0]
-            if each.machine:
-                name = _("%(name)s on %(machine)s", name=name, machine=each.machine)
+        for each in sorted(stopped, key=lambda each: (each.safe, not each.machine)):  # where to go to comes first
+            why = told(each.why)[0]
+            name = _("%(name)s on %(machine)s", name=each.name, machine=each.machine) if each.machine else each.name
             if each.safe:
                 words.append(_("%(name)s: safe. %(why)s", name=name, why=why))
             else:
@@ -315,6 +324,7 @@ def add(app: Flask, face: Face) -> None:
 def _of_all(face: Face) -> str | None:
     """The stamp of the overview: of executions, instruments and services."""
     seen = stamp(face)
+    seen = seen and f"{seen} {Events(face.settings.layout).stamp()}"
     catalogue = face.offered.last()
     return seen and f"{seen} {sorted(catalogue.services)} {sorted(catalogue.broken)}"
 
@@ -333,6 +343,7 @@ def _one(face: Face, name: str, in_hand: InHand | None) -> dict[str, Any]:
     with contextlib.suppress(Unavailable):  # its machine can't be asked now: its card says so
         kept = face.instruments.upkeep(name, face.caller, LOG_SHOWN)
     card = next(card for card in cards(face) if card["name"] == name)
+    card["shown"] = card["said"]
     own = in_hand is not None and in_hand.is_own
     items = in_hand.panel.items if in_hand is not None and in_hand.panel is not None else ()
     readings = in_hand.readings if in_hand is not None else {}
@@ -353,6 +364,9 @@ def _one(face: Face, name: str, in_hand: InHand | None) -> dict[str, Any]:
         ],
         "controls": [(item, _fields(face, item, readings)[0]) for item in items if item.what is What.CONTROL and own],
         "actions": [(item, _fields(face, item, readings)) for item in items if item.what is What.ACTION and own],
+        "monitored": monitoring.is_monitored(face, name),
+        "span": monitoring.span_asked(),
+        "events": monitoring.last_events(face, instrument=name),
         "use": kept and kept.use,
         "hours": language().span(kept.use.seconds) if kept else "",
         "fault": kept and kept.last_fault and (kept.last_fault.at, _event(kept.last_fault)),
