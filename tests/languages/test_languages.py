@@ -41,8 +41,9 @@ def test_a_sentence_is_told_with_what_stands_in_it() -> None:
     german = language("de")
     assert german.told("meter is in use by Sweep") == "meter wird von Sweep benutzt"
     assert german.told("The input points must be a whole number, not “many”.") == (
-        "Die Eingabe points muss eine ganze Zahl sein, nicht “many”."
+        "Die Eingabe points muss eine ganze Zahl sein, nicht „many“."
     )
+    assert german.told("between 0.5 and 1.05 A") == "zwischen 0,5 und 1,05 A"
     assert german.told("You may not start executions here.") == "Das dürfen Sie hier nicht: Ausführungen starten."
     assert german.told("meter can't be taken: it is reserved by Ada until 2026-11-30 16:00:01.") == (
         "meter kann nicht übernommen werden: reserviert von Ada bis 30.11.2026, 16:00:01."
@@ -274,7 +275,7 @@ def test_errors_and_what_came_of_an_act_are_said_in_the_readers_language(russian
     plate = {"name": "HeatPlate", "in-edge": "60", "in-material": "steel", "in-side": "1"}
     wrong = send("/operator/service", plate | {"id": "w", "in-duration": "viele"}).body.decode()
     assert "Nichts wurde gestartet: 1 Eingabe muss berichtigt werden" in wrong
-    assert "Die Eingabe duration muss eine Zahl sein, nicht “viele”." in wrong
+    assert "Die Eingabe duration muss eine Zahl sein, nicht „viele“." in wrong
     started = send("/operator/service", plate | {"id": "comma", "in-duration": "1,5"})
     assert started.status.startswith("303"), started.body.decode()
     request = russian.record("comma").request

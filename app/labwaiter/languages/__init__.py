@@ -39,11 +39,14 @@ WITHIN = frozenset(
 )
 # values of these names are times and sizes as English has them
 MEASURES = frozenset(("as_of", "at", "more_size", "most_size", "own_size", "seen", "since", "size", "span", "until"))
+NUMBERS = frozenset(("default", "high", "least", "low", "most"))  # values that are numbers, mostly with a unit
 SURE = 8  # letters that a sentence has of its own: with fewer, what stands in its places has to be known, too
 DEPTH = 3  # sentences within sentences
 _DATE = {"de": "%d.%m.%Y, %H:%M:%S", "es": "%d/%m/%Y, %H:%M:%S", "ru": "%d.%m.%Y, %H:%M:%S"}
 _DATE_ISO = "%Y-%m-%d %H:%M:%S"
 _UNITS = {"ru": {"d": "д", "h": "ч", "min": "мин", "s": "с", "B": "Б", "kB": "кБ", "MB": "МБ", "GB": "ГБ"}}
+_QUOTES = {"de": ("„", "“"), "es": ("«", "»"), "ru": ("«", "»")}
+_POINT = re.compile(r"(?<=[0-9])\.(?=[0-9])")
 _MEASURE = re.compile(r"([0-9]+)(\.[0-9]+)? (d|h|min|s|B|kB|MB|GB)\b")
 _TIME = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2}) ([0-9]{2}:[0-9]{2}:[0-9]{2})")
 _PLACE = re.compile(r"%\((\w+)\)s")
@@ -140,6 +143,11 @@ class Language:
         told = self._told(value, depth - 1) if name in WITHIN and depth else None
         if told is None and name in MEASURES:
             return self.measure(value)
+        if told is None and name in NUMBERS and self.has_decimal_comma:
+            return _POINT.sub(",", value)
+        if value.startswith("“") and value.endswith("”") and len(value) > 1:
+            begin, end = _QUOTES[self.code]
+            return f"{begin}{value[1:-1]}{end}"
         return told if name in WITHIN else value
 
     def _known_sentences(self) -> list[tuple[_Sentence, str]]:
