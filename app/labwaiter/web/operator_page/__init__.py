@@ -81,7 +81,7 @@ class Face:
         """The verbs over the instruments; one for all requests, as it remembers lab.toml."""
         return open_instruments(self.settings, self.jobs)
 
-    @property
+    @cached_property
     def control(self) -> DirectControl:
         """The verbs over those that somebody has in hand."""
         return open_direct_control(self.settings, self.jobs)
