@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .errors import InvalidParameter, JobFailed
     from .model.parameter import Driver, Length, Range, Seconds, Suffix, Unit, hours, minutes
     from .model.program import Command, Script
+    from .model.remote_lab import Lab
     from .model.service import Outputs, service
     from .runner.job import Job
     from .runner.results import json_value, last_line, printed_value, text_in, text_of
@@ -25,6 +26,7 @@ __all__ = [
     "InvalidParameter",
     "Job",
     "JobFailed",
+    "Lab",
     "Length",
     "Outputs",
     "Range",
@@ -53,17 +55,18 @@ _OF_SERVICES = {
     "runner.results": ("json_value", "last_line", "printed_value", "text_in", "text_of"),
     "runner.stop": ("Aborted",),
 }
+_LATER = {"Client": ".client", "Lab": ".model.remote_lab"}  # and what few of them do
 
 
 def __getattr__(name: str) -> Any:
-    """What is imported when it is asked for: a command of the shell has no use for a job, nor a service for `Client`.
+    """What is imported when it is asked for: a command has no use for a job, nor a service for `Client` or `Lab`.
 
     What service files import comes at once, all of it, and is then as if it had been imported above.
     """
     import importlib
 
-    if name == "Client":
-        return importlib.import_module(".client", __name__).Client
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name], __name__), name)
     if name not in __all__:
         raise AttributeError(f"labwaiter has no {name}")
     for module, names in _OF_SERVICES.items():

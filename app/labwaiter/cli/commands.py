@@ -52,6 +52,7 @@ COMMANDS = {
     "ports": ("instruments", "ports"),
     "events": ("events", "events"),
     "worker": ("fleet", "worker"),
+    "labs": ("labs", "labs"),
     "init-db": ("machines", "init_db"),
     "workers": ("machines", "workers"),
     "clear-queue": ("machines", "clear_queue"),

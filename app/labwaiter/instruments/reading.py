@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ServiceError
-from ..model.panel import Item, What
+from ..model.panel import Item, Panel, What
 from ..model.values import plain
 from .errors import Lost, WrongDevice
 from .opening import Opened
@@ -24,10 +24,17 @@ class PanelReader:
         read: by name what was read ("value", "unit", "at" in Unix time, s), or why it could not be ("why").
     """
 
-    def __init__(self, opened: Opened) -> None:
-        """Raises Misconfigured: what the driver declares can't be read."""
-        self._name, self._device = opened.entry.name, opened.device
-        self.panel = panel_of(self._device, opened.entry)
+    def __init__(self, opened: Opened, name: str = "", panel: Panel | None = None) -> None:
+        """
+        Args:
+            name: by which its people know it; "": lab.toml's.
+            panel: what is to be read; None: all that its driver declares.
+
+        Raises:
+            Misconfigured: what the driver declares can't be read.
+        """
+        self._name, self._device = name or opened.entry.name, opened.device
+        self.panel = panel_of(self._device, opened.entry) if panel is None else panel
         self.read: dict[str, dict[str, Any]] = {}
 
     def look(self, between: Callable[[], None]) -> dict[str, dict[str, Any]]:
@@ -68,13 +75,18 @@ class PanelReader:
         return {"value": value, "unit": unit, "at": at}
 
     def words(self, error: Exception) -> str:
-        """Why something went wrong. Raises what ends it: the line is lost, or is another device's."""
-        if isinstance(error, (Lost, WrongDevice)):
-            raise error
-        if isinstance(error, ServiceError):
-            return error.message
-        words = " ".join(str(error).split())[:200]
-        return f"{self._name}: {words or type(error).__name__} ({type(error).__name__})."
+        """As `words_of`, of this instrument."""
+        return words_of(self._name, error)
+
+
+def words_of(name: str, error: Exception) -> str:
+    """Why something went wrong, for people. Raises what ends it: the line is lost, or is another device's."""
+    if isinstance(error, (Lost, WrongDevice)):
+        raise error
+    if isinstance(error, ServiceError):
+        return error.message
+    words = " ".join(str(error).split())[:200]
+    return f"{name}: {words or type(error).__name__} ({type(error).__name__})."
 
 
 def _note(item: Item, why: str) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from .companions import Companion
 from .faults import Faults
 from .figures import SupervisorFigures
 from .intake import Intake
-from .keeper import ABORTED, Keeper
+from .keeper import Keeper
 from .monitoring import Monitoring
 from .nurseries import Nurseries, NurseryHandle
 from .queue import MostRunning, Queue, QueueSnapshot
@@ -287,7 +287,7 @@ class Supervisor:
             abort = name in self._wishes
             if name in self._keeper:
                 if abort:
-                    self._keeper.stop(name, "abort", ABORTED)
+                    self._keeper.abort(name)
                 return
             if name not in self._queue:
                 self._intake.take_up(name)
@@ -324,7 +324,7 @@ class Supervisor:
             if name in self._keeper and self._leaving:
                 self._keeper.stop(name, "shutdown", STOPPED)
             elif name in self._keeper and name in self._wishes:
-                self._keeper.stop(name, "abort", ABORTED)
+                self._keeper.abort(name)
 
     def _on_nursery_lost(self, nursery: NurseryHandle) -> None:
         self._admission.on_nursery_lost(nursery.pid)

@@ -28,6 +28,7 @@ from ..lab import labfile, simulation
 from ..lab.lab import InstrumentEntry, Lab, missing
 from ..model.caller import Caller
 from ..model.direct_control import NAME as DIRECT_CONTROL
+from ..model.lab_session import NAME as LAB_SESSION
 from ..model.record import ENDED, Happening
 from ..model.sentences import N_, moment, plain
 from ..settings import Settings
@@ -59,6 +60,7 @@ class Holding:
     lease: Lease
     service_id: str = ""  # of the execution that has it, or had it; "" for a person
     in_hand_of: str = ""  # who has it by hand, or had; "" where an execution of a service has it
+    session_of: str = ""  # who has it in a session of a remote lab, or had, and of which: “ada, diode”
 
     @property
     def words(self) -> str:
@@ -70,6 +72,12 @@ class Holding:
                 Held.BY_JOB: N_(f"in the hands of {who} since {moment(self.lease.since)}"),
                 Held.MAKING_SAFE: N_(f"being made safe after {who} had it in hand"),
             }.get(self.lease.how, N_(f"unsafe since {who} had it in hand"))
+        if self.session_of:
+            who = f"a session ({plain(self.session_of, 100)})"
+            return {
+                Held.BY_JOB: f"in {who} since {moment(self.lease.since)}",
+                Held.MAKING_SAFE: f"being made safe after {who}",
+            }.get(self.lease.how, f"unsafe since {who}")
         after = N_(f"being made safe after the execution {who}")
         words = {
             Held.BY_JOB: N_(f"held by the execution {who}"),
@@ -153,7 +161,7 @@ class UpkeepTold:
 
 
 class Instruments:
-    """The verbs over the instruments of this machine. Cheap to make; lab.toml is read anew by each, but `states`.
+    """The verbs over the instruments of this machine. Cheap to make; lab.toml is read again when it has changed.
 
     All that need lab.toml raise Misconfigured while it has a mistake, all that change who has one BlockingIOError where
     another program is at that and does not end.
@@ -177,9 +185,9 @@ class Instruments:
         """This machine's instruments as lab.toml lists them, then those that somebody has and it no longer lists."""
         permit(caller, Action.LIST_INSTRUMENTS)
         lab, leases, out = self.lab(), self._leases.all(), self._upkeep.out()
-        states = []
+        states, all_twins = [], lab.all_twins()
         for name in dict.fromkeys([*lab.entries, *leases]):
-            twins = lab.twins(name) - {name}
+            twins = all_twins.get(name, {name}) - {name}
             lease = leases.get(name) or next((leases[twin] for twin in sorted(twins) if twin in leases), None)
             entry = lab.entries.get(name)
             states.append(
@@ -200,8 +208,10 @@ class Instruments:
         if lab is None:
             return {name: str(lease.how) for name, lease in leases.items()}
         lab = lab.on(self.settings.machine)
+        all_twins = lab.all_twins()
         for name in dict.fromkeys([*lab.entries, *leases]):
-            lease = leases.get(name) or next((leases[twin] for twin in lab.twins(name) if twin in leases), None)
+            twins = all_twins.get(name, {name})
+            lease = leases.get(name) or next((leases[twin] for twin in twins if twin in leases), None)
             idle = OUT if name in out else MISSING if _is_absent(lab.entries.get(name)) else FREE
             states[name] = str(lease.how) if lease else idle
         return states
@@ -530,7 +540,7 @@ class Instruments:
 
     def lab(self) -> Lab:
         """What lab.toml has of this machine. Raises Misconfigured."""
-        return labfile.load(self.settings.lab).on(self.settings.machine)
+        return self._watched.load().on(self.settings.machine)
 
     def entry(self, lab: Lab, name: str) -> InstrumentEntry:
         """An instrument of this machine. Raises UnknownInstrument."""
@@ -548,12 +558,15 @@ class Instruments:
 
     def held(self, lease: Lease) -> Holding:
         """A lease, with the serviceID by which an operator can ask for its job or abort it, or whose hands it is in."""
-        service_id, in_hand_of = "" if is_reader(lease.job) else lease.job, ""
+        service_id, in_hand_of, session_of = "" if is_reader(lease.job) else lease.job, "", ""
         with contextlib.suppress(ValueError, TypeError, KeyError):
             if lease.job and (request := Folder(self.settings.jobs_folder).request(lease.job)):
                 service_id = request.service_id
-                in_hand_of = str(request.inputs["holder"]) if request.service == DIRECT_CONTROL else ""
-        return Holding(lease, service_id, in_hand_of)
+                if request.service == DIRECT_CONTROL:
+                    in_hand_of = str(request.inputs["holder"])
+                elif request.service == LAB_SESSION:
+                    session_of = f"{request.inputs['holder']}, {request.inputs['lab']}"
+        return Holding(lease, service_id, in_hand_of, session_of)
 
     def holding(self, lease: Lease | None) -> Holding | None:
         """As `held`; None where it is free."""

@@ -34,6 +34,7 @@ from ..lab import labfile
 from ..lab.lab import Lab
 from ..model.caller import PAGES_KEY, Caller, Identity
 from ..model.direct_control import NAME as DIRECT_CONTROL
+from ..model.lab_session import NAME as LAB_SESSION
 from ..model.parameter import same
 from ..model.record import Happening, Record, Request, State, View, derive
 from ..model.sentences import N_
@@ -398,7 +399,8 @@ class Jobs:
         messages.judge(message)
         if caller.steers and (service := self.service_of(record)) and (why := service.not_declared(message)):
             raise InvalidParameter(why)
-        if record.request.service == DIRECT_CONTROL:  # its orders come from its holder alone: `verbs/control.py`
+        # its orders come from its holder alone: `verbs/control.py`, `verbs/sessions.py`
+        if record.request.service in (DIRECT_CONTROL, LAB_SESSION):
             raise InvalidParameter("An instrument in somebody's hands takes no messages; its holder sets and does.")
         if not record.active:
             return N_(f"The execution has ended ({record.state}); the message was not delivered.")
@@ -413,9 +415,12 @@ class Jobs:
         return answer
 
     def buttons(self, view: View, service: Service, caller: Caller) -> Buttons | None:
-        """By what a page steers its execution; None for who may not, of one that has ended, and without any button."""
+        """By what a page steers its execution; None for who may not, of one that has ended, and without a button.
+
+        Also where nobody knows how the caller reaches this deployment: the page could send to no address.
+        """
         record = view.record
-        if not (record.active and steers(view, service)):
+        if not (record.active and caller.public_url and steers(view, service)):
             return None
         if not all(permission.may(caller, action, record.request) for action in (Action.NOTIFY, Action.ABORT)):
             return None

@@ -30,10 +30,12 @@ class Action(StrEnum):
     STOP = N_("stop instruments")
     TAKE = N_("take instruments in hand")
     RELEASE_ANOTHERS = N_("let go instruments that somebody else has in hand")
+    LIST_LABS = "list remote labs"
+    LET_IN = "let people into remote labs"  # a session: begin it, ask for it, end it
     MAINTAIN = N_("take instruments out of service")
 
 
-_LISTS = frozenset({Action.LIST_SCHEDULES, Action.LIST_MACHINES, Action.LIST_INSTRUMENTS})
+_LISTS = frozenset({Action.LIST_SCHEDULES, Action.LIST_MACHINES, Action.LIST_INSTRUMENTS, Action.LIST_LABS})
 _LOOKS = _LISTS | {Action.SEE, Action.READ_FILES}
 _OF_USERS = _LOOKS | {Action.START, Action.ABORT, Action.NOTIFY, Action.REMOVE, Action.MAKE_SAFE, Action.STOP}
 _BY_PAGES_KEY = frozenset({Action.SEE, Action.ABORT, Action.NOTIFY})  # what the page itself shows, and its buttons
