@@ -151,10 +151,17 @@ def numbered(text: str) -> str:
     return PLACE.sub(place, text)
 
 
-def _in_python(path: Path, constants: dict[str, ast.expr]) -> Iterator[tuple[str | tuple[str, str], str | None]]:
+def said_in(
+    source: str, constants: dict[str, ast.expr], is_told: bool = True
+) -> Iterator[tuple[str | tuple[str, str], str | None]]:
+    """What Python code says, each message with its context.
+
+    Args:
+        constants: texts that it may name.
+        is_told: its errors are told to people, too.
+    """
     sentences = _Sentences(constants)
-    told = path.relative_to(PACKAGE).parts[0] not in ENGLISH
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call) or not node.args:
             continue
         name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
@@ -164,7 +171,7 @@ def _in_python(path: Path, constants: dict[str, ast.expr]) -> Iterator[tuple[str
         elif name == "ngettext":
             one, many = (a.value for a in node.args[:2] if isinstance(a, ast.Constant))
             yield (one, many), None
-        elif name == "N_" or (told and name in SAYING and SAYING[name] < len(node.args)):
+        elif name == "N_" or (is_told and name in SAYING and SAYING[name] < len(node.args)):
             said = first if name == "N_" else node.args[SAYING[name]]
             if isinstance(said, ast.Call) and isinstance(said.func, ast.Name) and said.func.id == "_":
                 continue  # it is in its reader's language already
@@ -193,7 +200,7 @@ def messages() -> list[Message]:
                     constants.setdefault(node.targets[0].id, node.value)
     for path in files:
         if path.suffix == ".py":
-            said = _in_python(path, constants)
+            said = said_in(path.read_text(), constants)
         else:
             with open(path, "rb") as template:
                 said = iter([(m, None) for _, _, m, _ in babel_extract(template, ("_", "ngettext"), (), {})])

@@ -149,7 +149,8 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
 
         if service is None:
             raise click.ClickException(f"Nobody knows any more what {record.request.service} was: there is no page.")
-        html = printable(render(view, service, "", language_of(record.request, settings.page_language)))
+        language = language_of(record.request, settings.page_language)
+        html = printable(render(view, service, language=language))
         if page == "-":
             click.echo(html)
         else:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import ServiceError
 from ..model.panel import Item, Panel, What
+from ..model.sentences import N_
 from ..model.values import plain
 from .errors import Lost, WrongDevice
 from .opening import Opened
@@ -71,7 +72,7 @@ class PanelReader:
         except TypeError:
             value = str(value)[:200]
         if isinstance(value, float) and not math.isfinite(value):
-            return _note(item, "It tells none.")
+            return _note(item, N_("It tells none."))
         return {"value": value, "unit": unit, "at": at}
 
     def words(self, error: Exception) -> str:

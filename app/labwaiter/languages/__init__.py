@@ -21,7 +21,20 @@ SOURCE = "en"  # what messages are written in: it has no catalogue
 SENTENCE = "sentence"  # the context of messages that come from below the faces
 # values of sentences that may be sentences or words of ours themselves, and so are told likewise
 WITHIN = frozenset(
-    ("action", "article", "failure", "goes_on", "got", "kinds", "limits", "mistake", "names", "reason", "service")
+    (
+        "action",
+        "article",
+        "failure",
+        "far",
+        "goes_on",
+        "got",
+        "kinds",
+        "limits",
+        "mistake",
+        "names",
+        "reason",
+        "service",
+    )
     + ("since", "state", "subject", "why", "words", "wrong")
 )
 # values of these names are times and sizes as English has them

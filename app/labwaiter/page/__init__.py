@@ -147,7 +147,7 @@ class Page:
         self.has_buttons = buttons is not None
         self._words: dict[str, str] = {}
         self._pieces: Pieces | None = None
-        pressed = buttons_of_pages.shown(view, service, buttons)
+        pressed = buttons_of_pages.shown(view, service, buttons, language)
         if view.own_page is not None and view.record.active and _is_bounded(view.own_page):
             self.text = _whole(view.own_page, service)  # in whatever language its program speaks
             if buttons is not None:
@@ -306,7 +306,7 @@ def _still(
         "lang": language.code,
         "title": f"{service.name}: {states[record.state]}",
         "buttons": pressed,
-        "said": cut(printable(said), 1000),
+        "said": cut(printable(told(said, language)), 1000),
         "name": service.name,
         "doc": cut(service.doc.partition("\n")[0], 200),
         "tone": "stops" if record.stopping else _TONES[record.state],

@@ -11,7 +11,8 @@
       keepalive: body.length < 60000, body: body,
       headers: {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
     }).then(function (answer) { return answer.json(); }, function () {
-      throw new Error("No answer came: this page may not call its service, or that is away.");
+      var form = document.getElementById("buttons"), away = form && form.getAttribute("data-away");
+      throw new Error(away || "No answer came: this page may not call its service, or that is away.");
     }).then(function (said) {
       if (said.why) throw new Error(said.why);
       return said;

@@ -15,6 +15,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from ..languages import ENGLISH, Language
 from ..model.record import State, View
 from ..model.service import Service, in_a_row
 
@@ -55,18 +56,18 @@ def style() -> str:
     return resources.files("labwaiter.page").joinpath("buttons.css").read_text("utf-8")
 
 
-def shown(view: View, service: Service, buttons: Buttons | None) -> dict[str, Any] | None:
+def shown(view: View, service: Service, buttons: Buttons | None, language: Language = ENGLISH) -> dict[str, Any] | None:
     """What `buttons.html.j2` needs; None where there is nothing to press."""
-    record = view.record
+    record, _ = view.record, language.text
     if buttons is None or not record.active or record.stopping or record.abort_asked:
         return None
-    names = [name for name, _ in service.messages]
+    names = [message[0] for message in service.messages]
     return {
         "address": buttons.address,
         "key": buttons.key,
         # one that waits hears nothing yet
         "messages": service.messages if record.state is State.RUNNING else (),
-        "all": in_a_row(names, "or") if names else "a message",
+        "all": in_a_row(names, _("or")) if names else _("a message"),
         "service": service.name,
         "service_id": record.request.service_id,
     }

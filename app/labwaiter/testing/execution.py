@@ -55,7 +55,7 @@ class Execution(client.Execution):
         assert service is not None  # it was started just now
         files_at = self._lab.root_address + self._jobs.artifacts.link(self._name) if view.files else ""
         language = language_of(view.record.request, self._jobs.settings.page_language)
-        return render(view, service, files_at, language)
+        return render(view, service, files_at, language=language)
 
     @property
     def log(self) -> str:

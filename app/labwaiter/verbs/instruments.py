@@ -73,19 +73,21 @@ class Holding:
                 Held.MAKING_SAFE: N_(f"being made safe after {who} had it in hand"),
             }.get(self.lease.how, N_(f"unsafe since {who} had it in hand"))
         if self.session_of:
-            who = f"a session ({plain(self.session_of, 100)})"
+            whose = plain(self.session_of, 100)
             return {
-                Held.BY_JOB: f"in {who} since {moment(self.lease.since)}",
-                Held.MAKING_SAFE: f"being made safe after {who}",
-            }.get(self.lease.how, f"unsafe since {who}")
+                Held.BY_JOB: N_(f"in a session ({whose}) since {moment(self.lease.since)}"),
+                Held.MAKING_SAFE: N_(f"being made safe after a session ({whose})"),
+            }.get(self.lease.how, N_(f"unsafe since a session ({whose})"))
         after = N_(f"being made safe after the execution {who}")
-        words = {
+        return {
             Held.BY_JOB: N_(f"held by the execution {who}"),
             Held.MAKING_SAFE: after if self.service_id else N_("being made safe after its monitor"),
             Held.UNSAFE: N_("unsafe" + (f" since the execution {who}" if self.service_id else "")),
-            Held.RESERVED: N_("reserved" + (f" by {who}" if who else "")),
+            Held.RESERVED: N_(
+                f"reserved{f' by {who}' if who else ''}"
+                f"{f' until {moment(self.lease.until)}' if self.lease.until else ''}"
+            ),
         }[self.lease.how]
-        return N_(f"{words} until {moment(self.lease.until)}") if self.lease.until else words
 
     @property
     def by_job(self) -> bool:

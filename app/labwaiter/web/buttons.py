@@ -11,26 +11,29 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from .. import public
 from ..errors import ClientError, ServiceError, UnknownServiceID
+from ..languages import asked_for
 from ..model.caller import PAGES_KEY, Caller
 from ..model.contract import MESSAGE_MAX
+from ..model.sentences import N_
 from ..page import language_of, render, small_page
 from ..page.words import printable
 from ..settings import Settings
 from ..verbs import Jobs
 from ..verbs.refusals import Refusals, wait_out_the_slot
+from .wording import _, language, told
 
 FORM_LARGEST = 12 * MESSAGE_MAX + 1000  # bytes: a character is twelve at most, percent-encoded
 FIELDS_MAX = 5
-UNKNOWN = (
+UNKNOWN = N_(
     "This page's key is not right, so nothing was done: the execution has been removed, or the key was renewed."
     " Open its status page anew."
 )
-FROM_ELSEWHERE = (
+FROM_ELSEWHERE = N_(
     "This deployment answers its own machine alone, and this came from another or through a proxy, so nothing was"
     " done: the administrator says by TOKENS who may call."
 )
@@ -58,7 +61,7 @@ def add(app: Flask, settings: Settings, jobs: Jobs) -> None:
 
     @app.post("/buttons/<job>")
     def pressed(job: str) -> Response:
-        began = time.monotonic()
+        began, g.language = time.monotonic(), asked_for(None, settings.page_language)
         caller = Caller(
             address=request.environ.get("REMOTE_ADDR", ""),
             public_url=public.root(request.environ, settings),
@@ -82,7 +85,7 @@ def add(app: Flask, settings: Settings, jobs: Jobs) -> None:
         try:
             key, message, abort = (request.form.get(name) for name in ("key", "message", "abort"))
         except RequestEntityTooLarge:
-            raise Refused("What was sent is too large for a message.", 413, False) from None
+            raise Refused(N_("What was sent is too large for a message."), 413, False) from None
         keyed = jobs.by_page_key(job, key or "", caller)
         if keyed is None:
             raise Refused(UNKNOWN, 404, False)
@@ -90,20 +93,23 @@ def add(app: Flask, settings: Settings, jobs: Jobs) -> None:
             raise Refused(FROM_ELSEWHERE, 403)
         service_id = keyed.steers
         record = jobs.record(service_id, keyed)
+        g.language = language_of(record.request, settings.page_language)  # the button's page has that, too
         if not record.active:
-            raise Refused(f"This execution is over ({record.state}): there is nothing to send it any more.", 410)
+            raise Refused(N_(f"This execution is over ({record.state}): there is nothing to send it any more."), 410)
         if (abort is None) == (message is None) or (message is not None and not message.strip()):
-            raise Refused("Send either a message or an abort.", 400)
+            raise Refused(N_("Send either a message or an abort."), 400)
         said: dict[str, Any]
         if message is None:
             gone = jobs.abort(None, service_id, keyed)
-            words = (
-                "It is over, and its instruments are safe." if gone else "It is being stopped; that goes on by itself."
+            over, goes_on = (
+                _("It is over, and its instruments are safe."),
+                _("It is being stopped; that goes on by itself."),
             )
+            words = over if gone else goes_on
             said = {"success": gone, "words": words}
         else:
             reply = printable(jobs.notify(None, service_id, message, keyed))
-            number = f"{printable(message)} was taken as message number {reply}."
+            number = _("%(what)s was taken as message number %(n)s.", what=printable(message), n=reply)
             said = {"response": reply, "words": number if reply.isdigit() else f"{printable(message)}: {reply}"}
         if is_of_a_script():
             return open_to_all(jsonify(said))
@@ -116,10 +122,9 @@ def add(app: Flask, settings: Settings, jobs: Jobs) -> None:
                 buttons = jobs.buttons(view, service, caller)
                 files = (caller.public_url or settings.context_root) + jobs.artifacts.link(view.record.name)
                 # not the program's own page, which is a stranger's
-                language = language_of(view.record.request, jobs.settings.page_language)
-                text = render(replace(view, own_page=None), service, files, language, buttons, words)
+                text = render(replace(view, own_page=None), service, files, language(), buttons, words)
                 return open_to_all(html(text, 200, buttons.address if buttons is not None else "'none'"))
-        return open_to_all(html(small_page("It was sent", words), 200))
+        return open_to_all(html(small_page(_("It was sent"), words, language()), 200))
 
 
 def html(text: str, code: int, address: str = "'none'") -> Response:
@@ -131,11 +136,12 @@ def html(text: str, code: int, address: str = "'none'") -> Response:
 
 def refused(words: str, code: int, is_known: bool) -> Response:
     """Why a button did nothing."""
+    words = told(words)[0]
     if is_of_a_script():
         answer = jsonify({"why": words})
         answer.status_code = code
     else:
-        answer = html(small_page("Nothing was done", words), code)
+        answer = html(small_page(_("Nothing was done"), words, language()), code)
     return open_to_all(answer) if is_known else answer
 
 

@@ -17,10 +17,10 @@ CHOICE_SECONDS = 365 * 86400
 
 def wanted(request: Request, settings: Settings) -> Language:
     """The language of an answer: its reader's choice, else what the browser asks for, else the deployment's."""
-    asked = request.cookies.get(COOKIE, "")
-    if asked not in NAMES:
-        asked = request.accept_languages.best_match(list(NAMES)) or ""
-    return asked_for(asked, settings.page_language)
+    chosen = request.cookies.get(COOKIE, "")
+    # Werkzeug's best_match prefers what is asked for last as “en” to what is asked for first as “de-AT”
+    asked = [chosen, *(tag.lower().partition("-")[0] for tag in request.accept_languages.values())]
+    return asked_for(next((code for code in asked if code in NAMES), None), settings.page_language)
 
 
 def language() -> Language:

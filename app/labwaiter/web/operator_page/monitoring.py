@@ -16,6 +16,7 @@ from ...page.words import cut, in_url, printable, quantity
 from ...store.events import Event, Kind
 from ...store.history import LastReading, Series
 from ...verbs.monitoring import CSV_POINTS, SPANS, HistoryTold, Monitoring, csv_of
+from ..wording import language, told
 from . import PAGES, Face
 from .executions import stamp
 
@@ -43,19 +44,19 @@ def of_all(face: Face) -> dict[str, list[dict[str, Any]]]:
 
 
 def _row(one: LastReading, series: Series | None, now: float) -> dict[str, Any]:
-    words, unit = quantity(one.value, one.unit) if one.value is not None else ("–", "")
+    words, unit = quantity(one.value, one.unit, language()) if one.value is not None else ("–", "")
     row = {
         "reading": cut(printable(one.reading), 60),
         "words": cut(printable(f"{words} {unit}".strip()), 60),
         "at": one.at,
-        "why": cut(printable(one.why), 200),
+        "why": cut(printable(told(one.why)[0]), 200),
         "beyond": one.beyond,
         "trend": "",
     }
     if series is not None and len(series.points) > 1:
         low, high = min(p.low for p in series.points), max(p.high for p in series.points)
         row["trend"] = _path([(p.at, p.mean) for p in series.points], now)
-        row["from"], row["to"] = (" ".join(quantity(value, series.unit)).strip() for value in (low, high))
+        row["from"], row["to"] = (" ".join(quantity(value, series.unit, language())).strip() for value in (low, high))
     return row
 
 
@@ -93,8 +94,8 @@ def last_events(face: Face, most: int = EVENTS_OVERVIEW, instrument: str = "") -
 
 def monitored_stamp(face: Face) -> str | None:
     """Of the executions, and of what was monitored."""
-    told = stamp(face)
-    return told and f"{told} {face.live.stamp('monitoring', lambda: Monitoring(face.settings).revision())}"
+    seen = stamp(face)
+    return seen and f"{seen} {face.live.stamp('monitoring', lambda: Monitoring(face.settings).revision())}"
 
 
 def span_asked() -> str:
@@ -127,9 +128,9 @@ def add(app: Flask, face: Face) -> None:
 
     @app.get(PAGES + "history.csv")
     def history_csv() -> Response:
-        told = _asked(face, CSV_POINTS)
-        answer = Response(csv_of(told), content_type="text/csv; charset=utf-8")
-        name = f"{told.instrument}-{time.strftime('%Y%m%d-%H%M', time.localtime(told.until))}-{span_asked()}.csv"
+        history = _asked(face, CSV_POINTS)
+        answer = Response(csv_of(history), content_type="text/csv; charset=utf-8")
+        name = f"{history.instrument}-{time.strftime('%Y%m%d-%H%M', time.localtime(history.until))}-{span_asked()}.csv"
         answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
         return answer
 

@@ -198,7 +198,8 @@
     const axes = [{ ...axis, label: against ? names[0] : "#", labelSize: 22 }];
     if (time) {
       const two = (number) => String(number).padStart(2, "0");
-      const day = (at) => `${two(at.getMonth() + 1)}-${two(at.getDate())}`, clock = (at) => `${two(at.getHours())}:${two(at.getMinutes())}`;
+      const days = new Intl.DateTimeFormat(lang, { month: "2-digit", day: "2-digit" });
+      const day = (at) => lang === "en" ? `${two(at.getMonth() + 1)}-${two(at.getDate())}` : days.format(at), clock = (at) => `${two(at.getHours())}:${two(at.getMinutes())}`;
       delete axes[0].label;
       axes[0].values = (_, splits) => splits.map((split) => { const at = new Date(1000 * split); return time === "month" || clock(at) === "00:00" ? day(at) : clock(at); });
       series[0].label = body.dataset.time;
