@@ -8,6 +8,7 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from types import FrameType
 from typing import Any
@@ -157,39 +158,51 @@ def new(
         client_data=client,
         server_data=server,
     )
-    view = verbs.start(name, about, _me(), wait)
-    at = f"{address(settings)}{name}/weblab/callback/{view.session_id}"
+    if not stay:
+        _tell_new(settings, verbs.start(name, about, _me(), wait), json_)
+        return
+    view: SessionView | None = None
+    with _leaving():  # before it begins: who has begun one sees to its end
+        view = verbs.start(name, about, _me(), wait)
+        _tell_new(settings, view, json_)
+        while verbs.alive(view.session_id).state in ("starting", "running"):
+            time.sleep(RENEW_EVERY)
+    if view is None:  # it was withdrawn before it began
+        raise click.Abort
+    with contextlib.suppress(UnknownSession):
+        verbs.leave(view.session_id)
+    gone = verbs.gone(view.session_id, GONE_SECONDS)
+    _say_over(verbs.status(view.session_id, _me()), gone, json_)
+
+
+def _tell_new(settings: Settings, view: SessionView, json_: bool) -> None:
+    """Whose session has begun, and where its page is."""
+    at = f"{address(settings)}{view.lab}/weblab/callback/{view.session_id}"
     if json_:
         click.echo(json.dumps(_data(view) | {"session": view.session_id, "address": at}))
     else:
-        click.echo(f"{user} is in {name}, for {span(view.time_left_s)}.")
+        click.echo(f"{terminal.plain(view.about.username, 100)} is in {view.lab}, for {span(view.time_left_s)}.")
         click.echo(f"Session: {view.session_id}")
         click.echo(f"Address: {at}")
     sys.stdout.flush()
-    if stay:
-        _stay(verbs, view, json_)
 
 
-def _stay(verbs: Sessions, view: SessionView, json_: bool) -> None:
-    """Give signs of life until Ctrl-C or its end; then see that it is put away."""
+@contextlib.contextmanager
+def _leaving() -> Iterator[None]:
+    """Be left by Ctrl-C, a SIGTERM or the terminal's end; afterwards none of them interrupts what follows."""
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise _Left
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in numbers:
+        signal.signal(number, leave)
     try:
-        for number in numbers:
-            signal.signal(number, leave)
-        while verbs.alive(view.session_id).state in ("starting", "running"):
-            time.sleep(RENEW_EVERY)
+        yield
     except _Left:
         pass
     for number in numbers:
         signal.signal(number, signal.SIG_IGN)  # it is being put away: that is waited for
-    with contextlib.suppress(UnknownSession):
-        verbs.leave(view.session_id)
-    gone = verbs.gone(view.session_id, GONE_SECONDS)
-    _say_over(verbs.status(view.session_id, _me()), gone, json_)
 
 
 def _say_over(view: SessionView, gone: bool, json_: bool) -> None:
