@@ -175,7 +175,8 @@ def test_many_sessions_are_asked_of_in_any_form() -> None:
 
 
 @pytest.mark.parametrize(
-    "back", ["javascript:alert(1)", "data:text/html,x", "//evil.example", "ftp://a", "", None, 7, "http://a\nb", "http:"]
+    "back",
+    ["javascript:alert(1)", "data:text/html,x", "//evil.example", "ftp://a", "", None, 7, "http://a\nb", "http:"],
 )
 def test_what_would_run_in_a_page_is_no_way_back(back: Any) -> None:
     assert link_of(back) == ""

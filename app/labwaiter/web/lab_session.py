@@ -1,10 +1,10 @@
 """The session of a remote lab, for the views of a blueprint that is the lab's page: docs/labs.md.
 
-    from labwaiter.web.lab_session import session
+from labwaiter.web.lab_session import session
 
-    @blueprint.get("/")
-    def index():
-        return render_template("index.html", left=session.time_left)
+@blueprint.get("/")
+def index():
+    return render_template("index.html", left=session.time_left)
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ import logging
 import os
 import re
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
 from flask import Flask, Response, g, jsonify, request
@@ -112,9 +111,7 @@ def make(settings: Settings, jobs: Jobs) -> Flask:
         """An error: as JSON to a calling system, as a page to a student."""
         if not g.get("is_call"):
             return students.refused(words, code)
-        answer = jsonify(
-            {"valid": False, "error": True, "success": False, "message": words, "error_messages": [words]}
-        )
+        answer = jsonify({"valid": False, "error": True, "success": False, "message": words, "error_messages": [words]})
         answer.status_code = code
         return answer
 

@@ -81,7 +81,9 @@ def _add_form(app: Flask, face: Face, form: Form, at: str, where: dict[str, str]
             view = face.sessions.start(name, about, face.calling)
         except SessionFailed:
             return failed(NOT_STARTED)
-        except ServiceError as error:  # it is closed, in use, or the deployment is being stopped: the contract has a 200
+        except (
+            ServiceError
+        ) as error:  # it is closed, in use, or the deployment is being stopped: the contract has a 200
             return failed(error.message)
         return jsonify({"url": f"{face.root}{callback_of(name, view.session_id)}", "session_id": view.session_id})
 

@@ -293,7 +293,9 @@ def add(app: Flask, face: Face) -> Students:
     def refused_call() -> tuple[Response, int]:
         return jsonify({"success": False, "reason": "This browser has no such session, or it is over."}), 403
 
-    @app.route("/callback/<session_id>/poll", methods=["GET", "POST"], defaults={"lab": ""}, endpoint="poll of the only")
+    @app.route(
+        "/callback/<session_id>/poll", methods=["GET", "POST"], defaults={"lab": ""}, endpoint="poll of the only"
+    )
     @app.route("/<lab>/callback/<session_id>/poll", methods=["GET", "POST"])
     def poll(lab: str, session_id: str) -> Any:
         student = own(lab, session_id)
