@@ -55,6 +55,11 @@ class RemoteLab:
     start_limit: float = START_LIMIT  # s that on_start may take
     dispose_limit: float = DISPOSE_LIMIT  # s that on_dispose may take
 
+    @property
+    def instruments_named(self) -> tuple[str, ...]:
+        """All instruments of lab.toml that it names."""
+        return tuple(dict.fromkeys(choice for choices in self.instruments.values() for choice in choices))
+
     def panel(self, name: str, declared: Panel) -> Panel:
         """What its people may use of an instrument of which the driver declares all this.
 

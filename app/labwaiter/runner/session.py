@@ -309,7 +309,13 @@ def main() -> None:
     """Entry: `python -m labwaiter.runner.session JOB`, with the job's log as standard error; tells a line of JSON."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what on_dispose prints is for the log
-    why = dispose(settings_module.load(), sys.argv[1])
+    try:
+        settings = settings_module.load()
+    except Misconfigured:
+        # a mistake that somebody is just making in the file env keeps no lab from being put away
+        traceback.print_exc()
+        settings = settings_module.load(env_file=Path(os.devnull))
+    why = dispose(settings, sys.argv[1])
     sys.stdout.flush()
     print(json.dumps({"why": why}), file=out, flush=True)
     os._exit(0)  # a thread that on_dispose left is not waited for

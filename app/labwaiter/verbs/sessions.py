@@ -12,6 +12,8 @@ import contextlib
 import json
 import math
 import secrets
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -44,6 +46,7 @@ from ..model.sentences import plain
 from ..model.span import span
 from ..model.values import text_of
 from ..settings import Settings
+from ..store import supervisor_client
 from ..store.artifacts import within
 from ..store.files import read_bounded, write_whole
 from ..store.leases import Held, Leases
@@ -60,6 +63,8 @@ from .permission import Action, permit
 
 LOOK_EVERY = 0.5  # s between two looks at a session that is to begin: each is a sign of life, too
 AFTER_SECONDS = 60.0  # beside on_dispose's own limit, for which the end of a session that failed is waited for
+WITHDRAWN_SECONDS = 2.0  # that one which still waited may take to be gone: it has nothing to put away
+DRIVERS_SECONDS = 30.0  # that the drivers of a lab's instruments may take to import
 DISPOSING_POLL = 2  # s after which the status of a session that is being put away is to be asked again
 FILES_MAX = 500  # of a session that are listed
 NAME_MAX = 200  # characters of a user's name
@@ -172,6 +177,61 @@ class Sessions:
         permit(caller, Action.LIST_LABS, name)
         return self._reasons(self._find(name))
 
+    def judge(self, name: str, caller: Caller) -> builtins.list[str]:
+        """As `test`, and what is wrong with the lab's file by what its instruments' drivers declare. Raises UnknownLab.
+
+        A process of its own imports the drivers for that.
+        """
+        permit(caller, Action.LIST_LABS, name)
+        found = self._find(name)
+        return [*self._reasons(found), *(self._mistakes(found) if isinstance(found, RemoteLab) else ())]
+
+    def judge_file(self, file: Path, caller: Caller) -> builtins.list[str]:
+        """What is wrong with a remote lab's file, a sentence each, whether or not its instruments can be had now."""
+        permit(caller, Action.LIST_LABS)
+        found = remote_labs.one(self._settings, file)
+        if isinstance(found, BrokenLab):
+            line = next((line for name, line, _ in reversed(found.places) if name == file.name), 0)
+            return [f"{found.reason} (line {line})" if line else found.reason]
+        try:
+            lab = self._instruments.lab()
+        except Misconfigured as error:
+            return [str(error)]
+        mistakes = []
+        for name in found.instruments_named:
+            try:
+                self._instruments.entry(lab, name)
+            except ServiceError as error:
+                mistakes.append(error.message)
+        return [*mistakes, *self._mistakes(found)]
+
+    def _mistakes(self, found: RemoteLab) -> builtins.list[str]:
+        command = [sys.executable, "-m", "labwaiter.instruments.declared", *found.instruments_named]
+        try:
+            ran = subprocess.run(
+                command,
+                env=supervisor_client.environment(self._settings),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                timeout=DRIVERS_SECONDS,
+            )
+            told: dict[str, Any] = json.loads(ran.stdout)
+        except subprocess.TimeoutExpired:
+            return [f"The drivers of {found.name}'s instruments took more than {DRIVERS_SECONDS:g} s to import."]
+        except ValueError:
+            return [f"The drivers of {found.name}'s instruments ended the process that imported them."]
+        mistakes = []
+        for role, choices in found.instruments.items():
+            for choice in choices:
+                try:
+                    if "panel" in told.get(choice, {}):
+                        found.panel(role, panel_of(told[choice]["panel"]))
+                    elif why := told.get(choice, {}).get("why"):
+                        mistakes.append(f"{choice}: {why}")
+                except Misconfigured as error:
+                    mistakes.append(str(error))
+        return list(dict.fromkeys(mistakes))
+
     def _find(self, name: str) -> RemoteLab | BrokenLab:
         found = remote_labs.find(self._settings, name)
         if found is None:
@@ -203,7 +263,7 @@ class Sessions:
         except Misconfigured as error:
             return [str(error)]
         reasons = []
-        for name, choices in found.instruments.items():
+        for choices in found.instruments.values():
             why = [reason for choice in choices if (reason := self._why_shut(lab, choice))]
             if len(why) == len(choices):
                 reasons += why
@@ -404,7 +464,7 @@ class Sessions:
     def _withdraw(self, job: str, request: Request, why: str, caller: Caller) -> None:
         """End what has not begun."""
         self._acts.go_on("withdraw a session", caller, self._in_words(request) | {"why": why})
-        self._records.abort(self._records.record(job), wait=0.0, by=caller.in_words)
+        self._records.abort(self._records.record(job), WITHDRAWN_SECONDS, caller.in_words)
 
     def _choose_another(self, found: RemoteLab, request: Request) -> bool:
         """Whether a session that waits could begin at once with other instruments."""
