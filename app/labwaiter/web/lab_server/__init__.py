@@ -168,7 +168,7 @@ def make(settings: Settings, jobs: Jobs) -> Flask:
     def guarded(answer: Response) -> Response:
         headers = answer.headers
         headers["X-Content-Type-Options"] = "nosniff"
-        headers["Referrer-Policy"] = "no-referrer"  # an address may hold a session's id
+        headers["Referrer-Policy"] = "same-origin"  # without any, a browser names no origin with our own forms either
         headers["X-Labwaiter"] = live.release
         frames = " ".join(settings.weblab_frames) or "'none'"
         policy = POLICY.replace("frame-ancestors 'none'", f"frame-ancestors {frames}")

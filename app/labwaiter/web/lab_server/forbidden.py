@@ -24,16 +24,16 @@ class Forbidden:
         # what such a page needs stands in it: it has its own style sheet or none, and no way to files
         self._own = SandboxedEnvironment(autoescape=True)
 
-    def page(self, words: str, code: int, at: str, back: str = "") -> Response:
+    def page(self, words: str, code: int, at: str, is_out: bool) -> Response:
         """One of them.
 
         Args:
             at: the lab's path, as the browser sees it.
-            back: an address to lead back to.
+            is_out: it is for who has no session in the lab.
         """
-        values = {"words": words, "code": code, "at": at, "back": back, "version": __version__, "now": time.time()}
+        values = {"words": words, "code": code, "at": at, "is_out": is_out, "version": __version__, "now": time.time()}
         values |= {"lang": "en", "lab": request.path.split("/")[1], "said": None}
-        html = self._of_deployment(values) if code == 403 else None
+        html = self._of_deployment(values) if is_out else None
         if html is None:
             html = render_template("forbidden.html.j2", **values)
         return Response(html, code, content_type="text/html; charset=utf-8")

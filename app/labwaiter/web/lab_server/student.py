@@ -86,11 +86,11 @@ class Students:
             return None
         return Student(lab, session_id, nonce, view) if view.lab == lab else None
 
-    def refused(self, words: str, code: int, lab: str = "", back: str = "") -> Response:
+    def refused(self, words: str, code: int, lab: str = "", is_out: bool = False) -> Response:
         """A page that says why something is not possible."""
         if request.args.get("live"):
             return Response(words, code, content_type="text/plain; charset=utf-8")
-        return self._forbidden.page(words, code, self.at(lab or request.path.split("/")[1]), back)
+        return self._forbidden.page(words, code, self.at(lab or request.path.split("/")[1]), is_out)
 
     def no_session(self, lab: str) -> Response:
         """For who comes without a session: a page that says so, or the way to where one begins."""
@@ -98,7 +98,7 @@ class Students:
             answer = redirect(to, 303)
             assert isinstance(answer, Response)
             return answer
-        return self.refused(NO_SESSION, 403, lab)
+        return self.refused(NO_SESSION, 403, lab, is_out=True)
 
     def to_page(self, lab: str) -> Response:
         """The way to a lab's page."""
