@@ -244,7 +244,7 @@ def test_two_students_one_after_the_other_and_the_second_waits_while_dispose_han
     first.page.wait_for_selector("#plot canvas")
     assert re.fullmatch(r"0:[0-5]\d", first.page.inner_text("[role=timer]"))
     first.page.click("#act-curve button")
-    first.see("must be", "#main")  # top is needed
+    first.see("top is missing: give it a value.", "[role=status]")
     first.page.fill("#act-curve input[name=in-top]", "1")
     first.page.click("#act-curve button")
     first.see("curve is done.", "[role=status]")
