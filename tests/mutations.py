@@ -315,16 +315,16 @@ MUTATIONS = (
     ),
     Mutation(
         "an answer is kept beyond the second on its page",
-        "soap/lane.py",
-        "    return int(moment.now), int(moment.ran or 0.0), moment.fraction",
-        "    return int(moment.now), moment.fraction",
+        "store/local_store.py",
+        "        return int(now), int(ran or 0.0), self._share(now)",
+        "        return 0, 0, self._share(now)",
         "soap/test_both_ways.py::test_what_the_clock_or_the_queue_changes_is_told_in_time",
     ),
     Mutation(
         "the lane's first answer is not compared",
         "soap/lane.py",
-        "(self.answered - 1) % COMPARED_EVERY",
-        "self.answered % COMPARED_EVERY",
+        "next_look: int = field(default=1,",
+        "next_look: int = field(default=2,",
         "soap/test_lane.py::test_what_the_lane_would_answer_first_is_compared_before_it_is_sent",
     ),
     Mutation(

@@ -156,6 +156,8 @@ def drain(body: Any) -> None:
 class Body:
     """A request's body, and since when somebody waits for it."""
 
+    __slots__ = ("_awaited", "_body")
+
     def __init__(self, body: Any, awaited: dict[int, float]) -> None:
         self._body, self._awaited = body, awaited
 

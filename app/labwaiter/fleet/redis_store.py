@@ -415,7 +415,7 @@ class RedisStore:
             if is_withdrawn and not self.store.fails_over:
                 return True
             # what its machine has taken may lie in the queue of another master again: the machine knows
-            answer = rpc.ask(self.store, machine, calls.Abort(name, by), wait, keep=True)
+            answer = rpc.ask(self.store, machine, calls.Abort(name, by), wait, stays=math.inf)
             if is_withdrawn and answer is not None and answer.unknown:
                 return True
             if look is not None and look.refused and (answer is None or answer.unknown):
@@ -529,6 +529,10 @@ class FleetRevision:
         passed = boot_clock() - self.made_at
         ran = None if self.made.ran is None else self.made.ran + passed
         return self.made._replace(now=self.made.now + passed, ran=ran)
+
+    def shown(self) -> tuple[int, int, float | None]:
+        """What a page shows of it."""
+        return self.moment().shown()
 
 
 def _read(snapshot: Snapshot) -> FleetLook:

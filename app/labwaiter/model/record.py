@@ -238,6 +238,10 @@ class Moment(NamedTuple):
     ran: float | None  # s that it has been running, or ran; None where that isn't known
     fraction: float | None  # of the work, 0…1; None: not known
 
+    def shown(self) -> tuple[int, int, float | None]:
+        """What a page shows of it: whole seconds of two clocks, and how far the work is."""
+        return int(self.now), int(self.ran or 0.0), self.fraction
+
 
 @dataclass(frozen=True)
 class View:

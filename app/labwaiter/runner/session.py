@@ -23,6 +23,7 @@ from .. import settings as settings_module
 from ..errors import InvalidParameter, JobFailed, Misconfigured, MissingParameter, ServiceError
 from ..instruments.opening import Opened
 from ..instruments.panel import panel_of
+from ..instruments.reading import words_of
 from ..lab import labfile
 from ..model import lab_session
 from ..model.lab_session import About, about_of
@@ -35,7 +36,7 @@ from ..settings import Settings
 from ..store.files import write_whole
 from ..store.folder import Folder
 from ..store.session_data import SessionData
-from .holding import HeldInstrument, Serving, words_of
+from .holding import HeldInstrument, Serving
 from .job import Job
 from .recorder import Table
 

@@ -26,7 +26,7 @@ from ..settings import Settings
 from ..store.figures import WebFigures
 from ..system.process import boot_clock
 from ..verbs import Jobs
-from ..verbs.permission import Action, allows
+from ..verbs.permission import allows
 from ..verbs.refusals import Refusals, wait_out_the_slot
 from . import faults, wsdl
 from .binding import Answers
@@ -39,9 +39,11 @@ from .lane import (
     KeptAnswer,
     KeptAnswers,
     Lane,
+    Place,
     Poll,
     is_plain,
     may_be_kept,
+    page_is_for,
 )
 from .operations import BeganOtherwise, Operations, mandatory
 
@@ -99,33 +101,35 @@ class Endpoint:
             self.forms.learn(body)
         return answer
 
-    def poll(self, poll: Poll[Endpoint]) -> Answer:
+    def poll(self, place: Place[Endpoint], poll: Poll) -> Answer:
         """As `post`, for a poll that was recognised by its form."""
         try:
             identity = self._soap.authenticator.of_token(poll.token)  # at the door it is told why not
         except ServiceError:
-            return self._at_the_door(poll)
+            return self._at_the_door(place, poll)
         with self._soap.polls_in_turn:
-            kept = self._kept.of(poll.service_id, poll.public_url)
+            kept = self._kept.of(poll.service_id, place.public_url)
             answer = None
-            if kept is not None and allows(identity, Action.SEE, kept.record.request):
+            if kept is not None and allows(identity, kept.action, kept.record.request):
                 answer = kept.now()
-                if answer is None and kept.renew(partial(self._soap.jobs.goes_on, caller=poll.by(identity))):
-                    answer = kept.now()
+                if answer is None:
+                    caller = place.caller(poll, identity)
+                    if kept.renew(partial(self._soap.jobs.goes_on, caller=caller)):
+                        answer = kept.now()
         if kept is None or answer is None:
-            return self._at_the_door(poll)
+            return self._at_the_door(place, poll)
         if not poll.form.is_to_compare():
             return answer
-        return self._compared(poll, kept, answer)
+        return self._compared(place, poll, kept, answer)
 
-    def _at_the_door(self, poll: Poll[Endpoint]) -> Answer:
+    def _at_the_door(self, place: Place[Endpoint], poll: Poll) -> Answer:
         call = Call(STATUS, {SERVICE_ID.name: poll.service_id, SESSION_TOKEN.name: poll.token})
-        return self.reply(poll.body, poll.by(None), call=call)
+        return self.reply(poll.body, place.caller(poll, None), call=call)
 
-    def _compared(self, poll: Poll[Endpoint], kept: KeptAnswer, answer: Answer) -> Answer:
+    def _compared(self, place: Place[Endpoint], poll: Poll, kept: KeptAnswer, answer: Answer) -> Answer:
         """The answer made anew at the door; where what was kept differs from it, the lane is closed."""
         for _ in range(COMPARED_TIMES):
-            anew = self.reply(poll.body, poll.by(None))
+            anew = self.reply(poll.body, place.caller(poll, None))
             with self._soap.polls_in_turn:
                 is_sure = anew.status == "200 OK" and anew != answer and kept.now() == answer
             if not is_sure:  # it is the same, or has changed meanwhile
@@ -138,10 +142,17 @@ class Endpoint:
         status, page, outputs = self.operations.status_and_page(call.texts, caller)
         body, view = self.made[0].envelope(STATUS, outputs), status.view
         service_id = view.record.request.service_id
-        if self._soap.lane.is_open and len(body) <= ANSWER_MAX and may_be_kept(status) and self._kept.asked(service_id):
+        is_for = page_is_for(status, page)
+        if (
+            self._soap.lane.is_open
+            and len(body) <= ANSWER_MAX
+            and is_for is not None
+            and may_be_kept(status)
+            and self._kept.asked(service_id)
+        ):
             stamps = self._soap.jobs.records.stamps(view, began)
             if stamps is not None:
-                kept = KeptAnswer(body, view.record, began_boot, stamps)
+                kept = KeptAnswer(body, view.record, began_boot, stamps, is_for)
                 if page is not None:
                     kept.show(view.moment, outputs[0].encode(), page.template())
                 self._kept.keep(service_id, caller.public_url, kept)
@@ -300,10 +311,10 @@ class Soap:
         """The answer to a poll of a form that is known; None for all else: its body can still be read then."""
         began = time.perf_counter_ns()
         try:
-            poll = self.lane.read(environ, self.offered.last())
-            if poll is None:
+            read = self.lane.read(environ, self.offered.last())
+            if read is None:
                 return None
-            answer = poll.endpoint.poll(poll)
+            answer = read[0].endpoint.poll(*read)
         except Exception:
             answer = _incident()
         if answer.fault is None:

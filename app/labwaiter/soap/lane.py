@@ -15,23 +15,26 @@ after that, is made anew and compared; bytes that differ switch the lane off, wi
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from .. import public
 from ..model.caller import Caller, Identity
 from ..model.contract import SERVICE_ID, SESSION_TOKEN, STATUS
 from ..model.record import Moment, Record, State
-from ..page import PageTemplate
+from ..page import Page, PageTemplate
+from ..page.buttons import steers
 from ..store.records import Revision
 from ..system.process import boot_clock
 from ..verbs import Status
+from ..verbs.permission import Action
 from .door import Call, Refused, envelope_in, media_type, parse
 from .faults import Answer, of_poll
 
@@ -45,11 +48,21 @@ KEPT_SECONDS = 1.0  # that an answer is given again without a look at what no st
 RENEWED_SECONDS = 60.0  # and, though somebody asks all the time, without a look at everything
 ASKED_MAX = 20_000  # executions
 ANSWER_MAX = 100_000  # bytes of an answer that is kept
-COMPARED_EVERY = 1000  # answers of one form
+COMPARED_EVERY = 1000  # answers of one form …
+COMPARED_SECONDS = 1.0  # … and not more often: one that is made anew takes as long as fifty that were kept
 COMPARED_TIMES = 3  # what changes between two looks, and back again, differs once
 PLACES_MAX = 1000  # paths and public addresses of polls
 SAID_MAX = 1000  # characters of what a request says of its address
-_SAYS = (*public.ASKED, "SCRIPT_NAME", "PATH_INFO")  # all that the public address of a request depends on, and its path
+# all that the public address of a request depends on, its path, and whether its body is a document as it is
+_SAYS = (
+    *public.ASKED,
+    "SCRIPT_NAME",
+    "PATH_INFO",
+    "REQUEST_METHOD",
+    "CONTENT_TYPE",
+    "HTTP_TRANSFER_ENCODING",
+    "HTTP_CONTENT_ENCODING",
+)
 _ASCII_CHARSETS = ("", "utf-8", "us-ascii", "ascii", "iso-8859-1", "windows-1252")  # in which ASCII means itself
 _ENCODING = re.compile(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([^\"']*)[\"']")
 _PLAIN = bytes(letter for letter in range(0x20, 0x7F) if letter not in b"<>&")  # printable ASCII
@@ -63,11 +76,8 @@ def is_plain(environ: dict[str, Any]) -> bool:
     if "HTTP_TRANSFER_ENCODING" in environ or "HTTP_CONTENT_ENCODING" in environ:
         return False
     content_type = environ.get("CONTENT_TYPE", "")
-    return environ.get("CONTENT_LENGTH", "").isdecimal() and len(content_type) < 200 and _has_ascii(content_type)
-
-
-@lru_cache(256)
-def _has_ascii(content_type: str) -> bool:
+    if not environ.get("CONTENT_LENGTH", "").isdecimal() or len(content_type) >= 200:
+        return False
     kind, parameters = media_type(content_type)
     return not kind.startswith("multipart/") and parameters.get("charset", "").strip("' ").lower() in _ASCII_CHARSETS
 
@@ -97,6 +107,8 @@ class Form:
     last: bytes
     id_first: bool  # the serviceID stands before the sessionToken
     answered: int = field(default=0, compare=False)  # polls of it, by an answer that was kept
+    next_look: int = field(default=1, compare=False)  # which of them may be compared next
+    compared: float = field(default=-math.inf, compare=False)  # when the last one was, monotonic s
 
     def values(self, body: bytes) -> tuple[str, str] | None:
         """The serviceID and the sessionToken of a poll of this form; None for any other body."""
@@ -115,7 +127,14 @@ class Form:
     def is_to_compare(self) -> bool:
         """Whether it is the turn of a kept answer to be made anew at the door, and compared: the first one's, too."""
         self.answered += 1
-        return (self.answered - 1) % COMPARED_EVERY == 0
+        if self.answered < self.next_look:
+            return False
+        self.next_look = self.answered + COMPARED_EVERY
+        now = time.monotonic()
+        if now - self.compared < COMPARED_SECONDS:
+            return False
+        self.compared = now
+        return True
 
 
 def _is_plain_value(value: bytes) -> bool:
@@ -129,7 +148,7 @@ class Forms:
     def __init__(self, namespace: str, operations: dict[str, tuple[str, ...]]) -> None:
         self._namespace, self._operations = namespace, operations
         self._forms: tuple[Form, ...] = ()  # the newest first; replaced whole
-        self._bodies: dict[bytes, tuple[Form, str, str]] = {}  # that were read: a poll is sent again and again
+        self._bodies: dict[bytes, Poll] = {}  # that were read: a poll is sent again and again
         self._seen: dict[int, None] = {}  # hashes of what may be a form, once it comes again
         self._turn = threading.Lock()
 
@@ -138,18 +157,18 @@ class Forms:
         """Whether there is any."""
         return bool(self._forms)
 
-    def read(self, body: bytes) -> tuple[Form, str, str] | None:
-        """The form, the serviceID and the sessionToken of a poll of a known form; None for any other body."""
-        read = self._bodies.get(body)
-        if read is None:
+    def read(self, body: bytes) -> Poll | None:
+        """A poll of a known form; None for any other body."""
+        poll = self._bodies.get(body)
+        if poll is None:
             for form in self._forms:
                 if (values := form.values(body)) is not None:
-                    read = form, *values
+                    poll = Poll(form, *values, body)
                     if len(self._bodies) >= BODIES_MAX:
                         self._bodies.clear()
-                    self._bodies[body] = read
+                    self._bodies[body] = poll
                     break
-        return read
+        return poll
 
     def learn(self, body: bytes) -> None:
         """Know the form of a poll that the door has read, if it is a plain one and came before.
@@ -217,19 +236,20 @@ E = TypeVar("E", bound=Recognising)
 class KeptAnswer:
     """An answer, for as long as nothing but the moment that its page shows may be another."""
 
-    def __init__(self, body: bytes, record: Record, read_from: float, revision: Revision) -> None:
+    def __init__(
+        self, body: bytes, record: Record, read_from: float, revision: Revision, action: Action = Action.SEE
+    ) -> None:
         """
         Args:
             record: that it tells of.
             read_from: boot clock (s) before which nothing of it was read.
             revision: of what it was made of.
+            action: what somebody must be allowed to do with the execution to be given it.
         """
-        self.record, self._revision = record, revision
+        self.record, self._revision, self.action = record, revision, action
         self._until, self._renewed_until = read_from + KEPT_SECONDS, read_from + RENEWED_SECONDS
-        self._made: tuple[tuple[object, ...] | None, Answer] = (
-            None,
-            of_poll(body),
-        )  # what it shows of a moment, and it
+        # as it was written last, and what that shows (`Moment.shown`); replaced whole: many threads are here
+        self._made: tuple[Answer, tuple[int, int, float | None] | None] = of_poll(body), None
         self._template: PageTemplate | None = None
         self._around = b"", b""
         self.size = len(body)  # bytes that it takes, but for what others have in common with it
@@ -241,9 +261,9 @@ class KeptAnswer:
             page: as it stands in the answer.
             template: of it; None: for another moment it is to be made anew.
         """
-        answer = self._made[1]
+        answer = self._made[0]
         before, _, after = answer.body.partition(page)
-        self._made, self._around, self._template = (_shown(moment), answer), (before, after), template
+        self._made, self._around, self._template = (answer, moment.shown()), (before, after), template
         self.size += template.size if template else 0
 
     def renew(self, goes_on: Callable[[Record, Revision], bool]) -> bool:
@@ -262,23 +282,18 @@ class KeptAnswer:
         """It, as it would be written now; None where all of it may be another, or it is to be renewed."""
         if boot_clock() >= self._until or not self._revision.are_same():
             return None
-        shown_before, answer = self._made
-        if shown_before is None:
+        answer, shown = self._made
+        if shown is None:
+            return answer
+        if self._revision.shown() == shown:
             return answer
         moment = self._revision.moment()
-        shown = _shown(moment)
-        if shown != shown_before:
-            page = None if self._template is None else self._template.at(moment)
-            if page is None:
-                return None
-            answer = of_poll(page.join(self._around))
-            self._made = shown, answer
+        page = None if self._template is None else self._template.at(moment)
+        if page is None:
+            return None
+        answer = of_poll(page.join(self._around))
+        self._made = answer, moment.shown()
         return answer
-
-
-def _shown(moment: Moment) -> tuple[object, ...]:
-    """What a page shows of a moment: whole seconds of two clocks, and how far the work is."""
-    return int(moment.now), int(moment.ran or 0.0), moment.fraction
 
 
 class KeptAnswers:
@@ -326,20 +341,35 @@ def may_be_kept(status: Status) -> bool:
     return record.state is State.RUNNING and view.ran is not None and not status.service.unchanged
 
 
-class Poll(NamedTuple, Generic[E]):
+def page_is_for(status: Status, page: Page | None) -> Action | None:
+    """What somebody must be allowed to do to be given this answer; None: others who may do that get another.
+
+    A page with buttons is for who may press them; who may only look gets the same without, which is not kept.
+    """
+    if page is None or not status.view.record.active or not steers(status.view, status.service):
+        return Action.SEE
+    return Action.NOTIFY if page.has_buttons else None
+
+
+class Poll(NamedTuple):
     """A poll that was recognised."""
 
-    endpoint: E
     form: Form
     service_id: str
     token: str
     body: bytes
-    public_url: str
-    address: str
 
-    def by(self, identity: Identity | None) -> Caller:
+
+class Place(NamedTuple, Generic[E]):
+    """Where polls come in that say the same of their own address."""
+
+    endpoint: E
+    public_url: str
+    address: str  # of who polls
+
+    def caller(self, poll: Poll, identity: Identity | None) -> Caller:
         """Who polls. Most polls are answered without it: to make it takes as long as to look at two files."""
-        return Caller(identity, self.token, self.address, self.public_url, polls=True)
+        return Caller(identity, poll.token, self.address, self.public_url, polls=True)
 
 
 class Lane(Generic[E]):
@@ -351,45 +381,46 @@ class Lane(Generic[E]):
             only_here: what came from elsewhere, or through a proxy, is the door's to refuse.
         """
         self.is_open, self._only_here = is_open, only_here
-        self._places: dict[
-            tuple[str | None, ...], tuple[E, str]
-        ] = {}  # and public URLs, by all that a request says of it
+        self._places: dict[tuple[str | None, ...], Place[E]] = {}  # by all that a request says of itself
         self._catalogue: object = None  # of which these endpoints are
 
-    def read(self, environ: dict[str, Any], catalogue: object) -> Poll[E] | None:
-        """The poll that a request is; None for whatever else it may be: then its body can still be read.
+    def read(self, environ: dict[str, Any], catalogue: object) -> tuple[Place[E], Poll] | None:
+        """The poll that a request is, and where; None for whatever else it may be: then its body can still be read.
 
         Args:
             catalogue: what is offered now; once it is another one, all is learnt anew.
         """
         place = self._places.get(_says(environ))
-        if not self.is_open or place is None or environ["REQUEST_METHOD"] != "POST" or not is_plain(environ):
+        if place is None or not self.is_open:
             return None
         if self._catalogue is not catalogue:
             self._places.clear()
             return None
-        length = int(environ["CONTENT_LENGTH"])
-        if length > FORM_MAX or (self._only_here and public.is_from_elsewhere(environ)):
+        said = environ.get("CONTENT_LENGTH", "")
+        if not said.isdecimal() or (length := int(said)) > FORM_MAX:
             return None
-        endpoint, public_url = place
+        if self._only_here and public.is_from_elsewhere(environ):
+            return None
         body = environ["wsgi.input"].read(length)
-        read = endpoint.forms.read(body) if len(body) == length else None
-        if read is None:
+        poll = place.endpoint.forms.read(body) if len(body) == length else None
+        if poll is None:
             environ["wsgi.input"] = Unread(body, environ["wsgi.input"])
             return None
-        return Poll(endpoint, *read, body, public_url, environ.get("REMOTE_ADDR", ""))
+        return place, poll
 
     def know(self, environ: dict[str, Any], endpoint: E, public_url: str, catalogue: object) -> None:
         """Recognise polls as this one from now on: at this path, and with these words on its own address."""
         says = _says(environ)
-        if not self.is_open or public.bad_host(environ) or sum(len(text or "") for text in says) > SAID_MAX:
+        if not self.is_open or environ["REQUEST_METHOD"] != "POST" or not is_plain(environ):
+            return
+        if public.bad_host(environ) or sum(len(text or "") for text in says) > SAID_MAX:
             return
         if self._catalogue is not catalogue:
             self._places.clear()
             self._catalogue = catalogue
         if len(self._places) >= PLACES_MAX:
             self._places.clear()
-        self._places[says] = endpoint, public_url
+        self._places[says] = Place(endpoint, public_url, environ.get("REMOTE_ADDR", ""))
 
     def close(self) -> None:
         """A kept answer was not what the door's way gives: answer all polls that way from now on."""

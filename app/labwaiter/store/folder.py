@@ -495,4 +495,12 @@ def ran(job: Record | StoredState) -> float | None:
     """For how long it has been running, or ran, in s: by the boot clock, which nobody sets. None: that isn't known."""
     if job.state is not State.RUNNING or job.started_boot is None or job.runner is None:
         return job.ran
-    return max(0.0, boot_clock() - job.started_boot) if job.runner.boot_id == boot_id() else None
+    began = running_since(job)
+    return None if began is None else max(0.0, boot_clock() - began)
+
+
+def running_since(job: Record | StoredState) -> float | None:
+    """When it began, by the boot clock, s; None: it doesn't run, or it isn't known."""
+    if job.state is not State.RUNNING or job.started_boot is None or job.runner is None:
+        return None
+    return job.started_boot if job.runner.boot_id == boot_id() else None

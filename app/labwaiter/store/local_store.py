@@ -37,7 +37,7 @@ from ..system.process import Identity, boot_clock, lives
 from ..system.watch import until
 from . import figures, limits, messages, records, supervisor_client, timeline, web_side
 from .artifacts import Artifacts, bytes_of
-from .folder import Folder, ran
+from .folder import Folder, ran, running_since
 from .leases import Leases
 from .names import folder_name
 from .stamps import Remembered, Stamps, is_young
@@ -446,8 +446,9 @@ class Told:
 
     def fraction(self, read: Callable[[], float | None]) -> float | None:
         """What status.txt says, as `read` reads it, where something of it was told since that was done last."""
-        status = self._counts.apart
-        if status != self._status or self._counts.is_lost:
+        counts = self._counts
+        status = counts.apart
+        if status != self._status or counts.is_lost:
             self._fraction, self._status = read(), status
         return self._fraction
 
@@ -476,6 +477,7 @@ class FolderRevision:
         """
         self._stamps, self._store, self._folder, self._record = stamps, store, store.folder, view.record
         self._told, self._fraction = told, view.progress.fraction
+        self._began, self._ran = running_since(view.record), ran(view.record)
         self._status = self._folder.status_file(view.record.name) if asks_status else ""
         # a page or a picture that is written by mmap(2) has no new stamp, nor has the silence of a workflow manager
         self._is_plain = view.own_page is None and view.picture is None and not view.record.request.instruments
@@ -509,12 +511,24 @@ class FolderRevision:
     def moment(self) -> Moment:
         """Now."""
         now = time.time()
-        return Moment(now, ran(self._record), self._share(now) if self._status else self._fraction)
+        return Moment(now, self._seconds(), self._share(now))
+
+    def shown(self) -> tuple[int, int, float | None]:
+        """What a page shows of it. Nothing is made but this: a poll has ten microseconds."""
+        now = time.time()
+        ran = boot_clock() - self._began if self._began is not None else self._ran
+        told = self._told
+        return int(now), int(ran or 0.0), self._share(now) if told is None else told.fraction(self._read_new_share)
+
+    def _seconds(self) -> float | None:
+        return self._ran if self._began is None else max(0.0, boot_clock() - self._began)
 
     def _share(self, now: float) -> float | None:
-        """The fraction of the work that status.txt tells."""
+        """The fraction of the work, which status.txt tells."""
+        if not self._status:
+            return self._fraction
         if self._told is not None:
-            return self._told.fraction(lambda: self._read_share(just_written=True))
+            return self._told.fraction(self._read_new_share)
         try:
             status = os.stat(self._status)
         except OSError:
@@ -526,8 +540,11 @@ class FolderRevision:
         self._note(status, now, fraction)
         return fraction
 
-    def _read_share(self, just_written: bool = False) -> float | None:
-        return self._folder.status_fraction(self._record.name, just_written)
+    def _read_share(self) -> float | None:
+        return self._folder.status_fraction(self._record.name)
+
+    def _read_new_share(self) -> float | None:
+        return self._folder.status_fraction(self._record.name, just_written=True)
 
     def _note(self, status: os.stat_result, read_from: float, fraction: float | None) -> None:
         """What status.txt said, if its stamp can tell that it was written since (stamps.py)."""

@@ -34,6 +34,9 @@ class Revision(Protocol):
     def moment(self) -> Moment:
         """The moment of a view that is made now, if all else of it is the same."""
 
+    def shown(self) -> tuple[int, int, float | None]:
+        """As `moment().shown()`, for who asks with each poll."""
+
 
 class Records(Protocol):
     """What the verbs need of it. A `name` is an execution's folder name, see `names.folder_name`."""

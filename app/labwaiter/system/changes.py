@@ -53,17 +53,21 @@ class Changes:
     def __init__(self) -> None:
         # PyDLL keeps the interpreter's lock: none of these calls waits, and a thread that lets the lock go for half a
         # microsecond queues for it behind all the others
-        self._libc = ctypes.PyDLL(None, use_errno=True)
-        self._read = self._libc.read
-        self._read.argtypes, self._read.restype = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t], ctypes.c_ssize_t
+        self._libc = ctypes.PyDLL(None)
         self._buffer = ctypes.create_string_buffer(READ_MAX)
-        self._at = ctypes.addressof(self._buffer)
+        self._events = memoryview(self._buffer)
         self._fd: int = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._read = self._libc.read  # whose length comes back in an int
+        self._into = self._arguments()
         self._most = _most()
         _all.add(self)
         self._turn = threading.Lock()
         self._folders: OrderedDict[bytes, Counts] = OrderedDict()
         self._by_number: dict[int, Counts] = {}
+
+    def _arguments(self) -> tuple[object, ...]:
+        """Of read(2), made once: making them takes as long as the call."""
+        return ctypes.c_int(self._fd), ctypes.byref(self._buffer), ctypes.c_size_t(READ_MAX)
 
     def __del__(self) -> None:
         if self._fd >= 0:
@@ -111,17 +115,17 @@ class Changes:
     def look(self) -> None:
         """Count what has changed until now."""
         with self._turn:
-            length = self._read(self._fd, self._at, READ_MAX)
+            length = self._read(*self._into)
             if length > 0:
                 self._count(length)
 
     def _count(self, length: int) -> None:
         if length > TOLD_MAX:
-            while self._read(self._fd, self._at, READ_MAX) > 0:
+            while self._read(*self._into) > 0:
                 pass
             self._count_everything()
             return
-        for number, what, name in events_in(ctypes.string_at(self._at, length)):
+        for number, what, name in events_in(bytes(self._events[:length])):
             if number < 0:  # the kernel's queue was full
                 self._count_everything()
                 continue
@@ -146,6 +150,7 @@ class Changes:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._turn = -1, threading.Lock()
+        self._into = self._arguments()  # another file may get the number
         for counts in self._folders.values():
             counts.others = float("nan")
         self._folders.clear()

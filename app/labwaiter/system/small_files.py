@@ -9,23 +9,36 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 
-_libc = ctypes.PyDLL(None, use_errno=True)  # PyDLL keeps the lock
+_libc = ctypes.PyDLL(None)  # PyDLL keeps the lock
 _open, _pread, _close = _libc.open, _libc.pread, _libc.close
-_open.argtypes = [ctypes.c_char_p, ctypes.c_int]
-_pread.argtypes, _pread.restype = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_long], ctypes.c_ssize_t
-_HOW = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+_HOW = ctypes.c_int(os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+_FROM = ctypes.c_long(0)
+MOST = 4096  # bytes
+
+
+class _Buffer(threading.local):
+    """Of each thread its own, made once, as are the arguments: that takes as long as the calls."""
+
+    def __init__(self) -> None:
+        self.bytes = ctypes.create_string_buffer(MOST)
+
+
+_buffer = _Buffer()
 
 
 def read_small(path: bytes, most: int) -> bytes:
-    """Its first bytes, `most` of them at the most; b"" where it is empty, isn't there or can't be read.
+    """Its first bytes, `most` (up to MOST) of them at the most; b"" where it is empty, isn't there or can't be read.
 
     What a program may have put in its place hangs nobody: a link is not followed, nothing is taken from a pipe.
     """
+    if b"\0" in path:
+        return b""
     descriptor = _open(path, _HOW)
     if descriptor < 0:
         return b""
-    buffer = ctypes.create_string_buffer(most)
-    length = _pread(descriptor, buffer, most, 0)  # which pipes, sockets and terminals don't know
+    buffer = _buffer.bytes
+    length = _pread(descriptor, buffer, ctypes.c_size_t(min(most, MOST)), _FROM)  # which pipes and the like don't know
     _close(descriptor)
-    return buffer.raw[:length] if length > 0 else b""
+    return bytes(memoryview(buffer)[:length]) if length > 0 else b""
