@@ -24,7 +24,7 @@ from .system.logs import Out
 DRAINED = 200_000_000  # bytes of a refused body that are read to their end; a caller of more is not waited for
 CHUNK = 1_000_000
 # of remote labs: what systems call and students come to (web/lab_server/); no service's address has such parts
-OF_LABS = re.compile(r"(?:/[a-z][a-z0-9_-]*)?/(?:weblab|ldl|callback)(?:/.*)?|/[a-z][a-z0-9_-]*/(?:page|own)(?:/.*)?")
+OF_LABS = re.compile(r"(?:/[a-z][a-z0-9_-]*)?/(?:weblab|ldl)(?:/.*)?|/[a-z][a-z0-9_-]*/(?:page|own)(?:/.*)?")
 ALIVE = "/alive"  # answered by every worker; whoever answers it is there to be polled
 BODY_SECONDS = float(os.environ.get("LABWAITER_BODY_SECONDS", "60"))  # a body that isn't there by then doesn't come
 LOST_MAX = 400  # threads of a worker, of 800 (deployment/web_processes.py), that may wait for such ones

@@ -29,7 +29,9 @@ def test_a_session_is_begun_asked_of_and_ended(system: System, bench: Plugged, h
     assert system.call("GET", "/api") == (200, {"api_version": "1"})
     assert system.call("GET", "/test") == (200, {"valid": True})
     told = system.start()
-    assert set(told) == {"url", "session_id"} and told["url"] == f"{system.at}/callback/{told['session_id']}"
+    assert (
+        set(told) == {"url", "session_id"} and told["url"] == f"{system.at}/{system.form}/callback/{told['session_id']}"
+    )
     assert system.status(told["session_id"]) == 5
     assert Sessions(here.settings).do(told["session_id"], "meter", "output", {"on": True}, wait=PATIENCE).done
     assert Sessions(here.settings).set(told["session_id"], "meter", "volts", 2, wait=PATIENCE).done
@@ -171,7 +173,7 @@ def test_slashes_and_proxies_change_nothing(call: Any, here: Lab) -> None:
     told = call("/weblab/sessions", {"server_initial_data": {"priority.queue.slot.length": 60}},
                 REMOTE_ADDR="127.0.0.1", HTTP_X_FORWARDED_PROTO="https", HTTP_X_FORWARDED_HOST="labs.example",
                 HTTP_X_FORWARDED_PREFIX="/physics")[1]  # fmt: skip
-    assert told["url"].startswith("https://labs.example/physics/") and "/diode/callback/" in told["url"]
+    assert told["url"].startswith("https://labs.example/physics/") and "/diode/weblab/callback/" in told["url"]
     told = call("/diode/weblab/sessions/test", method="GET", PUBLIC_URL="https://other.example")[1]
     assert told == {"valid": True}
 

@@ -62,24 +62,26 @@ def test_a_callback_begins_a_session_in_the_browser_and_its_end_is_the_end_of_th
 ) -> None:
     session = let_in(here, back="https://portal.example/labs")
     ada, eve = browser_of(), browser_of()
-    status, _, headers = ada.go(f"/diode/callback/{session.session_id}")
+    status, _, headers = ada.go(f"/diode/weblab/callback/{session.session_id}")
     assert status.startswith("303") and headers["Location"].endswith("/diode/page")
     [cookie] = ada.set
     assert "; HttpOnly" in cookie and "SameSite=Lax" in cookie and f"Path={here.settings.context_root}/diode;" in cookie
     assert "Secure" not in cookie and cookie.startswith("labwaiter_session_diode_")
     status, page, headers = ada.go("/diode/page")
     assert status == "200 OK" and session.session_id not in page and "frame-ancestors 'none'" in str(headers)
-    assert ada.go(f"/diode/callback/{session.session_id}/poll")[1].startswith('{"success":true')
+    assert ada.go(f"/diode/weblab/callback/{session.session_id}/poll")[1].startswith('{"success":true')
     # somebody else has no session, and can't ask about another's
     assert eve.go("/diode/page")[0].startswith("403")
-    assert eve.go(f"/diode/callback/{session.session_id}/poll")[0].startswith("403")
-    assert eve.go(f"/diode/callback/{session.session_id}/logout")[0].startswith("403")
+    assert eve.go(f"/diode/weblab/callback/{session.session_id}/poll")[0].startswith("403")
+    assert eve.go(f"/diode/weblab/callback/{session.session_id}/logout")[0].startswith("403")
     assert Sessions(here.settings).status(session.session_id, SYSTEM).state == "running"
-    assert ada.go(f"/diode/callback/{session.session_id}/logout", HTTP_SEC_FETCH_SITE="cross-site")[0].startswith("403")
-    assert ada.go(f"/diode/callback/{session.session_id}/logout")[1].startswith('{"success":true')
+    assert ada.go(f"/diode/weblab/callback/{session.session_id}/logout", HTTP_SEC_FETCH_SITE="cross-site")[
+        0
+    ].startswith("403")
+    assert ada.go(f"/diode/weblab/callback/{session.session_id}/logout")[1].startswith('{"success":true')
     assert Sessions(here.settings).gone(session.session_id, PATIENCE)
     # the id alone gives nothing any more; who was in still has the results, and the way back
-    assert eve.go(f"/diode/callback/{session.session_id}")[0].startswith("403") and not eve.cookies
+    assert eve.go(f"/diode/weblab/callback/{session.session_id}")[0].startswith("403") and not eve.cookies
     status, page, _ = ada.go("/diode/page")
     assert "You have left the lab." in page and 'href="https://portal.example/labs"' in page and "readings.csv" in page
     assert ada.go("/diode/page/file/readings.csv")[1].startswith("time / s,")
@@ -91,7 +93,7 @@ def test_a_callback_begins_a_session_in_the_browser_and_its_end_is_the_end_of_th
 def test_a_form_is_taken_from_the_own_page_alone(here: Lab, bench: Plugged, browser_of: Callable[..., Browser]) -> None:
     session = let_in(here)
     ada = browser_of()
-    ada.go(f"/diode/callback/{session.session_id}")
+    ada.go(f"/diode/weblab/callback/{session.session_id}")
     good = {"name": "meter", "item": "volts", "in-volts": "1", "form_key": ada.key()}
     for form, headers in (
         (good | {"form_key": ""}, {}),
@@ -125,12 +127,12 @@ def test_over_https_the_cookie_is_secure_and_in_a_frame_it_is_of_that_frame(
 ) -> None:
     session = let_in(here)
     ada = browser_of(PUBLIC_URL="https://labs.example/physics")
-    _, _, headers = ada.go(f"/diode/callback/{session.session_id}")
+    _, _, headers = ada.go(f"/diode/weblab/callback/{session.session_id}")
     at = f"/physics{here.settings.context_root}/diode"
     assert headers["Location"] == f"{at}/page"
     assert "; Secure" in ada.set[0] and "SameSite=Lax" in ada.set[0] and f"Path={at};" in ada.set[0] + ";"
     framed = browser_of(PUBLIC_URL="https://labs.example", WEBLAB_FRAMES="https://portal.example")
-    _, _, headers = framed.go(f"/diode/callback/{session.session_id}")
+    _, _, headers = framed.go(f"/diode/weblab/callback/{session.session_id}")
     assert "SameSite=None" in framed.set[0] and "Partitioned" in framed.set[0]
     assert "frame-ancestors https://portal.example" in headers["Content-Security-Policy"]
     assert "X-Frame-Options" not in headers
@@ -168,7 +170,7 @@ def test_a_lab_has_a_template_and_files_of_its_own(here: Lab, browser_of: Callab
     (folder / "static" / "own.js").write_text("var x = 1")
     session = let_in(here, full_name="<b>Ada</b>")
     ada = browser_of()
-    ada.go(f"/diode/callback/{session.session_id}")
+    ada.go(f"/diode/weblab/callback/{session.session_id}")
     page = ada.go("/diode/page")[1]
     assert "Hello &lt;b&gt;Ada&lt;/b&gt;, meter" in page and 'action="' in page
     assert ada.go("/diode/own/own.js")[1] == "var x = 1"
@@ -206,10 +208,10 @@ def test_a_blueprint_is_the_administrators_wish_and_its_views_are_guarded(
     (folder / "web.py").write_text(BLUEPRINT)
     session = let_in(here)
     off, ada = browser_of(), browser_of(WEBLAB_BLUEPRINTS="on")
-    off.go(f"/diode/callback/{session.session_id}")
+    off.go(f"/diode/weblab/callback/{session.session_id}")
     status, page, _ = off.go("/diode/own/")
     assert status.startswith("503") and "WEBLAB_BLUEPRINTS is off" in page
-    _, _, headers = ada.go(f"/diode/callback/{session.session_id}")
+    _, _, headers = ada.go(f"/diode/weblab/callback/{session.session_id}")
     assert headers["Location"].endswith("/diode/own/")
     user, is_left, *_, key = ada.go("/diode/own/")[1].split()
     assert (user, is_left) == ("ada", "True")
@@ -301,7 +303,7 @@ def test_axe_finds_nothing_on_a_students_pages(
     judge()
     session = let_in(here, full_name="Ada Lovelace", length_s=600.0)
     with alive(here, session):
-        screen.page.goto(f"{web.url}/diode/callback/{session.session_id}")
+        screen.page.goto(f"{web.url}/diode/weblab/callback/{session.session_id}")
         screen.page.fill("#act-curve input[name=in-top]", "1")
         screen.page.click("#act-curve button")
         screen.page.wait_for_selector(".lab-results")

@@ -1,8 +1,8 @@
 """The lab server: remote-laboratory systems call it, and their students come to its pages. A face: it decides nothing.
 
 A Flask application beside the operator's page. Each lab has its own paths below the context root: `/<lab>/weblab` and
-`/<lab>/ldl` for the calling system (`calls.py`), `/<lab>/callback`, `/<lab>/page` and `/<lab>/own` for the student
-(`student.py`, `own.py`). What decides is the path alone, as `public.path_of` cuts it.
+`/<lab>/ldl` for the calling system (`calls.py`), with `callback/` in each for the student, `/<lab>/page` and
+`/<lab>/own` for the student alone (`student.py`, `own.py`). What decides is the path, as `public.path_of` cuts it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .login import AGAIN_SECONDS, Login, NotLetIn
 
 log = logging.getLogger("labwaiter.web")
 CALLED = ("weblab", "ldl")  # parts of a lab's paths: of the calling system
-_CALL = re.compile(rf"(?:/[^/]+)?/(?:{'|'.join(CALLED)})(?:/.*)?")
+_CALL = re.compile(rf"(?:/[^/]+)?/(?:{'|'.join(CALLED)})(?!/callback/)(?:/.*)?")
 _OPEN = re.compile(rf"(?:/[^/]+)?/(?:{'|'.join(CALLED)})/sessions/api")
 
 
@@ -39,9 +39,9 @@ class NoSuchLab(Exception):
     """There is no lab of that name; its text is a sentence."""
 
 
-def callback_of(lab: str, session_id: str) -> str:
+def callback_of(lab: str, form: str, session_id: str) -> str:
     """Where a student's browser begins a session, below the context root."""
-    return f"/{quote(lab)}/callback/{quote(session_id, safe='')}"
+    return f"/{quote(lab)}/{form}/callback/{quote(session_id, safe='')}"
 
 
 @dataclass

@@ -34,11 +34,11 @@ NO_ADDRESS = (
 class Form:
     """One of the two forms."""
 
-    prefix: str
+    name: str  # the part of the path that is its own
     about: Callable[[dict[str, Any]], About]
 
 
-WEBLAB, LDL = Form("/weblab", about_weblab), Form("/ldl", about_ldl)
+WEBLAB, LDL = Form("weblab", about_weblab), Form("ldl", about_ldl)
 
 
 def failed(words: str, code: int = 200) -> tuple[Response, int]:
@@ -49,7 +49,7 @@ def failed(words: str, code: int = 200) -> tuple[Response, int]:
 def add(app: Flask, face: Face) -> None:
     """Add the calls to the application."""
     for form in (WEBLAB, LDL):
-        for at, where in ((form.prefix, {"lab": ""}), (f"/<lab>{form.prefix}", {})):
+        for at, where in ((f"/{form.name}", {"lab": ""}), (f"/<lab>/{form.name}", {})):
             _add_form(app, face, form, at, where)
 
 
@@ -85,7 +85,8 @@ def _add_form(app: Flask, face: Face, form: Form, at: str, where: dict[str, str]
             ServiceError
         ) as error:  # it is closed, in use, or the deployment is being stopped: the contract has a 200
             return failed(error.message)
-        return jsonify({"url": f"{face.root}{callback_of(name, view.session_id)}", "session_id": view.session_id})
+        url = face.root + callback_of(name, form.name, view.session_id)
+        return jsonify({"url": url, "session_id": view.session_id})
 
     rule("", "POST", "start", start)
 

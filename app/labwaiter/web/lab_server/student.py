@@ -29,7 +29,7 @@ from ..operator_page import STATIC, set_up
 from ..operator_page.executions import values_of
 from ..operator_page.services import Field, field_of
 from ..sending import FileName, named_in, sent
-from . import Face
+from . import CALLED, Face
 from .contract import link_of
 from .cookies import SAID_MAX, Cookies
 from .forbidden import Forbidden
@@ -37,6 +37,7 @@ from .template import OwnTemplates
 
 log = logging.getLogger("labwaiter.web")
 LATE = 60.0  # s before the end at which the page says so
+BOTH = ["GET", "POST"]
 OPEN = ("starting", "running")  # states of a session that is to be polled
 FORM_LARGEST = 200_000  # bytes
 OWN_STATIC = ("lab.css", "lab.js")
@@ -274,8 +275,6 @@ def add(app: Flask, face: Face) -> Students:
             return None
         return view if view.lab == (lab or view.lab) and view.state in OPEN else None
 
-    @app.get("/callback/<session_id>", defaults={"lab": ""}, endpoint="callback of the only one")
-    @app.get("/<lab>/callback/<session_id>")
     def callback(lab: str, session_id: str) -> Response:
         view = of_path(lab, session_id)
         if view is None:
@@ -293,26 +292,24 @@ def add(app: Flask, face: Face) -> Students:
     def refused_call() -> tuple[Response, int]:
         return jsonify({"success": False, "reason": "This browser has no such session, or it is over."}), 403
 
-    @app.route(
-        "/callback/<session_id>/poll", methods=["GET", "POST"], defaults={"lab": ""}, endpoint="poll of the only"
-    )
-    @app.route("/<lab>/callback/<session_id>/poll", methods=["GET", "POST"])
     def poll(lab: str, session_id: str) -> Any:
         student = own(lab, session_id)
         if student is None:
             return refused_call()
         return jsonify({"success": True, "time_left": round(student.view.time_left_s, 1)})
 
-    @app.route(
-        "/callback/<session_id>/logout", methods=["GET", "POST"], defaults={"lab": ""}, endpoint="logout of the only"
-    )
-    @app.route("/<lab>/callback/<session_id>/logout", methods=["GET", "POST"])
     def logout(lab: str, session_id: str) -> Any:
         student = own(lab, session_id)
         if student is None or cookies.is_of_another_site(request):
             return refused_call()
         face.sessions.leave(session_id)
         return jsonify({"success": True})
+
+    for form in CALLED:
+        for at, where in ((f"/{form}", {"lab": ""}), (f"/<lab>/{form}", {})):
+            for path, view, methods in (("", callback, ["GET"]), ("/poll", poll, BOTH), ("/logout", logout, BOTH)):
+                rule = f"{at}/callback/<session_id>{path}"
+                app.add_url_rule(rule, rule, view, methods=methods, defaults=where)
 
     @app.get("/<lab>/page")
     def page(lab: str) -> Response:
