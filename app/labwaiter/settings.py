@@ -467,6 +467,12 @@ class Settings:
         _on,
         "on: a lab's own Flask blueprint may be its page, and runs in the web workers; off: it is not imported",
     )
+    page_language: str = setting(
+        "PAGE_LANGUAGE",
+        "en",
+        _choice("en", "de", "es", "ru"),
+        "language of the pages where nobody asks for another: en, de, es or ru",
+    )
     metrics: tuple[IPv4Network | IPv6Network, ...] = setting(
         "METRICS",
         "127.0.0.0/8,::1",

@@ -57,13 +57,11 @@ def test_what_nobody_uses_is_read_and_a_job_has_it_at_once(monitored: Make, benc
     lab.start("Uses", "one", device="printer")
     energised(lab, "one")
     assert leases(lab).readers.of("printer") is None
-    begun = bench.count("printer")
     let_go(lab, "one")
     assert lab.ended("one").state is State.COMPLETED
     now = time.time()
     assert readings(lab, "printer", now)["hotend_target"] == 0.0
     assert reader(lab, "smu").process is not None
-    assert begun
 
 
 def test_a_line_stays_open_and_a_clean_yield_needs_no_making_safe(monitored: Make, bench: Plugged) -> None:
@@ -138,6 +136,7 @@ def hanging(monitored: Make, bench: Plugged, tmp_path: Path) -> Lab:
     return lab
 
 
+@pytest.mark.slow
 def test_a_driver_that_hangs_keeps_no_job_waiting_and_the_guard_judges(hanging: Lab, bench: Plugged) -> None:
     one, begun = reader(hanging, "smu"), bench.count("smu")
     assert one.process is not None
@@ -150,6 +149,7 @@ def test_a_driver_that_hangs_keeps_no_job_waiting_and_the_guard_judges(hanging: 
     assert hanging.ended("one").state is State.COMPLETED
 
 
+@pytest.mark.slow
 def test_stop_waits_for_no_driver_that_hangs(hanging: Lab, bench: Plugged) -> None:
     one, begun, began = reader(hanging, "smu"), bench.count("smu"), time.monotonic()
     assert one.process is not None

@@ -30,6 +30,7 @@ from ..model.record import (
     View,
     derive,
 )
+from ..model.sentences import N_
 from ..model.service import Service
 from ..settings import Settings
 from ..system.changes import Changes, Counts
@@ -75,7 +76,7 @@ class LocalStore:
 
     def unserved(self) -> str:
         """Whether no supervisor lives. Raises OSError: that can't be seen now."""
-        return "no supervisor" if supervisor_client.alive(self.settings) is None else ""
+        return N_("no supervisor") if supervisor_client.alive(self.settings) is None else ""
 
     def is_served(self) -> bool:
         """Whether a supervisor lives, or did a moment ago: of many who ask in one moment, one looks. Raises OSError."""
@@ -90,7 +91,7 @@ class LocalStore:
         """Whether the supervisor hangs, the disk is full or as many run as may."""
         told = figures.read(self.folder.layout.supervisor_figures).get("at")
         if isinstance(told, int | float) and (age := boot_clock() - told) > HANGS_SECONDS:
-            return f"the supervisor has done nothing for {age:.0f} s"
+            return N_(f"the supervisor has done nothing for {age:.0f} s")
         if why := limits.no_room(self.settings):
             return why
         queue = self.folder.queue()
@@ -517,8 +518,7 @@ class FolderRevision:
         """What a page shows of it. Nothing is made but this: a poll has ten microseconds."""
         now = time.time()
         ran = boot_clock() - self._began if self._began is not None else self._ran
-        told = self._told
-        return int(now), int(ran or 0.0), self._share(now) if told is None else told.fraction(self._read_new_share)
+        return int(now), int(ran or 0.0), self._share(now)
 
     def _seconds(self) -> float | None:
         return self._ran if self._began is None else max(0.0, boot_clock() - self._began)

@@ -10,15 +10,16 @@ from ..catalogue import catalogue
 from ..model import direct_control, lab_session
 from ..model.parameter import Parameter
 from ..model.record import NOBODY, End, Owner, Request, Silence, State, Stopping, StoredState, settle
+from ..model.sentences import N_
 from ..model.service import Service, service_of
 from ..model.span import span
 from ..store.folder import Folder
 from ..system.backoff import Backoff
 from ..system.process import Identity
 
-NO_SIGN = "Its student gave no sign of life for {}, so the session was ended."
-LET_GO = "Whoever had it in hand asked nothing for {}, so it was let go."
-ABANDONED = "The execution was abandoned by its workflow manager: that asked nothing for {}."
+NO_SIGN = "Its student gave no sign of life for {span}, so the session was ended."
+LET_GO = N_("Whoever had it in hand asked nothing for {span}, so it was let go.")
+ABANDONED = N_("The execution was abandoned by its workflow manager: that asked nothing for {span}.")
 LONGEST_PAUSE = 30.0  # s between two looks at an end that can't be read
 
 
@@ -126,9 +127,9 @@ def stop_due(
     since = max(asked or 0.0, started or 0.0)
     if rules.unattended is not None and since and now - since >= rules.unattended:
         words = NO_SIGN if rules.is_session else LET_GO
-        return StopReason("abandoned", words.format(span(rules.unattended)))
+        return StopReason("abandoned", words.format(span=span(rules.unattended)))
     if silence is not None and silence.seconds >= silence.most:
-        return StopReason("abandoned", ABANDONED.format(span(silence.most)))
+        return StopReason("abandoned", ABANDONED.format(span=span(silence.most)))
     return None
 
 

@@ -37,6 +37,7 @@ from ..model.direct_control import NAME as DIRECT_CONTROL
 from ..model.lab_session import NAME as LAB_SESSION
 from ..model.parameter import same
 from ..model.record import Happening, Record, Request, State, View, derive
+from ..model.sentences import N_
 from ..model.service import Service, service_of
 from ..page.buttons import Buttons, steers
 from ..settings import Settings
@@ -402,7 +403,7 @@ class Jobs:
         if record.request.service in (DIRECT_CONTROL, LAB_SESSION):
             raise InvalidParameter("An instrument in somebody's hands takes no messages; its holder sets and does.")
         if not record.active:
-            return f"The execution has ended ({record.state}); the message was not delivered."
+            return N_(f"The execution has ended ({record.state}); the message was not delivered.")
         about = {"serviceID": service_id, "service": record.request.service}
         self._acts.begin("notify", caller, about)
         try:
@@ -414,9 +415,12 @@ class Jobs:
         return answer
 
     def buttons(self, view: View, service: Service, caller: Caller) -> Buttons | None:
-        """By what a page steers its execution; None for who may not, of one that has ended, and without any button."""
+        """By what a page steers its execution; None for who may not, of one that has ended, and without a button.
+
+        Also where nobody knows how the caller reaches this deployment: the page could send to no address.
+        """
         record = view.record
-        if not (record.active and steers(view, service)):
+        if not (record.active and caller.public_url and steers(view, service)):
             return None
         if not all(permission.may(caller, action, record.request) for action in (Action.NOTIFY, Action.ABORT)):
             return None
@@ -498,7 +502,7 @@ class Jobs:
         """Why nothing that is started now begins, in some words; else "". Raises OSError: that can't be seen now."""
         why = self.records.unserved()
         if not why and not self.settings.redis_url and supervisor_client.stopped(self.settings):
-            why = "it is being stopped, and starts nothing"
+            why = N_("it is being stopped, and starts nothing")
         return why
 
     def aside(self) -> str:
