@@ -38,6 +38,7 @@ from ..store.folder import Folder
 from ..store.session_data import SessionData
 from .holding import HeldInstrument, Serving
 from .job import Job
+from .recorder import Table
 
 ANSWER_MAX = 15_000  # characters of what an action returns: a reply may have some more
 LATE = 2.0  # s after its end at which a driver that hangs is ended with this process
@@ -199,10 +200,21 @@ class _InSession(Serving):
         super().__init__(job, held, store, unattended)
         self._lab, self._session, self._declared = lab, session, declared
         self._by_name = {one.name: one for one in held}
+        self._results: list[dict[str, Any]] = []  # of the lab's actions
+        self._table, self._began = Table(session.files / lab_session.RECORDED), time.monotonic()
 
     def _tell(self) -> None:
-        told = {"at": time.time(), "readings": {one.name: one.read for one in self._held}}
+        told = {"at": time.time(), "readings": {one.name: one.read for one in self._held}, "results": self._results}
         self._job.write(lab_session.READINGS, json.dumps(told))
+        row: dict[str, Any] = {"time": round(time.monotonic() - self._began, 3)}
+        units = {"time": "s"}
+        for one in self._held:
+            for name, read in one.read.items():
+                value = read.get("value")
+                if isinstance(value, int | float) and not isinstance(value, bool):
+                    row[f"{one.name}.{name}"], units[f"{one.name}.{name}"] = value, str(read.get("unit") or "")
+        with contextlib.suppress(OSError):  # a full disk costs the row, not the session
+            self._table.add(row, units)
 
     def _obey(self, wanted: dict[str, Any]) -> dict[str, Any]:
         if "act" in wanted:
@@ -220,6 +232,9 @@ class _InSession(Serving):
             answer = {"done": True, "gave": _shown(gave)}
             if len(json.dumps(answer)) > ANSWER_MAX:
                 return {"why": f"{name} gave more than can be shown: put it into a file of session.files."}
+            result = {"action": name, "at": time.time(), "inputs": values, "gave": answer["gave"]}
+            self._results = [result, *self._results][: lab_session.RESULTS_MAX]
+            self._tell()
             return answer
         except Exception as error:
             why = words_of(name, error)

@@ -119,6 +119,16 @@ class InstrumentLook:
 
 
 @dataclass(frozen=True)
+class Result:
+    """What an action of the lab's own gave."""
+
+    action: str
+    at: float  # Unix time, s
+    inputs: dict[str, Any] = field(default_factory=dict)
+    gave: Any = None
+
+
+@dataclass(frozen=True)
 class SessionLook:
     """All that a session's student sees."""
 
@@ -127,6 +137,7 @@ class SessionLook:
     actions: tuple[Item, ...] = ()  # the lab's own
     files: tuple[tuple[str, int], ...] = ()  # what may be taken home, by name, with sizes in bytes
     at: float = 0.0  # Unix time, s, of the last reading
+    results: tuple[Result, ...] = ()  # of the lab's actions, the last first
 
 
 @dataclass(frozen=True)
@@ -525,10 +536,15 @@ class Sessions:
                 identity = str(told["identities"].get(name, ""))
                 instruments.append(InstrumentLook(name, panel_of(panel), identity, readings))
             actions = panel_of(told["actions"]).items
+        results: tuple[Result, ...] = ()
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            results = tuple(
+                Result(str(one["action"]), float(one["at"]), dict(one["inputs"]), one["gave"])
+                for one in read.get("results", [])
+            )
         at = read.get("at", 0.0)
-        return SessionLook(
-            view, tuple(instruments), actions, self._files(job), float(at) if isinstance(at, int | float) else 0.0
-        )
+        at = float(at) if isinstance(at, int | float) else 0.0
+        return SessionLook(view, tuple(instruments), actions, self._files(job), at, results)
 
     def data(self, session_id: str) -> SessionData:
         """What the lab's code keeps of it. Raises UnknownSession."""
