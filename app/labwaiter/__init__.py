@@ -15,6 +15,7 @@ from .runner.stop import Aborted
 
 if TYPE_CHECKING:
     from .client import Client
+    from .model.remote_lab import Lab
 
 __version__ = "0.4.0"
 
@@ -26,6 +27,7 @@ __all__ = [
     "InvalidParameter",
     "Job",
     "JobFailed",
+    "Lab",
     "Length",
     "Outputs",
     "Range",
@@ -44,10 +46,13 @@ __all__ = [
 ]
 
 
+_LATER = {"Client": ".client", "Lab": ".model.remote_lab"}
+
+
 def __getattr__(name: str) -> Any:
-    """`Client` is imported when it is asked for: services and their runners have no use for it."""
-    if name != "Client":
+    """What services and their runners have no use for is imported when it is asked for."""
+    if name not in _LATER:
         raise AttributeError(f"labwaiter has no {name}")
     import importlib
 
-    return importlib.import_module(".client", __name__).Client
+    return getattr(importlib.import_module(_LATER[name], __name__), name)

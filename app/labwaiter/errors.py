@@ -56,6 +56,14 @@ class NotInHand(InvalidParameter):
     """Nobody has that instrument in hand, so nothing can be set there; the message says how it stands."""
 
 
+class UnknownLab(InvalidParameter):
+    """There is no remote lab of that name."""
+
+
+class SessionOver(InvalidParameter):
+    """A session isn't running, so nothing can be set or done in it; the message says why."""
+
+
 class UnknownServiceID(ClientError):
     """Nothing was started under this serviceID, or retention has removed it."""
 
@@ -68,6 +76,10 @@ class Removed(UnknownServiceID):
     def __init__(self, message: str, tombstone: Tombstone) -> None:
         super().__init__(message)
         self.tombstone = tombstone
+
+
+class UnknownSession(UnknownServiceID):
+    """No session has that id, or it has ended so long ago that nothing is told of it."""
 
 
 class ServiceIDInUse(ClientError):
@@ -141,6 +153,14 @@ class InstrumentInUse(Unavailable):
     """Somebody else has that instrument; the message says who."""
 
 
+class LabClosed(Unavailable):
+    """Nobody can be let into that remote lab now; the message says why."""
+
+
+class NotInTime(InstrumentInUse):
+    """A session could not begin in the time that its caller waits: somebody else has what it needs."""
+
+
 class Incident(Unavailable):
     """We have met an error of our own."""
 
@@ -157,6 +177,10 @@ class JobFailed(ServiceError):
     """The job ended as failed. Raised only after the caller had the page that says why."""
 
     code = "JobFailed"
+
+
+class SessionFailed(JobFailed):
+    """A session could not begin: its instrument can't be opened, or its lab's on_start failed. It was put away."""
 
 
 class JobAborted(ServiceError):

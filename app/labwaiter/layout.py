@@ -87,6 +87,7 @@ class Layout:
     web_figures = Entry("web.figures", "web side", "", "what its workers, the ended ones too, count for the metrics")
     figures_lock = Entry("figures.lock", "web side", "", "held: a worker adds to web.figures")
     services = Entry("services/", "faces, commands", "supervisor", "what service files declare; it may be removed")
+    labs = Entry("labs/", "faces, commands", "", "what remote labs' files declare; it may be removed")
     schedules = Entry("schedules.json", "`labwaiter schedule`", "", "what was left out of each schedule, and why")
 
     # the simulated lab

@@ -120,6 +120,10 @@ def _limit(read: Callable[[str, str, Path], T]) -> Callable[[str, str, Path], T 
     return lambda name, text, base: read(name, text, base) if text.strip() else None
 
 
+def _or_never(read: Callable[[str, str, Path], float]) -> Callable[[str, str, Path], float | None]:
+    return lambda name, text, base: None if text.strip() == "-1" else read(name, text, base)
+
+
 def _name(name: str, text: str, base: Path) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", text):
         raise Misconfigured(f"{name} must be letters, digits, dots, _ and -, at most 64, not “{text}”.")
@@ -587,6 +591,31 @@ class Settings:
         "account that jobs run as, where the supervisor is root; user= wins; empty: the supervisor's own",
         may_be_empty=True,
     )
+    # remote labs; these names are weblablib's, so that what is known of one lab server holds of this one
+    session_timeout: float | None = setting(
+        "WEBLAB_TIMEOUT",
+        "15",
+        _or_never(_number(2, 86400, "seconds")),
+        "seconds without a sign of life of its student after which a session is ended; -1: never",
+    )
+    session_poll: float = setting(
+        "WEBLAB_POLL_INTERVAL",
+        "5",
+        _number(1, 3600, "seconds"),
+        "seconds after which a remote-laboratory system is to ask for a session's status again",
+    )
+    session_kept: float = setting(
+        "WEBLAB_EXPIRED_USERS_TIMEOUT",
+        "3600",
+        _number(0, 31_536_000, "seconds"),
+        "seconds for which a session that has ended is told of, and its files can be taken home",
+    )
+    session_wait: float = setting(
+        "WEBLAB_START_WAIT",
+        "20",
+        _number(0, 600, "seconds"),
+        "seconds for which a new session waits for its instruments; then its caller is told who has them",
+    )
     log_format: str = setting(
         "LOG_FORMAT",
         "text",
@@ -598,6 +627,11 @@ class Settings:
     def folder(self) -> Path:
         """The folder of the file env, which paths in it are relative to: the lab's own."""
         return self.env_file.parent
+
+    @property
+    def labs(self) -> Path:
+        """The folder of the remote labs' files: it lies beside the services folder."""
+        return self.services.parent / "labs"
 
     @property
     def naming(self) -> dict[str, str]:

@@ -43,7 +43,7 @@ AT_A_TIME = 4  # imports
 LARGEST = 16_000_000  # bytes of what is kept of one file
 ENDINGS = (".py", TOML)  # of service files
 FORM = 1  # of what is kept; another form is passed over
-_READERS = ("service_files/__init__.py", "model/toml_service.py")
+_READERS = ("service_files/__init__.py", "model/toml_service.py", "model/remote_lab.py")
 _turns = threading.BoundedSemaphore(AT_A_TIME)
 
 
@@ -138,7 +138,7 @@ def load(folder: Path, cache: Path | None = None) -> Catalogue:
 
 def check(file: Path, cache: Path | None = None) -> tuple[list[Service | Broken], Description]:
     """What a file offers, imported anew, and all that came of that; the deployment's `cache` knows it then, too."""
-    with _locked(cache, file):
+    with locked(cache, file):
         entry = _import(file, cache)
     return list(entry.offered()), entry.described
 
@@ -308,7 +308,7 @@ def _write(cache: Path, entry: ServiceFile) -> None:
 
 
 @contextlib.contextmanager
-def _locked(cache: Path | None, file: Path) -> Iterator[None]:
+def locked(cache: Path | None, file: Path) -> Iterator[None]:
     """One process at a time imports a file: the others wait, and find what came of it."""
     lock = -1
     if cache is not None:
@@ -447,7 +447,7 @@ class WatchedCatalogue:
 
     def _work(self, file: Path, before: ServiceFile | None, done: threading.Event) -> None:
         try:
-            with _turns, _locked(self._cache, file):
+            with _turns, locked(self._cache, file):
                 entry = _read(self._cache, file) if self._cache is not None else None  # another process was faster
                 if entry is None or not entry.unchanged or entry.may_be_right_now:
                     entry = _import(file, self._cache, before)

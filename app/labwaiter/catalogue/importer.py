@@ -21,7 +21,7 @@ from typing import Any
 
 from ..errors import InvalidParameter, Misconfigured
 from ..model.values import plain
-from ..service_files import import_file, put_ours_last
+from ..service_files import import_file, import_lab, put_on_path, put_ours_last
 from ..system.process import become_subreaper, children, tell_group
 from . import literals
 from .importing import PRINTED_MAX, read, stamp
@@ -75,7 +75,10 @@ def _import(order: dict[str, Any], exchange: int) -> None:
     me = os.getpid()
     put_ours_last()
     file = Path(order["file"])
-    answer = _checked(file, order) if "check" in order else _described(file)
+    if "lab" in order:
+        answer = _described_lab(file, order["lab"])
+    else:
+        answer = _checked(file, order) if "check" in order else _described(file)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
@@ -105,6 +108,16 @@ def _described(file: Path) -> dict[str, Any]:
         return _wrong(file, error, began, before)
     places = [(why, line, _line(file, line)) for why, line in absent]
     return {"services": services, "needs": needs, "stamps": _stamps(before, began), "absent": places}
+
+
+def _described_lab(file: Path, services: str) -> dict[str, Any]:
+    before, began = set(sys.modules), time.time_ns()
+    put_on_path(services)  # its drivers may lie there
+    try:
+        _, lab = import_lab(file)
+    except Misconfigured as error:
+        return _wrong(file, error, began, before)
+    return {"lab": lab.as_data(), "stamps": _stamps(before, began)}
 
 
 def _wrong(file: Path, error: Misconfigured, began: int, before: set[str], line: int = 0) -> dict[str, Any]:

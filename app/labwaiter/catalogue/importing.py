@@ -41,20 +41,23 @@ class Description:
     needs: dict[str, list[str]] = field(default_factory=dict)  # service → the programs that it needs
     stamps: dict[str, list[int]] = field(default_factory=dict)  # of the modules of the user's that it imported
     absent: list[tuple[str, int, str]] = field(default_factory=list)  # what it names and isn't there: why, line, text
+    lab: dict[str, Any] = field(default_factory=dict)  # of a remote lab's file, as `RemoteLab.as_data` writes it
     wrong: str = ""  # why it offers nothing, in a sentence without a path
     places: list[tuple[str, int, str]] = field(default_factory=list)  # where: file, line, the line's text
     traceback: str = ""  # for logs
     printed: str = ""  # the last of what it printed
 
 
-def describe(file: Path, seconds: float) -> Description:
+def describe(file: Path, seconds: float, services: Path | None = None) -> Description:
     """What a service file declares. Never raises for what the file does.
 
     Args:
         seconds: how long its import may take.
+        services: of a remote lab's file: the services folder, where it finds modules, too.
     """
+    order = {"file": os.fspath(file)} | ({"lab": os.fspath(services)} if services is not None else {})
     try:
-        outcome, printed = _ask({"file": os.fspath(file)}, seconds)
+        outcome, printed = _ask(order, seconds)
     except OSError as error:
         log.exception("no process could be started to import %s", file.name)
         return Description(wrong=f"{file.name} could not be imported: no process could be started ({error.strerror}).")

@@ -29,6 +29,7 @@ from . import (
     init,
     instruments,
     jobs,
+    labs,
     machines,
     revive,
     run,
@@ -137,6 +138,7 @@ main.add_command(instruments.instruments)
 main.add_command(instruments.ports)
 for command in in_hand.COMMANDS:
     instruments.instruments.add_command(command)
+main.add_command(labs.labs)
 main.add_command(fleet.worker)
 main.add_command(machines.init_db)
 main.add_command(machines.workers)

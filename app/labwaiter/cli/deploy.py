@@ -25,6 +25,7 @@ from ..settings import Settings
 from ..store import web_side
 from ..verbs.acts import Acts
 from ..verbs.instruments import Instruments
+from ..verbs.sessions import Sessions
 from . import terminal
 
 PORT = click.IntRange(1, 65535)
@@ -127,12 +128,14 @@ def start(
         _try(settings)
     wsdl = {name: address(settings, name) + "?wsdl" for name in offered.services}
     terminal.warn(Instruments(settings).mistake())
+    labs = Sessions(settings).labs(SHELL)
     summary = {
         "version": __version__,
         "port": settings.port,
         "wsdl": wsdl,
         "broken": {name: broken.reason for name, broken in offered.broken.items()},
         "lab": labfile.mistake(settings.lab),
+        "labs": {view.name: view.why_closed for view in labs},
         "jobs": str(settings.jobs_folder),
         "logs": str(log_file(settings).parent),
     }
@@ -145,6 +148,9 @@ def start(
         click.echo(f"  WSDL of {name}: {url}")
     for name, broken in offered.broken.items():
         click.echo(f"  {name} is not offered: {broken.reason}")
+    for view in labs:
+        state = f"is closed: {terminal.plain(view.why_closed, 500)}" if view.why_closed else "is open"
+        click.echo(f"  The remote lab {view.name} {state}")
     if not wsdl and not offered.broken:
         click.echo(f"  {terminal.no_services(settings)}")
     if few := few_connections():

@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import settings as settings_module
-from ..catalogue import catalogue
+from ..catalogue import catalogue, remote_labs
 from ..deployment.address import address
 from ..deployment.web_processes import as_running
 from ..errors import Misconfigured
 from ..model import contract
+from ..model.caller import SHELL
 from ..model.parameter import Parameter, text_of
 from ..model.service import MOST, Service, service_of
 from ..model.span import span
 from ..model.toml_service import python_of
 from ..service_files import ENDING as TOML
 from ..verbs.instruments import Instruments
+from ..verbs.sessions import Sessions
 from . import terminal
 from .jobs import as_json
 
@@ -108,9 +110,11 @@ def check(file: Path | None, keep: bool, json_: bool) -> None:
     Programs that the file names by a text are looked for. Where a WSDL was kept, what changed since is told: what
     registered workflows no longer fit is wrong; inputs and outputs that were appended are fine.
     """
+    settings = as_running(settings_module.load())
+    if file is not None and file.resolve().parent == settings.labs.resolve():
+        sys.exit(_check_lab(settings, file.resolve(), json_))
     if file is not None and file.suffix not in catalogue.ENDINGS:
         raise click.UsageError(f"{file.name} is no service file: those end in {' or '.join(catalogue.ENDINGS)}.")
-    settings = as_running(settings_module.load())
     if file is None:
         files = catalogue.files(settings.services)
         if not files:
@@ -121,17 +125,45 @@ def check(file: Path | None, keep: bool, json_: bool) -> None:
     services = [service for each in checked for service in each.services]
     lost = _kept_without_service(settings, services) if file is None else []
     refused = int(any(each.wrong for each in checked) or any(service.refused for service in services) or bool(lost))
+    labs = _judged_labs(settings) if file is None else {}
+    refused |= int(any(labs.values()))
     if json_:
-        terminal.as_json(_checked_data(checked, lost, settings, alone=file is not None))
+        of_labs = {name: {"lab": Path(name).stem, "wrong": mistakes} for name, mistakes in labs.items()}
+        terminal.as_json(_checked_data(checked, lost, settings, alone=file is not None) | of_labs)
     elif file is not None:
         _say_one(checked[0], settings)
     else:
         for each in checked:
             _say_brief(each)
         terminal.findings(lost)
+        for name, mistakes in labs.items():
+            _say_lab(name, mistakes)
     if any(p.kind == "instrument" for checked_ in services for p in checked_.service.inputs) and not json_:
         terminal.warn(Instruments(settings).mistake())
     sys.exit(refused)
+
+
+def _judged_labs(settings: Settings) -> dict[str, list[str]]:
+    """What is wrong with each file of a remote lab, by its name."""
+    verbs = Sessions(settings)
+    return {file.name: verbs.judge_file(file, SHELL) for file in remote_labs.files(settings.labs)}
+
+
+def _check_lab(settings: Settings, file: Path, json_: bool) -> int:
+    """Look at one remote lab's file: 1 where it is wrong."""
+    mistakes = Sessions(settings).judge_file(file, SHELL)
+    if json_:
+        terminal.as_json({"lab": file.stem, "wrong": mistakes})
+    else:
+        _say_lab(file.name, mistakes)
+    return int(bool(mistakes))
+
+
+def _say_lab(name: str, mistakes: list[str]) -> None:
+    if not mistakes:
+        click.echo(f"{name} is right: a remote lab.")
+    for mistake in mistakes:
+        click.echo(terminal.plain(mistake, 1000), err=True)
 
 
 def _check(file: Path, settings: Settings, keep: bool, alone: bool) -> _Checked:

@@ -28,15 +28,23 @@ def panel_of(device: Any, entry: InstrumentEntry) -> Panel:
     Raises:
         Misconfigured: an annotation can't be read.
     """
-    if not isinstance(device, Instrument):
+    panel = declared_by(type(device), entry)
+    limits = device.limits() if isinstance(device, Instrument) else {}
+    return Panel(tuple(_limited(item, limits[item.name]) if item.name in limits else item for item in panel.items))
+
+
+def declared_by(driver: Any, entry: InstrumentEntry) -> Panel:
+    """The panel of an instrument that isn't open: without the limits that only its device can tell.
+
+    Raises Misconfigured as `panel_of`.
+    """
+    if not isinstance(driver, type) or not issubclass(driver, Instrument):
         return _listed(entry)
     members: dict[str, Any] = {}
-    for base in reversed(type(device).__mro__):
+    for base in reversed(driver.__mro__):
         members |= {name: value for name, value in vars(base).items() if not name.startswith("_")}
-    found = [_item(type(device), name, value) for name, value in members.items()]
-    limits = device.limits()
-    items = [_limited(item, limits[item.name]) if item.name in limits else item for item in found if item is not None]
-    return Panel(tuple(items))
+    found = [_item(driver, name, value) for name, value in members.items()]
+    return Panel(tuple(item for item in found if item is not None))
 
 
 def _item(driver: type, name: str, member: Any) -> Item | None:

@@ -23,6 +23,8 @@ from typing import Any
 
 from ..errors import InvalidParameter, JobFailed, Misconfigured
 from ..model.direct_control import NAME as DIRECT_CONTROL
+from ..model.lab_session import NAME as LAB_SESSION
+from ..model.lab_session import ON_INSTRUMENT
 from ..model.program import Program
 from ..model.record import End
 from ..model.service import Declaration, Outputs, Service
@@ -161,6 +163,8 @@ class Work:
         self._stop.check()
         if self._spec.request.service == DIRECT_CONTROL:
             return self._held()
+        if self._spec.request.service == LAB_SESSION:
+            return self._in_session()
         declaration, service = self._declared()
         inputs = self._artifacts.resolve(service.inputs, self._spec.request.inputs, self._spec.name)
         inputs = self._instruments.set_up(service.instruments, inputs)
@@ -191,6 +195,19 @@ class Work:
         sys.path.append(str(self._spec.settings.services))  # drivers of this lab's own lie beside its services
         self._instruments.set_up(service.instruments, inputs)
         holding.serve(self.job, self._instruments.first, self._spec.store, inputs["seconds"])
+        return ending.completed({})
+
+    def _in_session(self) -> End:
+        """A remote lab is somebody's for a time."""
+        from . import session  # no other job needs that
+
+        spec = self._spec
+        assert spec.service is not None
+        session.judge_wanted(spec.request)
+        sys.path.append(str(spec.settings.services))
+        self._instruments.set_up(spec.service.instruments, spec.request.inputs)
+        opened = {name.removeprefix(ON_INSTRUMENT): one for name, one in self._instruments.by_input.items()}
+        session.serve(self.job, spec.store, spec.settings, spec.request, opened)
         return ending.completed({})
 
     def _prepare(self, program: Program) -> Prepared:

@@ -1,7 +1,8 @@
-"""Direct control, in the process on the line: it reads all that the driver declares, and obeys who has the instrument.
+"""Instruments in somebody's hands, in the process on their lines: it reads what the drivers declare, and obeys.
 
 What is to be set or done comes as a message, a line of JSON, and is answered by a reply in JSON; what was read lies in
-data/. Nobody but the verbs (`verbs/control.py`) writes such messages, and what they ask is judged here once more.
+data/. Nobody but the verbs (`verbs/control.py`, `verbs/sessions.py`) writes such messages, and what they ask is judged
+here once more. Direct control is here; a session is the same with several instruments (`runner/session.py`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import ServiceError
@@ -17,7 +19,7 @@ from ..instruments.opening import Opened
 from ..instruments.panel import panel_of
 from ..instruments.quantity import Reading
 from ..model.direct_control import PANEL, READINGS, UNATTENDED
-from ..model.panel import Item, What
+from ..model.panel import Item, Panel, What
 from ..model.values import plain
 from ..store import messages
 from ..store.folder import Folder
@@ -28,68 +30,60 @@ from .job import Job
 READ_EVERY = 1.0  # s between two rounds
 LATE = 1.0  # s after the supervisor should have ended it: where that doesn't live, this process ends itself
 ASKED_MAX = 20  # of those who asked for it that are told
+NO_ORDER = "That was no order that is understood here."
 
 
 def serve(job: Job, opened: Opened, store: Folder, seconds: float) -> None:
-    """Serve for so many seconds, or until nobody asks any more.
+    """Direct control, for so many seconds, or until nobody asks any more.
 
     Raises:
         InstrumentError: the line is lost, or another device answers.
     """
-    _Held(job, opened, store).serve(seconds)
+    held = HeldInstrument(opened.entry.name, opened, panel_of(opened.device, opened.entry))
+    _InHand(job, held, store).serve(seconds)
 
 
-class _Held:
-    def __init__(self, job: Job, opened: Opened, store: Folder) -> None:
-        self._job, self._opened, self._store = job, opened, store
-        self._name, self._device = opened.entry.name, opened.device
-        self._panel = panel_of(self._device, opened.entry)
-        self._read: dict[str, dict[str, Any]] = {}  # by name: what it read, or why it could not
-        self._asked: list[dict[str, Any]] = []  # who asked for it
-        self._seen = -1  # bytes of the messages that were obeyed
-        self._began = boot_clock()
+def words_of(name: str, error: Exception) -> str:
+    """Why something went wrong, for who has the instrument. Raises what ends it: the line is lost, or is another's."""
+    if isinstance(error, (Lost, WrongDevice)):
+        raise error
+    if isinstance(error, ServiceError):
+        return error.message
+    words = " ".join(str(error).split())[:200]
+    return f"{name}: {words or type(error).__name__} ({type(error).__name__})."
 
-    def serve(self, seconds: float) -> None:
-        said = {"identity": self._opened.identified_as, "panel": self._panel.as_data()}
-        self._job.write(PANEL, json.dumps(said))
-        ends, due = time.monotonic() + seconds, 0.0
-        while (now := time.monotonic()) < ends and self._is_attended():
-            if now >= due:
-                self._look()
-                due = max(due + READ_EVERY, time.monotonic() + READ_EVERY / 2)
-            until(self._job.folder, self._has_come, min(due, ends) - time.monotonic())
-            self._obey_all()
 
-    def _is_attended(self) -> bool:
-        asked = self._store.polled_at(self._job.folder.name) or 0.0
-        return boot_clock() - max(asked, self._began) < UNATTENDED + LATE
+class HeldInstrument:
+    """One of them, open, with what its people may use of it.
 
-    # -- reading ------------------------------------------------------------------------------
+    Attributes:
+        read: by name: what it read last, or why it could not.
+    """
 
-    def _look(self) -> None:
-        """Read all, one after the other; who wants something meanwhile doesn't wait for the rest."""
+    def __init__(self, name: str, opened: Opened, panel: Panel) -> None:
+        self.name, self.panel = name, panel
+        self.identity: str = opened.identified_as
+        self._device = opened.device
+        self.read: dict[str, dict[str, Any]] = {}
+
+    def look(self, between: Callable[[], None]) -> None:
+        """Read all, one after the other; `between` is called before each, for who wants something meanwhile."""
         shut: dict[str, str] = {}
         if callable(prepare := getattr(self._device, "prepare_readings", None)):
             try:
                 shut = prepare()
             except Exception as error:
-                why = self._words(error)
-                shut = {item.name: why for item in self._panel.items}
-        for item in self._panel.of(What.READING, What.CONTROL):
-            self._obey_all()
-            self._job.check()
-            self._read[item.name] = self._note(item, why=shut[item.name]) if item.name in shut else self._ask(item)
-        self._tell()
-
-    def _tell(self) -> None:
-        told = {"at": time.time(), "readings": self._read, "asked": self._asked}
-        self._job.write(READINGS, json.dumps(told))
+                why = words_of(self.name, error)
+                shut = {item.name: why for item in self.panel.items}
+        for item in self.panel.of(What.READING, What.CONTROL):
+            between()
+            self.read[item.name] = self._note(item, why=shut[item.name]) if item.name in shut else self._ask(item)
 
     def _ask(self, item: Item) -> dict[str, Any]:
         try:
             value = getattr(self._device, item.name)
         except Exception as error:
-            return self._note(item, why=self._words(error))
+            return self._note(item, why=words_of(self.name, error))
         at = time.time() - value.age if isinstance(value, Reading) else time.time()
         unit = value.unit if isinstance(value, Reading) else item.unit
         try:
@@ -103,16 +97,57 @@ class _Held:
     def _note(self, item: Item, why: str) -> dict[str, Any]:
         return {"why": why, "unit": item.unit, "at": time.time()}
 
-    def _words(self, error: Exception) -> str:
-        """Why something went wrong. Raises what ends it: the line is lost, or is another device's."""
-        if isinstance(error, (Lost, WrongDevice)):
-            raise error
-        if isinstance(error, ServiceError):
-            return error.message
-        words = " ".join(str(error).split())[:200]
-        return f"{self._name}: {words or type(error).__name__} ({type(error).__name__})."
+    def set(self, control: str, value: Any) -> dict[str, Any]:
+        """Set a control, within its limits: what it reads since. Raises whatever goes wrong."""
+        item = self.panel.find(self.name, control, What.CONTROL)
+        values = item.accept(self.name, {item.name: value})
+        setattr(self._device, item.name, values[item.name])
+        self.read[item.name] = self._ask(item)
+        return self.read[item.name]
 
-    # -- obeying ------------------------------------------------------------------------------
+    def do(self, action: str, inputs: dict[str, Any]) -> None:
+        """Have it do something. Raises whatever goes wrong."""
+        item = self.panel.find(self.name, action, What.ACTION)
+        getattr(self._device, item.name)(**item.accept(self.name, inputs))
+
+
+class Serving:
+    """Reads them once a second, and obeys orders between two readings, as long as somebody asks."""
+
+    def __init__(self, job: Job, held: list[HeldInstrument], store: Folder, unattended: float | None) -> None:
+        """
+        Args:
+            unattended: s without a sign of life after which it is over; None: never.
+        """
+        self._job, self._held, self._store, self._unattended = job, held, store, unattended
+        self._seen = -1  # bytes of the messages that were obeyed
+        self._began = boot_clock()
+
+    def serve(self, seconds: float) -> None:
+        """For so many seconds. Raises InstrumentError: a line is lost, or another device answers."""
+        ends, due = time.monotonic() + seconds, 0.0
+        while (now := time.monotonic()) < ends and self._is_attended():
+            if now >= due:
+                for held in self._held:
+                    held.look(self._turn)
+                self._tell()
+                due = max(due + READ_EVERY, time.monotonic() + READ_EVERY / 2)
+            until(self._job.folder, self._has_come, min(due, ends) - time.monotonic())
+            self._obey_all()
+
+    def _is_attended(self) -> bool:
+        if self._unattended is None:
+            return True
+        asked = self._store.polled_at(self._job.folder.name) or 0.0
+        return boot_clock() - max(asked, self._began) < self._unattended + LATE
+
+    def _turn(self) -> None:
+        self._obey_all()
+        self._job.check()
+
+    def _tell(self) -> None:
+        """Write down what was read."""
+        raise NotImplementedError
 
     def _has_come(self) -> bool:
         try:
@@ -126,11 +161,43 @@ class _Held:
         self._seen = (self._job.folder / messages.FILE).stat().st_size
         for message in self._job.messages():
             try:
-                wanted = json.loads(message)
-                answer = self._obey(wanted)
+                answer = self._obey(json.loads(message))
             except (ValueError, TypeError, KeyError, AttributeError):
-                answer = {"why": "That was no order that direct control understands."}
+                answer = {"why": NO_ORDER}
             self._job.reply(message, json.dumps(answer))
+
+    def _obey(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        """What came of an order. Raises ValueError, TypeError, KeyError, AttributeError: it is none."""
+        raise NotImplementedError
+
+    def _set_or_do(self, held: HeldInstrument, wanted: dict[str, Any]) -> dict[str, Any]:
+        try:
+            if "set" in wanted:
+                read = held.set(wanted["set"], wanted["value"])
+                self._tell()
+                return {"done": True, "read": read}
+            held.do(wanted["do"], wanted.get("inputs", {}))
+            return {"done": True}
+        except Exception as error:
+            return {"why": words_of(held.name, error)}
+
+
+class _InHand(Serving):
+    """Direct control of one instrument."""
+
+    def __init__(self, job: Job, held: HeldInstrument, store: Folder) -> None:
+        super().__init__(job, [held], store, UNATTENDED)
+        self._one = held
+        self._asked: list[dict[str, Any]] = []  # who asked for it
+
+    def serve(self, seconds: float) -> None:
+        said = {"identity": self._one.identity, "panel": self._one.panel.as_data()}
+        self._job.write(PANEL, json.dumps(said))
+        super().serve(seconds)
+
+    def _tell(self) -> None:
+        told = {"at": time.time(), "readings": self._one.read, "asked": self._asked}
+        self._job.write(READINGS, json.dumps(told))
 
     def _obey(self, wanted: dict[str, Any]) -> dict[str, Any]:
         if "ask" in wanted:
@@ -138,17 +205,4 @@ class _Held:
             self._asked = [*self._asked, asked][-ASKED_MAX:]
             self._tell()
             return {"done": True}
-        try:
-            if "set" in wanted:
-                item = self._panel.find(self._name, wanted["set"], What.CONTROL)
-                values = item.accept(self._name, {item.name: wanted["value"]})
-                setattr(self._device, item.name, values[item.name])
-                self._read[item.name] = self._ask(item)
-                self._tell()
-                return {"done": True, "read": self._read[item.name]}
-            item = self._panel.find(self._name, wanted["do"], What.ACTION)
-            values = item.accept(self._name, wanted.get("inputs", {}))
-            getattr(self._device, item.name)(**values)
-            return {"done": True}
-        except Exception as error:
-            return {"why": self._words(error)}
+        return self._set_or_do(self._one, wanted)

@@ -25,6 +25,7 @@ class OpenInstruments:
         self._settings, self._engine = settings, engine
         self._leases = Leases(settings.jobs_folder)
         self._opened: list[Any] = []
+        self.by_input: dict[str, Any] = {}  # what is open, by the names of the inputs: see `Opened`
 
     def set_up(self, parameters: tuple[Parameter, ...], inputs: dict[str, Any]) -> dict[str, Any]:
         """The inputs with the open instruments in their places.
@@ -53,6 +54,7 @@ class OpenInstruments:
                 self._note(name, opened=False)  # it is as it was: that is nothing to clear up after
                 raise
             self._opened.append(opened)
+            self.by_input[parameter.name] = opened
             said = opened.identified_as
             timeline.note(self._engine.folder, "opened", instrument=name, identity=said, port=entry.port)
             values[parameter.name] = opened.device
@@ -75,6 +77,7 @@ class OpenInstruments:
             if work.is_alive():
                 print(f"{opened.entry.name} is not safe after {opened.entry.safe_seconds:g} s.", file=sys.stderr)
         self._opened.clear()
+        self.by_input.clear()
 
     @property
     def opened(self) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..model.direct_control import NAME as DIRECT_CONTROL
+from ..model.lab_session import NAME as LAB_SESSION
 from ..model.record import Request
 from ..model.service import Service, service_of
 from ..settings import Settings
@@ -55,6 +56,7 @@ def spec_of(settings: Settings, name: str, groups: Groups | None = None) -> Runn
     named = request.signature.get("file")
     # direct control is written in no file of a service
     is_file = named and request.service != DIRECT_CONTROL
-    file = settings.services / Path(str(named)).name if is_file else None
+    folder = settings.labs if request.service == LAB_SESSION else settings.services
+    file = folder / Path(str(named)).name if is_file else None
     confinement = confinement_of(settings, service, mark, groups)
     return RunnerSpec(settings, store, name, os.fspath(store.path(name)), mark, request, service, file, confinement)

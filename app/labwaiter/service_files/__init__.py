@@ -21,12 +21,16 @@ from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import TYPE_CHECKING
 
 from ..errors import Misconfigured
 from ..model.service import Declaration
 from ..system.process import APP, IS_INSTALLED, paths_of_others
 from ..system.shared_pages import make_code_immortal
 from .stateless import state_in
+
+if TYPE_CHECKING:
+    from ..model.remote_lab import Lab, RemoteLab
 
 _TICK = 20_000_000  # ns: file systems count the time of a change in steps of at most half of that
 FOLDER = "LABWAITER_SERVICE_FILES"  # in the environment: where they are
@@ -66,6 +70,34 @@ def import_file(file: Path) -> dict[str, Declaration]:
         Misconfigured: it can't be imported or declares nothing; the message says why, and the
             cause is the file's own exception.
     """
+    module, declared = _imported(file, "services")
+    declared = _declared_by(module) if declared is None else declared
+    if not declared:
+        raise Misconfigured(f"{file.name} declares no service: put @service(…) above its start function.")
+    return declared
+
+
+def import_lab(file: Path) -> tuple[Lab, RemoteLab]:
+    """Import a remote lab's file in this process, which is a session's or is there for that alone.
+
+    Raises:
+        Misconfigured: as `import_file`.
+    """
+    from ..model.remote_lab import Lab  # jobs of services have no use for it
+
+    module, _ = _imported(file, "labs")
+    labs = [value for value in vars(module).values() if isinstance(value, Lab)]
+    if len(labs) != 1:
+        many = "no lab: write lab = Lab(…)" if not labs else f"{len(labs)} labs: give each a file of its own"
+        raise Misconfigured(f"{file.name} declares {many}.")
+    return labs[0], labs[0].described(file.stem, module.__doc__ or "", file)
+
+
+def _imported(file: Path, folder_name: str) -> tuple[ModuleType, dict[str, Declaration] | None]:
+    """Its module, and what that declares where it was imported before this process was forked.
+
+    Raises Misconfigured.
+    """
     folder = os.fspath(file.parent)
     os.environ[FOLDER] = folder
     __path__[:] = [folder]
@@ -82,7 +114,7 @@ def import_file(file: Path) -> dict[str, Declaration]:
     sys.modules[name] = module
     setattr(sys.modules[__name__], name.rpartition(".")[2], module)
     if kept is not None and kept.declared is not None:
-        return kept.declared
+        return module, kept.declared
     try:
         if kept is not None:
             exec(kept.code, vars(module))
@@ -98,13 +130,10 @@ def import_file(file: Path) -> dict[str, Declaration]:
     except FileNotFoundError as error:
         if error.filename != os.fspath(file):
             raise _does_not_import(file, error) from error
-        raise Misconfigured(f"{file.name} is no longer in the services folder.") from error
+        raise Misconfigured(f"{file.name} is no longer in the {folder_name} folder.") from error
     except (Exception, SystemExit) as error:
         raise _does_not_import(file, error) from error
-    declared = _declared_by(module)
-    if not declared:
-        raise Misconfigured(f"{file.name} declares no service: put @service(…) above its start function.")
-    return declared
+    return module, None
 
 
 def _module_for(file: Path) -> ModuleType:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..lab import labfile
 from ..model.direct_control import NAME as DIRECT_CONTROL
+from ..model.lab_session import NAME as LAB_SESSION
 from ..model.record import Holder, Owner, Record, Silence, State, View
 from ..model.service import Service
 from .artifacts import Artifacts
@@ -122,6 +123,8 @@ class Views:
             service = request.service if request else ""
             if request is not None and service == DIRECT_CONTROL:
                 service = f"{request.inputs['holder']}, by hand"
+            elif request is not None and service == LAB_SESSION:
+                service = f"a session of the lab {request.inputs['lab']}"
         words = {
             Held.BY_JOB: f"{name} is in use" + (f" by {service}" if service else ""),
             Held.MAKING_SAFE: f"{name} is being made safe",

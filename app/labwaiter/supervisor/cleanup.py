@@ -15,7 +15,7 @@ from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
 from ..system.cgroup import Groups
 from ..system.process import boot_clock, mark_of
-from . import guard
+from . import disposal, guard
 from .faults import Faults
 from .running_job import RunningJob
 from .single_instance import SingleInstance
@@ -83,7 +83,8 @@ class Cleanup:
             return
         with self._faults.of_shortage("a process that clears up after a job"):
             task = CleanupTask(running_job.name, running_job.instruments, running_job)
-            self._begin(task, partial(guard.clear_up, self._store, running_job, self._groups))
+            seconds = SECONDS + disposal.seconds_for(self._store, running_job.name)
+            self._begin(task, partial(guard.clear_up, self._store, running_job, self._groups), seconds)
 
     def forget_group(self, job: str) -> None:
         """Remove the control group of a job that said itself that it left nothing behind."""
@@ -102,7 +103,7 @@ class Cleanup:
             for job, instruments in orphaned(self._leases.all().values(), known).items():
                 log.warning("%s had %s and is gone: it is made safe", job, ", ".join(instruments))
                 work = partial(guard.after_orphan, self._store, job, instruments, self._groups)
-                self._begin(CleanupTask(job, instruments), work)
+                self._begin(CleanupTask(job, instruments), work, SECONDS + disposal.seconds_for(self._store, job))
             self._orphans_due = False
 
     def retry(self, running: Collection[str]) -> None:

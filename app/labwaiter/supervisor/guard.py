@@ -26,6 +26,7 @@ from ..store.leases import Held, Lease, Leases
 from ..store.upkeep import FAULT, Upkeep
 from ..system.cgroup import Group, Groups
 from ..system.process import MARKER, for_ours, identify, kill, kill_marked, lives, mark_of, tell_group, when_possible
+from . import disposal
 from .faults import DAMAGED
 from .running_job import RunningJob
 
@@ -39,6 +40,7 @@ def clear_up(store: Folder, running_job: RunningJob, groups: Groups | None) -> N
         groups: where the job's control group is, if it has one.
     """
     mark = mark_of(store.root, running_job.name)
+    disposal.take_over(store, running_job.name)
     group = groups.of(mark) if groups is not None else None
     if group is not None:
         group.kill()  # all at once, whatever it forks; what is not in it any more carries the mark
@@ -59,8 +61,17 @@ def clear_up(store: Folder, running_job: RunningJob, groups: Groups | None) -> N
         log.exception("%s: its end can't be written", running_job.name)
     if group is not None:
         group.remove()
-    if running_job.instruments:
+    if _dispose(store, running_job.name) and running_job.instruments:
         make_safe(store, running_job.name, running_job.instruments)
+
+
+def _dispose(store: Folder, job: str) -> bool:
+    """What a session's lab wants done after it: False where another guard has taken over all that is left to do."""
+    try:
+        return disposal.dispose(store, job)
+    except Exception:  # it keeps nothing on
+        log.exception("%s: its on_dispose could not be run", job)
+        return True
 
 
 @contextlib.contextmanager
@@ -113,12 +124,14 @@ def _write_missing_end(store: Folder, running_job: RunningJob, group: Group | No
 
 def after_orphan(store: Folder, job: str, instruments: tuple[str, ...], groups: Groups | None) -> None:
     """End what is left of a job whose supervisor died with it, then make safe what it had."""
+    disposal.take_over(store, job)
     if groups is not None:
         group = groups.of(mark_of(store.root, job))
         group.kill()
         group.remove()
     _end_marked(mark_of(store.root, job), job)
-    make_safe(store, job, instruments)
+    if _dispose(store, job):
+        make_safe(store, job, instruments)
 
 
 def make_safe(store: Folder, job: str, instruments: tuple[str, ...]) -> None:

@@ -26,6 +26,7 @@ from .states import StateWriter
 log = logging.getLogger("labwaiter.supervisor")
 ABORTED = "The execution was aborted."
 LET_GO = "It was let go."  # of an instrument in somebody's hands
+SESSION_ENDED = "The session was ended."
 END_DAMAGED = "The execution ended, but its record of how (end.json) is damaged."
 PARENT_SECONDS = 1.0  # how long a parent may take to tell how its child ended
 
@@ -111,7 +112,7 @@ class Keeper:
         if job.stored.stopping is not None:
             job.kill_at = boot_clock() + job.rules.grace
         elif job.name in self._wishes:
-            self._stop(job, "abort", ABORTED)
+            self._stop(job, "abort", _why_aborted(job))
 
     def forget_all(self) -> None:
         """The jobs folder is gone: there is nothing left to watch or to tell."""
@@ -189,12 +190,14 @@ class Keeper:
             self._clear_up(job)  # nobody told how it ended, or that went wrong before
         elif job.stored.stopping is None:
             if job.name in self._wishes:
-                self._stop(job, "abort", LET_GO if job.rules.is_direct_control else ABORTED)
+                self._stop(job, "abort", _why_aborted(job))
                 return
             if job.rules.stall is not None:
                 job.note_progress(progress_trace(self._store, job.name), now)
-            unpolled = silence(self._store, self._lab.now(), job.name, job.instruments)
-            asked = self._store.polled_at(job.name) if job.rules.is_direct_control else None
+            unpolled = None
+            if not job.rules.is_session:  # whose student's sign of life has a limit of its own
+                unpolled = silence(self._store, self._lab.now(), job.name, job.instruments)
+            asked = self._store.polled_at(job.name) if job.rules.unattended is not None else None
             if due := stop_due(job.rules, job.stored.started_boot, job.moved_at, unpolled, now, asked):
                 self._stop(job, due.reason, due.why)
         elif job.kill_at is not None and now >= job.kill_at:
@@ -205,6 +208,10 @@ class Keeper:
     def stop(self, name: str, reason: str, why: str) -> None:
         """The polite stop of one job; the sure one follows after its grace. Nothing where it is being stopped."""
         self._stop(self._running[name], reason, why)
+
+    def abort(self, name: str) -> None:
+        """As `stop`, because somebody wants that."""
+        self._stop(self._running[name], "abort", _why_aborted(self._running[name]))
 
     def stop_all(self, reason: str, why: str) -> None:
         """As `stop`, all of them."""
@@ -302,3 +309,10 @@ class Keeper:
         self._running.pop(job.name, None)
         self._unsettled[job.name] = job
         job.looks.failed(boot_clock())
+
+
+def _why_aborted(job: RunningJob) -> str:
+    """In a sentence, of one that somebody wants stopped."""
+    if job.rules.is_direct_control:
+        return LET_GO
+    return SESSION_ENDED if job.rules.is_session else ABORTED

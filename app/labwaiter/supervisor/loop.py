@@ -27,7 +27,7 @@ from .cleanup import Cleanup
 from .faults import Faults
 from .figures import SupervisorFigures
 from .intake import Intake
-from .keeper import ABORTED, Keeper
+from .keeper import Keeper
 from .nurseries import Nurseries, NurseryHandle
 from .queue import MostRunning, Queue, QueueSnapshot
 from .running_job import RunningJob
@@ -260,7 +260,7 @@ class Supervisor:
             abort = name in self._wishes
             if name in self._keeper:
                 if abort:
-                    self._keeper.stop(name, "abort", ABORTED)
+                    self._keeper.abort(name)
                 return
             if name not in self._queue:
                 self._intake.take_up(name)
@@ -297,7 +297,7 @@ class Supervisor:
             if name in self._keeper and self._leaving:
                 self._keeper.stop(name, "shutdown", STOPPED)
             elif name in self._keeper and name in self._wishes:
-                self._keeper.stop(name, "abort", ABORTED)
+                self._keeper.abort(name)
 
     def _on_nursery_lost(self, nursery: NurseryHandle) -> None:
         self._admission.on_nursery_lost(nursery.pid)

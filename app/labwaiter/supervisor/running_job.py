@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..catalogue import catalogue
-from ..model import direct_control
+from ..model import direct_control, lab_session
 from ..model.parameter import Parameter
 from ..model.record import NOBODY, End, Owner, Request, Silence, State, Stopping, StoredState, settle
 from ..model.service import Service, service_of
@@ -16,6 +16,7 @@ from ..store.folder import Folder
 from ..system.backoff import Backoff
 from ..system.process import Identity
 
+NO_SIGN = "Its student gave no sign of life for {}, so the session was ended."
 LET_GO = "Whoever had it in hand asked nothing for {}, so it was let go."
 ABANDONED = "The execution was abandoned by its workflow manager: that asked nothing for {}."
 LONGEST_PAUSE = 30.0  # s between two looks at an end that can't be read
@@ -30,12 +31,9 @@ class Rules:
     grace: float = 5.0  # s
     at_once: int | None = None
     outputs: tuple[Parameter, ...] = ()
-    unattended: float | None = None  # s of its holder's silence after which it is ended; None: nobody holds it
-
-    @property
-    def is_direct_control(self) -> bool:
-        """Whether it is an instrument in somebody's hands: it takes no place among the running, and waits for none."""
-        return self.unattended is not None
+    unattended: float | None = None  # s of its holder's silence after which it is ended; None: that doesn't count
+    is_direct_control: bool = False  # an instrument in hand: it takes no place among the running, and waits for none
+    is_session: bool = False  # somebody has a remote lab
 
 
 def rules_of(request: Request, jobs_folder: Path) -> Rules:
@@ -46,8 +44,12 @@ def rules_of(request: Request, jobs_folder: Path) -> Rules:
         service = catalogue.known(catalogue.cache_of(jobs_folder), request.service)
     if service is None:
         return Rules()
-    unattended = direct_control.UNATTENDED if service.name == direct_control.NAME else None
-    return Rules(service.limit, service.stall, service.grace, service.at_once, service.outputs, unattended)
+    rules = Rules(service.limit, service.stall, service.grace, service.at_once, service.outputs)
+    if service.name == direct_control.NAME:
+        return replace(rules, unattended=direct_control.UNATTENDED, is_direct_control=True)
+    if service.name == lab_session.NAME:
+        return replace(rules, unattended=lab_session.unattended_of(request), is_session=True)
+    return rules
 
 
 @dataclass
@@ -123,7 +125,8 @@ def stop_due(
         return StopReason("stall", f"The execution made no progress for {span(rules.stall)} and was stopped.")
     since = max(asked or 0.0, started or 0.0)
     if rules.unattended is not None and since and now - since >= rules.unattended:
-        return StopReason("abandoned", LET_GO.format(span(rules.unattended)))
+        words = NO_SIGN if rules.is_session else LET_GO
+        return StopReason("abandoned", words.format(span(rules.unattended)))
     if silence is not None and silence.seconds >= silence.most:
         return StopReason("abandoned", ABANDONED.format(span(silence.most)))
     return None

@@ -28,6 +28,7 @@ from ..lab import labfile, simulation
 from ..lab.lab import InstrumentEntry, Lab, missing
 from ..model.caller import Caller
 from ..model.direct_control import NAME as DIRECT_CONTROL
+from ..model.lab_session import NAME as LAB_SESSION
 from ..model.record import ENDED, Happening
 from ..model.sentences import moment, plain
 from ..settings import Settings
@@ -58,6 +59,7 @@ class Holding:
     lease: Lease
     service_id: str = ""  # of the execution that has it, or had it; "" for a person
     in_hand_of: str = ""  # who has it by hand, or had; "" where an execution of a service has it
+    session_of: str = ""  # who has it in a session of a remote lab, or had, and of which: “ada, diode”
 
     @property
     def words(self) -> str:
@@ -69,6 +71,12 @@ class Holding:
                 Held.BY_JOB: f"in the hands of {who} since {moment(self.lease.since)}",
                 Held.MAKING_SAFE: f"being made safe after {who} had it in hand",
             }.get(self.lease.how, f"unsafe since {who} had it in hand")
+        if self.session_of:
+            who = f"a session ({plain(self.session_of, 100)})"
+            return {
+                Held.BY_JOB: f"in {who} since {moment(self.lease.since)}",
+                Held.MAKING_SAFE: f"being made safe after {who}",
+            }.get(self.lease.how, f"unsafe since {who}")
         until = f" until {moment(self.lease.until)}" if self.lease.until else ""
         return {
             Held.BY_JOB: f"held by the execution {who}",
@@ -531,12 +539,15 @@ class Instruments:
 
     def held(self, lease: Lease) -> Holding:
         """A lease, with the serviceID by which an operator can ask for its job or abort it, or whose hands it is in."""
-        service_id, in_hand_of = lease.job, ""
+        service_id, in_hand_of, session_of = lease.job, "", ""
         with contextlib.suppress(ValueError, TypeError, KeyError):
             if lease.job and (request := Folder(self.settings.jobs_folder).request(lease.job)):
                 service_id = request.service_id
-                in_hand_of = str(request.inputs["holder"]) if request.service == DIRECT_CONTROL else ""
-        return Holding(lease, service_id, in_hand_of)
+                if request.service == DIRECT_CONTROL:
+                    in_hand_of = str(request.inputs["holder"])
+                elif request.service == LAB_SESSION:
+                    session_of = f"{request.inputs['holder']}, {request.inputs['lab']}"
+        return Holding(lease, service_id, in_hand_of, session_of)
 
     def holding(self, lease: Lease | None) -> Holding | None:
         """As `held`; None where it is free."""

@@ -32,6 +32,7 @@ from ..lab import labfile
 from ..lab.lab import Lab
 from ..model.caller import Caller, Identity
 from ..model.direct_control import NAME as DIRECT_CONTROL
+from ..model.lab_session import NAME as LAB_SESSION
 from ..model.parameter import same
 from ..model.record import Happening, Record, Request, State, View, derive
 from ..model.service import Service, service_of
@@ -392,7 +393,8 @@ class Jobs:
         """
         record = self._record(service, service_id, caller, Action.NOTIFY)
         messages.judge(message)
-        if record.request.service == DIRECT_CONTROL:  # its orders come from its holder alone: `verbs/control.py`
+        # its orders come from its holder alone: `verbs/control.py`, `verbs/sessions.py`
+        if record.request.service in (DIRECT_CONTROL, LAB_SESSION):
             raise InvalidParameter("An instrument in somebody's hands takes no messages; its holder sets and does.")
         if not record.active:
             return f"The execution has ended ({record.state}); the message was not delivered."

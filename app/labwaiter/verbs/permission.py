@@ -29,10 +29,12 @@ class Action(StrEnum):
     STOP = "stop instruments"
     TAKE = "take instruments in hand"
     RELEASE_ANOTHERS = "let go instruments that somebody else has in hand"
+    LIST_LABS = "list remote labs"
+    LET_IN = "let people into remote labs"  # a session: begin it, ask for it, end it
     MAINTAIN = "take instruments out of service"
 
 
-_LISTS = frozenset({Action.LIST_SCHEDULES, Action.LIST_MACHINES, Action.LIST_INSTRUMENTS})
+_LISTS = frozenset({Action.LIST_SCHEDULES, Action.LIST_MACHINES, Action.LIST_INSTRUMENTS, Action.LIST_LABS})
 _LOOKS = _LISTS | {Action.SEE, Action.READ_FILES}
 _OF_USERS = _LOOKS | {Action.START, Action.ABORT, Action.NOTIFY, Action.REMOVE, Action.MAKE_SAFE, Action.STOP}
 _OF_NOBODY = _LISTS | {Action.START, Action.MAKE_SAFE, Action.STOP}  # no owner is asked for

@@ -1,0 +1,261 @@
+"""Remote labs: what a file of `app/labs/` declares, and the same as data.
+
+    \"\"\"A silicon diode: its current at voltages up to 1 V.\"\"\"
+
+    from labwaiter import Lab
+
+    lab = Lab(instruments=["meter"], controls={"meter.volts": Range(0, 1)}, actions=["meter.output"])
+
+    @lab.on_start
+    def prepare(session):
+        session.instrument("meter").compliance = 0.01
+
+A file is imported by its sessions' processes, and by one that is there for that alone: all that anybody else needs
+of it stands in `RemoteLab`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..errors import Misconfigured
+from .panel import Item, Panel, What, panel_of
+from .parameter import Range, shown
+from .service import read_input
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")  # of a lab: it stands in addresses
+START_LIMIT, DISPOSE_LIMIT = 60.0, 30.0  # s
+LIMIT_MAX = 3600.0  # s
+
+
+@dataclass(frozen=True)
+class RemoteLab:
+    """One remote lab as data."""
+
+    name: str  # its file's, without .py
+    title: str  # the first line of its docstring
+    doc: str  # the rest
+    file: Path
+    instruments: dict[str, tuple[str, ...]]  # by the lab's name for it: those of lab.toml, of which one will do
+    # "meter.volts": what its people see and set; None: all that the drivers declare
+    readings: tuple[str, ...] | None = None
+    controls: tuple[str, ...] | None = None
+    actions: tuple[str, ...] | None = None  # of the drivers'
+    limits: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)  # narrower ones, of controls
+    own: Panel = Panel()  # the lab's own actions
+    page: str = ""  # its own page: a template, or "module:blueprint"; "": ours
+    start_limit: float = START_LIMIT  # s that on_start may take
+    dispose_limit: float = DISPOSE_LIMIT  # s that on_dispose may take
+
+    @property
+    def instruments_named(self) -> tuple[str, ...]:
+        """All instruments of lab.toml that it names."""
+        return tuple(dict.fromkeys(choice for choices in self.instruments.values() for choice in choices))
+
+    def panel(self, name: str, declared: Panel) -> Panel:
+        """What its people may use of an instrument of which the driver declares all this.
+
+        Raises:
+            Misconfigured: the lab names what the driver doesn't declare, or a limit doesn't fit.
+        """
+        wanted = {What.READING: self.readings, What.CONTROL: self.controls, What.ACTION: self.actions}
+        items = []
+        for item in declared.items:
+            of_kind, full = wanted[item.what], f"{name}.{item.name}"
+            if of_kind is None or full in of_kind:
+                items.append(self._limited(item, full))
+            elif item.what is What.CONTROL and self.readings is not None and full in self.readings:
+                items.append(dataclasses.replace(item, what=What.READING, inputs=()))
+        for what, names in wanted.items():
+            known = [item.name for item in declared.items if item.what is what or what is What.READING]
+            for full in names or ():
+                role, _, wished = full.partition(".")
+                if role == name and wished not in known:
+                    of_them = ", ".join(n.name for n in declared.items if n.what is what) or "none"
+                    raise Misconfigured(
+                        f"{self.file.name} names the {what} {full}, which the driver of {name} doesn't declare;"
+                        f" there are: {of_them}."
+                    )
+        return Panel(tuple(items))
+
+    def _limited(self, item: Item, full: str) -> Item:
+        if full not in self.limits:
+            return item
+        low, high = self.limits[full]
+        value = item.inputs[0]
+        if value.kind not in ("int", "float"):
+            raise Misconfigured(f"{self.file.name} gives {full} limits, but it is no number.")
+        low = value.low if low is None else low
+        high = value.high if high is None else high
+        if (value.low is not None and low is not None and low < value.low) or (
+            value.high is not None and high is not None and high > value.high
+        ):
+            raise Misconfigured(f"{self.file.name} gives {full} wider limits than its driver: {value.limits}.")
+        return dataclasses.replace(item, inputs=(dataclasses.replace(value, low=low, high=high),))
+
+    def as_data(self) -> dict[str, Any]:
+        """What JSON can hold of it, for `remote_lab_of`."""
+        own = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        return {**own, "file": str(self.file), "own": self.own.as_data()}
+
+
+def remote_lab_of(data: Mapping[str, Any]) -> RemoteLab:
+    """The remote lab that `as_data` wrote down. Raises KeyError, TypeError, ValueError: it is none."""
+    values = {each.name: data[each.name] for each in dataclasses.fields(RemoteLab) if each.name in data}
+    values["file"], values["own"] = Path(values["file"]), panel_of(values["own"])
+    values["instruments"] = {name: tuple(choice) for name, choice in values["instruments"].items()}
+    values["limits"] = {name: (low, high) for name, (low, high) in values["limits"].items()}
+    for kind in ("readings", "controls", "actions"):
+        values[kind] = None if values[kind] is None else tuple(values[kind])
+    return RemoteLab(**values)
+
+
+class Lab:
+    """A remote lab, as its file declares it; `on_start`, `on_dispose` and `action` are decorators."""
+
+    def __init__(
+        self,
+        instruments: Sequence[str] | Mapping[str, str | Sequence[str]],
+        *,
+        readings: Sequence[str] | None = None,
+        controls: Sequence[str] | Mapping[str, Range | None] | None = None,
+        actions: Sequence[str] | None = None,
+        page: str = "",
+        start_limit: float = START_LIMIT,
+        dispose_limit: float = DISPOSE_LIMIT,
+    ) -> None:
+        """
+        Args:
+            instruments: their names in lab.toml; or by names of the lab's own, each with one of lab.toml, or with
+                several of which one will do: {"meter": ["smu1", "smu2"]}. So many people can be in at once.
+            readings, controls, actions: "meter.volts": what its people may use of what the drivers declare; unless
+                given, all of it. Controls may have narrower limits: {"meter.volts": Range(0, 1)}.
+            page: the page of its people, if it is not ours.
+            start_limit: seconds that on_start may take.
+            dispose_limit: seconds that on_dispose may take; then it is ended, and the instruments are made safe.
+        """
+        self._instruments, self._readings, self._controls, self._actions = instruments, readings, controls, actions
+        self._page, self._start_limit, self._dispose_limit = page, start_limit, dispose_limit
+        self.start_function: Callable[[Any], Any] | None = None
+        self.dispose_function: Callable[[Any], Any] | None = None
+        self.action_functions: dict[str, Callable[..., Any]] = {}
+
+    def on_start(self, function: Function) -> Function:
+        """Have `function(session)` called before somebody is let in, with the instruments open."""
+        self.start_function = function
+        return function
+
+    def on_dispose(self, function: Function) -> Function:
+        """Have `function(session)` called after each session, however it ended; before the instruments are made safe.
+
+        It runs in a process of its own, once at least: where the machine lost power in the middle, once more.
+        """
+        self.dispose_function = function
+        return function
+
+    def action(self, function: Function) -> Function:
+        """Have the lab's people call `function(session, …)`: its inputs are declared as a service's are.
+
+        What it returns is shown to them: None, a number, a text, a boolean, or a list or dict of these.
+        """
+        self.action_functions[function.__name__] = function
+        return function
+
+    def described(self, name: str, doc: str, file: Path) -> RemoteLab:
+        """The lab as data. Raises Misconfigured: it can't be offered; the message says why."""
+        where = file.name
+        if not NAME.fullmatch(name):
+            raise Misconfigured(
+                f"{where}: a remote lab's name stands in addresses: small letters, digits, - and _, beginning with a"
+                f" letter, at most 40, not {shown(name)}."
+            )
+        title, _, rest = inspect.cleandoc(doc).partition("\n")
+        instruments = _instruments(where, self._instruments)
+        limits: dict[str, tuple[float | None, float | None]] = {}
+        if isinstance(self._controls, Mapping):
+            for control, limit in self._controls.items():
+                if isinstance(limit, Range):
+                    limits[control] = (limit.low, limit.high)
+                elif limit is not None:
+                    raise Misconfigured(f"{where}: the limits of {control} must be a Range or None.")
+        given = {"readings": self._readings, "controls": self._controls, "actions": self._actions}
+        items = {kind: _items(where, kind, wanted, instruments) for kind, wanted in given.items()}
+        for limit_name in ("start_limit", "dispose_limit"):
+            seconds = getattr(self, f"_{limit_name}")
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= LIMIT_MAX:
+                raise Misconfigured(f"{where}: {limit_name} must be a number of seconds, at most {LIMIT_MAX:g}.")
+        if not isinstance(self._page, str):
+            raise Misconfigured(f"{where}: page must be a text.")
+        own = tuple(_action(where, function) for function in self.action_functions.values())
+        for item in own:
+            if item.name in instruments:
+                raise Misconfigured(f"{where}: the action {item.name} has the name of an instrument; rename one.")
+        return RemoteLab(
+            name=name,
+            title=title.removesuffix(".") or name,
+            doc=rest.strip(),
+            file=file,
+            instruments=instruments,
+            limits=limits,
+            own=Panel(own),
+            page=self._page,
+            start_limit=float(self._start_limit),
+            dispose_limit=float(self._dispose_limit),
+            **items,
+        )
+
+
+def _instruments(where: str, given: Any) -> dict[str, tuple[str, ...]]:
+    if isinstance(given, str) or not isinstance(given, Sequence | Mapping):
+        raise Misconfigured(f'{where}: instruments must be a list of names, e.g. ["meter"].')
+    named = given if isinstance(given, Mapping) else {name: name for name in given}
+    found = {}
+    for name, choice in named.items():
+        choices = (choice,) if isinstance(choice, str) else tuple(choice)
+        if not isinstance(name, str) or not choices or not all(isinstance(c, str) and c for c in choices):
+            raise Misconfigured(f"{where}: the instrument {shown(name)} must stand for a name of lab.toml, or several.")
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name):
+            raise Misconfigured(f"{where}: {shown(name)} can be no instrument's name: letters, digits, - and _.")
+        found[name] = choices
+    if not found:
+        raise Misconfigured(f"{where}: a remote lab needs one instrument at least.")
+    return found
+
+
+def _items(where: str, kind: str, wanted: Any, instruments: Mapping[str, Any]) -> tuple[str, ...] | None:
+    if wanted is None:
+        return None
+    if isinstance(wanted, str) or not isinstance(wanted, Sequence | Mapping):
+        raise Misconfigured(f'{where}: {kind} must be a list, e.g. ["meter.volts"].')
+    for name in wanted:
+        role = name.partition(".")[0] if isinstance(name, str) else ""
+        if role not in instruments or "." not in name:
+            names = ", ".join(instruments)
+            raise Misconfigured(
+                f"{where}: {kind} names {shown(name)}: write INSTRUMENT.NAME, with one of its instruments ({names})."
+            )
+    return tuple(wanted)
+
+
+def _action(where: str, function: Callable[..., Any]) -> Item:
+    of = f"{where}: {function.__name__}"
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+    except Exception as error:
+        raise Misconfigured(f"{of} has an annotation that can't be read: {error}.") from error
+    taken = list(inspect.signature(function).parameters.values())
+    if not taken:
+        raise Misconfigured(f"{of} needs `session` as its first parameter.")
+    inputs = tuple(read_input(of, parameter, hints) for parameter in taken[1:])
+    if strange := next((p.name for p in inputs if p.kind in ("instrument", "file")), ""):
+        raise Misconfigured(f"{of}: {strange} must be a text, a number, a switch or a choice.")
+    doc = (inspect.getdoc(function) or "").partition("\n")[0].removesuffix(".")
+    return Item(function.__name__, What.ACTION, doc, "", inputs)

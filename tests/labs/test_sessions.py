@@ -1,0 +1,37 @@
+"""A session: who has a lab, what can be done in it, and what is left of it.
+
+What is believed is the simulator's own record, not ours.
+"""
+
+from __future__ import annotations
+
+from benchlab import Plugged, leases
+from lab import PATIENCE, Lab, eventually
+from labwaiter.verbs.sessions import Sessions
+from remotelab import SYSTEM, disposed, let_in
+
+
+def test_somebody_is_let_in_measures_leaves_and_the_lab_is_put_away(here: Lab, bench: Plugged) -> None:
+    verbs = Sessions(here.settings)
+    session = let_in(here)
+    assert session.state == "running" and session.should_finish == 5 and 290 < session.time_left_s <= 300
+    look = verbs.look(session.session_id)
+    [meter] = look.instruments
+    assert [item.name for item in meter.panel.items] == ["volts", "current", "measured_volts", "output"]
+    assert "SMU" in meter.identity and [item.name for item in look.actions] == ["curve"]
+    done = verbs.set(session.session_id, "meter", "volts", "2", wait=PATIENCE)
+    assert done.done and done.read is not None and done.read["value"] == 2
+    assert verbs.do(session.session_id, "meter", "output", {"on": "true"}, wait=PATIENCE).done
+    assert not bench.simulators["smu"].is_safe()
+    acted = verbs.act(session.session_id, "curve", {"top": 1}, wait=PATIENCE)
+    assert acted.done and len(acted.gave) == 5 and acted.gave[-1][0] == 1
+    assert verbs.data(session.session_id)["runs"] == 1 and verbs.data(session.session_id)["greeting"] == "Hello Ada"
+    verbs.leave(session.session_id)
+    assert verbs.gone(session.session_id, PATIENCE)
+    bench.assert_made_safe("smu")
+    assert disposed(bench) == ["ada 1"] and leases(here).of("smu") is None
+    after = verbs.status(session.session_id, SYSTEM)
+    assert (after.state, after.should_finish, after.why_ended) == ("ended", -1, "You have left the lab.")
+    assert verbs.look(session.session_id).files[0][0] == "curve.csv"
+    assert verbs.file(session.session_id, "curve.csv").read_text().startswith("0.0,")
+    eventually(lambda: not verbs.sessions(SYSTEM))
