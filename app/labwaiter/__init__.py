@@ -5,7 +5,7 @@ What a service file needs is here; see `service` for the smallest one. `Client` 
 
 from typing import TYPE_CHECKING, Any
 
-from .errors import InvalidParameter, JobFailed
+from .errors import AlreadyRunning, InvalidParameter, JobFailed
 from .model.parameter import Driver, Length, Range, Seconds, Suffix, Unit, hours, minutes
 from .model.program import Command, Script
 from .model.service import Outputs, service
@@ -21,6 +21,7 @@ __version__ = "0.4.0"
 
 __all__ = [
     "Aborted",
+    "AlreadyRunning",
     "Client",
     "Command",
     "Driver",

@@ -33,6 +33,7 @@ from ..lab.lab import Lab
 from ..model.caller import Caller, Identity
 from ..model.direct_control import NAME as DIRECT_CONTROL
 from ..model.lab_session import NAME as LAB_SESSION
+from ..model.lab_task import NAME as LAB_TASK
 from ..model.parameter import same
 from ..model.record import Happening, Record, Request, State, View, derive
 from ..model.service import Service, service_of
@@ -394,7 +395,7 @@ class Jobs:
         record = self._record(service, service_id, caller, Action.NOTIFY)
         messages.judge(message)
         # its orders come from its holder alone: `verbs/control.py`, `verbs/sessions.py`
-        if record.request.service in (DIRECT_CONTROL, LAB_SESSION):
+        if record.request.service in (DIRECT_CONTROL, LAB_SESSION, LAB_TASK):
             raise InvalidParameter("An instrument in somebody's hands takes no messages; its holder sets and does.")
         if not record.active:
             return f"The execution has ended ({record.state}); the message was not delivered."
