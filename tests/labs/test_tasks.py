@@ -145,10 +145,11 @@ def test_a_task_that_hears_nothing_is_killed_and_what_it_used_made_safe(here: La
     assert verbs.set(session.session_id, "meter", "volts", 1, wait=PATIENCE).done
 
 
-def test_a_task_whose_process_dies_is_made_safe_and_says_so(here: Lab, bench: Plugged) -> None:
+@pytest.mark.parametrize("who", ["runner", "function"])
+def test_a_task_whose_process_dies_is_made_safe_and_says_so(here: Lab, bench: Plugged, who: str) -> None:
     session = enter(here)
     task = begun(here, session, "hold")
-    os.kill(here.running(task.task_id), signal.SIGKILL)
+    os.kill(here.running(task.task_id) if who == "runner" else here.working(task.task_id), signal.SIGKILL)
     view = ended(here, session, task)
     assert view.status == "failed" and view.error is not None and view.error["code"] == "died"
     bench.assert_made_safe("smu")

@@ -227,6 +227,8 @@ class TaskLine:
         for name in names:
             try:
                 self._opened[name].make_safe()
+                if not self._opened[name].is_safe():
+                    raise InstrumentError(f"{name} says that it is not safe.")
             except Exception as error:
                 traceback.print_exc()
                 words = error.message if isinstance(error, errors.ServiceError) else f"{name}: {error}."

@@ -354,6 +354,11 @@ def told_to_stop_at(folder: Folder, name: str) -> float | None:
     return folder.marked_at(name, lab_task.STOP)
 
 
+def came_to_its_end(folder: Folder, name: str) -> bool:
+    """Whether a task's function has returned or raised by itself; what was ended, or died, has left nothing written."""
+    return any((folder.path(name) / file).exists() for file in (lab_task.RESULT, lab_task.ERROR))
+
+
 def keep(folder: Path, file: str, content: dict[str, Any]) -> None:
     """Write down what came of a task. Raises ValueError: it is too large; OSError."""
     text = json.dumps(content).encode()

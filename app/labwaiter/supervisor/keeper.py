@@ -170,7 +170,7 @@ class Keeper:
         with self._faults.of_job(job.name):
             job.status, job.gone_at = status, job.gone_at or boot_clock()
             self._unwatch(job)
-            ended_itself = not (job.rules.is_task and job.stored.stopping is not None)
+            ended_itself = not job.rules.is_task or lab_tasks.came_to_its_end(self._store, job.name)
             if status == 0 and not job.instruments and ended_itself and self._has_end(job):
                 self._cleanup.forget_group(job.name)
                 self._settle(job)  # it said itself that it left nothing behind

@@ -8,7 +8,7 @@ import time
 
 from ..errors import ServiceError
 from ..model.lab_session import ENDED_BY
-from ..model.lab_task import KILL_AFTER, PREFIX
+from ..model.lab_task import KILL_AFTER
 from ..model.record import ENDED, State
 from ..runner.task_line import LineToSession
 from ..store import lab_tasks, timeline
@@ -86,10 +86,7 @@ def make_safe_after(store: Folder, name: str) -> None:
 
     Where that can't be done in time the session is ended, so that its own guard does it.
     """
-    end = None
-    with contextlib.suppress(OSError, *DAMAGED):
-        end = store.end(name)
-    if not name.startswith(PREFIX) or (end is not None and end.outcome is not State.ABORTED):
+    if lab_tasks.came_to_its_end(store, name):
         return
     request = store.request(name)
     if request is None:
