@@ -55,6 +55,11 @@ class Layout:
     leases = Entry("leases/", "supervisor, runners, operators", "all", "who has which instrument; without a file: free")
     out_of_service = Entry("out-of-service/", "operators, who stops", "all", "which instruments are, and why")
     instruments = Entry("instruments/", "supervisor, guard, operators", "operators", "an instrument's use and its log")
+    readers = Entry(
+        "readers/", "monitor, faces, supervisor", "all", "which idle instrument is being read, who wants it"
+    )
+    history = Entry("history/", "monitor", "faces", "what monitored instruments said; it may be removed")
+    events = Entry("events/", "supervisor, guard, monitor", "faces", "events, and those that are still to be sent")
     starts = Entry("starts.json", "faces", "", "starts that are being recorded, and how many each user has just made")
     sizes = Entry("sizes.json", "supervisor", "faces", "the bytes that all jobs' folders hold, if they have a limit")
     kept_sizes = Entry("sizes.kept.json", "supervisor", "", "what those of ended jobs hold: each is looked at once")

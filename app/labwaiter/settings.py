@@ -97,6 +97,10 @@ def _path(name: str, text: str, base: Path) -> Path:
     return (base / text).absolute()
 
 
+def _program(name: str, text: str, base: Path) -> Path | None:
+    return _path(name, text, base) if text.strip() else None
+
+
 def _number(low: float, high: float, unit: str = "", times: float = 1.0) -> Callable[[str, str, Path], float]:
     def read(name: str, text: str, base: Path) -> float:
         try:
@@ -297,7 +301,7 @@ class Setting:
     @property
     def is_path(self) -> bool:
         """Whether it is one, relative to the file env."""
-        return self.read is _path
+        return self.read in (_path, _program)
 
 
 def setting(
@@ -615,6 +619,34 @@ class Settings:
         "20",
         _number(0, 600, "seconds"),
         "seconds for which a new session waits for its instruments; then its caller is told who has them",
+    )
+    history_seconds: float = setting(
+        "HISTORY_DAYS",
+        "400",
+        _number(1, 36500, "days", times=86400),
+        "days that the readings of monitored instruments are kept, older ones as means of a minute, then of an hour",
+    )
+    long_wait: float | None = setting(
+        "LONG_WAIT",
+        "3600",
+        _limit(_number(1, 31_536_000, "seconds")),
+        "seconds in the queue after which an execution that still waits is an event; empty: never",
+        may_be_empty=True,
+    )
+    events_url: str = setting(
+        "EVENTS_URL",
+        "",
+        _url,
+        "address that is called with each event, JSON by POST (docs/monitoring.md); empty: none",
+        may_be_empty=True,
+        secret=True,
+    )
+    events_command: Path | None = setting(
+        "EVENTS_COMMAND",
+        "",
+        _program,
+        "program that is called with each event, JSON on its standard input; relative to the file env; empty: none",
+        may_be_empty=True,
     )
     log_format: str = setting(
         "LOG_FORMAT",

@@ -27,7 +27,18 @@ class Printed(Outputs):
     filament: Annotated[float, Unit("mm")]
 
 
-@service("Printer", namespace="http://labwaiter.example/printer/", limit=hours(72), stall=600, grace=10)
+@service(
+    "Printer",
+    namespace="http://labwaiter.example/printer/",
+    limit=hours(72),
+    stall=600,
+    grace=10,
+    messages={
+        "PAUSE": "The nozzle rises off the part and waits; temperatures stay.",
+        "RESUME": "The nozzle comes down, and it goes on.",
+        "STOP": "It ends now, and everything is off.",
+    },
+)
 def startPrint(job: Job, printer: MarlinPrinter, gcode: Annotated[Path, Suffix(".gcode", ".gco", ".g")]) -> Printed:
     """Print a G-code file. Messages: PAUSE, RESUME, STOP."""
     job.units(hotend="°C", hotendTarget="°C", bed="°C", bedTarget="°C")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -448,7 +449,7 @@ def test_a_call_that_nobody_takes_is_taken_back(between: InMemory | InRedis) -> 
     store = between.store
     assert rpc.ask(between.at("face"), "north", calls.Notify("one", "late"), 0.1) is None
     assert store.next_call("north", 0.05) is None
-    assert rpc.ask(between.at("face"), "north", calls.Abort("one"), 0.1, keep=True) is None
+    assert rpc.ask(between.at("face"), "north", calls.Abort("one"), 0.1, stays=math.inf) is None
     assert store.next_call("north", 0.05) is not None
 
 

@@ -72,8 +72,8 @@ class Face:
         """Have the next call be answered at once."""
         real = self.store.post_call
 
-        def post_call(machine: str, sealed: str) -> None:
-            real(machine, sealed)
+        def post_call(machine: str, sealed: str, at_once: bool = False) -> None:
+            real(machine, sealed, at_once)
             text = self.north.next_call(machine, 0.1)
             fields = self.north.seals.unseal(f"errand {machine}", text or b"")
             assert fields is not None
@@ -496,7 +496,7 @@ def test_what_no_machine_ever_had_is_removed_from_redis_alone(face: Face) -> Non
 def test_a_machine_that_does_not_answer_is_named(face: Face) -> None:
     face.publish(State.RUNNING)
     record = face.records.record("one")
-    face.store.post_call = lambda machine, sealed: None  # type: ignore[method-assign]
+    face.store.post_call = lambda machine, sealed, at_once: None  # type: ignore[method-assign]
     face.store.take_back_call = lambda machine, sealed: True  # type: ignore[method-assign]
     face.store.next_part = lambda reply_box, wait: None  # type: ignore[method-assign]
     with pytest.raises(Unavailable, match="it was not delivered"):

@@ -110,8 +110,8 @@ class Story:
             self._copy_this_one()
 
     def _copy_this_one(self) -> None:
-        listed = ["git", "ls-files", "-co", "--exclude-standard", "app/services", "app/*.py", "test_client", "examples"]
-        listed += ["*.sh", "deploy", "env", "lab.toml"]
+        listed = ["git", "ls-files", "-co", "--exclude-standard", "app/services", "app/labs", "app/*.py", "test_client"]
+        listed += ["examples", "*.sh", "deploy", "env", "lab.toml"]
         for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
             if "/labwaiter/" not in name:
                 (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +153,8 @@ class Story:
             file = self.at / block.said
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
-            if file.parent == self.at / "app" / "services" and not file.name.startswith("_"):
+            folders = (self.at / "app" / "services", self.at / "app" / "labs")
+            if file.parent in folders and not file.name.startswith("_"):
                 _well(self.labwaiter("check", block.said), block)
             elif "[[step]]" in text:
                 _well(self.labwaiter("workflow", block.said), block)

@@ -25,7 +25,7 @@ def make_fleet(tmp_path: Path) -> Iterator[Callable[..., Fleet]]:
     made: list[Fleet] = []
     folder = tmp_path / "services"
     folder.mkdir()
-    for file in ("services.py", "drills.py"):
+    for file in ("services.py", "drills.py", "steered.py"):
         shutil.copy(SAMPLES / file, folder)
     benches = (SAMPLES / "benches.py").read_text().replace('"Limited"', '"LimitedBench"')  # both have one
     (folder / "benches.py").write_text(benches)

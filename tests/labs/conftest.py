@@ -20,8 +20,8 @@ def bench(tmp_path: Path) -> Iterator[Plugged]:
 
 @pytest.fixture
 def here(tmp_path: Path, bench: Plugged) -> Iterator[Lab]:
-    """A deployment of the test's own, with the labs of samples/labs."""
-    lab = remote_lab(tmp_path, bench)
+    """A deployment of the test's own, with the labs of samples/labs; a slow machine is no student who is gone."""
+    lab = remote_lab(tmp_path, bench, WEBLAB_TIMEOUT="-1")
     lab.supervise()
     yield lab
     lab.close()

@@ -51,5 +51,6 @@ def services(folder: Path) -> Path:
         shutil.copy(ROOT / "app" / "services" / file, folder / file)
     shutil.copy(SAMPLES / "hostile.py", folder / "hostile.py")
     shutil.copy(ROOT / "app" / "wait_a_while.py", folder.parent / "wait_a_while.py")
+    shutil.copy(SAMPLES / "steered.py", folder / "steered.py")
     (folder / "talker.py").write_text(TALKER)
     return folder

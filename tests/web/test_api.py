@@ -371,6 +371,75 @@ def test_STOP_ends_what_uses_an_instrument_and_it_stays_stopped_until_it_is_put_
     assert is_problem(ada("POST", "/instruments/stop", {"names": []}), 422, "InvalidParameter")  # not all of them
 
 
+@pytest.mark.folder_way
+def test_an_operator_takes_an_instrument_in_hand_and_the_second_one_asks_for_it(
+    people: Callable[..., Api], guarded: Lab
+) -> None:
+    olga, otto, ada = people("olga", role=Role.OPERATOR), people("otto", role=Role.OPERATOR), people("ada")
+    at = "/instruments/smu/direct-control"
+    said = olga.get(at)
+    assert is_problem(said, 404, "InvalidParameter") and "smu is in nobody's hands, it is free" in said["detail"]
+    assert is_problem(ada("PUT", at, {}), 403, "NotPermitted")
+    assert olga("PUT", at, {"minutes": 10}).status in (200, 202)
+    held = eventually(lambda: (said := olga.get(at)).status == 200 and said["readings"] and said.data)
+    assert held["own"] and held["by"] == "olga" and 500 < held["until"] - held["since"] <= 600
+    volts = next(item for item in held["panel"] if item["name"] == "volts")
+    assert volts["what"] == "control" and volts["inputs"][0]["high"] == 210 and volts["unit"] == "V"
+    said = olga("PUT", f"{at}/controls/volts", {"value": 1.5})
+    assert said["done"] and said["read"]["value"] == 1.5
+    said = olga("PUT", f"{at}/controls/volts", {"value": 500})
+    assert is_problem(said, 422, "InvalidParameter") and "between -210 and 210 V" in said["detail"]
+    assert olga("POST", f"{at}/actions/output", {"inputs": {"on": True}})["done"]
+    assert is_problem(olga("POST", f"{at}/actions/fly", {}), 422, "InvalidParameter")
+    # the second one sees whose it is, and asks
+    said = otto("PUT", at, {})
+    assert is_problem(said, 409, "Unavailable") and "in the hands of olga" in said["detail"]
+    assert is_problem(otto("PUT", f"{at}/controls/volts", {"value": 1}), 409, "Unavailable")
+    assert not otto.get(at)["own"] and olga.get("/instruments/smu")["inHandOf"] == "olga"
+    assert otto("POST", f"{at}/requests", {"text": "ten minutes, please"})["by"] == "olga"
+    asked = eventually(lambda: olga.get(at)["asked"])
+    assert [(one["by"], one["text"]) for one in asked] == [("otto", "ten minutes, please")]
+    assert is_problem(otto("DELETE", at), 403, "NotPermitted")
+    assert olga("DELETE", at).data == {"safe": True}
+    assert olga.get("/instruments/smu")["state"] == "free"
+    # its upkeep
+    assert otto("POST", "/instruments/smu/notes", {"text": "its fan is loud"}).status == 204
+    assert is_problem(otto("POST", "/instruments/smu/notes", {"text": ""}), 422, "InvalidParameter")
+    told = ada.get("/instruments/smu/upkeep")
+    assert told["log"][-1]["text"] == "its fan is loud" and told["log"][-1]["by"] == "otto"
+    assert told["seconds"] > 0 and told["executions"] == 0 and told["outOfService"] is None
+
+
+@pytest.mark.folder_way
+def test_what_waits_is_withdrawn_by_those_who_may_and_a_log_is_read_part_by_part(
+    people: Callable[..., Api], guarded: Lab
+) -> None:
+    ada, eve, olga = people("ada"), people("eve", "acoustics"), people("olga", role=Role.OPERATOR)
+    ada.start("Uses", "first", device="smu")
+    eventually(lambda: ada.get("/executions/first")["progress"]["stage"] == "energised")
+    for name in ("second", "third"):
+        ada.start("Uses", name, device="smu")
+    eve.start("Uses", "hers", device="smu")
+    assert eve("POST", "/clear-queue", {})["withdrawn"] == ["hers"]
+    assert is_problem(olga("POST", "/clear-queue", {"machines": ["bench"]}), 422, "InvalidParameter")
+    assert sorted(olga("POST", "/clear-queue", {})["withdrawn"]) == ["second", "third"]
+    assert ada.get("/executions/second")["state"] == "aborted"
+    printed = "".join(f"line {number} \u00e9\n" for number in range(3000))
+    (guarded.folder("first") / "log.txt").write_text(printed)
+    read, at = b"", 0
+    while True:
+        part = ada.get("/executions/first/log/part", **{"from": at, "bytes": 10_000})
+        assert part["from"] == at and part["to"] <= part["length"] == len(printed.encode())
+        if part["to"] == at:
+            break
+        read, at = read + part["text"].encode(), part["to"]
+    assert read.count(b"\n") == 3000 and at == len(printed.encode())
+    end = ada.get("/executions/first/log/part")
+    assert end["text"] == printed  # all of it is one part
+    assert is_problem(eve.get("/executions/first/log/part"), 403, "NotPermitted")
+    assert ada("POST", "/executions/first/abort")["success"]
+
+
 def test_what_is_scheduled_is_told(people: Callable[..., Api], guarded: Lab, tmp_path: Path) -> None:
     ada = people("ada")
     assert ada.get("/schedules").data == {"schedules": []}

@@ -87,6 +87,8 @@ def test_what_is_answered_is_what_it_says(web: Web, mode: GenerationMode) -> Non
         @given(operation.as_strategy(generation_mode=mode))
         def ask(case: Any) -> None:
             _have_it_mean_something(case)
+            if "/direct-control" in case.operation.path:
+                _have_it_in_hand(Api(web, ""), case)
             response = case.call(headers={"Authorization": "Bearer t"})
             asked.setdefault(case.operation.label, set()).add(response.status_code)
             case.validate_response(response, checks=JUDGED)
@@ -102,7 +104,7 @@ def test_what_is_answered_is_what_it_says(web: Web, mode: GenerationMode) -> Non
 def _have_it_mean_something(case: Any) -> None:
     """Names that there are, in the place of half of those that were drawn; and no long waits."""
     path, method = case.operation.path, case.method
-    known = {"file": "result.txt", "name": "ended"}
+    known = {"file": "result.txt", "name": "ended", "control_name": "volts", "action": "output"}
     if "/instruments/" in path or "/services/" in path:
         known["name"] = "smu" if "/instruments/" in path else "Steps"
     elif path.endswith("/messages") or method == "DELETE":
@@ -116,3 +118,20 @@ def _have_it_mean_something(case: Any) -> None:
         case.body |= {"service": "Steps", "inputs": {"count": 1}}
     if isinstance(case.body, dict) and isinstance(case.body.get("names"), list):
         case.body["names"] = ["smu"]
+    if isinstance(case.body, dict) and path.endswith("/clear-queue"):
+        case.body.pop("machines", None)
+    if isinstance(case.body, dict) and case.path_parameters.get("control_name") == "volts":
+        case.body["value"] = 1.5
+    if isinstance(case.body, dict) and case.path_parameters.get("action") == "output":
+        case.body["inputs"] = {"on": False}
+
+
+def _have_it_in_hand(api: Api, case: Any) -> None:
+    """It is in hand where something is to be done with it, and in nobody's where it is to be taken."""
+    api("DELETE", "/instruments/smu/out-of-service")
+    is_taken = api.get("/instruments/smu/direct-control").status == 200
+    if case.method == "PUT" and case.operation.path.endswith("/direct-control"):
+        if is_taken:
+            api("DELETE", "/instruments/smu/direct-control")
+    elif not is_taken:
+        api("PUT", "/instruments/smu/direct-control", {})

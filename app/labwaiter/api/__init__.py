@@ -124,7 +124,7 @@ def make(
     for blueprint in (
         lab.blueprint(settings, offered, jobs),
         executions.blueprint(offered, jobs, kept),
-        instruments.blueprint(settings, kept),
+        instruments.blueprint(settings, jobs, kept),
     ):
         api.register_blueprint(blueprint, url_prefix=ROOT)
     found.register(app)

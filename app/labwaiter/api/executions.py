@@ -27,7 +27,7 @@ from ..model.service import Service
 from ..page.words import in_url, named, printable, waits_for
 from ..store.timeline import made_by
 from ..verbs import Jobs
-from ..verbs.as_data import of_record, of_timeline, of_work
+from ..verbs.as_data import of_messages, of_record, of_timeline, of_work
 from ..web.sending import named_in, sent
 from . import schemas
 from .addresses import Addresses
@@ -133,6 +133,22 @@ def blueprint(offered: WatchedCatalogue, jobs: Jobs, kept: KeptAnswers) -> Addre
         data = {"text": jobs.view(service_id, caller).log}
         return answered(data, etag=tag(data))
 
+    @at.get("/executions/<string:name>/log/part")
+    @at.arguments(schemas.LogPart, location="query")
+    @at.response(200, schemas.PartOfLog)
+    def log_part(asked: dict[str, Any], name: str) -> Response:
+        """Give a part of what it has printed, so that all of it can be read, part by part."""
+        service_id, caller = known(name)
+        start, most = asked["at"], asked["most"]
+        text, length = _log(jobs, service_id, start or 0, most, caller)
+        if start is None and length > most:  # its end
+            start = length - most
+            text, length = _log(jobs, service_id, start, most, caller)
+        begin = start or 0
+        shown = printable(text.decode("utf-8", "replace"))
+        data = {"text": shown, "from": begin, "to": begin + len(text), "length": length}
+        return answered(data, etag=tag(data))
+
     @at.get("/executions/<string:name>/timeline")
     @at.response(200, schemas.Timeline)
     def timeline(name: str) -> Response:
@@ -190,6 +206,14 @@ def blueprint(offered: WatchedCatalogue, jobs: Jobs, kept: KeptAnswers) -> Addre
         return answer
 
     return at
+
+
+def _log(jobs: Jobs, service_id: str, at: int, most: int, caller: Caller) -> tuple[bytes, int]:
+    """As `Jobs.log`. Raises Unavailable, too, where it ran elsewhere."""
+    part = jobs.log(service_id, at, most, caller)
+    if part is None:
+        raise Unavailable("All of its log is on the machine where it ran; `log` has its last lines.")
+    return part
 
 
 def _list(jobs: Jobs, asked: dict[str, Any], caller: Caller) -> dict[str, Any]:
@@ -260,6 +284,7 @@ def _whole(jobs: Jobs, view: View) -> dict[str, Any]:
             "limit": view.limit,
             "messages": list(view.messages),
             "messageCount": view.message_count,
+            "understands": of_messages(jobs.service_of(record)) if record.active else [],
             "files": _files(record, view.files),
             "note": view.note,
         }

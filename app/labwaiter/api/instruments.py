@@ -1,4 +1,4 @@
-"""The addresses of instruments: those of this machine."""
+"""The addresses of instruments: those of this machine, or of all machines of the lab."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Any
 
 from flask import Response, g
 
-from ..errors import UnknownInstrument
+from ..errors import NotInHand, UnknownInstrument
+from ..fleet import open_direct_control, open_instruments
 from ..model.caller import Caller
 from ..model.sentences import plain
 from ..settings import Settings
-from ..verbs.as_data import of_checked, of_instrument, of_made_safe
+from ..verbs import Jobs
+from ..verbs.as_data import of_checked, of_done, of_in_hand, of_instrument, of_made_safe, of_stopped, of_upkeep
+from ..verbs.control import Done, InHand
 from ..verbs.instruments import Instruments, InstrumentState, MadeSafe
 from . import schemas
 from .addresses import Addresses
@@ -21,10 +24,10 @@ from .answers import KeptAnswers, answered, tag
 SAFE_WAIT = 7.5  # s: callers give up after 10
 
 
-def blueprint(settings: Settings, kept: KeptAnswers) -> Addresses:
+def blueprint(settings: Settings, jobs: Jobs, kept: KeptAnswers) -> Addresses:
     """They over the verbs."""
-    at = Addresses("instruments", __name__, description="The instruments of the machine that answers.")
-    verbs = Instruments(settings)
+    at = Addresses("instruments", __name__, description="The instruments of this machine, or of all of the lab.")
+    verbs, control = open_instruments(settings, jobs), open_direct_control(settings, jobs)
 
     @at.get("/instruments")
     @at.response(200, schemas.Instruments)
@@ -89,14 +92,14 @@ def blueprint(settings: Settings, kept: KeptAnswers) -> Addresses:
     @at.response(200, schemas.Stopped)
     def stop(name: str) -> Response:
         """STOP: end whatever uses it, make it safe and read that back, in 8 s; nothing begins with it afterwards."""
-        return answered({"results": [of_made_safe(result) for result in verbs.stop([name], g.caller)]})
+        return answered({"results": [of_stopped(result) for result in verbs.stop([name], g.caller)]})
 
     @at.post("/instruments/stop")
     @at.arguments(schemas.Names)
     @at.response(200, schemas.Stopped)
     def stop_all(asked: dict[str, Any]) -> Response:
-        """STOP for several or, where none is named, for all."""
-        return answered({"results": [of_made_safe(result) for result in verbs.stop(asked["names"] or (), g.caller)]})
+        """STOP for several or, where none is named, for all, on every machine of the lab."""
+        return answered({"results": [of_stopped(result) for result in verbs.stop(asked["names"] or (), g.caller)]})
 
     @at.put("/instruments/<string:name>/out-of-service")
     @at.arguments(schemas.Reason)
@@ -113,7 +116,83 @@ def blueprint(settings: Settings, kept: KeptAnswers) -> Addresses:
         verbs.put_back(name, g.caller)
         return Response(status=204)
 
+    @at.get("/instruments/<string:name>/upkeep")
+    @at.arguments(schemas.Last, location="query")
+    @at.response(200, schemas.Upkeep)
+    def upkeep(asked: dict[str, Any], name: str) -> Response:
+        """Tell how much it was used, its last fault and its log."""
+        data = of_upkeep(verbs.upkeep(name, g.caller, asked["last"]))
+        return answered(data, etag=tag(data))
+
+    @at.post("/instruments/<string:name>/notes")
+    @at.arguments(schemas.Note)
+    @at.response(204)
+    def note(asked: dict[str, Any], name: str) -> Response:
+        """Add a note to its log."""
+        verbs.note(name, asked["text"], g.caller)
+        return Response(status=204)
+
+    @at.put("/instruments/<string:name>/direct-control")
+    @at.arguments(schemas.Taking)
+    @at.response(200, schemas.InHand)
+    @at.alt_response(202, schema=schemas.InHand, description="It is being opened.", success=True)
+    def take(asked: dict[str, Any], name: str) -> Response:
+        """Take it in hand: it is the caller's as long as that asks for it (GET) every few seconds.
+
+        15 s after the last time it is made safe and let go.
+        """
+        return _in_hand(control.take(name, g.caller, 60 * asked["minutes"]))
+
+    @at.get("/instruments/<string:name>/direct-control")
+    @at.response(200, schemas.InHand)
+    @at.alt_response(202, schema=schemas.InHand, description="It is being opened.", success=True)
+    def look(name: str) -> Response:
+        """Tell how it stands in somebody's hands, and what was read last; in the caller's, this is what keeps it so."""
+        try:
+            return _in_hand(control.look(name, g.caller))
+        except NotInHand as error:
+            return g.problems.of(error, 404, "In nobody's hands")  # type: ignore[no-any-return]
+
+    @at.delete("/instruments/<string:name>/direct-control")
+    @at.response(200, schemas.LetGo)
+    @at.alt_response(202, schema=schemas.LetGo, description="It is being made safe.", success=True)
+    def let_go(name: str) -> Response:
+        """Let it go: it is made safe and read back."""
+        gone = control.release(name, g.caller)
+        return answered({"safe": gone}, 200 if gone else 202)
+
+    @at.put("/instruments/<string:name>/direct-control/controls/<string:control_name>")
+    @at.arguments(schemas.SetTo)
+    @at.response(200, schemas.Done)
+    @at.alt_response(202, schema=schemas.Done, description="It goes on.", success=True)
+    def set_control(asked: dict[str, Any], name: str, control_name: str) -> Response:
+        """Set a control of it, in the caller's hands; what is over a limit never reaches its line."""
+        return _done(control.set(name, control_name, asked["value"], g.caller))
+
+    @at.post("/instruments/<string:name>/direct-control/actions/<string:action>")
+    @at.arguments(schemas.Inputs)
+    @at.response(200, schemas.Done)
+    @at.alt_response(202, schema=schemas.Done, description="It goes on.", success=True)
+    def do_action(asked: dict[str, Any], name: str, action: str) -> Response:
+        """Have it do something, in the caller's hands."""
+        return _done(control.do(name, action, asked["inputs"], g.caller))
+
+    @at.post("/instruments/<string:name>/direct-control/requests")
+    @at.arguments(schemas.Asking)
+    @at.response(200, schemas.InHand)
+    def ask_for(asked: dict[str, Any], name: str) -> Response:
+        """Tell whoever has it in hand that the caller would like to have it: whose it is."""
+        return answered(of_in_hand(control.ask_for(name, asked["text"], g.caller)))
+
     return at
+
+
+def _in_hand(held: InHand) -> Response:
+    return answered(of_in_hand(held), 202 if held.panel is None else 200)
+
+
+def _done(done: Done) -> Response:
+    return answered(of_done(done), 200 if done.done else 202)
 
 
 def _of(verbs: Instruments, name: str) -> dict[str, Any]:

@@ -12,10 +12,13 @@ from ..catalogue.catalogue import Broken, Catalogue, WatchedCatalogue
 from ..errors import InvalidParameter, Unavailable
 from ..lab import labfile
 from ..model.parameter import Parameter
+from ..model.record import State
 from ..model.service import Service
 from ..settings import Settings
 from ..verbs import Jobs
-from ..verbs.permission import Action, permit, usually
+from ..verbs.acts import Acts
+from ..verbs.as_data import of_messages
+from ..verbs.permission import Action, may, permit, usually
 from . import schemas
 from .addresses import Addresses
 from .answers import answered, tag
@@ -109,6 +112,34 @@ def blueprint(settings: Settings, offered: WatchedCatalogue, jobs: Jobs) -> Addr
             rows = [state.as_data() for state in states]
         return answered({"machines": rows}, etag=tag({"machines": rows}))
 
+    @at.post("/clear-queue")
+    @at.arguments(schemas.Queues)
+    @at.response(200, schemas.Withdrawn)
+    def clear_queue(asked: dict[str, Any]) -> Response:
+        """Abort what has not begun, of what the caller may abort: all that waits, or on many machines their orders."""
+        caller, names = g.caller, asked["machines"] or ()
+        if not settings.redis_url:
+            if names:
+                raise InvalidParameter("This lab has one machine, and no name for it: leave out `machines`.")
+            waiting = [
+                record.request.service_id
+                for record in jobs.list(caller)
+                if record.state is State.QUEUED and may(caller, Action.ABORT, record.request)
+            ]
+            return answered({"withdrawn": jobs.abort_queued(waiting, caller)})
+        from ..fleet import machines as fleet_machines
+        from ..fleet.redis_faults import FAULTS, away
+        from ..fleet.redis_store import RedisStore
+
+        assert isinstance(jobs.records, RedisStore)
+        store = jobs.records.store
+        try:
+            known = [machine.name for machine in fleet_machines.states(store, labfile.load(settings.lab))]
+            orders = fleet_machines.waiting(store, fleet_machines.of_names(known, names))
+            return answered({"withdrawn": fleet_machines.withdraw(jobs.records, orders, caller, Acts(settings))})
+        except FAULTS as error:
+            raise away(error) from error
+
     return at
 
 
@@ -126,6 +157,7 @@ def _service(catalogue: Catalogue, name: str) -> dict[str, Any]:
         "inputs": [_parameter(p) for p in service.inputs] if service else [],
         "outputs": [_parameter(p) for p in service.outputs] if service else [],
         "limit": service.limit if service else None,
+        "messages": of_messages(service),
     }
 
 

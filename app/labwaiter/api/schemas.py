@@ -7,9 +7,14 @@ from typing import Any
 from marshmallow import EXCLUDE, RAISE, Schema, fields, validate
 
 from ..model.contract import MESSAGE_MAX, SERVICE_ID_MAX
+from ..model.direct_control import LONGEST
+from ..model.panel import What
 from ..model.record import State
+from ..store.upkeep import NOTE_MAX
+from ..verbs.control import TEXT_MAX
 
 LISTED, LISTED_MAX = 50, 500  # executions of one answer
+LOG_PART, LOG_PART_MAX = 60_000, 1_000_000  # bytes of a log in one answer
 WAIT_MAX = 30.0  # s: less than what proxies wait for an answer
 STATES = [str(state) for state in State]
 
@@ -89,6 +94,70 @@ class Reason(_Asked):
     reason = fields.String(required=True, **_said("Those who wait for it are told."))
 
 
+class Last(_Asked):
+    """How much of a log."""
+
+    last = fields.Integer(
+        load_default=100, validate=validate.Range(1, 10_000), **_said("So many events, the newest ones.")
+    )
+
+
+class LogPart(_Asked):
+    """Which part of a log."""
+
+    at = fields.Integer(
+        load_default=None,
+        data_key="from",
+        validate=validate.Range(0, 10**15),
+        **_said("The byte at which it begins; its end unless given."),
+    )
+    most = fields.Integer(
+        load_default=LOG_PART, data_key="bytes", validate=validate.Range(1, LOG_PART_MAX), **_said("At most so many.")
+    )
+
+
+class Note(_Asked):
+    """A note in an instrument's log."""
+
+    text = fields.String(required=True, validate=validate.Length(1, NOTE_MAX))
+
+
+class Taking(_Asked):
+    """For how long an instrument is taken in hand, at most."""
+
+    minutes = fields.Float(load_default=60.0, validate=validate.Range(0.1, LONGEST / 60))
+
+
+class SetTo(_Asked):
+    """What a control is set to."""
+
+    value = fields.Raw(required=True, allow_none=False, **_said("A number, a text or a truth value, as it takes it."))
+
+
+class Inputs(_Asked):
+    """What an action takes."""
+
+    inputs = fields.Dict(keys=fields.String(), load_default=dict, **_said("By name."))
+
+
+class Asking(_Asked):
+    """A request for an instrument that somebody has in hand."""
+
+    text = fields.String(load_default="", validate=validate.Length(0, TEXT_MAX), **_said("What is said to who has it."))
+
+
+class Queues(_Asked):
+    """Whose queues are cleared."""
+
+    machines = fields.List(
+        fields.String(),
+        load_default=None,
+        allow_none=True,
+        validate=validate.Length(1),
+        **_said("All unless given. A lab of one machine has but one, without a name."),
+    )
+
+
 class Names(_Asked):
     """Which instruments."""
 
@@ -97,7 +166,7 @@ class Names(_Asked):
         load_default=None,
         allow_none=True,
         validate=validate.Length(1),
-        **_said("All of this machine unless given."),
+        **_said("All of the lab unless given."),
     )
 
 
@@ -155,6 +224,13 @@ class Parameter(_Told):
     limits = fields.String(required=True, **_said("All this in words."))
 
 
+class DeclaredMessage(_Told):
+    """A message that a service understands."""
+
+    message = fields.String(required=True)
+    words = fields.String(required=True, **_said("What it does."))
+
+
 class Service(_Told):
     """A service."""
 
@@ -168,6 +244,7 @@ class Service(_Told):
     inputs = fields.List(fields.Nested(Parameter), required=True)
     outputs = fields.List(fields.Nested(Parameter), required=True)
     limit = fields.Float(required=True, allow_none=True, **_said("s that it may run."))
+    messages = fields.List(fields.Nested(DeclaredMessage), required=True, **_said("That it declares."))
 
 
 class Services(_Told):
@@ -243,6 +320,7 @@ class Whole(Execution):
     hardware = fields.List(fields.String(), required=True, **_said("What is to be said of its instruments."))
     messages = fields.List(fields.String(), required=True, **_said("The last ones that it got."))
     messageCount = fields.Integer(required=True)
+    understands = fields.List(fields.Nested(DeclaredMessage), required=True, **_said("The messages that it declares."))
     files = fields.List(fields.Nested(File), required=True, **_said("The first ones that it has made."))
     note = fields.String(required=True)
 
@@ -280,6 +358,15 @@ class Happening(_Told):
     event = fields.String(required=True)
 
 
+class PartOfLog(_Told):
+    """A part of what an execution has printed."""
+
+    text = fields.String(required=True)
+    begin = fields.Integer(required=True, data_key="from", **_said("The byte at which it begins."))
+    end = fields.Integer(required=True, data_key="to", **_said("The byte behind it: `from` of the next part."))
+    length = fields.Integer(required=True, **_said("bytes of the whole log now"))
+
+
 class Timeline(_Told):
     """What an execution has been through, oldest first, and what it was made by."""
 
@@ -306,8 +393,97 @@ class OutOfService(_Told):
     stopped = fields.Boolean(required=True, **_said("By STOP."))
 
 
+class Use(_Told):
+    """How much an instrument was used."""
+
+    seconds = fields.Float(required=True, **_said("s in use, by executions and in hand"))
+    executions = fields.Integer(required=True, **_said("That had it."))
+    last = _time("When the last one ended")
+
+
+class Fault(_Told):
+    """An instrument's last fault; what else is known of it stands beside."""
+
+    at = fields.Float(required=True, **_said("Unix time, s"))
+
+
+class Upkeep(Use):
+    """How an instrument was used and kept."""
+
+    name = fields.String(required=True)
+    outOfService = fields.Nested(OutOfService, required=True, allow_none=True)
+    lastFault = fields.Nested(Fault, required=True, allow_none=True)
+    log = fields.List(fields.Nested(Happening), required=True, **_said("Oldest first."))
+
+
+class Item(_Told):
+    """What an instrument can be asked, set to or told."""
+
+    name = fields.String(required=True)
+    what = fields.String(required=True, validate=validate.OneOf([str(what) for what in What]))
+    doc = fields.String(required=True)
+    unit = fields.String(required=True)
+    inputs = fields.List(
+        fields.Dict(keys=fields.String()), required=True, **_said("What it takes: as the inputs of a service.")
+    )
+
+
+class AskedFor(_Told):
+    """Somebody would like to have it."""
+
+    by = fields.String(required=True)
+    text = fields.String(required=True)
+    at = fields.Float(required=True, **_said("Unix time, s"))
+
+
+class InHand(_Told):
+    """An instrument in somebody's hands."""
+
+    instrument = fields.String(required=True)
+    serviceID = fields.String(required=True, **_said("Of its execution."))
+    by = fields.String(required=True, **_said("Who has it."))
+    since = _time("Since when")
+    until = _time("Until when, at most")
+    own = fields.Boolean(required=True, **_said("It is the caller who has it."))
+    identity = fields.String(required=True, **_said("What it said of itself."))
+    panel = fields.List(
+        fields.Nested(Item),
+        required=True,
+        allow_none=True,
+        **_said("What it can be asked, set to and told; null: it is being opened."),
+    )
+    readings = fields.Dict(
+        keys=fields.String(),
+        values=fields.Dict(keys=fields.String()),
+        required=True,
+        **_said("By name: value, unit and at (Unix time, s), or why it could not be read."),
+    )
+    asked = fields.List(fields.Nested(AskedFor), required=True, **_said("Who would like to have it, oldest first."))
+
+
+class Done(_Told):
+    """What came of setting or doing something."""
+
+    done = fields.Boolean(required=True, **_said("False: it goes on."))
+    read = fields.Dict(
+        keys=fields.String(), required=True, allow_none=True, **_said("Of a control, what it says since: as a reading.")
+    )
+
+
+class LetGo(_Told):
+    """What came of letting it go."""
+
+    safe = fields.Boolean(required=True, **_said("It was read back safe and is free; false: that goes on."))
+
+
+class Withdrawn(_Told):
+    """What was withdrawn."""
+
+    withdrawn = fields.List(fields.String(), required=True, **_said("The serviceIDs of what never began."))
+
+
 class Instrument(_Told):
-    """An instrument of this machine, and who has it."""
+    """An instrument, and who has it."""
 
     name = fields.String(required=True)
     driver = fields.String(required=True)
@@ -321,11 +497,12 @@ class Instrument(_Told):
     until = _time("Until when")
     heldAs = fields.String(required=True, **_said("The name under which its device is held."))
     inHandOf = fields.String(required=True, **_said("Who has it in hand, where an operator has."))
+    machine = fields.String(required=True, **_said("Which has it, of many; else empty."))
     outOfService = fields.Nested(OutOfService, required=True, allow_none=True)
 
 
 class Instruments(_Told):
-    """All of this machine."""
+    """All of the lab."""
 
     instruments = fields.List(fields.Nested(Instrument), required=True)
 
@@ -353,10 +530,16 @@ class MadeSafe(_Told):
     results = fields.List(fields.Nested(Safe), required=True)
 
 
+class StoppedOne(Safe):
+    """What came of STOP for one."""
+
+    machine = fields.String(required=True, **_said("Which has it, where that is another one than answers."))
+
+
 class Stopped(_Told):
     """What came of STOP."""
 
-    results = fields.List(fields.Nested(Safe), required=True)
+    results = fields.List(fields.Nested(StoppedOne), required=True)
 
 
 class Schedule(_Told):

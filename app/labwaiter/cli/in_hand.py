@@ -15,9 +15,11 @@ import click
 
 from .. import settings as settings_module
 from ..errors import NotInHand
+from ..fleet import open_direct_control
 from ..model.caller import Caller, administrator
 from ..model.panel import Item, What
 from ..model.values import text_of
+from ..verbs.as_data import of_done, of_in_hand
 from ..verbs.control import WAIT, DirectControl, InHand
 from . import terminal
 from .jobs import as_json
@@ -32,7 +34,7 @@ def _me(by: str | None = None) -> Caller:
 
 def _verbs(using: bool = False) -> DirectControl:
     settings = settings_module.load()
-    return DirectControl(terminal.of_lab(settings) if using else settings)
+    return open_direct_control(terminal.of_lab(settings) if using else settings)
 
 
 by_option = click.option("--by", help="In whose hands it is; default: your user name.")
@@ -70,7 +72,7 @@ def take(name: str, minutes: float, by: str | None, json_: bool) -> None:
         if held.panel is None:
             raise _Let
         if json_:
-            click.echo(json.dumps({"instrument": name, "until": held.until, **_as_data(held)}))
+            click.echo(json.dumps(of_in_hand(held)))
         else:
             _show_panel(held)
             click.echo(f"{name} is yours until {terminal.moment(held.until)}; Ctrl-C lets it go.")
@@ -85,20 +87,20 @@ def take(name: str, minutes: float, by: str | None, json_: bool) -> None:
     except _Let:
         why = "Let go." if held is None or held.panel else f"It was not open within {OPENS_SECONDS:g} s, and is let go."
     except NotInHand:  # it ended by itself, or somebody ended it
-        why = verbs.why_ended(held.service_id) if held else ""
+        why = verbs.why_ended(name, held.service_id) if held else ""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # it is being made safe: that is waited for
     gone = False
     with contextlib.suppress(NotInHand):
         gone = verbs.release(name, me)
     until = time.monotonic() + WAIT
-    while time.monotonic() < until and verbs.is_being_made_safe(name, me):
+    while (standing := verbs.standing(name, me)).busy and time.monotonic() < until:
         time.sleep(0.1)
-    safe = gone or verbs.is_free(name, me)
+    safe = gone or standing.free
     if json_:
         click.echo(json.dumps({"instrument": name, "over": why, "safe": safe}))
     else:
-        state = "was made safe and read back" if safe else f"is {verbs.words(name, me)}"
+        state = "was made safe and read back" if safe else f"is {standing.words}"
         click.echo(f"{terminal.plain(why, 500)} {name} {state}.")
     sys.exit(0 if safe else 3)
 
@@ -111,7 +113,7 @@ def read(name: str, by: str | None, json_: bool) -> None:
     """What an instrument in somebody's hands was last read: each second."""
     held = _verbs().look(name, _me(by))
     if json_:
-        terminal.as_json(_as_data(held) | {"instrument": name})
+        terminal.as_json(of_in_hand(held))
         return
     rows = []
     for item in held.panel.of(What.READING, What.CONTROL) if held.panel else ():
@@ -136,7 +138,7 @@ def set_(name: str, control: str, value: str, by: str | None, json_: bool) -> No
     """Set a control of an instrument that you have in hand: set smu volts 1.5. Exit status: 0 done, 3 it goes on."""
     done = _verbs(using=True).set(name, control, value, _me(by))
     if json_:
-        terminal.as_json({"done": done.done, "read": done.read})
+        terminal.as_json(of_done(done))
     elif not done.done:
         click.echo(f"{name} has not answered yet; it goes on. `labwaiter instruments read {name}` tells.")
     else:
@@ -160,7 +162,7 @@ def do(name: str, action: str, inputs: tuple[str, ...], by: str | None, json_: b
         values[key] = value
     done = _verbs(using=True).do(name, action, values, _me(by))
     if json_:
-        terminal.as_json({"done": done.done})
+        terminal.as_json(of_done(done))
     else:
         click.echo("Done." if done.done else f"{name} has not answered yet; it goes on.")
     sys.exit(0 if done.done else 3)
@@ -170,21 +172,29 @@ def do(name: str, action: str, inputs: tuple[str, ...], by: str | None, json_: b
 @click.argument("name")
 @click.argument("text", default="")
 @by_option
-def ask(name: str, text: str, by: str | None) -> None:
+@as_json
+def ask(name: str, text: str, by: str | None, json_: bool) -> None:
     """Ask whoever has an instrument in hand for it: ask smu "ten minutes, please"."""
     held = _verbs(using=True).ask_for(name, text, _me(by))
+    if json_:
+        terminal.as_json({"instrument": name, "by": held.by, "until": held.until})
+        return
     click.echo(f"{terminal.plain(held.by, 60)} is told. {name} is theirs until {terminal.moment(held.until)} at most.")
 
 
 @click.command()
 @click.argument("name")
 @by_option
-def release(name: str, by: str | None) -> None:
+@as_json
+def release(name: str, by: str | None, json_: bool) -> None:
     """Let go an instrument that is in hand: it is made safe. Exit status: 0 read back safe, 3 that goes on."""
     gone = _verbs(using=True).release(name, _me(by))
-    click.echo(
-        f"{name} was made safe and read back, and is free." if gone else f"{name} is being made safe; it goes on."
-    )
+    if json_:
+        terminal.as_json({"instrument": name, "safe": gone})
+    else:
+        click.echo(
+            f"{name} was made safe and read back, and is free." if gone else f"{name} is being made safe; it goes on."
+        )
     sys.exit(0 if gone else 3)
 
 
@@ -213,19 +223,6 @@ def _takes(item: Item) -> str:
     else:
         takes = ", ".join(f"{p.name} ({p.limits or p.kind})" for p in inputs) or item.unit
     return ". ".join(word.rstrip(".") for word in (takes, item.doc) if word)
-
-
-def _as_data(held: InHand) -> dict[str, Any]:
-    return {
-        "by": held.by,
-        "since": held.since,
-        "until": held.until,
-        "own": held.is_own,
-        "identity": held.identity,
-        "panel": held.panel.as_data() if held.panel else None,
-        "readings": held.readings,
-        "asked": [vars(asked) for asked in held.asked],
-    }
 
 
 COMMANDS = (take, read, set_, do, ask, release)

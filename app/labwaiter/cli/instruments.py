@@ -9,11 +9,19 @@ from pathlib import Path
 import click
 
 from .. import settings as settings_module
-from ..fleet import open_jobs
+from ..fleet import open_instruments, open_jobs
 from ..lab import labfile
 from ..model.caller import SHELL, Caller, administrator
 from ..store.leases import Held
-from ..verbs.as_data import NOT_LISTED, of_checked, of_instrument, of_made_safe
+from ..verbs.as_data import (
+    NOT_LISTED,
+    of_checked,
+    of_instrument,
+    of_made_safe,
+    of_out_of_service,
+    of_stopped,
+    of_upkeep,
+)
 from ..verbs.instruments import Instruments
 from . import terminal
 from .jobs import as_json
@@ -27,7 +35,7 @@ def instruments() -> None:
 def _verbs(using: bool = False) -> Instruments:
     """What is done to instruments; where they are `using` them, whose they are is said."""
     settings = settings_module.load()
-    return Instruments(terminal.of_lab(settings) if using else settings)
+    return open_instruments(terminal.of_lab(settings) if using else settings)
 
 
 @instruments.command("list")
@@ -43,11 +51,13 @@ def list_(json_: bool) -> None:
         click.echo(verbs.why_none())
         return
     rows = []
+    many = any(state.machine for state in states)
     for state in states:
         entry = state.entry
         note = terminal.plain(entry.note if entry else NOT_LISTED)
-        rows.append((state.name, state.words, entry.port if entry else "-", note))
-    terminal.table(("NAME", "STATE", "PORT", "NOTE"), rows)
+        where = (state.machine or "this one",) if many else ()
+        rows.append((state.name, *where, state.words, entry.port if entry else "-", note))
+    terminal.table(("NAME", *(("MACHINE",) if many else ()), "STATE", "PORT", "NOTE"), rows)
     for holding in verbs.not_safe():
         if holding.lease.how is Held.UNSAFE:
             click.echo(terminal.not_safe(holding))
@@ -76,7 +86,8 @@ def check(names: tuple[str, ...], json_: bool) -> None:
 @click.option("--minutes", type=click.FloatRange(0.1, 60 * 24 * 30), default=60.0, show_default=True)
 @click.option("--by", help="Who has it, for those who wait; default: your user name.")
 @click.option("--free", is_flag=True, help="Give it back.")
-def reserve(name: str, minutes: float, by: str | None, free: bool) -> None:
+@as_json
+def reserve(name: str, minutes: float, by: str | None, free: bool, json_: bool) -> None:
     """Reserve an instrument for work by hand: the queue passes it by.
 
     Reserved again by the same person, it is so from now on for so many minutes.
@@ -84,9 +95,15 @@ def reserve(name: str, minutes: float, by: str | None, free: bool) -> None:
     verbs = _verbs(using=True)
     if free:
         before = verbs.release(name, SHELL)
+        if json_:
+            terminal.as_json({"name": name, "was": before.words if before else "free"})
+            return
         click.echo(f"{name} is free. {f'It was {before.words}.' if before else 'It was not reserved.'}")
         return
     holding = verbs.reserve(name, 60 * minutes, administrator(getpass.getuser() if by is None else by))
+    if json_:
+        terminal.as_json({"name": name, "until": holding.lease.until, "words": holding.words})
+        return
     click.echo(f"{name} is reserved until {terminal.moment(holding.lease.until)}; --free gives it back.")
 
 
@@ -116,7 +133,7 @@ def _me(by: str | None = None) -> Caller:
 
 @instruments.command()
 @click.argument("names", nargs=-1)
-@click.option("--all", "all_", is_flag=True, help="Every instrument of this machine.")
+@click.option("--all", "all_", is_flag=True, help="Every instrument of this lab, on all machines.")
 @as_json
 def stop(names: tuple[str, ...], all_: bool, json_: bool) -> None:
     """STOP: end whatever uses them, make them safe, ask them. They stay stopped until they are put back.
@@ -127,9 +144,10 @@ def stop(names: tuple[str, ...], all_: bool, json_: bool) -> None:
         raise click.UsageError("Name the instruments, or say --all.")
     results = _verbs(using=True).stop(names, _me())
     if json_:
-        terminal.as_json([vars(result) for result in results])
+        terminal.as_json([of_stopped(result) for result in results])
     for result in results if not json_ else ():
-        click.echo(f"{result.name}: {terminal.plain(result.why, 500)}", err=not result.safe)
+        where = f" on {result.machine}" if result.machine else ""
+        click.echo(f"{result.name}{where}: {terminal.plain(result.why, 500)}", err=not result.safe)
     if not json_ and results:
         click.echo(f"`labwaiter instruments back {results[0].name}` puts it back into service.", err=True)
     sys.stdout.flush()
@@ -139,29 +157,43 @@ def stop(names: tuple[str, ...], all_: bool, json_: bool) -> None:
 @instruments.command()
 @click.argument("name")
 @click.argument("reason")
-def out(name: str, reason: str) -> None:
+@as_json
+def out(name: str, reason: str, json_: bool) -> None:
     """Take an instrument out of service: executions that need it wait, and are told the reason."""
     told = _verbs(using=True).take_out(name, reason, _me())
+    if json_:
+        terminal.as_json({"name": name, "outOfService": of_out_of_service(told)})
+        return
     click.echo(f"{name} is {told.words}. `labwaiter instruments back {name}` puts it back.")
 
 
 @instruments.command()
 @click.argument("names", nargs=-1, required=True)
-def back(names: tuple[str, ...]) -> None:
+@as_json
+def back(names: tuple[str, ...], json_: bool) -> None:
     """Put instruments back into service, after upkeep or STOP."""
     verbs = _verbs(using=True)
+    told = {}
     for name in names:
-        before = verbs.put_back(name, _me())
+        told[name] = before = verbs.put_back(name, _me())
+        if json_:
+            continue
         was = f"It was {before.words}." if before else "It was not out of service."
         click.echo(f"{name} is in service. {was}")
+    if json_:
+        terminal.as_json([{"name": name, "was": of_out_of_service(before)} for name, before in told.items()])
 
 
 @instruments.command()
 @click.argument("name")
 @click.argument("text")
-def note(name: str, text: str) -> None:
+@as_json
+def note(name: str, text: str, json_: bool) -> None:
     """Add a note to an instrument's log."""
     _verbs(using=True).note(name, text, _me())
+    if json_:
+        terminal.as_json({"name": name, "noted": True})
+        return
     click.echo(f"Noted in the log of {name}.")
 
 
@@ -172,10 +204,8 @@ def note(name: str, text: str) -> None:
 def log_(name: str, last: int, json_: bool) -> None:
     """How much an instrument was used, its last fault, and its log."""
     told = _verbs().upkeep(name, SHELL, last)
-    events = [{"at": one.at, "event": one.event, **one.about} for one in told.log]
     if json_:
-        fault = told.last_fault and {"at": told.last_fault.at, **told.last_fault.about}
-        terminal.as_json({"name": name, **vars(told.use), "lastFault": fault, "log": events})
+        terminal.as_json(of_upkeep(told))
         return
     click.echo(f"{name} was in use for {told.use.seconds / 3600:.1f} h, by {told.use.executions} executions.")
     if told.out is not None:

@@ -1,4 +1,4 @@
-"""jobs list|show|log|wait|abort|remove: what an operator asks of executions, by their serviceIDs."""
+"""jobs list|show|log|wait|abort|message|remove: what an operator asks of executions, by their serviceIDs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ as_json = click.option("--json", "json_", is_flag=True, help="Say it as JSON.")
 
 @click.group()
 def jobs() -> None:
-    """List, show, follow, wait for, abort and remove executions."""
+    """List, show, follow, wait for, abort, tell and remove executions."""
 
 
 @jobs.command("list")
@@ -287,6 +287,24 @@ def abort(service_id: str, json_: bool) -> None:
     else:
         click.echo("It is being stopped; that goes on by itself. Call abort again to wait for it.")
     sys.exit(0 if gone else NOT_IN_TIME)
+
+
+@jobs.command()
+@click.argument("service_id", metavar="SERVICEID")
+@click.argument("message")
+@click.option("--anyway", is_flag=True, help="Send it though the service doesn't declare it.")
+def message(service_id: str, message: str, anyway: bool) -> None:
+    """Send an execution a message, as notifyService does, and print its reply.
+
+    Where the service declares what it understands, another message is sent by --anyway alone.
+    """
+    verbs = open_jobs(terminal.of_lab(settings_module.load()))
+    service = verbs.service_of(verbs.record(service_id, SHELL))
+    if service is not None and not anyway and (why := service.not_declared(message)):
+        listed = "".join(f"\n  {name}  {words}".rstrip() for name, words in service.messages)
+        raise click.ClickException(f"{why} Nothing was sent; --anyway sends it all the same.{listed}")
+    reply = verbs.notify(None, service_id, message, SHELL)
+    click.echo(f"It is message number {reply}." if reply.isdigit() else terminal.plain(reply, LINE_MAX))
 
 
 @jobs.command()

@@ -157,16 +157,9 @@ def _withdrawn(settings: Settings, names: tuple[str, ...], yes: bool) -> list[st
     records = verbs.records
     with _reached():
         known = [machine.name for machine in machines.states(records.store, labfile.load(settings.lab))]
-        for name in names:
-            if name not in known:
-                raise Misconfigured(f"There is no machine {terminal.plain(name, 60)}; there are: {', '.join(known)}.")
-        waiting = machines.waiting(records.store, names or known)
+        waiting = machines.waiting(records.store, machines.of_names(known, names))
         _ask(len(waiting), yes)
-        acts = Acts(settings)
-        withdrawn = machines.withdraw(records, waiting)
-        for service_id in withdrawn:
-            acts.go_on("abort", SHELL, {"serviceID": service_id})
-        return withdrawn
+        return machines.withdraw(records, waiting, SHELL, Acts(settings))
 
 
 def _unqueued(settings: Settings, names: tuple[str, ...], yes: bool) -> list[str]:

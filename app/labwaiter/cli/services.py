@@ -381,6 +381,8 @@ def _show(service: Service, address: str) -> None:
         click.echo(f"    in   {name:<20} {kind}{'; ' + note if note else ''}")
     for name, kind in [("status_base64", "xs:string"), *((p.name, _unit(p)) for p in service.outputs)]:
         click.echo(f"    out  {name:<20} {kind}")
+    for message, words in service.messages:
+        click.echo(f"    message {message:<17} {words}".rstrip())
     click.echo(f"  operations {', '.join(o.name for o in contract.OF_EVERY_SERVICE)} as for every service")
 
 
@@ -406,6 +408,7 @@ def _data(service: Service, address: str) -> dict[str, Any]:
         "at_once": service.at_once,
         "user": service.user,
         "session_token": service.session_token,
+        "messages": [{"message": name, "words": words} for name, words in service.messages],
         **{rule: getattr(service, rule) for rule in MOST},
     }
 

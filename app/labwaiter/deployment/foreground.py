@@ -95,7 +95,7 @@ class Foreground:
         return Stopped(self._serves, self.supervises, settled, leftovers=left)
 
     def _spawn_supervisor(self) -> subprocess.Popen[bytes]:
-        environment = supervisor_client.environment(self._settings) | self._own_environment
+        environment = supervisor_client.of_supervisor(self._settings) | self._own_environment
         return _spawn([sys.executable, "-m", "labwaiter.supervisor"], environment)
 
     def _spawn_web_side(self) -> subprocess.Popen[bytes]:

@@ -18,7 +18,10 @@ The hardware's machine holds the truth, in its jobs folder. Redis carries orders
     files.py        a face's side: files of executions of other machines
     worker.py       the machine's side: takes orders, hands them to the supervisor; drains
     publisher.py    the machine's side: the jobs folder, shown in Redis; heartbeat.py: that it lives
-    rpc_server.py   the machine's side: abort, message, remove, read a file; used_calls.py: each once
+    rpc_server.py   the machine's side: abort, message, remove, read a file, operate; used_calls.py: each once
+    operations.py   what is done to instruments by such calls; as_json.py: its values on the way
+    instruments_told.py  how a machine's instruments stand, as it tells that
+    instruments.py  a face's side: the verbs over the instruments of all machines
     machines.py     an operator's side: how the machines are, what waits for them, withdrawing orders
     doctor.py       an operator's side: whether Redis is as this lab needs it
 
@@ -28,10 +31,16 @@ Nothing of this is imported where REDIS_URL is empty, but by the schedule.
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from ..errors import Misconfigured
 from ..settings import Settings
 from ..verbs import Jobs
+from ..verbs.control import DirectControl
+from ..verbs.instruments import Instruments
+
+if TYPE_CHECKING:
+    from .fleet_store import FleetStore
 
 
 def open_jobs(settings: Settings) -> Jobs:
@@ -48,6 +57,39 @@ def open_jobs(settings: Settings) -> Jobs:
     return Jobs(settings, RedisStore(settings))
 
 
+def open_instruments(settings: Settings, jobs: Jobs | None = None) -> Instruments:
+    """The verbs over the instruments: of this machine alone, or of all of its lab.
+
+    Args:
+        jobs: of the same process, if it has them: one Redis is enough.
+
+    Raises:
+        Misconfigured: as `open_jobs`.
+    """
+    if not settings.redis_url:
+        return Instruments(settings)
+    from .instruments import FleetInstruments
+
+    return FleetInstruments(settings, _store(settings, jobs))
+
+
+def open_direct_control(settings: Settings, jobs: Jobs | None = None) -> DirectControl:
+    """Likewise, over who has one in hand."""
+    if not settings.redis_url:
+        return DirectControl(settings)
+    from .instruments import FleetControl
+
+    return FleetControl(settings, _store(settings, jobs))
+
+
+def _store(settings: Settings, jobs: Jobs | None) -> FleetStore:
+    from .redis_store import RedisStore
+
+    records = (jobs or open_jobs(settings)).records
+    assert isinstance(records, RedisStore)
+    return records.store
+
+
 def name_keys(settings: Settings) -> None:
     """Have RQ's keys begin with this lab's prefix: RQ asks the environment once, when it is first imported.
 
@@ -62,4 +104,4 @@ def name_keys(settings: Settings) -> None:
         raise Misconfigured("One process serves one lab: REDIS_PREFIX can't change in it.")
 
 
-__all__ = ["name_keys", "open_jobs"]
+__all__ = ["name_keys", "open_direct_control", "open_instruments", "open_jobs"]

@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from .. import errors
-from ..errors import ClientError, InvalidParameter, ServiceError, Unavailable, UnknownServiceID
+from ..errors import (
+    ClientError,
+    InstrumentInUse,
+    InvalidParameter,
+    NotInHand,
+    ServiceError,
+    Unavailable,
+    UnknownServiceID,
+)
 
 Fields = dict[str, Any]  # a JSON object
 
@@ -81,6 +89,18 @@ class FilePiece:
 
 
 @dataclass(frozen=True)
+class Operated:
+    """What came of an operation on instruments."""
+
+    result: str  # JSON, see `operations`
+
+    @property
+    def fields(self) -> Fields:
+        """As JSON."""
+        return {"result": self.result}
+
+
+@dataclass(frozen=True)
 class Refusal:
     """Why a call was not done: of a machine's `ServiceError`, the same one at the face."""
 
@@ -88,21 +108,23 @@ class Refusal:
     code: str
     side: str = ServiceError.side
     unknown: bool = False  # the machine knows nothing of the execution
+    kind: str = ""  # the class of the error, where its code is that of several
 
     @classmethod
     def of(cls, error: ServiceError) -> Refusal:
         """What a machine answers instead of raising that."""
-        return cls(error.message, error.code, error.side, isinstance(error, UnknownServiceID))
+        return cls(error.message, error.code, error.side, isinstance(error, UnknownServiceID), type(error).__name__)
 
     @property
     def error(self) -> ServiceError:
         """What the face raises."""
-        return _ERRORS.get(self.code, InvalidParameter if self.side == ClientError.side else Unavailable)(self.message)
+        kind = _ERRORS.get(self.code, InvalidParameter if self.side == ClientError.side else Unavailable)
+        return _KINDS.get(self.kind, kind)(self.message)
 
     @property
     def fields(self) -> Fields:
         """As JSON; releases before 0.5 read no code."""
-        fields: Fields = {"refused": self.message, "side": self.side, "code": self.code}
+        fields: Fields = {"refused": self.message, "side": self.side, "code": self.code, "kind": self.kind}
         return fields | ({"unknown": True} if self.unknown else {})
 
     @classmethod
@@ -110,7 +132,7 @@ class Refusal:
         """Of such JSON; releases before 0.5 tell no code."""
         unknown = bool(fields.get("unknown"))
         code = str(fields.get("code", UnknownServiceID.code if unknown else ""))
-        return cls(str(fields["refused"]), code, str(fields.get("side", "")), unknown)
+        return cls(str(fields["refused"]), code, str(fields.get("side", "")), unknown, str(fields.get("kind", "")))
 
 
 _ERRORS: dict[str, type[ServiceError]] = {
@@ -118,16 +140,23 @@ _ERRORS: dict[str, type[ServiceError]] = {
     for kind in vars(errors).values()
     if isinstance(kind, type) and issubclass(kind, ServiceError) and kind is not ServiceError and "code" in vars(kind)
 }
-Answer = AbortAnswer | NotifyAnswer | RemoveAnswer | FileList | FilePiece
-A = TypeVar("A", AbortAnswer, NotifyAnswer, RemoveAnswer, FileList, FilePiece)
+_KINDS: dict[str, type[ServiceError]] = {kind.__name__: kind for kind in (NotInHand, InstrumentInUse)}
+Answer = AbortAnswer | NotifyAnswer | RemoveAnswer | FileList | FilePiece | Operated
+A = TypeVar("A", AbortAnswer, NotifyAnswer, RemoveAnswer, FileList, FilePiece, Operated)
 
 
 @dataclass(frozen=True)
 class MachineCall(Generic[A]):
-    """What a face asks of the machine that has an execution; `A` is the answer."""
+    """What a face asks of the machine that has an execution, or an instrument; `A` is the answer."""
 
     DO: ClassVar[str] = ""  # its name in the JSON
-    name: str  # of the execution
+    SIGNED: ClassVar[bool] = False  # the answer is signed, too: what was read back safe is believed
+    name: str  # of the execution, or of what is done
+
+    @property
+    def only_looks(self) -> bool:
+        """Whether it changes nothing: done twice after a power cut it does no harm."""
+        return False
 
     def answer(self, fields: Fields, content: bytes | None) -> A:
         """The answer, of its JSON and what came behind it. Raises what `json` and a wrong type raise."""
@@ -175,6 +204,10 @@ class ListFiles(MachineCall[FileList]):
     DO = "files"
     most: int
 
+    @property
+    def only_looks(self) -> bool:
+        return True
+
     def answer(self, fields: Fields, content: bytes | None) -> FileList:
         return FileList(tuple((str(name), int(size)) for name, size in fields.get("files", ())))
 
@@ -188,13 +221,34 @@ class ReadFile(MachineCall[FilePiece]):
     offset: int
     count: int  # bytes; 0: only what file it is
 
+    @property
+    def only_looks(self) -> bool:
+        return True
+
     def answer(self, fields: Fields, content: bytes | None) -> FilePiece:
         size = fields.get("size")
         return FilePiece(None if size is None else int(size), int(fields.get("stamp", 0)), content)
 
 
-KINDS: dict[str, Any] = {kind.DO: kind for kind in (Abort, Notify, Remove, ListFiles, ReadFile)}
-ONLY_LOOK = (ListFiles.DO, ReadFile.DO)  # these change nothing: done twice after a power cut they do no harm
+@dataclass(frozen=True)
+class Operate(MachineCall[Operated]):
+    """Do something to instruments, or to one that somebody has in hand: `operations` has what, by name."""
+
+    DO = "operate"
+    SIGNED = True
+    inputs: str  # JSON
+    caller: str  # JSON: who wants it, as the face knows that
+    looks: str = ""  # "yes": it changes nothing
+
+    @property
+    def only_looks(self) -> bool:
+        return bool(self.looks)
+
+    def answer(self, fields: Fields, content: bytes | None) -> Operated:
+        return Operated(str(fields["result"]))
+
+
+KINDS: dict[str, Any] = {kind.DO: kind for kind in (Abort, Notify, Remove, ListFiles, ReadFile, Operate)}
 
 
 @dataclass(frozen=True)

@@ -238,6 +238,12 @@ class FleetStore(Protocol):
     def machine_entries(self, machines: Sequence[str]) -> tuple[list[MachineEntry], float]:
         """How each of these is, and the clock now."""
 
+    def tell_instruments(self, machine: str, text: bytes) -> None:
+        """Tell how a machine's instruments stand."""
+
+    def instruments(self, machines: Sequence[str]) -> list[bytes | None]:
+        """What each of these has told of its instruments."""
+
     # -- what faces tell ----------------------------------------------------------------------
 
     def polled(self, machine: str, names: Sequence[str]) -> None:
@@ -254,13 +260,13 @@ class FleetStore(Protocol):
     def reply_box(self) -> str:
         """Where the answer to a new call is to be put."""
 
-    def post_call(self, machine: str, sealed: str) -> None:
-        """Leave a call for a machine."""
+    def post_call(self, machine: str, sealed: str, at_once: bool = False) -> None:
+        """Leave a call for a machine; `at_once`: where nothing but a STOP waits."""
 
     def take_back_call(self, machine: str, sealed: str) -> bool:
         """Take a call away again; False where the machine has taken it."""
 
-    def next_call(self, machine: str, wait: float) -> bytes | None:
+    def next_call(self, machine: str, wait: float, at_once: bool = False) -> bytes | None:
         """The oldest call for a machine, taken away; None if none comes in `wait` s."""
 
     def post_answer(self, reply_box: str, parts: Sequence[bytes]) -> None:

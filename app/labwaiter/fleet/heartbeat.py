@@ -13,6 +13,8 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from .. import __version__
+from ..errors import ServiceError
+from ..model.direct_control import NAME as DIRECT_CONTROL
 from ..settings import Settings
 from ..store import web_side
 from ..store.files import read_record, write_whole
@@ -111,10 +113,19 @@ class Heartbeat:
         """
         news = self.store.news(self.store.machine)
         for name in news.polled & set(published):
-            self.local.folder.polled(name)
+            if not self._is_in_hand(name):  # who has an instrument in hand asks by a signed call
+                self.local.folder.polled(name)
         if news.face_age is not None and news.face_age < web_side.FRESH:  # silence counts while there is a face to ask
             with contextlib.suppress(OSError):
                 self.local.signed()
+
+    def _is_in_hand(self, name: str) -> bool:
+        """Whether it is by this execution that somebody has an instrument in hand; one that can't be read may be."""
+        try:
+            request = self.local.request(name)
+        except ServiceError:
+            return True
+        return request is not None and request.service == DIRECT_CONTROL
 
 
 def machine_id(file: Path) -> str:

@@ -49,6 +49,7 @@ class _Shared:
     beats: dict[str, Beat] = field(default_factory=dict)
     polled: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     faces: dict[str, float] = field(default_factory=dict)
+    instruments: dict[str, bytes] = field(default_factory=dict)  # what machines told of theirs
     lists: defaultdict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))  # calls and answers
     files: dict[str, bytes] = field(default_factory=dict)
     notes: dict[str, ScheduleNote] = field(default_factory=dict)
@@ -308,6 +309,14 @@ class InMemoryFleetStore:
             entries = [MachineEntry(shared.beats.get(name), len(shared.queues[name])) for name in machines]
             return entries, time.time() + shared.ahead
 
+    def tell_instruments(self, machine: str, text: bytes) -> None:
+        with self._open() as shared:
+            shared.instruments[machine] = text
+
+    def instruments(self, machines: Sequence[str]) -> list[bytes | None]:
+        with self._open() as shared:
+            return [shared.instruments.get(name) for name in machines]
+
     # -- what faces tell ----------------------------------------------------------------------
 
     def polled(self, machine: str, names: Sequence[str]) -> None:
@@ -329,9 +338,9 @@ class InMemoryFleetStore:
     def reply_box(self) -> str:
         return f"reply {secrets.token_hex(16)}"
 
-    def post_call(self, machine: str, sealed: str) -> None:
+    def post_call(self, machine: str, sealed: str, at_once: bool = False) -> None:
         with self._open() as shared:
-            shared.lists[machine].append(sealed.encode())
+            shared.lists[f"stops {machine}" if at_once else machine].append(sealed.encode())
 
     def take_back_call(self, machine: str, sealed: str) -> bool:
         with self._open() as shared:
@@ -340,8 +349,8 @@ class InMemoryFleetStore:
             shared.lists[machine].remove(sealed.encode())
             return True
 
-    def next_call(self, machine: str, wait: float) -> bytes | None:
-        return self._next(machine, wait)
+    def next_call(self, machine: str, wait: float, at_once: bool = False) -> bytes | None:
+        return self._next(f"stops {machine}" if at_once else machine, wait)
 
     def post_answer(self, reply_box: str, parts: Sequence[bytes]) -> None:
         with self._open() as shared:

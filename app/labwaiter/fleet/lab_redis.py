@@ -7,7 +7,9 @@
     <prefix>:machine:<name>   hash: what its worker tells of itself, and when it was last seen
     <prefix>:machines         set: all that ever did
     <prefix>:errands:<name>   list: what a face asks of a machine, signed
+    <prefix>:stops:<name>     list: STOPs for a machine, signed
     <prefix>:reply:<id>       list: the answer to one of these calls
+    <prefix>:instruments:<name>  text: how its instruments stand, as it told last
     <prefix>:polled:<name>    set: executions of it that were polled since it last looked
     <prefix>:faces            sorted set: the faces by when they were last seen
     <prefix>:file:<name>:<id> text: a file that an execution is given
@@ -55,7 +57,7 @@ FACES_SECONDS = 86400  # that a face is known which isn't seen any more
 POLLED_MAX = 1000  # executions that are heard of at a time
 KINDS = {  # what comes behind the prefix
     "job", "jobs", "active", "machine", "machines", "errands", "polled", "reply", "faces", "file", "rq", "schedule",
-    "check", "kept",
+    "check", "kept", "stops", "instruments",
 }  # fmt: skip
 BRIEF = ("request", "machine", "view", "tombstone", "abort", "held", "settled", "at")
 FIELDS = (*BRIEF, "picture", "page")
@@ -390,6 +392,12 @@ class LabRedis:
             for name, fields, orders in zip(machines, answers[::2], answers[1::2], strict=True)
         ], _seconds(now)
 
+    def tell_instruments(self, machine: str, text: bytes) -> None:
+        self.connection.set(self._key("instruments", machine), text)
+
+    def instruments(self, machines: Sequence[str]) -> list[bytes | None]:
+        return list(self.connection.mget([self._key("instruments", name) for name in machines])) if machines else []
+
     # -- what faces tell ----------------------------------------------------------------------
 
     def polled(self, machine: str, names: Sequence[str]) -> None:
@@ -414,15 +422,16 @@ class LabRedis:
     def reply_box(self) -> str:
         return self._key("reply", secrets.token_hex(16))
 
-    def post_call(self, machine: str, sealed: str) -> None:
-        self.connection.rpush(self._key("errands", machine), sealed)
-        self.connection.ltrim(self._key("errands", machine), -CALLS_MAX, -1)
+    def post_call(self, machine: str, sealed: str, at_once: bool = False) -> None:
+        key = self._key("stops" if at_once else "errands", machine)
+        self.connection.rpush(key, sealed)
+        self.connection.ltrim(key, -CALLS_MAX, -1)
 
     def take_back_call(self, machine: str, sealed: str) -> bool:
         return bool(self.connection.lrem(self._key("errands", machine), 1, sealed))
 
-    def next_call(self, machine: str, wait: float) -> bytes | None:
-        item = self.connection.blpop([self._key("errands", machine)], timeout=wait)
+    def next_call(self, machine: str, wait: float, at_once: bool = False) -> bytes | None:
+        item = self.connection.blpop([self._key("stops" if at_once else "errands", machine)], timeout=wait)
         return None if item is None else bytes(item[1])
 
     def post_answer(self, reply_box: str, parts: Sequence[bytes]) -> None:

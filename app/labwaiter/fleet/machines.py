@@ -6,8 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import InvalidParameter
 from ..lab.lab import Lab
+from ..model.caller import Caller
+from ..model.sentences import plain
 from ..page.words import clock
+from ..verbs.acts import Acts
+from ..verbs.permission import Action, may
 from .fleet_store import LEFT, SILENT_SECONDS, FleetStore, MachineEntry
 from .redis_store import RedisStore
 
@@ -97,11 +102,26 @@ def waiting(store: FleetStore, machines: Iterable[str]) -> list[str]:
     return [name for machine in machines for name in store.untaken(machine)]
 
 
-def withdraw(store: RedisStore, names: Iterable[str]) -> list[str]:
-    """Withdraw orders that no machine has taken, each as aborted: the serviceIDs; a machine may be faster."""
+def withdraw(store: RedisStore, names: Iterable[str], caller: Caller, acts: Acts) -> list[str]:
+    """Withdraw orders that no machine has taken, each as aborted, those that the caller may abort: the serviceIDs.
+
+    A machine may be faster. Raises Unavailable, and what Redis raises.
+    """
     service_ids = []
     for name in names:
         look = store.find(name)
-        if look is not None and look.published is None and store.withdraw(look, BY_OPERATOR):
+        if look is None or look.published is not None or not may(caller, Action.ABORT, look.request):
+            continue
+        if store.withdraw(look, BY_OPERATOR):
             service_ids.append(look.request.service_id)
+            acts.go_on("abort", caller, {"serviceID": look.request.service_id})
     return service_ids
+
+
+def of_names(known: Iterable[str], names: Iterable[str]) -> list[str]:
+    """Those machines, or all that are known where none is named. Raises InvalidParameter: one isn't known."""
+    known = list(known)
+    for name in names:
+        if name not in known:
+            raise InvalidParameter(f"There is no machine {plain(name, 60)}; there are: {', '.join(known) or 'none'}.")
+    return list(names) or known

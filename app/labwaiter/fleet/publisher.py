@@ -20,7 +20,8 @@ from ..store import codec
 from ..store.leases import Leases
 from ..store.local_store import LocalStore
 from ..system.watch import Watch
-from . import redis_faults
+from ..verbs.instruments import Instruments
+from . import instruments_told, redis_faults
 from .fleet_store import FleetStore, Publication, Removal
 from .heartbeat import Heartbeat
 from .redis_faults import FAULTS
@@ -61,6 +62,7 @@ class Publisher:
         self.store, self.local = store, local
         self.heartbeat = Heartbeat(settings, store, local, offers)
         self._leases = Leases(settings.jobs_folder)
+        self._instruments, self._told = Instruments(settings), b""  # what was told of them last
         self._published: dict[str, Published] = {}
         self._asked: set[str] = set()  # to be published now
         self._later: set[str] = set()  # that changed, and were published a moment ago
@@ -97,6 +99,20 @@ class Publisher:
             self._publish([name])
         except FAULTS:
             self.ask(name)
+
+    def tell_instruments(self) -> None:
+        """Tell how the instruments stand, where that differs from what was told and Redis is there."""
+        try:
+            self._tell_instruments()
+        except FAULTS:
+            self._told = b""
+
+    def _tell_instruments(self) -> None:
+        """Likewise. Raises what Redis raises."""
+        told = instruments_told.tell(self._instruments)
+        if told != self._told:
+            self.store.tell_instruments(self.store.machine, told)
+            self._told = told
 
     def refuse(self, name: str, request: Request, why: str) -> None:
         """Publish the end of an order that could not even be recorded here. Raises what Redis raises."""
@@ -150,6 +166,7 @@ class Publisher:
             self._synced = False
         if not self._synced:
             self._published.clear()
+            self._told = b""
             self._publish_all()
             self._synced = True
         active = set(self.local.folder.active_names())
@@ -169,6 +186,7 @@ class Publisher:
         due: set[str] = set()
         if self._look_is_due():
             self.heartbeat.hear(set(self._published))
+            self._tell_instruments()
             due = {n for n in active & set(self._published) if self.local.folder.trace(n) != self._published[n].trace}
             due |= self._held
             if now - self._retried >= AGAIN_EVERY:

@@ -415,7 +415,7 @@ class RedisStore:
             if is_withdrawn and not self.store.fails_over:
                 return True
             # what its machine has taken may lie in the queue of another master again: the machine knows
-            answer = rpc.ask(self.store, machine, calls.Abort(name, by), wait, keep=True)
+            answer = rpc.ask(self.store, machine, calls.Abort(name, by), wait, stays=math.inf)
             if is_withdrawn and answer is not None and answer.unknown:
                 return True
             if look is not None and look.refused and (answer is None or answer.unknown):

@@ -1,4 +1,7 @@
-"""What faces ask of this machine: abort, message, remove, read a file. Done over its own folder, each in a thread."""
+"""What faces ask of this machine: abort, message, remove, read a file, take and STOP instruments.
+
+Done over its own folder, each in a thread. A STOP has a thread and room of its own: it waits for no other call.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from ..errors import ServiceError, ServiceIDInUse, Unavailable, UnknownServiceID
 from ..model.record import Record
 from ..store.audit import Audit
 from ..store.local_store import LocalStore
-from . import rpc
+from . import operations, rpc
 from .calls import (
     Abort,
     AbortAnswer,
@@ -24,6 +27,8 @@ from .calls import (
     Notify,
     NotifyAnswer,
     NumberedCall,
+    Operate,
+    Operated,
     ReadFile,
     Refusal,
     Remove,
@@ -36,11 +41,11 @@ from .redis_faults import FAULTS
 from .used_calls import UsedCalls
 
 log = logging.getLogger(__name__)
-AT_ONCE = 100  # most of their time they wait: for a reply, or for a job to be gone
+TOGETHER = 100  # most of their time they wait: for a reply, or for a job to be gone
+STOPS = 20  # of STOP, likewise
 ABORT_WAIT = 7.5  # s
 REPLY_WAIT = 0.9  # s for the reply to a message
 NOT_YET = "The execution waits for its machine and takes no messages yet; send it again once it runs."
-NOT_KNOWN = "This machine's release does not know how to do that."
 FAILED = "The machine could not do this; its log says why."
 
 
@@ -49,48 +54,58 @@ class RpcServer:
 
     def __init__(self, store: FleetStore, local: LocalStore, publisher: Publisher) -> None:
         self.store, self.local, self.publisher = store, local, publisher
+        self.settings = local.settings
         self._audit = Audit(local.folder.layout)
         self._used = UsedCalls(local.folder.layout.used_errands)
         self._stop = threading.Event()
-        self._room = threading.Semaphore(AT_ONCE)
-        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="call")
-        self._thread = threading.Thread(target=self._run, name="rpc server", daemon=True)
+        self._pools = ThreadPoolExecutor(TOGETHER, thread_name_prefix="call"), ThreadPoolExecutor(STOPS, "STOP")
+        self._threads = [
+            threading.Thread(target=self._run, name=name, args=(pool, room, at_once), daemon=True)
+            for name, pool, room, at_once in (
+                ("rpc server", self._pools[0], threading.Semaphore(TOGETHER), False),
+                ("rpc server of STOP", self._pools[1], threading.Semaphore(STOPS), True),
+            )
+        ]
 
     def start(self) -> None:
         """Take calls from now on."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
         """End, once those that were taken are done."""
         self._stop.set()
-        self._thread.join(5.0)
-        self._pool.shutdown(cancel_futures=True)
+        for thread in self._threads:
+            thread.join(5.0)
+        for pool in self._pools:
+            pool.shutdown(cancel_futures=True)
 
-    def _run(self) -> None:
+    def _run(self, pool: ThreadPoolExecutor, room: threading.Semaphore, at_once: bool) -> None:
         while not self._stop.is_set():
             # what waits in Redis can still be taken back by who asked; what was taken is done
-            if not self._room.acquire(timeout=1.0):
+            if not room.acquire(timeout=1.0):
                 continue
             call = None
             try:
-                call = rpc.take(self.store, 1.0, self._used)
+                call = rpc.take(self.store, 1.0, self._used, at_once)
                 if call is not None:
-                    self._pool.submit(self._serve, call)
+                    pool.submit(self._serve, call, room)
             except FAULTS:
                 self._stop.wait(1.0)  # the publisher says so already
             except Exception:
                 log.exception("a call could not be taken; the next one is")
             finally:
                 if call is None:
-                    self._room.release()
+                    room.release()
 
-    def _serve(self, call: NumberedCall) -> None:
+    def _serve(self, call: NumberedCall, room: threading.Semaphore) -> None:
         try:
-            rpc.send_answer(self.store, call.reply_box, self._answer(call))
+            signed_for = call.number if call.call is not None and call.call.SIGNED else None
+            rpc.send_answer(self.store, call.reply_box, self._answer(call), signed_for)
         except FAULTS:
             log.warning("the answer to a call could not be sent")
         finally:
-            self._room.release()
+            room.release()
 
     def _answer(self, call: NumberedCall) -> Answer | Refusal:
         try:
@@ -114,7 +129,16 @@ class RpcServer:
                 return FileList(self.local.artifacts.listing(name, most))
             case ReadFile():
                 return self._read(call)
-        raise Unavailable(NOT_KNOWN)
+            case Operate(name, inputs, caller):
+                return self._operate(name, inputs, caller)
+        raise Unavailable(operations.NOT_KNOWN)
+
+    def _operate(self, name: str, inputs: str, caller: str) -> Operated:
+        try:
+            return Operated(operations.carry_out(self.settings, name, inputs, caller))
+        finally:
+            if name not in operations.ONLY_LOOK:
+                self.publisher.tell_instruments()  # before the answer: who is told that it is done sees it done
 
     def _remember(self, act: str, name: str, record: Record | None, by: str) -> None:
         """In this machine's audit file; the face that asks has remembered it already, with all that it knows of who."""

@@ -11,10 +11,10 @@ import heapq
 import json
 import logging
 import os
+import threading
 from pathlib import Path
 
 from ..store.files import read_record, write_whole
-from .calls import ONLY_LOOK
 
 log = logging.getLogger(__name__)
 KEPT = 20_000  # calls
@@ -22,7 +22,7 @@ LARGEST = 100_000_000  # bytes of the file
 
 
 class UsedCalls:
-    """The calls that were taken. For one thread."""
+    """The calls that were taken. Thread-safe."""
 
     def __init__(self, file: Path) -> None:
         """
@@ -30,6 +30,7 @@ class UsedCalls:
             OSError: the file can't be read or written.
         """
         self._file, self._fd = file, -1
+        self._turn = threading.Lock()
         self._floor = 0.0  # Redis' clock, s: what was asked for until then may have been taken
         self._numbers: set[str] = set()
         self._by_time: list[tuple[float, str]] = []  # a heap, the oldest first
@@ -44,19 +45,23 @@ class UsedCalls:
                 log.warning("a line of %s is damaged: a power cut may have torn it", file.name)
         self._rewrite()
 
-    def first(self, number: str | None, at: float | None, do: str = "") -> bool:
+    def first(self, number: str | None, at: float | None, only_looks: bool = False) -> bool:
         """Whether a call is taken for the first time; it is noted then. Raises OSError: it can't be noted.
 
         Args:
             number, at: None for a call of a release before 0.5, that can't be told from one that was taken.
-            do: what is asked for.
+            only_looks: done twice after a power cut it does no harm.
         """
+        with self._turn:
+            return self._first(number, at, only_looks)
+
+    def _first(self, number: str | None, at: float | None, only_looks: bool) -> bool:
         if number is None or at is None or at <= self._floor or number in self._numbers:
             return False
         line = json.dumps([at, number]).encode() + b"\n"
         if os.write(self._fd, line) != len(line):
             raise OSError("the call could not be noted")
-        if do not in ONLY_LOOK:
+        if not only_looks:
             os.fdatasync(self._fd)
         self._add(at, number)
         self._lines += 1

@@ -30,6 +30,7 @@ from ..system import logs
 from ..system.process import start_thread
 from .errors import InstrumentError, WrongDevice
 from .opening import Opened
+from .panel import panel_of
 
 PAUSE = 0.5  # s between two tries
 LAST_TRY = 4.0  # s that a try which began in time may take
@@ -82,10 +83,13 @@ def check(entry: InstrumentEntry, lab: Lab, jobs: Path | None) -> Outcome:
         opened = Opened(entry, jobs)
         try:
             identity = opened.ask()
+            strange = entry.limits.keys() - {item.name for item in panel_of(opened.device, entry).items}
         finally:
             opened.close()
         if mistake := power_mistake(entry, lab):
             return False, f"answers, but could not be cut off: {mistake}"
+        if strange:
+            return False, f"answers, but has no reading {min(strange)}, whose limits lab.toml has"
     except InstrumentError as error:
         return False, f"{error.message.removeprefix(f'{entry.name}: ')} ({entry.port})"
     except Misconfigured as error:  # its driver can't be had

@@ -21,6 +21,24 @@ NOTHING_TO_DO, ITSELF = "nothing to do", "itself"
 
 
 @dataclass(frozen=True)
+class Limit:
+    """What a monitored reading may be."""
+
+    low: float | None = None
+    high: float | None = None
+    hysteresis: float = 0.0  # so far it must come back before it can pass the limit anew
+
+    def beyond(self, value: float, before: str = "") -> str:
+        """The limit that is passed: "low", "high" or "" for none. `before`: which one was, at the reading before."""
+        back = {side: self.hysteresis if before == side else 0.0 for side in ("low", "high")}
+        if self.high is not None and value > self.high - back["high"]:
+            return "high"
+        if self.low is not None and value < self.low + back["low"]:
+            return "low"
+        return ""
+
+
+@dataclass(frozen=True)
 class InstrumentEntry:
     """One instrument of lab.toml."""
 
@@ -41,6 +59,8 @@ class InstrumentEntry:
     # what another library's driver is shown with in somebody's hands: readings (name → unit), controls (name → low,
     # high, unit) and actions (names)
     panel: dict[str, Any] = field(default_factory=dict)
+    monitor_every_s: float | None = None  # s between two readings while nobody uses it; None: it isn't monitored
+    limits: dict[str, Limit] = field(default_factory=dict)  # by the readings' names
 
     @property
     def simulated(self) -> simulation.SimulatedPort | None:

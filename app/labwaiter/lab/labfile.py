@@ -15,6 +15,10 @@ power = "relays.2"        # a relay that cuts it off when it can't be made safe
 safe = "my_lab:switch_off"   # for another library's driver: how it is made safe, or "nothing to do"
 machine = "bench2"        # on which machine it is, of many
 panel = { readings = { current = "A" }, controls = { volts = { low = 0, high = 5, unit = "V" } }, actions = ["reset"] }
+monitor_every_s = 10      # its readings are kept so often while nobody uses it
+
+[instruments.sourcemeter.limits]      # of its readings: one that passes its limit is an event
+current = { low = 0, high = 0.1, hysteresis = 0.01 }
 
 [machines.bench2]         # with REDIS_URL: each machine that runs `labwaiter worker`
 services = ["Sweep"]      # which services it offers; without this line all of them
@@ -32,7 +36,7 @@ from typing import Any
 from ..errors import Misconfigured
 from ..settings import read_text
 from . import simulation
-from .lab import ITSELF, InstrumentEntry, Lab, LabMachine
+from .lab import ITSELF, InstrumentEntry, Lab, LabMachine, Limit
 
 STEP = 2.0  # s in which file systems count times, at most
 _LINE_KEYS = {"baudrate", "bytesize", "parity", "stopbits", "xonxoff", "rtscts", "dtr", "rts"}
@@ -50,7 +54,11 @@ _KEYS = _LINE_KEYS | {
     "options",
     "machine",
     "panel",
+    "monitor_every_s",
+    "limits",
 }
+MONITOR_EVERY = (1, 86400)  # s
+_HYSTERESIS = 0.02  # of what lies between its limits, or of the one that there is
 
 
 def load(file: Path) -> Lab:
@@ -148,9 +156,12 @@ class Reader:
         """The mistake in a table, at its key where one is named, as a sentence with its line."""
         at_line, inside = 0, not key
         for number, line in enumerate(self.lines, 1):
-            if re.match(rf"\s*\[+\s*((instruments|machines)\.)?[\"']?{re.escape(name)}[\"']?\s*\]", line):
+            header = re.match(
+                rf"\s*\[+\s*((instruments|machines)\.)?[\"']?{re.escape(name)}[\"']?(?P<of>\.\w+)?\s*\]", line
+            )
+            if header and header["of"] in (None, f".{key}"):
                 at_line, inside = number, True
-                if not key:
+                if not key or header["of"]:
                     break
             elif inside and key and re.match(rf"\s*{re.escape(key)}\s*=", line):
                 at_line = number
@@ -185,6 +196,49 @@ class Reader:
                 ' unit = "V" } }, actions = ["reset"] }',
             )
         return dict(panel)
+
+    def _every(self, name: str, table: dict[str, Any]) -> float | None:
+        """How often it is monitored, s. Raises Misconfigured."""
+        every = table.get("monitor_every_s")
+        if every is None:
+            return None
+        low, high = MONITOR_EVERY
+        if not _number(every, low, high):
+            raise self.wrong(
+                name,
+                "monitor_every_s",
+                f"monitor_every_s is a number of seconds from {low} to {high}; without it, never",
+            )
+        return float(every)
+
+    def _limits(self, name: str, table: dict[str, Any]) -> dict[str, Limit]:
+        """The limits of its readings. Raises Misconfigured."""
+        given = table.get("limits", {})
+        if not isinstance(given, dict):
+            raise self.wrong(name, "limits", "limits is a table: limits = { temperature = { low = 15, high = 80 } }")
+        if given and table.get("monitor_every_s") is None:
+            raise self.wrong(name, "limits", "it has limits, and nobody looks at them: say monitor_every_s, too")
+        return {reading: self._limit(name, reading, about) for reading, about in given.items()}
+
+    def _limit(self, name: str, reading: str, about: Any) -> Limit:
+        written = "write low, high or both, e.g. { low = 15, high = 80 }"
+        if not isinstance(about, dict) or not about.keys() & {"low", "high"}:
+            raise self.wrong(name, "limits", f"the limits of {reading} are none: {written}")
+        for key, value in about.items():
+            if key not in ("low", "high", "hysteresis"):
+                raise self.wrong(name, "limits", f"the limits of {reading} know no “{key}”: {written}, and hysteresis")
+            if not _number(value, -1e300, 1e300):
+                raise self.wrong(name, "limits", f"{key} of {reading} must be a number")
+        low, high = about.get("low"), about.get("high")
+        if low is not None and high is not None and low >= high:
+            raise self.wrong(name, "limits", f"low of {reading} must be less than its high")
+        room = high - low if low is not None and high is not None else abs(low or high or 0.0)
+        hysteresis = about.get("hysteresis", _HYSTERESIS * room)
+        if hysteresis < 0 or (low is not None and high is not None and hysteresis > room):
+            raise self.wrong(
+                name, "limits", f"hysteresis of {reading} must be 0 or more, and less than its limits are apart"
+            )
+        return Limit(low, high, float(hysteresis))
 
     def entry(self, name: str, table: Any) -> InstrumentEntry:
         """The instrument that a table describes. Raises Misconfigured."""
@@ -255,6 +309,8 @@ class Reader:
             options=dict(table.get("options", {})),
             machine=str(table.get("machine", "")),
             panel=self._panel(name, table),
+            monitor_every_s=self._every(name, table),
+            limits=self._limits(name, table),
         )
 
 

@@ -27,6 +27,9 @@ class Identity:
     sees_all: bool = False  # a guest who may look at everybody's, where GUESTS says so
 
 
+PAGES_KEY = "the page's key"  # a face, as the audit has it: somebody before an execution's page
+
+
 @dataclass(frozen=True)
 class Caller:
     """What a face knows of whoever called it."""
@@ -38,7 +41,9 @@ class Caller:
     public_url: str = ""
     polls: bool = False  # it asks for the status again and again, as workflow managers do: its silence means something
     is_elsewhere: bool = False  # it called from another machine, or through a proxy
-    face: str = ""  # soap, json, page, shell, python or schedule
+    face: str = ""  # soap, json, page, shell, python, schedule or `PAGES_KEY`
+    steers: str = ""  # the serviceID of the execution whose page's key it has: it may steer that, and do nothing else
+    machine: str = ""  # whose face it called, of many machines, where that is another one
 
     @property
     def user(self) -> str:

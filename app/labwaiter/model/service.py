@@ -25,7 +25,7 @@ import re
 import shutil
 import types
 import typing
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -61,6 +61,10 @@ MOST = {
 }
 
 
+MESSAGES_MAX = 12  # that a service may declare
+MESSAGE_LONGEST, MESSAGE_WORDS_LONGEST = 60, 200  # characters: buttons show them
+
+
 @dataclass(frozen=True)
 class Service:
     """One SOAP service as data: its signature and its rules."""
@@ -86,6 +90,8 @@ class Service:
     cpus: float | None = None  # processors kept busy, in a cgroup
     user: str | None = None  # the account that its jobs run as; "": the supervisor's own
     session_token: bool = False  # its jobs get their caller's token
+    # what it understands by notifyService, as its pages' buttons say it: a message, and what that does, in words
+    messages: tuple[tuple[str, str], ...] = ()
     checks: bool = False  # whether it has a `check` of its own for a start's inputs
 
     def accept(self, inputs: dict[str, Any]) -> dict[str, Any]:
@@ -111,6 +117,13 @@ class Service:
     def instruments(self) -> tuple[Parameter, ...]:
         """The inputs that are instruments."""
         return tuple(p for p in self.inputs if p.kind == "instrument")
+
+    def not_declared(self, message: str) -> str:
+        """Why a message is none that the service declares, in a sentence; "" where it is, or it declares none."""
+        names = [name for name, _ in self.messages]
+        if not names or message in names:
+            return ""
+        return f"{self.name} understands {in_a_row(names, 'and')}, not {shown(message)}."
 
     @property
     def placeholders(self) -> dict[str, Any]:
@@ -145,6 +158,7 @@ def service_of(data: dict[str, Any]) -> Service:
     """
     values = {f.name: data[f.name] for f in dataclasses.fields(Service) if f.name in data}
     values |= {k: tuple(parameter_of(p) for p in values[k]) for k in _PARAMETERS}
+    values["messages"] = tuple((str(name), str(words)) for name, words in values.get("messages", ()))
     return Service(**{**values, "file": Path(values["file"])})
 
 
@@ -207,6 +221,7 @@ def service(
     cpus: float | None = None,
     user: str | None = None,
     session_token: bool = False,
+    messages: Sequence[str] | Mapping[str, str] = (),
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a SOAP service of a function; the function itself stays as it was.
 
@@ -230,6 +245,8 @@ def service(
         cpus: processors that a job may keep busy, where it has a cgroup.
         user: the account that jobs run as, where the supervisor is root; "": not another one, whatever JOB_USER is.
         session_token: let jobs have their caller's token: `job.session_token`, `job.session_token_file`.
+        messages: what jobs understand by notifyService: their pages have a button for each, and one for an abort.
+            With words of what each does: `{"PAUSE": "The nozzle rises and waits."}`.
     """
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -248,6 +265,7 @@ def service(
             "cpus": cpus,
             "user": user,
             "session_token": session_token,
+            "messages": messages,
         }
         programs = (needs,) if isinstance(needs, str) else tuple(needs)
         function.__labwaiter__ = Declaration(name, function, check, programs, rules)  # type: ignore[attr-defined]
@@ -270,6 +288,7 @@ def read_signature(function: Callable[..., Any], *, name: str, namespace: str, *
     if function.__name__.removesuffix("Response") in (o.name for o in contract.OF_EVERY_SERVICE):
         raise Misconfigured(f"{name}: {function.__name__} is labwaiter's own; name the function start{name}.")
     _judge_rules(name, rules)
+    rules["messages"] = _messages(name, rules.get("messages", ()))
     try:
         hints = typing.get_type_hints(function, include_extras=True)
     except Exception as error:
@@ -325,6 +344,32 @@ def _judge_rules(name: str, rules: dict[str, Any]) -> None:
     user = rules.get("user")
     if user and (not isinstance(user, str) or not re.fullmatch(settings.ACCOUNT, user)):
         raise Misconfigured(f"{name}: user must be the name of an account of this machine, not {shown(user)}.")
+
+
+def _messages(name: str, declared: Any) -> tuple[tuple[str, str], ...]:
+    """The messages that a service declares, with their words. Raises Misconfigured."""
+    is_row = isinstance(declared, (list, tuple, Mapping))  # whose order is the same in every process
+    if not is_row or not all(isinstance(message, str) for message in declared):
+        raise Misconfigured(f'{name}: messages= must be a list of texts, or texts with their words: {{"PAUSE": "…"}}.')
+    with_words = declared if isinstance(declared, Mapping) else dict.fromkeys(declared, "")
+    if len(with_words) < len(declared) or len(with_words) > MESSAGES_MAX:
+        raise Misconfigured(f"{name}: messages= must be different ones, {MESSAGES_MAX} at most.")
+    for message, words in with_words.items():
+        for text, most, may_be_empty in ((message, MESSAGE_LONGEST, False), (words, MESSAGE_WORDS_LONGEST, True)):
+            is_line = isinstance(text, str) and text.isprintable() and text == text.strip() and len(text) <= most
+            if not is_line or not (text or may_be_empty):
+                what = "the words of a message" if may_be_empty else "a message that is declared"
+                raise Misconfigured(
+                    f"{name}: {what} must be one line of text of {0 if may_be_empty else 1} to {most} characters,"
+                    f" without blanks at its ends: not {shown(text)}."
+                )
+    return tuple(with_words.items())
+
+
+def in_a_row(words: Collection[str], last: str) -> str:
+    """Words as a sentence has them: “PAUSE, RESUME and STOP”."""
+    *first, end = words
+    return f"{', '.join(first)} {last} {end}" if first else end
 
 
 def read_input(where: str, parameter: inspect.Parameter, hints: dict[str, Any]) -> Parameter:

@@ -41,7 +41,7 @@ _PARTS = ("name", "stem", "suffix")  # of a file's path
 _HABITS = ("progress", "stages", "result", "success", "environment", "folder", "tty")
 _SOURCES = ("file", "json", "last_line", "pattern")
 _COUNTS = ("at_once", "cpu_seconds", "memory", "open_files", "processes", "file_size")
-_SERVICE = ("name", "namespace", "operation", "doc", "limit", "stall", "grace", "needs", "cpus", "user")
+_SERVICE = ("name", "namespace", "operation", "doc", "limit", "stall", "grace", "needs", "cpus", "user", "messages")
 _SWITCHES = ("unchanged", "session_token")
 KEYS = {  # of each kind of table
     "service": (*_SERVICE, *_COUNTS, *_SWITCHES),
@@ -250,6 +250,8 @@ class _Writer:
         for key in _SWITCHES:
             if self._get(service, f"service.{key}", (bool,), "true or false"):
                 yield f"{key}=True"
+        if messages := self._messages(service):
+            yield f"messages={messages}"
         needs = self._texts(service, "service.needs", True)
         if needs is None and "command" in self._content:
             line = self._content["command"].get("line") if isinstance(self._content["command"], dict) else None
@@ -257,6 +259,17 @@ class _Writer:
             needs = [first] if isinstance(first, str) and "/" not in first and not _PLACE.search(first) else None
         if needs:
             yield f"needs={_written(needs)}"
+
+    def _messages(self, service: dict[str, Any]) -> str:
+        """As Python writes them; "" where there are none."""
+        path = "service.messages"
+        declared = self._get(service, path, (list, dict), "a list of texts, or a table of texts with their words")
+        texts = [*declared, *declared.values()] if isinstance(declared, dict) else declared or []
+        if not all(isinstance(text, str) for text in texts):
+            raise self._mistake(path, f"{path} must be a list of texts, or a table of texts with their words")
+        if isinstance(declared, dict):
+            return f"{{{', '.join(f'{_written(name)}: {_written(words)}' for name, words in declared.items())}}}"
+        return _written(declared) if declared else ""
 
     def _doc(self, service: dict[str, Any]) -> str:
         """Its words, and those of its inputs and outputs."""

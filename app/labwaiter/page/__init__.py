@@ -2,9 +2,9 @@
 
 The same view gives the same page: that the pieces of the last ones are kept changes only the time that it takes.
 
-No script, no outside resource, so that it lives inside any portal's frame; everything that came
-from outside is escaped and bounded. A program's own status.html is the one exception: it is the
-program's page, and is shown as it is.
+No outside resource, and no script but that of its buttons (`buttons.py`), so that it lives inside any portal's
+frame; everything that came from outside is escaped and bounded. A program's own status.html is the one exception: it
+is the program's page, and is shown as it is, but for the function `notify_running_job` in its head.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from markupsafe import escape
 from ..model.record import PLOT, Moment, Record, State, View
 from ..model.service import Service
 from ..model.span import size, span
+from . import buttons as buttons_of_pages
+from .buttons import Buttons
 from .words import (
     CUT,
     clock,
@@ -68,12 +70,14 @@ _pieces: dict[tuple[str, tuple[str, ...]], tuple[tuple[object, ...], Pieces]] = 
 
 
 @cache
-def _style() -> str:
+def _style(has_buttons: bool) -> str:
+    if has_buttons:
+        return _style(False) + buttons_of_pages.style()
     return resources.files("labwaiter.page").joinpath("status.css").read_text("utf-8")
 
 
 @cache
-def _template() -> Any:
+def _template(name: str = "status.html.j2") -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -83,16 +87,24 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("status.html.j2")
+    return environment.get_template(name)
 
 
-def render(view: View, service: Service, files_at: str = "") -> str:
+def render(view: View, service: Service, files_at: str = "", buttons: Buttons | None = None, said: str = "") -> str:
     """The page of one execution: a whole HTML document, below 1.5 million characters.
 
     Args:
         files_at: the address below which the files that it made are reachable; "": it isn't known.
+        buttons: by what it steers the execution; None: it doesn't.
+        said: what came of a button that was pressed, in a sentence.
     """
-    return Page(view, service, files_at).text
+    return Page(view, service, files_at, buttons, said).text
+
+
+def small_page(title: str, words: str) -> str:
+    """A page of a sentence, that answers a button where there is no status page to show."""
+    text: str = _template("small.html.j2").render(title=title, words=words, style=_style(False))
+    return text
 
 
 class Page:
@@ -100,32 +112,39 @@ class Page:
 
     text: str
 
-    def __init__(self, view: View, service: Service, files_at: str = "") -> None:
-        self.view, self._for = view, (service, files_at)
+    def __init__(
+        self, view: View, service: Service, files_at: str = "", buttons: Buttons | None = None, said: str = ""
+    ) -> None:
+        self.view, self._for = view, (service, files_at, buttons, said)
+        self.has_buttons = buttons is not None
         self._words: dict[str, str] = {}
         self._pieces: Pieces | None = None
+        pressed = buttons_of_pages.shown(view, service, buttons)
         if view.own_page is not None and view.record.active and _is_bounded(view.own_page):
             self.text = _whole(view.own_page, service)
+            if buttons is not None:
+                form = _template("buttons.html.j2").render(b=pressed) if pressed else ""
+                self.text = buttons_of_pages.with_function(self.text, buttons, form)
             self._pieces = [self.text]
             return
-        moving, log = _moving(view), last_lines(view.log)
+        moving, log = _moving(view, pressed is not None or bool(said)), last_lines(view.log)
         if len(log) + len(view.picture or "") + len(view.own_page or "") > KEPT_LARGEST:
-            self.text = _template().render(_still(view, service, files_at, log) | moving)
+            self.text = _template().render(_still(view, service, files_at, log, pressed, said) | moving)
             return
         self._words = {
-            name: word if name == "style" else str(escape(word))
+            name: word if name in ("style", "script") else str(escape(word))
             for name, word in moving.items()
             if word not in ("", None)
         }
         # its values by their repr: 1, 1.0 and True are equal, and are told otherwise
         progress = vars(view.progress) | {"fraction": None, "stage": "", "values": repr(view.progress.values)}
         still = vars(view) | {"now": 0.0, "ran": None, "holders": (), "ahead": "", "log": log, "progress": progress}
-        made_of = still, service, files_at
+        made_of = still, service, files_at, pressed, said
         key = view.record.name, tuple(self._words)
         kept = _pieces.pop(key, None)
         if kept is None or kept[0] != made_of:
             holes = {name: f"{_HOLE}{name}{_HOLE}" for name in self._words}
-            page = _template().render(_still(view, service, files_at, log) | moving | holes)
+            page = _template().render(_still(view, service, files_at, log, pressed, said) | moving | holes)
             kept = made_of, re.split(f"{_HOLE}([a-z]+){_HOLE}", page)
         _pieces[key] = kept  # at the end
         if len(_pieces) > PIECES_KEPT:
@@ -218,22 +237,27 @@ def _of_the_moment(record: Record, place: int | None, moment: Moment) -> dict[st
     }
 
 
-def _moving(view: View) -> dict[str, Any]:
-    """The words that move with the clock, the work and the queue (and the style: once in memory is enough)."""
+def _moving(view: View, has_buttons: bool) -> dict[str, Any]:
+    """The words that move with the clock, the work and the queue (and style and script: once in memory is enough)."""
     return _of_the_moment(view.record, view.place, view.moment) | {
         "stage": cut(view.progress.stage, CUT["stage"]),
         "ahead": cut(waits_for(view), 500),
-        "style": _style(),
+        "style": _style(has_buttons),
+        "script": buttons_of_pages.script() if has_buttons else "",
     }
 
 
-def _still(view: View, service: Service, files_at: str, log: str) -> dict[str, Any]:
+def _still(
+    view: View, service: Service, files_at: str, log: str, pressed: dict[str, Any] | None, said: str
+) -> dict[str, Any]:
     """All other words: they are the same for as long as what they are made of is."""
     record, progress = view.record, view.progress
     picture, left_out = _picture(view)
     is_too_large = view.own_page is not None and record.active
     return {
         "title": f"{service.name}: {record.state}",
+        "buttons": pressed,
+        "said": cut(printable(said), 1000),
         "name": service.name,
         "doc": cut(service.doc.partition("\n")[0], 200),
         "tone": "stops" if record.stopping else _TONES[record.state],

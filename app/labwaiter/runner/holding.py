@@ -8,19 +8,14 @@ here once more. Direct control is here; a session is the same with several instr
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import ServiceError
-from ..instruments.errors import Lost, WrongDevice
 from ..instruments.opening import Opened
-from ..instruments.panel import panel_of
-from ..instruments.quantity import Reading
+from ..instruments.reading import PanelReader, words_of
 from ..model.direct_control import PANEL, READINGS, UNATTENDED
-from ..model.panel import Item, Panel, What
-from ..model.values import plain
+from ..model.panel import Panel, What
 from ..store import messages
 from ..store.folder import Folder
 from ..system.process import boot_clock
@@ -39,70 +34,44 @@ def serve(job: Job, opened: Opened, store: Folder, seconds: float) -> None:
     Raises:
         InstrumentError: the line is lost, or another device answers.
     """
-    held = HeldInstrument(opened.entry.name, opened, panel_of(opened.device, opened.entry))
-    _InHand(job, held, store).serve(seconds)
-
-
-def words_of(name: str, error: Exception) -> str:
-    """Why something went wrong, for who has the instrument. Raises what ends it: the line is lost, or is another's."""
-    if isinstance(error, (Lost, WrongDevice)):
-        raise error
-    if isinstance(error, ServiceError):
-        return error.message
-    words = " ".join(str(error).split())[:200]
-    return f"{name}: {words or type(error).__name__} ({type(error).__name__})."
+    _InHand(job, HeldInstrument(opened.entry.name, opened), store).serve(seconds)
 
 
 class HeldInstrument:
-    """One of them, open, with what its people may use of it.
+    """One of them, open, with what its people may use of it."""
 
-    Attributes:
-        read: by name: what it read last, or why it could not.
-    """
+    def __init__(self, name: str, opened: Opened, panel: Panel | None = None) -> None:
+        """
+        Args:
+            name: as they know it.
+            panel: what they may use; None: all that the driver declares.
 
-    def __init__(self, name: str, opened: Opened, panel: Panel) -> None:
-        self.name, self.panel = name, panel
-        self.identity: str = opened.identified_as
-        self._device = opened.device
-        self.read: dict[str, dict[str, Any]] = {}
+        Raises:
+            Misconfigured: what the driver declares can't be read.
+        """
+        self.name, self.identity = name, opened.identified_as
+        self._device, self._reader = opened.device, PanelReader(opened, name, panel)
+
+    @property
+    def panel(self) -> Panel:
+        """What its people may use."""
+        return self._reader.panel
+
+    @property
+    def read(self) -> dict[str, dict[str, Any]]:
+        """By name: what was read last, or why it could not be."""
+        return self._reader.read
 
     def look(self, between: Callable[[], None]) -> None:
         """Read all, one after the other; `between` is called before each, for who wants something meanwhile."""
-        shut: dict[str, str] = {}
-        if callable(prepare := getattr(self._device, "prepare_readings", None)):
-            try:
-                shut = prepare()
-            except Exception as error:
-                why = words_of(self.name, error)
-                shut = {item.name: why for item in self.panel.items}
-        for item in self.panel.of(What.READING, What.CONTROL):
-            between()
-            self.read[item.name] = self._note(item, why=shut[item.name]) if item.name in shut else self._ask(item)
-
-    def _ask(self, item: Item) -> dict[str, Any]:
-        try:
-            value = getattr(self._device, item.name)
-        except Exception as error:
-            return self._note(item, why=words_of(self.name, error))
-        at = time.time() - value.age if isinstance(value, Reading) else time.time()
-        unit = value.unit if isinstance(value, Reading) else item.unit
-        try:
-            value = plain(value)
-        except TypeError:
-            value = str(value)[:200]
-        if isinstance(value, float) and not math.isfinite(value):
-            return self._note(item, why="It tells none.")
-        return {"value": value, "unit": unit, "at": at}
-
-    def _note(self, item: Item, why: str) -> dict[str, Any]:
-        return {"why": why, "unit": item.unit, "at": time.time()}
+        self._reader.look(between)
 
     def set(self, control: str, value: Any) -> dict[str, Any]:
         """Set a control, within its limits: what it reads since. Raises whatever goes wrong."""
         item = self.panel.find(self.name, control, What.CONTROL)
         values = item.accept(self.name, {item.name: value})
         setattr(self._device, item.name, values[item.name])
-        self.read[item.name] = self._ask(item)
+        self.read[item.name] = self._reader.ask(item)
         return self.read[item.name]
 
     def do(self, action: str, inputs: dict[str, Any]) -> None:

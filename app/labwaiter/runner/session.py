@@ -23,6 +23,7 @@ from .. import settings as settings_module
 from ..errors import InvalidParameter, JobFailed, Misconfigured, MissingParameter, ServiceError
 from ..instruments.opening import Opened
 from ..instruments.panel import panel_of
+from ..instruments.reading import words_of
 from ..lab import labfile
 from ..model import lab_session
 from ..model.lab_session import About, about_of
@@ -36,7 +37,7 @@ from ..store.files import write_whole
 from ..store.folder import Folder
 from ..store.session_data import SessionData
 from ..system.watch import until
-from .holding import HeldInstrument, Serving, words_of
+from .holding import HeldInstrument, Serving
 from .job import Job
 from .own_tasks import CurrentTask, OwnTasks
 from .task_line import TaskLine
@@ -321,7 +322,13 @@ def main() -> None:
     """Entry: `python -m labwaiter.runner.session JOB`, with the job's log as standard error; tells a line of JSON."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what on_dispose prints is for the log
-    why = dispose(settings_module.load(), sys.argv[1])
+    try:
+        settings = settings_module.load()
+    except Misconfigured:
+        # a mistake that somebody is just making in the file env keeps no lab from being put away
+        traceback.print_exc()
+        settings = settings_module.load(env_file=Path(os.devnull))
+    why = dispose(settings, sys.argv[1])
     sys.stdout.flush()
     print(json.dumps({"why": why}), file=out, flush=True)
     os._exit(0)  # a thread that on_dispose left is not waited for

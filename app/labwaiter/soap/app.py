@@ -26,7 +26,7 @@ from ..settings import Settings
 from ..store.figures import WebFigures
 from ..system.process import boot_clock
 from ..verbs import Jobs
-from ..verbs.permission import Action, allows
+from ..verbs.permission import allows
 from ..verbs.refusals import Refusals, wait_out_the_slot
 from . import faults, wsdl
 from .binding import Answers
@@ -43,6 +43,7 @@ from .lane import (
     Poll,
     is_plain,
     may_be_kept,
+    page_is_for,
 )
 from .operations import BeganOtherwise, Operations, mandatory
 
@@ -109,7 +110,7 @@ class Endpoint:
         with self._soap.polls_in_turn:
             kept = self._kept.of(poll.service_id, place.public_url)
             answer = None
-            if kept is not None and allows(identity, Action.SEE, kept.record.request):
+            if kept is not None and allows(identity, kept.action, kept.record.request):
                 answer = kept.now()
                 if answer is None:
                     caller = place.caller(poll, identity)
@@ -141,10 +142,17 @@ class Endpoint:
         status, page, outputs = self.operations.status_and_page(call.texts, caller)
         body, view = self.made[0].envelope(STATUS, outputs), status.view
         service_id = view.record.request.service_id
-        if self._soap.lane.is_open and len(body) <= ANSWER_MAX and may_be_kept(status) and self._kept.asked(service_id):
+        is_for = page_is_for(status, page)
+        if (
+            self._soap.lane.is_open
+            and len(body) <= ANSWER_MAX
+            and is_for is not None
+            and may_be_kept(status)
+            and self._kept.asked(service_id)
+        ):
             stamps = self._soap.jobs.records.stamps(view, began)
             if stamps is not None:
-                kept = KeptAnswer(body, view.record, began_boot, stamps)
+                kept = KeptAnswer(body, view.record, began_boot, stamps, is_for)
                 if page is not None:
                     kept.show(view.moment, outputs[0].encode(), page.template())
                 self._kept.keep(service_id, caller.public_url, kept)

@@ -29,10 +29,12 @@ from .. import public
 from ..model.caller import Caller, Identity
 from ..model.contract import SERVICE_ID, SESSION_TOKEN, STATUS
 from ..model.record import Moment, Record, State
-from ..page import PageTemplate
+from ..page import Page, PageTemplate
+from ..page.buttons import steers
 from ..store.records import Revision
 from ..system.process import boot_clock
 from ..verbs import Status
+from ..verbs.permission import Action
 from .door import Call, Refused, envelope_in, media_type, parse
 from .faults import Answer, of_poll
 
@@ -234,14 +236,17 @@ E = TypeVar("E", bound=Recognising)
 class KeptAnswer:
     """An answer, for as long as nothing but the moment that its page shows may be another."""
 
-    def __init__(self, body: bytes, record: Record, read_from: float, revision: Revision) -> None:
+    def __init__(
+        self, body: bytes, record: Record, read_from: float, revision: Revision, action: Action = Action.SEE
+    ) -> None:
         """
         Args:
             record: that it tells of.
             read_from: boot clock (s) before which nothing of it was read.
             revision: of what it was made of.
+            action: what somebody must be allowed to do with the execution to be given it.
         """
-        self.record, self._revision = record, revision
+        self.record, self._revision, self.action = record, revision, action
         self._until, self._renewed_until = read_from + KEPT_SECONDS, read_from + RENEWED_SECONDS
         # as it was written last, and what that shows (`Moment.shown`); replaced whole: many threads are here
         self._made: tuple[Answer, tuple[int, int, float | None] | None] = of_poll(body), None
@@ -334,6 +339,16 @@ def may_be_kept(status: Status) -> bool:
     if record.state is State.COMPLETED:
         return True
     return record.state is State.RUNNING and view.ran is not None and not status.service.unchanged
+
+
+def page_is_for(status: Status, page: Page | None) -> Action | None:
+    """What somebody must be allowed to do to be given this answer; None: others who may do that get another.
+
+    A page with buttons is for who may press them; who may only look gets the same without, which is not kept.
+    """
+    if page is None or not status.view.record.active or not steers(status.view, status.service):
+        return Action.SEE
+    return Action.NOTIFY if page.has_buttons else None
 
 
 class Poll(NamedTuple):

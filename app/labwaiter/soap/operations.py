@@ -100,7 +100,7 @@ class Operations:
         if answer.view.files:
             with contextlib.suppress(Unavailable):  # without links.key the page says all but where they are
                 files_at = caller.public_url + self.jobs.artifacts.link(answer.view.record.name)
-        page = Page(answer.view, answer.service, files_at)
+        page = Page(answer.view, answer.service, files_at, self.jobs.buttons(answer.view, answer.service, caller))
         return page, [base64.b64encode(printable(page.text).encode()).decode(), *outputs]
 
 

@@ -236,6 +236,15 @@ class Artifacts:
     def _key_of(self, job: str) -> str:
         return hmac.new(self._load(), job.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:40]
 
+    def page_key(self, job: str, created: float) -> str:
+        """What only the pages of an execution have, by which they steer it. Raises Unavailable.
+
+        Args:
+            created: when it was asked for, Unix time, s.
+        """
+        text = f"{created!r} {job}".encode("utf-8", "replace")
+        return hmac.new(self.secret_for("buttons"), text, hashlib.sha256).hexdigest()[:40]
+
     def secret_for(self, purpose: str) -> bytes:
         """A secret of this deployment for one purpose, made from its own. Raises Unavailable."""
         return hmac.new(self._load(), f"for {purpose}".encode(), hashlib.sha256).digest()

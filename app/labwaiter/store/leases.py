@@ -20,7 +20,9 @@ from pathlib import Path
 
 from ..layout import Layout
 from ..system import flock
+from ..system.process import Identity
 from .files import make_folder, open_ours, read_record, rights_in, write_whole
+from .readers import Reader, Readers
 from .upkeep import Upkeep
 
 PATIENCE = 3.0  # s for a turn
@@ -54,6 +56,7 @@ class Leases:
     def __init__(self, jobs: Path) -> None:
         self.folder = Layout(jobs).leases
         self._upkeep = Upkeep(Layout(jobs))
+        self.readers = Readers(Layout(jobs))
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -133,6 +136,8 @@ class Leases:
             return True
         try:
             with self.turn(wait=0):
+                if self.readers.claimed(names):
+                    return False
                 out = self._upkeep.out()
                 if any(out[name].stopped or not reserved for name in names if name in out):
                     return False
@@ -149,6 +154,32 @@ class Leases:
         except BlockingIOError:
             return False
         return True
+
+    def let_read(self, instrument: str, names: Iterable[str], process: Identity) -> bool:
+        """Let a process of the monitor's read an instrument that nobody has, wants, or keeps out of service.
+
+        Args:
+            names: of its device, its own among them.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        reader = Reader(instrument, tuple(names), process)
+        try:
+            with self.turn(wait=0):
+                if not self.is_idle(reader.names) or self.readers.claimed(reader.names):
+                    return False
+                self.readers.claim(reader)
+        except BlockingIOError:
+            return False
+        return True
+
+    def is_idle(self, names: Iterable[str]) -> bool:
+        """Whether nobody has or wants any of these, and none is out of service."""
+        names = tuple(names)
+        if any(self._upkeep.out_of(name) is not None for name in names) or self.readers.is_wanted(names):
+            return False
+        return all(self.of(name) is None for name in names)
 
     def reserve(self, instrument: str, person: str, seconds: float, twins: Iterable[str] = ()) -> Lease | None:
         """Reserve an instrument for a person, or prolong that: the lease in the way, None where there was none.

@@ -162,6 +162,11 @@ def environment(settings: Settings) -> dict[str, str]:
     return variables
 
 
+def of_supervisor(settings: Settings) -> dict[str, str]:
+    """As `environment`, for a supervisor: what it needs of the secrets, and hands to none but who sends events."""
+    return environment(settings) | ({"EVENTS_URL": settings.events_url} if settings.events_url else {})
+
+
 def _spawn(settings: Settings, log: Path, words: list[str]) -> None:
     import subprocess  # not before it is needed: see supervisor/nursery.py
 
@@ -180,7 +185,7 @@ def _spawn(settings: Settings, log: Path, words: list[str]) -> None:
             stdout=out,
             stderr=out,
             cwd="/",
-            env={**environment(settings), MARKER: NO_MARK},  # nobody's stray, whoever starts it
+            env={**of_supervisor(settings), MARKER: NO_MARK},  # nobody's stray, whoever starts it
             check=False,
         )
 

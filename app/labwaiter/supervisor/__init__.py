@@ -11,7 +11,8 @@ jobs folder, and the next one takes up the jobs that live.
     admission.py        from the queue into a process
     nurseries.py        those who fork, as seen from outside; nursery.py: one itself
     keeper.py           the running jobs: watched, stopped, settled; running_job.py: one of them, and its limits
-    cleanup.py          the children that clear up; guard.py: what they do after a job's process is gone
+    cleanup.py          the children that clear up; guard.py: what they do after a job's process is gone; disposal.py:
+                        what a remote lab wants done after a session
     states.py           state.json, also on a bad disk
     aborts.py           which jobs somebody wants aborted
     faults.py           what goes wrong with one job, or for want of resources, ends nothing

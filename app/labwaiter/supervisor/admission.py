@@ -22,6 +22,7 @@ from .cleanup import Cleanup
 from .faults import DAMAGED, SHORTAGE
 from .figures import SupervisorFigures
 from .keeper import Keeper
+from .monitoring import Monitoring
 from .nurseries import Nurseries, NurseryHandle
 from .queue import MostRunning, Queue, Waiting, next_to_run, waiting_for
 from .running_job import RunningJob
@@ -35,6 +36,7 @@ DISK_FULL = "The execution could not be started: the disk is full or can't be wr
 FORKING_MAX = 30  # jobs that a nursery is asked to fork at a time: a socket takes some ninety messages
 TRIES = 5  # processes that may end before the work begins, other than for want of something
 NEVER_BEGAN = f"The execution could not be started: its process ended {TRIES} times before the work began."
+LONG_WAITS_EVERY = 1.0  # s between two looks for who has waited too long
 LONGEST_PAUSE = 5.0  # s between two tries while processes or memory are wanting
 
 
@@ -61,7 +63,16 @@ class Admission:
         leases: Leases,
         lab: WatchedLab,
         figures: SupervisorFigures,
+        monitoring: Monitoring,
+        long_wait: float | None,
     ) -> None:
+        """
+        Args:
+            long_wait: s in the queue after which an execution that still waits is an event; None: never.
+        """
+        self._monitoring, self._long_wait = monitoring, long_wait
+        self._long_waits: set[str] = set()  # of whom that was told
+        self._next_long_waits = 0.0  # boot clock, s
         self._most, self._store = most, store
         self._queue, self._nurseries, self._keeper, self._cleanup = queue, nurseries, keeper, cleanup
         self._states, self._leases, self._lab, self._figures = states, leases, lab, figures
@@ -118,6 +129,9 @@ class Admission:
                 waiting = next_to_run(heads, self._most, self.running, busy, shut, turns)
             if waiting is None:
                 return
+            if waiting.instruments and self._monitoring.ask(waiting.instruments):
+                contested.update(waiting.instruments)  # whoever reads it wakes us once its line is closed
+                continue
             queue.begins(waiting)
             try:
                 if not self._leases.take(waiting.name, waiting.instruments, waiting.rules.is_direct_control):
@@ -134,6 +148,20 @@ class Admission:
                 self._give_back(waiting)
                 return
             self._forking[waiting.name] = Forking(waiting, nursery.pid)
+
+    def tell_long_waits(self) -> None:
+        """Those who have waited too long are an event, once."""
+        if self._long_wait is None or boot_clock() < self._next_long_waits:
+            return
+        self._next_long_waits = boot_clock() + LONG_WAITS_EVERY
+        now = time.time()
+        self._long_waits.intersection_update(self._queue.names)
+        for waiting in self._queue:  # the oldest first
+            if now - waiting.created < self._long_wait:
+                break
+            if waiting.name not in self._long_waits and not waiting.rules.takes_no_place:
+                self._long_waits.add(waiting.name)
+                self._states.tell_long_wait(waiting.name, waiting.service, now - waiting.created)
 
     def _without_a_place_next(self, heads: Iterable[Waiting], taken: set[str]) -> Waiting | None:
         """Of those who want an instrument in hand the first one whose instrument nobody has, or a session's task.

@@ -13,6 +13,7 @@ from functools import partial
 from ..lab.labfile import WatchedLab
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
+from ..store.readers import Reader, job_of
 from ..system.cgroup import Groups
 from ..system.process import boot_clock, mark_of
 from . import disposal, guard, tasks
@@ -112,6 +113,12 @@ class Cleanup:
         """As `free_orphans`, where that could not be done so far."""
         if self._orphans_due:
             self.free_orphans(running)
+
+    def after_reader(self, reader: Reader) -> None:
+        """Make safe what a process of the monitor's had open as it died."""
+        with self._faults.of_shortage("a process that makes instruments safe"):
+            work = partial(guard.after_reader, self._store, reader)
+            self._begin(CleanupTask(job_of(reader.instrument), (reader.instrument,)), work)
 
     def in_a_child(self, work: Callable[[], None], purpose: str, seconds: float = SECONDS) -> int | None:
         """Have something else done that may take its time, but no more than so many s: the child, if one can be had."""

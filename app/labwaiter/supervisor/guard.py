@@ -20,9 +20,11 @@ from functools import partial
 from ..runner import ending
 from ..store import timeline
 from ..store.audit import Audit
+from ..store.events import Event, Events, Kind
 from ..store.files import open_ours, stranger
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
+from ..store.readers import Reader, job_of
 from ..store.upkeep import FAULT, Upkeep
 from ..system.cgroup import Group, Groups
 from ..system.process import MARKER, for_ours, identify, kill, kill_marked, lives, mark_of, tell_group, when_possible
@@ -144,6 +146,34 @@ def after_orphan(store: Folder, job: str, instruments: tuple[str, ...], groups: 
         make_safe(store, job, instruments)
 
 
+def after_reader(store: Folder, reader: Reader) -> None:
+    """Make safe what a process of the monitor's had open as it died; nobody gets it before."""
+    leases, name, job = Leases(store.root), reader.instrument, job_of(reader.instrument)
+    is_noted = True
+    try:
+        is_ours = leases.hand_on(Lease(name, Held.MAKING_SAFE, job, since=time.time()))
+    except OSError:
+        log.exception("%s: its lease can't be written", name)
+        is_noted, is_ours = False, True  # the reader's file stays, which is a lease, too, until it is made safe
+    if is_noted:
+        leases.readers.forget(reader.names)
+    if is_ours:
+        make_safe(store, job, (name,))
+    if not is_noted:
+        leases.readers.forget(reader.names)
+
+
+def _tell_unsafe(store: Folder, lease: Lease) -> None:
+    """An instrument became unsafe: an event."""
+    service_id = lease.job
+    with contextlib.suppress(OSError, *DAMAGED):
+        request = store.request(lease.job)
+        service_id = request.service_id if request is not None else ""
+    text = f"{lease.instrument} is UNSAFE: {lease.why}"
+    id = f"unsafe-{lease.instrument}-{lease.since:.3f}"
+    Events(store.layout).try_to_add(Event(Kind.UNSAFE, text, lease.instrument, service_id, id=id))
+
+
 def make_safe(store: Folder, job: str, instruments: tuple[str, ...]) -> None:
     """Have a process of its own make them safe and ask them; free those that are, and tell the job's log.
 
@@ -176,7 +206,9 @@ def make_safe(store: Folder, job: str, instruments: tuple[str, ...]) -> None:
             if report["safe"]:
                 leases.give_back(name, job)
             else:
-                leases.hand_on(Lease(name, Held.UNSAFE, job, why, time.time()), durable=True)
+                lease = Lease(name, Held.UNSAFE, job, why, time.time())
+                if leases.hand_on(lease, durable=True):
+                    _tell_unsafe(store, lease)
     process.wait()
 
 
@@ -201,7 +233,9 @@ def judge(store: Folder, job: str) -> None:
             leases.free(lease.instrument)
         elif lease.how in (Held.BY_JOB, Held.MAKING_SAFE):
             why = f"{lease.instrument} could not be made safe in the time that it has for that."
-            leases.write(Lease(lease.instrument, Held.UNSAFE, job, why, time.time()))
+            unsafe = Lease(lease.instrument, Held.UNSAFE, job, why, time.time())
+            leases.write(unsafe)
+            _tell_unsafe(store, unsafe)
             timeline.note(store.path(job), "unsafe", instrument=lease.instrument, why=why)
             Upkeep(store.layout).note(lease.instrument, FAULT, text=why, job=job)
             tell(store, job, f"{lease.instrument} is UNSAFE: {why}")

@@ -24,10 +24,12 @@ from . import notify, retention
 from .aborts import AbortWishes
 from .admission import Admission
 from .cleanup import Cleanup
+from .companions import Companion
 from .faults import Faults
 from .figures import SupervisorFigures
 from .intake import Intake
 from .keeper import Keeper
+from .monitoring import Monitoring
 from .nurseries import Nurseries, NurseryHandle
 from .queue import MostRunning, Queue, QueueSnapshot
 from .running_job import RunningJob
@@ -71,8 +73,15 @@ class Supervisor:
             lab,
             self._faults,
             cgroup.found(),
-            lambda: [*single_instance.descriptors, *self._nurseries.descriptors],
+            lambda: [
+                *single_instance.descriptors,
+                *self._nurseries.descriptors,
+                *self._monitoring.descriptors,
+                *(fd for delivery in self._deliveries for fd in delivery.descriptors),
+            ],
         )
+        self._monitoring = Monitoring(settings, lab, leases, self._cleanup)
+        self._deliveries = _deliveries(settings)
         self._keeper = Keeper(
             store,
             self._selector,
@@ -97,6 +106,8 @@ class Supervisor:
             leases,
             lab,
             self._figures,
+            self._monitoring,
+            settings.long_wait,
         )
         self._intake = Intake(store, settings.jobs_folder, self._queue, self._keeper, self._states, leases)
         self._sizes = SizeWatch(settings, store, self._cleanup)
@@ -123,6 +134,8 @@ class Supervisor:
             for name in self._store.active_names():
                 self._look(name)
         self._cleanup.free_orphans(self._keeper.names)
+        with self._faults.of_shortage("the monitor"):
+            self._monitoring.begin()
         notify.tell("READY=1")
         if leaving:
             self._leave()
@@ -147,6 +160,10 @@ class Supervisor:
                 "it leaves executions unsettled, whose records can't be read or written: %s", ", ".join(unsettled)
             )
         self._nurseries.retire()
+        with self._faults.of_shortage("the end of the monitor"):
+            self._monitoring.end()
+            for delivery in self._deliveries:
+                delivery.end()
         with self._faults.of_shortage("the end of the simulated lab"):
             self._simulated.end()
         self._reap()
@@ -156,6 +173,8 @@ class Supervisor:
     def _done(self) -> bool:
         """Whether all is settled that can be; the next supervisor tells the rest."""
         if self._keeper.names or self._cleanup.instruments or self._admission.forking:
+            return False
+        if not self._monitoring.has_left():
             return False
         return not self._states.unwritten or boot_clock() >= self._leaves_by
 
@@ -226,7 +245,14 @@ class Supervisor:
         if not self._admission.forking:  # a fork that wasn't told yet is no stray
             with self._faults.of_shortage("a look for what jobs left behind"):
                 self._end_strays()
+        with self._faults.of_shortage("a look at what is read"):
+            self._monitoring.check(now)
         if not self._leaving:
+            with self._faults.of_shortage("the monitor"):
+                self._monitoring.look(now)
+                for delivery in self._deliveries:
+                    delivery.look(now)
+            self._admission.tell_long_waits()
             self._nurseries.ready()
             with self._faults.of_shortage("the web side"):
                 self._web_side.look(now)
@@ -323,6 +349,8 @@ class Supervisor:
         for name in self._queue.names:
             self._look(name)
         self._keeper.stop_all("shutdown", STOPPED)
+        with self._faults.of_shortage("the end of the monitor"):
+            self._monitoring.leave()
 
     def _begin_anew(self) -> None:
         """Become the supervisor that the code on the disk is now; the jobs stay, and so does the lock."""
@@ -338,3 +366,15 @@ class Supervisor:
         except OSError:
             log.exception("beginning anew is not possible now; it is tried again")
             self._single_instance.put_back(signal.SIGHUP)
+
+
+def _deliveries(settings: Settings) -> list[Companion]:
+    """A process for each way by which events are sent on."""
+    ways = [("url", settings.events_url, {"EVENTS_URL": settings.events_url}), ("command", settings.events_command, {})]
+    return [
+        Companion(
+            settings, f"the delivery of events by {way}", ["labwaiter.monitor.delivery", way], lambda: True, secrets
+        )
+        for way, target, secrets in ways
+        if target
+    ]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from hashlib import sha256
 from typing import Any
 
-from ..model.record import Request, State, StoredState, move
+from ..model.record import NOBODY, Owner, Request, State, StoredState, move
+from ..model.span import span
 from ..store import timeline
+from ..store.events import Event, Events, Kind
 from ..store.folder import Folder, ran
 from ..system.logs import tell
 from .aborts import AbortWishes
@@ -16,6 +19,7 @@ from .figures import SupervisorFigures
 from .single_instance import SingleInstance
 
 log = logging.getLogger("labwaiter.supervisor")
+UNTOLD_MAX = 1000  # events that are kept for a disk that refuses
 
 
 class StateWriter:
@@ -30,6 +34,9 @@ class StateWriter:
     ) -> None:
         self._store, self._single_instance, self._wishes, self._figures = store, single_instance, wishes, figures
         self.unwritten: dict[str, StoredState] = {}
+        self._events = Events(store.layout)
+        self._untold: list[Event] = []  # which the disk has refused so far
+        self._owners: dict[str, Owner] = {}
         self._of: dict[str, dict[str, str]] = {}  # of executions that have not ended: what the log says of each
 
     def know(self, name: str, request: Request) -> None:
@@ -41,6 +48,7 @@ class StateWriter:
             "project": request.project,
             "face": request.face,
         }
+        self._owners[name] = Owner(request.authority, request.project, request.user)
 
     def tell(self, event: str, name: str, **about: Any) -> None:
         """Have a line in the log: what became of an execution."""
@@ -71,7 +79,10 @@ class StateWriter:
         ended = move(stored, state, why=why, since=now, ended=now, ran=ran(stored))
         seconds = None if ended.ran is None else round(ended.ran, 3)
         self.tell("ended", name, state=str(state), seconds=seconds, why=why)
+        if state is State.FAILED:
+            self._tell_event(Kind.FAILED, name, service, f"failed: {why}")
         self._of.pop(name, None)
+        self._owners.pop(name, None)
         timeline.note(self._store.path(name), "ended", at=now, state=str(state), why=why)
         self._figures.ended(service, state)
         try:
@@ -80,8 +91,32 @@ class StateWriter:
             log.exception("%s: its end can't be written yet", name)
             self.unwritten[name] = ended
 
+    def tell_long_wait(self, name: str, service: str, seconds: float) -> None:
+        """An execution has waited too long, so many s: an event."""
+        self._tell_event(Kind.WAITS, name, service, f"has been waiting for {span(seconds)}.")
+
+    def _tell_event(self, kind: Kind, name: str, service: str, what: str) -> None:
+        """An event of an execution, one and the same for whichever supervisor tells it."""
+        service_id = self._of.get(name, {}).get("serviceID", name)
+        text = f"The execution {service_id} of {service or 'a service'} {what}"
+        owner = self._owners.get(name, NOBODY)
+        id = f"{kind}-{sha256(name.encode()).hexdigest()[:32]}"
+        self._untold.append(Event(kind, text, service_id=service_id, service=service, owner=owner, id=id))
+        self._retry_events()
+
+    def _retry_events(self) -> None:
+        with contextlib.suppress(OSError):
+            while self._untold:
+                self._events.add(self._untold[0])
+                del self._untold[0]
+        for event in self._untold[UNTOLD_MAX:]:
+            log.error("the event %s can't be written: %s", event.id, event.text)
+        del self._untold[UNTOLD_MAX:]
+
     def retry(self) -> None:
-        """Try again to write the ends that were refused."""
+        """Try again to write the ends and the events that were refused."""
+        if self._untold:
+            self._retry_events()
         for name, ended in list(self.unwritten.items()):
             with contextlib.suppress(OSError):
                 self._write_end(name, ended)
@@ -92,6 +127,8 @@ class StateWriter:
         """The jobs folder is gone: there is nothing left to tell."""
         self.unwritten.clear()
         self._of.clear()
+        self._owners.clear()
+        self._untold.clear()
 
     def _write_end(self, name: str, ended: StoredState) -> None:
         try:

@@ -39,7 +39,9 @@ def who(caller: Caller) -> dict[str, str]:
     if identity is not None:
         known |= {"user": identity.user, "project": identity.project, "role": str(identity.role)}
         known["authority"] = identity.authority
-    if not caller.address:  # somebody of this machine
+    if caller.machine:
+        known["machine"] = caller.machine
+    elif not caller.address:  # somebody of this machine
         known["account"] = account()
     return known
 

@@ -9,8 +9,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..model.record import Happening, Record, View
+from ..model.service import Service
 from ..store.folder import ran
-from .instruments import Checked, InstrumentState, MadeSafe, Stopped
+from ..store.upkeep import OutOfService
+from .control import Done, InHand
+from .instruments import Checked, InstrumentState, MadeSafe, Stopped, UpkeepTold
 
 NOT_LISTED = "not in lab.toml"
 
@@ -33,6 +36,11 @@ def of_record(record: Record) -> dict[str, Any]:
         "confined": record.confined,
         **({"machine": record.machine, "as_of": record.as_of} if record.machine else {}),
     }
+
+
+def of_messages(service: Service | None) -> list[dict[str, str]]:
+    """The messages that a service declares."""
+    return [{"message": name, "words": words} for name, words in (service.messages if service is not None else ())]
 
 
 def of_work(view: View) -> dict[str, Any]:
@@ -68,8 +76,47 @@ def of_instrument(state: InstrumentState) -> dict[str, Any]:
         "until": lease.until if lease else None,
         "heldAs": state.held_as,
         "inHandOf": state.holding.in_hand_of if state.holding else "",
-        "outOfService": None if state.out is None else {k: v for k, v in vars(state.out).items() if k != "instrument"},
+        "machine": state.machine or (entry.machine if entry else ""),
+        "outOfService": of_out_of_service(state.out),
     }
+
+
+def of_out_of_service(out: OutOfService | None) -> dict[str, Any] | None:
+    """Why an instrument is out of service; None where it isn't."""
+    return None if out is None else {name: value for name, value in vars(out).items() if name != "instrument"}
+
+
+def of_upkeep(told: UpkeepTold) -> dict[str, Any]:
+    """How an instrument was used and kept."""
+    fault = told.last_fault
+    return {
+        "name": told.name,
+        **vars(told.use),
+        "outOfService": of_out_of_service(told.out),
+        "lastFault": fault and {"at": fault.at, **fault.about},
+        "log": of_timeline(told.log),
+    }
+
+
+def of_in_hand(held: InHand) -> dict[str, Any]:
+    """An instrument in somebody's hands."""
+    return {
+        "instrument": held.instrument,
+        "serviceID": held.service_id,
+        "by": held.by,
+        "since": held.since,
+        "until": held.until,
+        "own": held.is_own,
+        "identity": held.identity,
+        "panel": held.panel.as_data() if held.panel else None,
+        "readings": held.readings,
+        "asked": [vars(asked) for asked in held.asked],
+    }
+
+
+def of_done(done: Done) -> dict[str, Any]:
+    """What came of setting or doing something."""
+    return {"done": done.done, "read": done.read}
 
 
 def of_checked(answer: Checked) -> dict[str, Any]:
@@ -77,6 +124,11 @@ def of_checked(answer: Checked) -> dict[str, Any]:
     return {"name": answer.name, "ok": answer.ok, "said": answer.words}
 
 
-def of_made_safe(result: MadeSafe | Stopped) -> dict[str, Any]:
-    """What came of making one safe, or of STOP."""
+def of_made_safe(result: MadeSafe) -> dict[str, Any]:
+    """What came of making one safe."""
     return {"name": result.name, "safe": result.safe, "why": result.why}
+
+
+def of_stopped(result: Stopped) -> dict[str, Any]:
+    """What came of STOP for one."""
+    return vars(result)

@@ -70,6 +70,15 @@ class Done:
     read: dict[str, Any] | None = None  # of a control, what it says since
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How an instrument stands."""
+
+    words: str  # free, unsafe, in the hands of Ada
+    free: bool  # nobody has it, and it was read back safe
+    busy: bool  # somebody has it, or it is about to be told whether it is safe
+
+
 class DirectControl:
     """The verbs over instruments in somebody's hands. Each answers within `wait` s, whatever a line does."""
 
@@ -193,28 +202,21 @@ class DirectControl:
             self._records.folder.polled(job)
         return self._told(name, job, request, self._records.record(job), caller)
 
-    def why_ended(self, service_id: str) -> str:
+    def why_ended(self, name: str, service_id: str) -> str:
         """Why an instrument is no longer in somebody's hands, in a sentence; "" while it is."""
         record = self._records.record(folder_name(service_id))
         return "" if record.active else record.why or "Its time is over."
 
-    def words(self, name: str, caller: Caller) -> str:
-        """How an instrument stands, in a few words: free, unsafe, in the hands of Ada."""
+    def standing(self, name: str, caller: Caller) -> Standing:
+        """How an instrument stands."""
         permit(caller, Action.LIST_INSTRUMENTS, name)
         lease, out = self._leases.all().get(name), self._upkeep.out().get(name)
         words = [self._instruments.held(lease).words] if lease is not None else []
-        return ", ".join([*words, *([out.words] if out is not None else [])]) or "free"
-
-    def is_free(self, name: str, caller: Caller) -> bool:
-        """Whether nobody has it, and it was read back safe."""
-        permit(caller, Action.LIST_INSTRUMENTS, name)
-        return name not in self._leases.all()
-
-    def is_being_made_safe(self, name: str, caller: Caller) -> bool:
-        """Whether it is about to be told whether it is safe."""
-        permit(caller, Action.LIST_INSTRUMENTS, name)
-        lease = self._leases.all().get(name)
-        return lease is not None and lease.how in (Held.BY_JOB, Held.MAKING_SAFE)
+        return Standing(
+            ", ".join([*words, *([out.words] if out is not None else [])]) or "free",
+            free=lease is None,
+            busy=lease is not None and lease.how in (Held.BY_JOB, Held.MAKING_SAFE),
+        )
 
     def _told(self, name: str, job: str, request: Request, record: Record, caller: Caller) -> InHand:
         said, read = self._said(job, direct_control.PANEL), self._said(job, direct_control.READINGS)

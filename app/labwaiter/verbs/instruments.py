@@ -36,6 +36,7 @@ from ..store import supervisor_client
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
 from ..store.local_store import LocalStore
+from ..store.readers import is_reader
 from ..store.upkeep import NOTE_MAX, OutOfService, Upkeep, Use
 from ..system.logs import utc
 from ..system.process import start_thread
@@ -80,7 +81,7 @@ class Holding:
         until = f" until {moment(self.lease.until)}" if self.lease.until else ""
         return {
             Held.BY_JOB: f"held by the execution {who}",
-            Held.MAKING_SAFE: f"being made safe after the execution {who}",
+            Held.MAKING_SAFE: f"being made safe after {f'the execution {who}' if self.service_id else 'its monitor'}",
             Held.UNSAFE: "unsafe" + (f" since the execution {who}" if self.service_id else ""),
             Held.RESERVED: "reserved" + (f" by {who}" if who else ""),
         }[self.lease.how] + until
@@ -100,6 +101,9 @@ class InstrumentState:
     holding: Holding | None  # None: it is free
     twins: frozenset[str]  # the other names of lab.toml for the same device
     out: OutOfService | None = None  # it is out of service, and why
+    machine: str = ""  # which has it, where that is another one
+    absent: bool = False  # nothing is plugged in where lab.toml has it, as far as its machine sees
+    far: str = ""  # why its machine tells nothing now, in a sentence: the rest is as it was told last
 
     @property
     def held_as(self) -> str:
@@ -111,7 +115,8 @@ class InstrumentState:
         """How it stands: free, who has it, why it is out of service."""
         told = [each.words for each in (self.holding, self.out) if each]
         as_twin = f"as {self.held_as}, the same device, " if self.held_as != self.name else ""
-        return as_twin + (", ".join(told) or "free")
+        words = as_twin + (", ".join(told) or "free")
+        return f"not known now: {self.far} It was {words}." if self.far else words
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,7 @@ class Stopped:
     name: str
     safe: bool  # it was read back; False: it wasn't, or that goes on
     why: str
+    machine: str = ""  # which has it, of many
 
 
 @dataclass(frozen=True)
@@ -181,8 +187,11 @@ class Instruments:
         for name in dict.fromkeys([*lab.entries, *leases]):
             twins = lab.twins(name) - {name}
             lease = leases.get(name) or next((leases[twin] for twin in sorted(twins) if twin in leases), None)
+            entry = lab.entries.get(name)
             states.append(
-                InstrumentState(name, lab.entries.get(name), self.holding(lease), frozenset(twins), out.get(name))
+                InstrumentState(
+                    name, entry, self.holding(lease), frozenset(twins), out.get(name), absent=_is_absent(entry)
+                )
             )
         return tuple(states)
 
@@ -199,9 +208,7 @@ class Instruments:
         lab = lab.on(self.settings.machine)
         for name in dict.fromkeys([*lab.entries, *leases]):
             lease = leases.get(name) or next((leases[twin] for twin in lab.twins(name) if twin in leases), None)
-            entry = lab.entries.get(name)
-            absent = entry is not None and entry.port.startswith("/") and not os.path.exists(entry.port)
-            idle = OUT if name in out else MISSING if absent else FREE
+            idle = OUT if name in out else MISSING if _is_absent(lab.entries.get(name)) else FREE
             states[name] = str(lease.how) if lease else idle
         return states
 
@@ -244,6 +251,7 @@ class Instruments:
                 if holding is not None and holding.by_job:
                     yield Checked(entry.name, True, f"{holding.words}; not touched")
                     continue
+                self._have(entry.name)
                 if process is None or process.returncode is not None:
                     process = subprocess.Popen(
                         self._safety("--check"),
@@ -290,6 +298,7 @@ class Instruments:
         for name, entry in asked.items():
             if before[name] is None:  # no job shall begin with it meanwhile
                 self._leases.reserve(name, BEING_MADE_SAFE, 2 * entry.safe_seconds + 30)
+            self._have(name)
         results |= self._made_safe(asked)
         with self._leases.turn():
             for name in asked:
@@ -381,6 +390,7 @@ class Instruments:
             return Stopped(name, False, f"{name} isn't in lab.toml as it is now, so nobody knows how it is made safe.")
         if entry.power is None and (why := missing(entry.driver, self.settings.services)):
             return Stopped(name, False, why)
+        self._have(name)
         result = self._made_safe([name])[name]
         if result.safe and lease is not None and lease.how is Held.UNSAFE:
             with contextlib.suppress(OSError), self._leases.turn():
@@ -492,6 +502,7 @@ class Instruments:
             self._acts.go_on("not reserved", caller, {"instrument": name, "why": "somebody else has it"})
             raise InstrumentInUse(f"{name} can't be reserved now: {state} {self.held(lease).words}.")
         self._acts.tell("reserve", caller, about)
+        self._have(name)
         now = time.time()
         return self.held(Lease(name, Held.RESERVED, why=who, since=now, until=now + seconds))
 
@@ -539,7 +550,7 @@ class Instruments:
 
     def held(self, lease: Lease) -> Holding:
         """A lease, with the serviceID by which an operator can ask for its job or abort it, or whose hands it is in."""
-        service_id, in_hand_of, session_of = lease.job, "", ""
+        service_id, in_hand_of, session_of = "" if is_reader(lease.job) else lease.job, "", ""
         with contextlib.suppress(ValueError, TypeError, KeyError):
             if lease.job and (request := Folder(self.settings.jobs_folder).request(lease.job)):
                 service_id = request.service_id
@@ -553,6 +564,10 @@ class Instruments:
         """As `held`; None where it is free."""
         return None if lease is None else self.held(lease)
 
+    def _have(self, name: str) -> None:
+        """Have the monitor's process yield that reads it, if one does."""
+        self._leases.readers.have((name,))
+
     def _wake(self) -> None:
         """A job may wait for what is free now."""
         supervisor_client.wake(self.settings, "")
@@ -562,6 +577,11 @@ class Instruments:
         settings = self.settings
         runs = supervisor_client.alive(settings) is not None or simulation.alive(settings.jobs_folder) is not None
         return sys.executable, "-m", "labwaiter.instruments.safety", *(() if runs else ("--alone",)), *words
+
+
+def _is_absent(entry: InstrumentEntry | None) -> bool:
+    """Whether nothing is plugged in where lab.toml has it, as far as that is seen without opening it."""
+    return entry is not None and entry.port.startswith("/") and not os.path.exists(entry.port)
 
 
 def _answer(process: subprocess.Popen[str], name: str) -> Checked:

@@ -6,15 +6,17 @@ import builtins
 import contextlib
 import functools
 import heapq
+import hmac
 import logging
 import math
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, ParamSpec, TypeVar
+from urllib.parse import quote
 
 from ..catalogue import catalogue, importing
 from ..errors import (
@@ -30,13 +32,14 @@ from ..errors import (
 )
 from ..lab import labfile
 from ..lab.lab import Lab
-from ..model.caller import Caller, Identity
+from ..model.caller import PAGES_KEY, Caller, Identity
 from ..model.direct_control import NAME as DIRECT_CONTROL
 from ..model.lab_session import NAME as LAB_SESSION
 from ..model.lab_task import NAME as LAB_TASK
 from ..model.parameter import same
 from ..model.record import Happening, Record, Request, State, View, derive
 from ..model.service import Service, service_of
+from ..page.buttons import Buttons, steers
 from ..settings import Settings
 from ..store import limits, messages, supervisor_client
 from ..store.artifacts import LOOKED_AT_MAX
@@ -394,6 +397,8 @@ class Jobs:
         """
         record = self._record(service, service_id, caller, Action.NOTIFY)
         messages.judge(message)
+        if caller.steers and (service := self.service_of(record)) and (why := service.not_declared(message)):
+            raise InvalidParameter(why)
         # its orders come from its holder alone: `verbs/control.py`, `verbs/sessions.py`
         if record.request.service in (DIRECT_CONTROL, LAB_SESSION, LAB_TASK):
             raise InvalidParameter("An instrument in somebody's hands takes no messages; its holder sets and does.")
@@ -408,6 +413,35 @@ class Jobs:
             raise
         self._acts.tell("notify", caller, about)
         return answer
+
+    def buttons(self, view: View, service: Service, caller: Caller) -> Buttons | None:
+        """By what a page steers its execution; None for who may not, of one that has ended, and without any button."""
+        record = view.record
+        if not (record.active and steers(view, service)):
+            return None
+        if not all(permission.may(caller, action, record.request) for action in (Action.NOTIFY, Action.ABORT)):
+            return None
+        try:
+            key = self.artifacts.page_key(record.name, record.request.created)
+        except Unavailable:  # without links.key the page says all, and has no buttons
+            return None
+        return Buttons(f"{caller.public_url}/buttons/{quote(record.name)}", key)
+
+    def by_page_key(self, name: str, key: str, caller: Caller) -> Caller | None:
+        """Who has the key of an execution's page: the key is the right. None: it is none of this execution.
+
+        Args:
+            name: its folder's name, as the page's address has it.
+
+        Raises:
+            Unavailable: its record, or the key, can't be read.
+        """
+        request = self.records.request(name) if _NAME.fullmatch(name) else None
+        right = self.artifacts.page_key(name, request.created if request is not None else 0.0)
+        is_right = hmac.compare_digest(right.encode(), key.encode("utf-8", "replace"))
+        if request is None or not is_right:
+            return None
+        return replace(caller, identity=None, token="", face=PAGES_KEY, steers=request.service_id)
 
     def list(self, caller: Caller) -> builtins.list[Record]:
         """Every execution, oldest first."""

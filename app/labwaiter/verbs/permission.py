@@ -37,11 +37,12 @@ class Action(StrEnum):
 _LISTS = frozenset({Action.LIST_SCHEDULES, Action.LIST_MACHINES, Action.LIST_INSTRUMENTS, Action.LIST_LABS})
 _LOOKS = _LISTS | {Action.SEE, Action.READ_FILES}
 _OF_USERS = _LOOKS | {Action.START, Action.ABORT, Action.NOTIFY, Action.REMOVE, Action.MAKE_SAFE, Action.STOP}
+_BY_PAGES_KEY = frozenset({Action.SEE, Action.ABORT, Action.NOTIFY})  # what the page itself shows, and its buttons
 _OF_NOBODY = _LISTS | {Action.START, Action.MAKE_SAFE, Action.STOP}  # no owner is asked for
 
 
 def may(caller: Caller, action: Action, target: Request | Tombstone | str = "") -> bool:
-    """Whether a caller may do that. Nobody may who hasn't been identified.
+    """Whether a caller may do that. Nobody may who hasn't been identified, or has an execution's page's key.
 
     Operators and administrators may do all, but for what somebody else has in hand: that is theirs until it is let go,
     STOPped or taken by an administrator. A user may start executions, do everything with those of the own project
@@ -52,6 +53,8 @@ def may(caller: Caller, action: Action, target: Request | Tombstone | str = "") 
         target: the execution's request or tombstone, which says whose it is; its serviceID or its folder's name, where
             that can't be read or there is none yet; an instrument's name; "" for all of them.
     """
+    if caller.steers:
+        return action in _BY_PAGES_KEY and isinstance(target, Request) and target.service_id == caller.steers
     return caller.identity is not None and allows(caller.identity, action, target)
 
 

@@ -48,6 +48,7 @@ from ..model.sentences import plain
 from ..model.span import span
 from ..model.values import text_of
 from ..settings import Settings
+from ..store import supervisor_client
 from ..store.artifacts import within
 from ..store.files import read_bounded, write_whole
 from ..store.lab_tasks import LabTask, LabTasks
@@ -65,6 +66,7 @@ from .permission import Action, permit
 
 LOOK_EVERY = 0.5  # s between two looks at a session that is to begin: each is a sign of life, too
 AFTER_SECONDS = 60.0  # beside on_dispose's own limit, for which the end of a session that failed is waited for
+WITHDRAWN_SECONDS = 2.0  # that one which still waited may take to be gone: it has nothing to put away
 DRIVERS_SECONDS = 30.0  # that the drivers of a lab's instruments may take to import
 DISPOSING_POLL = 2  # s after which the status of a session that is being put away is to be asked again
 FILES_MAX = 500  # of a session that are listed
@@ -223,7 +225,13 @@ class Sessions:
     def _mistakes(self, found: RemoteLab) -> builtins.list[str]:
         command = [sys.executable, "-m", "labwaiter.instruments.declared", *found.instruments_named]
         try:
-            ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=DRIVERS_SECONDS)
+            ran = subprocess.run(
+                command,
+                env=supervisor_client.environment(self._settings),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                timeout=DRIVERS_SECONDS,
+            )
             told: dict[str, Any] = json.loads(ran.stdout)
         except subprocess.TimeoutExpired:
             return [f"The drivers of {found.name}'s instruments took more than {DRIVERS_SECONDS:g} s to import."]
@@ -473,7 +481,7 @@ class Sessions:
     def _withdraw(self, job: str, request: Request, why: str, caller: Caller) -> None:
         """End what has not begun."""
         self._acts.go_on("withdraw a session", caller, self._in_words(request) | {"why": why})
-        self._records.abort(self._records.record(job), wait=0.0, by=caller.in_words)
+        self._records.abort(self._records.record(job), WITHDRAWN_SECONDS, caller.in_words)
 
     def _choose_another(self, found: RemoteLab, request: Request) -> bool:
         """Whether a session that waits could begin at once with other instruments."""

@@ -1,4 +1,6 @@
-"""What machines that watch ask for, and the files of jobs; the pages for people are in `operator_page/`.
+"""What machines that watch ask for, the files of jobs, and what the buttons of status pages send (`buttons.py`).
+
+The pages for people are in `operator_page/`.
 
 A Flask application, so that methods, ranges, dates and escaping are somebody's who does them well.
 It is given what `wsgi` knows of the call: SCRIPT_NAME is the context root, PATH_INFO the rest.
@@ -25,6 +27,7 @@ from ..store import web_side
 from ..store.figures import WebFigures
 from ..verbs import Jobs
 from ..verbs.instruments import Instruments
+from .buttons import add as add_buttons
 from .sending import FileName, guarded, named_in, sent
 
 if TYPE_CHECKING:
@@ -125,6 +128,8 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, figures: Web
         if (answer := sent(jobs, path)) is None:
             abort(404)
         return answer
+
+    add_buttons(app, settings, jobs)
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:

@@ -61,7 +61,8 @@ def guarded(answer: Response) -> Response:
     """
     answer.headers["X-Content-Type-Options"] = "nosniff"
     answer.headers["Referrer-Policy"] = "no-referrer"
-    answer.headers["Content-Security-Policy"] = (
-        "sandbox allow-popups; default-src 'none'; img-src 'self' data:; media-src 'self'; style-src 'unsafe-inline'"
+    answer.headers.setdefault(
+        "Content-Security-Policy",
+        "sandbox allow-popups; default-src 'none'; img-src 'self' data:; media-src 'self'; style-src 'unsafe-inline'",
     )
     return answer

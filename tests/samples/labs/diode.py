@@ -39,8 +39,10 @@ def prepare(session) -> None:
 
 @lab.on_dispose
 def put_away(session) -> None:
-    with open(Path(os.environ["LAB"]).parent / "disposed", "a") as file:
+    told = Path(os.environ["LAB"]).parent / "disposed"
+    with open(told, "a") as file:
         file.write(f"{session.username} {session.data.get('runs')}\n")
+    is_first = len(told.read_text().splitlines()) == 1
     if wish("dispose") == "raise":
         raise ValueError("the door is stuck")
     while wish("dispose") == "hang":
@@ -48,7 +50,7 @@ def put_away(session) -> None:
             time.sleep(0.05)
         except Exception:
             continue
-    while wish("dispose") == "hear nothing":
+    while wish("dispose") == "hear nothing" or (wish("dispose") == "hang at first" and is_first):
         try:
             time.sleep(0.05)
         except BaseException:

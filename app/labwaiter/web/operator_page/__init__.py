@@ -32,6 +32,7 @@ from ...errors import (
     UnknownServiceID,
     internal,
 )
+from ...fleet import open_direct_control, open_instruments
 from ...model.caller import Caller
 from ...model.span import size, span
 from ...page.words import clock, printable
@@ -39,6 +40,7 @@ from ...settings import Settings
 from ...store import web_side
 from ...store.artifacts import HANDED_IN_MAX
 from ...verbs import Jobs
+from ...verbs.control import DirectControl
 from ...verbs.instruments import Instruments
 from ...verbs.permission import Action, may
 from .live import Live
@@ -72,7 +74,12 @@ class Face:
     @property
     def instruments(self) -> Instruments:
         """The verbs over the instruments."""
-        return Instruments(self.settings)
+        return open_instruments(self.settings, self.jobs)
+
+    @property
+    def control(self) -> DirectControl:
+        """The verbs over those that somebody has in hand."""
+        return open_direct_control(self.settings, self.jobs)
 
     @property
     def caller(self) -> Caller:

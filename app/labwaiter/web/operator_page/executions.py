@@ -51,7 +51,7 @@ TONES = {
     State.FAILED: "bad",
     State.ABORTED: "ended",
 }
-# a status page may be the program's own: it runs in a frame of no origin, and reaches nothing
+# a status page may be the program's own: it runs in a frame of no origin, and reaches nothing but where buttons send to
 STATUS_POLICY = (
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:;"
     " font-src data:; media-src data:; frame-ancestors 'self'"
@@ -129,9 +129,11 @@ def add(app: Flask, face: Face) -> None:
         _, view = asked()
         service = face.jobs.service_of(view.record)
         files = face.here + face.jobs.artifacts.link(view.record.name)
-        html = "" if service is None else printable(render(view, service, files))
+        buttons = None if service is None else face.jobs.buttons(view, service, face.caller)
+        html = "" if service is None else printable(render(view, service, files, buttons))
         answer = Response(html, content_type="text/html; charset=utf-8")
-        answer.headers["Content-Security-Policy"] = STATUS_POLICY
+        policy = STATUS_POLICY if buttons is None else f"{STATUS_POLICY}; connect-src {buttons.address}"
+        answer.headers["Content-Security-Policy"] = policy
         return answer
 
     @app.get(PAGES + "log")
@@ -313,6 +315,8 @@ def _one(face: Face, service_id: str, view: View) -> dict[str, Any]:
         "log": _shown(view.log.encode()),
         "own_page": view.own_page is not None,
         "may_abort": may_do(caller, Action.ABORT, record.request),
+        # one that waits hears nothing yet
+        "declared": service.messages if service is not None and record.state is State.RUNNING else (),
         "may_notify": may_do(caller, Action.NOTIFY, record.request),
         "may_remove": may_do(caller, Action.REMOVE, record.request),
         "may_start": may_do(caller, Action.START) and record.request.service in face.offered.last().services,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from typing import Any
 
 from flask import Flask, Response, request
 
-from ...errors import InvalidParameter, Misconfigured, NotInHand, NotPermitted, ServiceError
+from ...errors import InvalidParameter, Misconfigured, NotInHand, NotPermitted, ServiceError, Unavailable
 from ...lab import labfile
 from ...model.panel import Item, What
 from ...model.parameter import text_of
@@ -16,8 +18,8 @@ from ...model.span import span
 from ...page.words import cut, in_url, number, printable, quantity
 from ...store.leases import Held
 from ...verbs.as_data import NOT_LISTED
-from ...verbs.control import DirectControl, InHand
-from ...verbs.instruments import MISSING, InstrumentState
+from ...verbs.control import InHand
+from ...verbs.instruments import WHO_MAX, InstrumentState, UpkeepTold
 from . import PAGES, Face
 from .executions import active_rows, stamp
 from .services import Field, field_of, offers
@@ -36,10 +38,12 @@ STATES = {
 def cards(face: Face) -> list[dict[str, Any]]:
     """An instrument each. Raises Misconfigured: lab.toml has a mistake."""
     queued = _queued(face)
-    word = face.instruments.states()
-    made = [_card(face, state, word.get(state.name, ""), queued) for state in face.instruments.list(face.caller)]
-    lab = labfile.load(face.settings.lab).on(face.settings.machine)
+    states = face.instruments.list(face.caller)
+    made = [_card(face, state, queued) for state in states]
+    lab, known = labfile.load(face.settings.lab).on(face.settings.machine), {state.name for state in states}
     for name, machine in lab.elsewhere.items():
+        if name in known:
+            continue
         made.append(
             {
                 "name": name,
@@ -52,6 +56,11 @@ def cards(face: Face) -> list[dict[str, Any]]:
             }
         )
     return made
+
+
+def _words(state: InstrumentState) -> str:
+    """How it stood when its machine told that last."""
+    return printable(plain(replace(state, far="").words, 300))
 
 
 def _queued(face: Face) -> dict[str, list[dict[str, str]]]:
@@ -73,7 +82,7 @@ def _execution(record: Record) -> dict[str, str]:
     return {"id": cut(printable(service_id), 60), "raw_id": in_url(service_id), "service": record.request.service}
 
 
-def _card(face: Face, state: InstrumentState, word: str, queued: dict[str, list[dict[str, str]]]) -> dict[str, Any]:
+def _card(face: Face, state: InstrumentState, queued: dict[str, list[dict[str, str]]]) -> dict[str, Any]:
     holding, entry = state.holding, state.entry
     card: dict[str, Any] = {
         "name": state.name,
@@ -85,14 +94,22 @@ def _card(face: Face, state: InstrumentState, word: str, queued: dict[str, list[
         "waiting": queued.get(state.name, []),
         "listed": entry is not None,
         "twins": ", ".join(sorted(state.twins)),
+        "machine": state.machine,
     }
+    if state.far:  # what was told last stands greyed below it
+        return card | {
+            "state": "not known now",
+            "tone": "bad",
+            "why": f"{state.far} It was {_words(state)}.",
+            "far": True,
+        }
     if state.out is not None:
         card |= {"out": printable(state.out.words), "out_since": state.out.since or None, "stopped": state.out.stopped}
         card |= {"state": "stopped" if state.out.stopped else "out of service", "tone": "waits"}
     if holding is None:
-        if word == MISSING:
+        if state.absent:
             card |= {"state": "unreachable", "tone": "bad", "why": "Nothing is plugged in where lab.toml has its port."}
-        card["free"] = word != MISSING and state.out is None
+        card["free"] = not state.absent and state.out is None
         return card
     lease = holding.lease
     card["state"], card["tone"] = STATES.get(lease.how, (str(lease.how), "waits"))
@@ -101,7 +118,7 @@ def _card(face: Face, state: InstrumentState, word: str, queued: dict[str, list[
         card["person"] = cut(printable(holding.in_hand_of), 100)
         card["state"] = "in hand" if lease.how is Held.BY_JOB else card["state"]
         card["in_hand"] = lease.how is Held.BY_JOB
-    elif holding.by_job or (lease.how is Held.UNSAFE and holding.service_id):
+    elif holding.service_id and (holding.by_job or lease.how is Held.UNSAFE):
         try:
             record = face.jobs.record(holding.service_id, face.caller)
             card["by"] = _execution(record) | {"user": cut(printable(record.request.user), 60)}
@@ -141,7 +158,7 @@ def add(app: Flask, face: Face) -> None:
     @app.get(PAGES + "lab")
     def lab() -> Response:
         for holding in face.instruments.not_safe():
-            if holding.in_hand_of:  # this page keeps it in its holder's hands, too
+            if holding.in_hand_of == (face.caller.user or "somebody")[:WHO_MAX]:  # this page keeps it in hand, too
                 _look(face, holding.lease.instrument)
 
         def make() -> dict[str, Any]:
@@ -162,13 +179,17 @@ def add(app: Flask, face: Face) -> None:
         told = face.instruments.stop(names, face.caller)
         if not told:
             return face.done("lab", "There is no instrument to stop.")
-        words = " ".join(f"{each.name}: {'safe' if each.safe else 'NOT SAFE YET'}. {each.why}" for each in told)
+        words = " ".join(
+            f"{each.name}{f' on {each.machine}' if each.machine else ''}: {'safe' if each.safe else 'NOT SAFE YET'}."
+            f" {each.why}"
+            for each in sorted(told, key=lambda each: each.safe)  # what somebody has to go to comes first
+        )
         return face.done("lab", printable(words), all(each.safe for each in told))
 
     @app.post(PAGES + "take")
     def take() -> Response:
         def act(name: str) -> str:
-            DirectControl(face.settings).take(name, face.caller, 60 * _minutes(f"{name} is taken"))
+            face.control.take(name, face.caller, 60 * _minutes(f"{name} is taken"))
             return f"{name} is in your hands, while this page is open."
 
         return _done(face, act, "instrument")
@@ -176,7 +197,7 @@ def add(app: Flask, face: Face) -> None:
     @app.post(PAGES + "letgo")
     def let_go() -> Response:
         def act(name: str) -> str:
-            if DirectControl(face.settings).release(name, face.caller):
+            if face.control.release(name, face.caller):
                 return f"{name} was read back safe, and is let go."
             return f"{name} is being made safe and let go; that goes on."
 
@@ -185,7 +206,7 @@ def add(app: Flask, face: Face) -> None:
     @app.post(PAGES + "ask")
     def ask_for() -> Response:
         def act(name: str) -> str:
-            told = DirectControl(face.settings).ask_for(name, request.form.get("text", ""), face.caller)
+            told = face.control.ask_for(name, request.form.get("text", ""), face.caller)
             return f"{told.by} was told that you would like to have {name}."
 
         return _done(face, act, "instrument")
@@ -195,7 +216,7 @@ def add(app: Flask, face: Face) -> None:
         def act(name: str) -> str:
             control = request.form.get("item", "")
             value = request.form.get(f"in-{control}", "")
-            done = DirectControl(face.settings).set(name, control, value, face.caller)
+            done = face.control.set(name, control, value, face.caller)
             read = done.read or {}
             if not done.done:
                 return f"{name}: {control} is being set; that goes on."
@@ -212,7 +233,7 @@ def add(app: Flask, face: Face) -> None:
             inputs = {
                 key.removeprefix("in-"): text or None for key, text in request.form.items() if key.startswith("in-")
             }
-            done = DirectControl(face.settings).do(name, item, inputs, face.caller)
+            done = face.control.do(name, item, inputs, face.caller)
             return f"{name}: {item} " + ("is done." if done.done else "has begun; that goes on.")
 
         return _done(face, act, "instrument")
@@ -283,16 +304,18 @@ def _of_all(face: Face) -> str | None:
 
 
 def _look(face: Face, name: str) -> InHand | None:
-    """How an instrument stands that somebody has in hand; None where nobody has."""
+    """How an instrument stands that somebody has in hand; None where nobody has, or its machine can't be asked."""
     try:
-        return DirectControl(face.settings).look(name, face.caller)
-    except NotInHand:
+        return face.control.look(name, face.caller)
+    except (NotInHand, Unavailable):
         return None
 
 
 def _one(face: Face, name: str, in_hand: InHand | None) -> dict[str, Any]:
     """All of one instrument. Raises UnknownInstrument."""
-    told = face.instruments.upkeep(name, face.caller, LOG_SHOWN)
+    told: UpkeepTold | None = None
+    with contextlib.suppress(Unavailable):  # its machine can't be asked now: its card says so
+        told = face.instruments.upkeep(name, face.caller, LOG_SHOWN)
     card = next(card for card in cards(face) if card["name"] == name)
     own = in_hand is not None and in_hand.is_own
     items = in_hand.panel.items if in_hand is not None and in_hand.panel is not None else ()
@@ -314,10 +337,10 @@ def _one(face: Face, name: str, in_hand: InHand | None) -> dict[str, Any]:
         ],
         "controls": [(item, _fields(face, item, readings)[0]) for item in items if item.what is What.CONTROL and own],
         "actions": [(item, _fields(face, item, readings)) for item in items if item.what is What.ACTION and own],
-        "use": told.use,
-        "hours": span(told.use.seconds),
-        "fault": told.last_fault and (told.last_fault.at, _event(told.last_fault)),
-        "log": [(happening.at, _event(happening)) for happening in told.log],
+        "use": told and told.use,
+        "hours": span(told.use.seconds) if told else "",
+        "fault": told and told.last_fault and (told.last_fault.at, _event(told.last_fault)),
+        "log": [(happening.at, _event(happening)) for happening in told.log] if told else [],
     }
 
 
