@@ -289,3 +289,23 @@ def test_an_operator_ends_a_task_by_its_id(here: Lab, bench: Plugged) -> None:
         verbs.end_task("nobody", SYSTEM, 0)
     with pytest.raises(InvalidParameter):
         here.jobs.notify(None, task.task_id, "{}", SHELL)
+
+
+def test_the_shell_lists_a_session_s_tasks_and_stops_one(here: Lab, bench: Plugged) -> None:
+    session = enter(here)
+    task = begun(here, session, "hold")
+
+    def shell(*words: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "labwaiter", "labs", *words]
+        ran = subprocess.run(command, env=here.environment, capture_output=True, text=True, timeout=PATIENCE)
+        assert "Traceback" not in ran.stderr
+        return ran.returncode, ran.stdout + ran.stderr
+
+    code, said = shell("tasks", session.service_id)
+    assert code == 0 and task.task_id in said and "running" in said, said
+    code, said = shell("task", "stop", task.task_id)
+    assert code == 0 and "hold is done. It has ended well." in said, said
+    code, said = shell("tasks", session.session_id, "--json")
+    assert code == 0 and '"status": "done"' in said and '"turns"' in said, said
+    code, said = shell("task", "stop", "task-none")
+    assert code and "There is no task task-none" in said, said

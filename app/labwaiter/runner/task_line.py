@@ -145,14 +145,14 @@ class TaskLine:
                 if uid not in (os.geteuid(), 0):
                     connection.close()
                     continue
-                connection.settimeout(SEND_SECONDS)
+                connection.setblocking(False)  # one with a timeout waits for a message that hasn't come
                 self._tasks[connection.fileno()] = Channel(connection), ""
 
     def _take(self, number: int) -> None:
         channel, task = self._tasks[number]
         try:
             received = channel.receive(socket.MSG_DONTWAIT)
-        except (BlockingIOError, TimeoutError):
+        except BlockingIOError:
             return
         except (OSError, ValueError):
             received = None
@@ -186,7 +186,9 @@ class TaskLine:
     def _answer(self, number: int, message: dict[str, Any], answer: dict[str, Any]) -> None:
         channel, _ = self._tasks[number]
         try:
+            channel.end.settimeout(SEND_SECONDS)
             channel.send({"n": message.get("n")} | answer)
+            channel.end.setblocking(False)
         except OSError:  # it has ended meanwhile, or doesn't listen
             del self._tasks[number]
             channel.close()
