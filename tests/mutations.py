@@ -267,7 +267,7 @@ MUTATIONS = (
     Mutation(
         "the lane asks nobody whose an answer is",
         "soap/app.py",
-        "            if kept is not None and allows(identity, Action.SEE, kept.record.request):",
+        "            if kept is not None and allows(identity, kept.action, kept.record.request):",
         "            if kept is not None:",
         "soap/test_tokens.py::test_another_project_hears_what_is_said_of_an_unknown_serviceID_by_each_way",
     ),

@@ -5,17 +5,16 @@ What a service file needs is here; see `service` for the smallest one. `Client` 
 
 from typing import TYPE_CHECKING, Any
 
-from .errors import AlreadyRunning, InvalidParameter, JobFailed
-from .model.parameter import Driver, Length, Range, Seconds, Suffix, Unit, hours, minutes
-from .model.program import Command, Script
-from .model.service import Outputs, service
-from .runner.job import Job
-from .runner.results import json_value, last_line, printed_value, text_in, text_of
-from .runner.stop import Aborted
-
 if TYPE_CHECKING:
     from .client import Client
+    from .errors import AlreadyRunning, InvalidParameter, JobFailed
+    from .model.parameter import Driver, Length, Range, Seconds, Suffix, Unit, hours, minutes
+    from .model.program import Command, Script
     from .model.remote_lab import Lab
+    from .model.service import Outputs, service
+    from .runner.job import Job
+    from .runner.results import json_value, last_line, printed_value, text_in, text_of
+    from .runner.stop import Aborted
 
 __version__ = "0.4.0"
 
@@ -47,13 +46,31 @@ __all__ = [
 ]
 
 
-_LATER = {"Client": ".client", "Lab": ".model.remote_lab"}
+# module → what service files import of it
+_OF_SERVICES = {
+    "errors": ("AlreadyRunning", "InvalidParameter", "JobFailed"),
+    "model.parameter": ("Driver", "Length", "Range", "Seconds", "Suffix", "Unit", "hours", "minutes"),
+    "model.program": ("Command", "Script"),
+    "model.service": ("Outputs", "service"),
+    "runner.job": ("Job",),
+    "runner.results": ("json_value", "last_line", "printed_value", "text_in", "text_of"),
+    "runner.stop": ("Aborted",),
+}
+_LATER = {"Client": ".client", "Lab": ".model.remote_lab"}  # and what few of them do
 
 
 def __getattr__(name: str) -> Any:
-    """What services and their runners have no use for is imported when it is asked for."""
-    if name not in _LATER:
-        raise AttributeError(f"labwaiter has no {name}")
+    """What is imported when it is asked for: a command has no use for a job, nor a service for `Client` or `Lab`.
+
+    What service files import comes at once, all of it, and is then as if it had been imported above.
+    """
     import importlib
 
-    return getattr(importlib.import_module(_LATER[name], __name__), name)
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name], __name__), name)
+    if name not in __all__:
+        raise AttributeError(f"labwaiter has no {name}")
+    for module, names in _OF_SERVICES.items():
+        found = importlib.import_module(f".{module}", __name__)
+        globals().update({each: getattr(found, each) for each in names})
+    return globals()[name]

@@ -411,6 +411,12 @@ class Settings:
         _on,
         "on: who comes to the operator's page without a token may look at all there is, and do nothing; off: or not",
     )
+    page_language: str = setting(
+        "PAGE_LANGUAGE",
+        "en",
+        _choice("en", "de", "es", "ru"),
+        "language of the pages where nobody asks for another: en, de, es or ru",
+    )
     metrics: tuple[IPv4Network | IPv6Network, ...] = setting(
         "METRICS",
         "127.0.0.0/8,::1",

@@ -5,6 +5,7 @@ It only looks: nothing is written, no supervisor is started or woken, and what i
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -199,6 +200,12 @@ def _of_schedules(settings: Settings, offered: dict[str, Service]) -> Iterator[F
 
 def _of_executions(settings: Settings, declared: list[Declared], offered: dict[str, Service]) -> Iterator[Finding]:
     folder = Folder(settings.jobs_folder)
+    if why := _why_unusable(folder):
+        yield error(
+            why, "Nothing starts before: give it to the account that labwaiter runs as, or call this as that one."
+        )
+        if not os.access(folder.root, os.R_OK | os.X_OK, effective_ids=True):
+            return
     if not settings.jobs_folder.is_dir() or not any(settings.jobs_folder.iterdir()):
         yield fine("There are none yet.")
         return
@@ -226,6 +233,22 @@ def _of_executions(settings: Settings, declared: list[Declared], offered: dict[s
             "Have its service file there, or let go of them: `labwaiter jobs remove ID`.",
         )
     yield from _of_active(settings, folder, read, offered)
+
+
+def _why_unusable(folder: Folder) -> str:
+    """Why this account can keep no executions there, in a sentence; "" where it can. Nothing is written to see that."""
+    for place in (folder.root, folder.layout.folder, folder.active, folder.layout.new):
+        try:
+            there = next(each for each in (place, *place.parents) if os.path.lexists(each))
+        except PermissionError as problem:
+            return f"{problem.filename} can't be looked at by this account."
+        if not there.is_dir():
+            return f"{there} is no folder, and the jobs folder is to be there."
+        if not os.access(there, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+            return f"{there} can't be written by this account" + (
+                "." if there == place else ", and the jobs folder is to be made there."
+            )
+    return ""
 
 
 def _is_known(name: str, declared: list[Declared]) -> bool:

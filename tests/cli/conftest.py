@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from here import ROOT
 from lab import PATIENCE
-from labwaiter.cli import main
+from labwaiter.cli.commands import main
 from labwaiter.testing.ports import free_port
 
 SERVICES = '''

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -161,6 +162,31 @@ def test_lab_and_schedule_are_read_as_this_version_does(shell, name, text, part,
 def test_a_jobs_folder_with_nothing_in_it_is_of_no_older_release(shell):
     shell.jobs.mkdir(exist_ok=True)
     assert told(shell, "executions") == [("fine", "There are none yet.")]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="to be another user takes the right to become one")
+def test_a_jobs_folder_that_this_account_cannot_write_is_told(shell, tmp_path):
+    shutil.copytree(SAMPLES / "jobs-0.4.0", shell.jobs)
+    for folder in [tmp_path, *tmp_path.parents]:
+        if folder != Path("/"):
+            os.chmod(folder, folder.stat().st_mode | 0o055)
+    os.chmod(shell.jobs, 0o755)
+    os.seteuid(65534)
+    try:
+        levels = {what: level for level, what in told(shell, "executions")}
+    finally:
+        os.seteuid(0)
+    assert levels[f"{shell.jobs} can't be written by this account."] == "error"
+    shutil.rmtree(shell.jobs)
+
+
+def test_a_file_where_the_jobs_folder_is_to_be_is_told(shell):
+    shell.jobs.write_text("")
+    assert told(shell, "executions")[0] == (
+        "error",
+        f"{shell.jobs} is no folder, and the jobs folder is to be there.",
+    )
+    shell.jobs.unlink()
 
 
 def test_jobs_of_an_older_release_are_read_and_what_becomes_of_them_is_told(shell):

@@ -29,6 +29,8 @@ def test_however_many_wait_it_never_waits_for_a_nursery_that_waits_for_it(tmp_pa
         "leases": SimpleNamespace(take=lambda name, instruments, in_hand: True),
         "lab": SimpleNamespace(now=lambda: None),
         "figures": None,
+        "monitoring": None,
+        "long_wait": None,
     }
     admission = Admission(MostRunning(1000), Folder(tmp_path), queue, **parts)
     admitting = threading.Thread(target=admission.admit, daemon=True)

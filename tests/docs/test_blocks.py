@@ -15,7 +15,7 @@ from blocks import ALL, PAGES, TRIED, Block
 
 from here import ROOT
 from labwaiter.catalogue import catalogue
-from labwaiter.cli import main
+from labwaiter.cli.commands import main
 from labwaiter.lab import labfile
 from labwaiter.schedule import schedule
 
@@ -82,7 +82,7 @@ def wrong_with(words: list[str]) -> str:
             if word.partition("=")[0].strip(",.") not in known:
                 return f"{command.name} has no {word}"
         elif isinstance(command, click.Group):
-            found = command.commands.get(word.strip(",."))
+            found = command.get_command(click.Context(command), word.strip(",."))
             if found is None:
                 return f"{command.name} has no command {word}" if re.fullmatch(r"[a-z-]+", word) else ""
             command = found

@@ -235,7 +235,7 @@ def test_marks_that_anybody_may_write_into_redis_keep_nothing_in_hand(across: Ac
 def test_the_supervisor_of_its_machine_is_killed_and_it_stays_in_hand(across: Across) -> None:
     across.live()
     with across.asking("smu"):
-        supervisor = across.fleet.labs["north"].supervisor()
+        supervisor = across.fleet.labs["north"].supervisor
         os.kill(supervisor, signal.SIGKILL)
         wait_gone(supervisor)
         time.sleep(UNATTENDED + 3)
@@ -339,9 +339,13 @@ def test_STOP_is_honest_where_a_machine_is_not_heard_of_and_done_once_it_is(acro
         assert "STOP it there!" in told["relays"].why and "south" in told["relays"].why
         across.bench.assert_made_safe("smu")
         across.fleet.machines["south"].start()
-        eventually(lambda: across.bench.simulators["relays"].is_safe(), seconds=5.0)
-    states = {state.name: state for state in across.instruments.list(ADA)}
-    assert states["relays"].out is not None and states["relays"].out.stopped
+        eventually(lambda: across.bench.simulators["relays"].is_safe())
+
+    def is_stopped() -> bool:
+        states = {state.name: state for state in across.instruments.list(ADA)}
+        return states["relays"].out is not None and states["relays"].out.stopped
+
+    eventually(is_stopped)
 
 
 def test_STOP_works_on_its_own_machine_while_Redis_is_away_or_hangs(across: Across) -> None:

@@ -436,7 +436,7 @@ def test_what_waits_is_withdrawn_by_those_who_may_and_a_log_is_read_part_by_part
     assert read.count(b"\n") == 3000 and at == len(printed.encode())
     end = ada.get("/executions/first/log/part")
     assert end["text"] == printed  # all of it is one part
-    assert is_problem(eve.get("/executions/first/log/part"), 403, "NotPermitted")
+    assert is_problem(eve.get("/executions/first/log/part"), 404, "UnknownServiceID")
     assert ada("POST", "/executions/first/abort")["success"]
 
 

@@ -352,8 +352,8 @@ def test_the_shell_says_which_are_declared_when_it_is_given_another(
     for name, value in steered.face_environment.items():
         monkeypatch.setenv(name, value)
     run = CliRunner().invoke
-    said = run(jobs_of_the_shell, ["message", "a b", "JUMP"])
+    said = run(jobs_of_the_shell, ["notify", "a b", "JUMP"])
     assert said.exit_code == 1 and "Steered understands PAUSE and GO, not “JUMP”. Nothing was sent" in said.output
     assert "\n  PAUSE  It waits <here> & now.\n  GO  It ends well.\n" in said.output
-    assert run(jobs_of_the_shell, ["message", "a b", "PAUSE"]).stdout == "heard PAUSE\n"
-    assert run(jobs_of_the_shell, ["message", "a b", "JUMP", "--anyway"]).stdout == "heard JUMP\n"
+    assert run(jobs_of_the_shell, ["notify", "a b", "PAUSE"]).stdout == "heard PAUSE\n"
+    assert run(jobs_of_the_shell, ["notify", "a b", "JUMP", "--anyway"]).stdout == "heard JUMP\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,10 +14,12 @@ from ..fleet import open_direct_control, open_instruments
 from ..model.caller import Caller
 from ..model.sentences import plain
 from ..settings import Settings
+from ..store.history import POINTS
 from ..verbs import Jobs
 from ..verbs.as_data import of_checked, of_done, of_in_hand, of_instrument, of_made_safe, of_stopped, of_upkeep
 from ..verbs.control import Done, InHand
 from ..verbs.instruments import Instruments, InstrumentState, MadeSafe
+from ..verbs.monitoring import CSV_POINTS, SPANS, HistoryTold, Monitoring, csv_of, of_history, of_last
 from . import schemas
 from .addresses import Addresses
 from .answers import KeptAnswers, answered, tag
@@ -183,6 +186,46 @@ def blueprint(settings: Settings, jobs: Jobs, kept: KeptAnswers) -> Addresses:
     def ask_for(asked: dict[str, Any], name: str) -> Response:
         """Tell whoever has it in hand that the caller would like to have it: whose it is."""
         return answered(of_in_hand(control.ask_for(name, asked["text"], g.caller)))
+
+    monitoring = Monitoring(settings)
+
+    @at.get("/readings")
+    @at.response(200, schemas.Readings)
+    def readings() -> Response:
+        """What monitored instruments said last."""
+        last = monitoring.last(g.caller)
+        data = {"instruments": [{"name": name, "readings": of_last(said)} for name, said in last.items()]}
+        return answered(data, etag=tag(data))
+
+    @at.get("/instruments/<string:name>/history")
+    @at.arguments(schemas.Span, location="query")
+    @at.response(200, schemas.History)
+    def history(asked: dict[str, Any], name: str) -> Response:
+        """What a monitored one said over a time."""
+        data = of_history(_history(asked, name, POINTS))
+        return answered(data, etag=tag(data, "since", "until"))
+
+    @at.get("/instruments/<string:name>/history.csv")
+    @at.arguments(schemas.Span, location="query")
+    @at.response(200, content_type="text/csv", description="A row for each point of time, a column for each reading.")
+    def history_csv(asked: dict[str, Any], name: str) -> Response:
+        """The same for a spreadsheet."""
+        return Response(csv_of(_history(asked, name, CSV_POINTS)), content_type="text/csv; charset=utf-8")
+
+    def _history(asked: dict[str, Any], name: str, points: int) -> HistoryTold:
+        now = time.time()
+        until = asked.get("until", now)
+        since = asked.get("since", until - SPANS["day"])
+        return monitoring.history(name, g.caller, since, until, asked.get("points", points))
+
+    @at.get("/events")
+    @at.arguments(schemas.EventsAsked, location="query")
+    @at.response(200, schemas.Events)
+    def events(asked: dict[str, Any]) -> Response:
+        """What an operator should hear of, the newest first."""
+        found = monitoring.events(g.caller, asked["limit"], asked.get("since", 0.0), asked.get("instrument", ""))
+        data = {"events": [event.told() for event in found]}
+        return answered(data, etag=tag(data))
 
     return at
 

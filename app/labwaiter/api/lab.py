@@ -23,7 +23,7 @@ from . import schemas
 from .addresses import Addresses
 from .answers import answered, tag
 
-ADDRESSES = ("me", "services", "executions", "instruments", "schedules", "machines")
+ADDRESSES = ("me", "services", "executions", "instruments", "readings", "events", "schedules", "machines")
 
 
 def blueprint(settings: Settings, offered: WatchedCatalogue, jobs: Jobs) -> Addresses:

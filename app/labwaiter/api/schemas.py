@@ -12,6 +12,7 @@ from ..model.panel import What
 from ..model.record import State
 from ..store.upkeep import NOTE_MAX
 from ..verbs.control import TEXT_MAX
+from ..verbs.monitoring import EVENTS_MAX, POINTS_MAX
 
 LISTED, LISTED_MAX = 50, 500  # executions of one answer
 LOG_PART, LOG_PART_MAX = 60_000, 1_000_000  # bytes of a log in one answer
@@ -168,6 +169,22 @@ class Names(_Asked):
         validate=validate.Length(1),
         **_said("All of the lab unless given."),
     )
+
+
+class Span(_Asked):
+    """Which time of a history."""
+
+    since = fields.Float(validate=validate.Range(0, 1e11), **_said("Unix time, s; a day before `until` unless given."))
+    until = fields.Float(validate=validate.Range(0, 1e11), **_said("Unix time, s; now unless given."))
+    points = fields.Integer(validate=validate.Range(1, POINTS_MAX), **_said("At most so many of each reading."))
+
+
+class EventsAsked(_Asked):
+    """Which events."""
+
+    limit = fields.Integer(load_default=LISTED, validate=validate.Range(1, EVENTS_MAX), **_said("At most so many."))
+    since = fields.Float(validate=validate.Range(0, 1e11), **_said("Unix time, s."))
+    instrument = fields.String(**_said("Only those of this one."))
 
 
 # -- what is answered ---------------------------------------------------------------------------
@@ -540,6 +557,71 @@ class Stopped(_Told):
     """What came of STOP."""
 
     results = fields.List(fields.Nested(StoppedOne), required=True)
+
+
+class LastReading(_Told):
+    """What an instrument said last of one thing."""
+
+    reading = fields.String(required=True, **_said("Its name; empty: none of them can be read."))
+    at = _time("When")
+    value = fields.Raw(required=True, allow_none=True, **_said("null: it could not be read."))
+    unit = fields.String(required=True)
+    why = fields.String(required=True, **_said("Why it could not be read."))
+    beyond = fields.String(
+        required=True, validate=validate.OneOf(["", "low", "high"]), **_said("The limit that it has passed.")
+    )
+
+
+class InstrumentReadings(_Told):
+    """What one instrument said last."""
+
+    name = fields.String(required=True)
+    readings = fields.List(fields.Nested(LastReading), required=True)
+
+
+class Readings(_Told):
+    """What monitored instruments said last."""
+
+    instruments = fields.List(fields.Nested(InstrumentReadings), required=True)
+
+
+class HistoryOfReading(_Told):
+    """One reading over a time."""
+
+    reading = fields.String(required=True)
+    unit = fields.String(required=True)
+    points = fields.List(
+        fields.List(fields.Float()), required=True, **_said("Of each: Unix time (s), mean, lowest, highest.")
+    )
+
+
+class History(_Told):
+    """What an instrument said over a time."""
+
+    name = fields.String(required=True)
+    since = fields.Float(required=True)
+    until = fields.Float(required=True)
+    step = fields.Float(required=True, **_said("s between two points."))
+    readings = fields.List(fields.Nested(HistoryOfReading), required=True)
+
+
+class Event(_Told):
+    """What an operator should hear of."""
+
+    id = fields.String(required=True, **_said("One for each event, for ever."))
+    at = fields.Float(required=True, **_said("Unix time, s"))
+    kind = fields.String(required=True, validate=validate.OneOf(["limit", "unsafe", "failed", "waits"]))
+    text = fields.String(required=True, **_said("A sentence for people."))
+    instrument = fields.String(required=True)
+    serviceID = fields.String(required=True)
+    service = fields.String(required=True)
+    about = fields.Dict(keys=fields.String(), required=True, **_said("Of a limit: reading, value, unit, limit, side."))
+
+
+class Events(_Told):
+    """The last ones, the newest first."""
+
+    events = fields.List(fields.Nested(Event), required=True)
 
 
 class Schedule(_Told):

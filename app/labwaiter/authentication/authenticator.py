@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from ..errors import Misconfigured, TokenValidationFailed
 from ..model.caller import EVERYBODY, Caller, Identity, Role
+from ..model.sentences import N_
 from ..settings import Settings, called_only_here
 from .managed_tokens import ManagedTokens
 from .token_file import REFUSED, TokenFile
@@ -92,13 +93,13 @@ class Authenticator:
 def words(settings: Settings) -> str:
     """Who may call, in a sentence for whoever starts a deployment or looks at it."""
     if settings.tokens == "manager":
-        return f"The sessionTokens are those of the authentication manager {settings.auth_wsdl}."
+        return N_(f"The sessionTokens are those of the authentication manager {settings.auth_wsdl}.")
     if settings.tokens == "file":
-        return f"The sessionTokens are those of {settings.tokens_file.name} (labwaiter tokens)."
-    everybody = "Every sessionToken is accepted, of callers on this machine alone"
+        return N_(f"The sessionTokens are those of {settings.tokens_file.name} (labwaiter tokens).")
+    words = N_("Every sessionToken is accepted, of callers on this machine alone")
     if settings.tokens == "none":
-        everybody = "Every sessionToken is accepted (TOKENS=none): let only callers you trust reach it"
-    return f"{everybody}. TOKENS=file or manager says who may call."
+        words = N_("Every sessionToken is accepted (TOKENS=none): let only callers you trust reach it")
+    return N_(f"{words}. TOKENS=file or manager says who may call.")
 
 
 def judge(settings: Settings) -> None:

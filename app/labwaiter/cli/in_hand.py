@@ -21,7 +21,7 @@ from ..model.panel import Item, What
 from ..model.values import text_of
 from ..verbs.as_data import of_done, of_in_hand
 from ..verbs.control import WAIT, DirectControl, InHand
-from . import terminal
+from . import completing, terminal
 from .jobs import as_json
 
 OPENS_SECONDS = 330.0  # lab.toml's settle may be 300
@@ -45,7 +45,7 @@ class _Let(Exception):
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.option(
     "--minutes", type=click.FloatRange(0.1, 720), default=60.0, show_default=True, help="For so long at most."
 )
@@ -106,7 +106,7 @@ def take(name: str, minutes: float, by: str | None, json_: bool) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @by_option
 @as_json
 def read(name: str, by: str | None, json_: bool) -> None:
@@ -129,7 +129,7 @@ def read(name: str, by: str | None, json_: bool) -> None:
 
 
 @click.command("set")
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.argument("control")
 @click.argument("value")
 @by_option
@@ -140,14 +140,14 @@ def set_(name: str, control: str, value: str, by: str | None, json_: bool) -> No
     if json_:
         terminal.as_json(of_done(done))
     elif not done.done:
-        click.echo(f"{name} has not answered yet; it goes on. `labwaiter instruments read {name}` tells.")
+        click.echo(f"{name} has not answered yet; it goes on. `{terminal.command()} instruments read {name}` tells.")
     else:
         click.echo(f"{control}: {_value(done.read or {})}")
     sys.exit(0 if done.done else 3)
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.argument("action")
 @click.argument("inputs", nargs=-1, metavar="[INPUT=VALUE]...")
 @by_option
@@ -169,7 +169,7 @@ def do(name: str, action: str, inputs: tuple[str, ...], by: str | None, json_: b
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.argument("text", default="")
 @by_option
 @as_json
@@ -183,7 +183,7 @@ def ask(name: str, text: str, by: str | None, json_: bool) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @by_option
 @as_json
 def release(name: str, by: str | None, json_: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -12,6 +13,9 @@ from .. import settings as settings_module
 from ..fleet import open_instruments, open_jobs
 from ..lab import labfile
 from ..model.caller import SHELL, Caller, administrator
+from ..model.span import span
+from ..page.words import quantity
+from ..store.history import POINTS
 from ..store.leases import Held
 from ..verbs.as_data import (
     NOT_LISTED,
@@ -23,8 +27,11 @@ from ..verbs.as_data import (
     of_upkeep,
 )
 from ..verbs.instruments import Instruments
-from . import terminal
+from ..verbs.monitoring import CSV_POINTS, POINTS_MAX, Monitoring, csv_of, of_history, of_last, since_of
+from . import completing, in_hand, terminal
 from .jobs import as_json
+
+TABLE_POINTS = 24  # of each reading, where people look at a table
 
 
 @click.group()
@@ -64,7 +71,7 @@ def list_(json_: bool) -> None:
 
 
 @instruments.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=completing.instruments)
 @as_json
 def check(names: tuple[str, ...], json_: bool) -> None:
     """Open, identify and close them, and say what is wrong. Exit status: 0 all answer, 3 one doesn't."""
@@ -82,7 +89,7 @@ def check(names: tuple[str, ...], json_: bool) -> None:
 
 
 @instruments.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.option("--minutes", type=click.FloatRange(0.1, 60 * 24 * 30), default=60.0, show_default=True)
 @click.option("--by", help="Who has it, for those who wait; default: your user name.")
 @click.option("--free", is_flag=True, help="Give it back.")
@@ -108,7 +115,7 @@ def reserve(name: str, minutes: float, by: str | None, free: bool, json_: bool) 
 
 
 @instruments.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=completing.instruments)
 @as_json
 def safe(names: tuple[str, ...], json_: bool) -> None:
     """Make unsafe instruments safe, ask them, and free them. Exit status: 0 all are safe, 3 one isn't."""
@@ -132,7 +139,7 @@ def _me(by: str | None = None) -> Caller:
 
 
 @instruments.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=completing.instruments)
 @click.option("--all", "all_", is_flag=True, help="Every instrument of this lab, on all machines.")
 @as_json
 def stop(names: tuple[str, ...], all_: bool, json_: bool) -> None:
@@ -149,13 +156,13 @@ def stop(names: tuple[str, ...], all_: bool, json_: bool) -> None:
         where = f" on {result.machine}" if result.machine else ""
         click.echo(f"{result.name}{where}: {terminal.plain(result.why, 500)}", err=not result.safe)
     if not json_ and results:
-        click.echo(f"`labwaiter instruments back {results[0].name}` puts it back into service.", err=True)
+        click.echo(f"`{terminal.command()} instruments back {results[0].name}` puts it back into service.", err=True)
     sys.stdout.flush()
     sys.exit(0 if all(result.safe for result in results) else 3)
 
 
 @instruments.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.argument("reason")
 @as_json
 def out(name: str, reason: str, json_: bool) -> None:
@@ -164,11 +171,11 @@ def out(name: str, reason: str, json_: bool) -> None:
     if json_:
         terminal.as_json({"name": name, "outOfService": of_out_of_service(told)})
         return
-    click.echo(f"{name} is {told.words}. `labwaiter instruments back {name}` puts it back.")
+    click.echo(f"{name} is {told.words}. `{terminal.command()} instruments back {name}` puts it back.")
 
 
 @instruments.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=completing.instruments)
 @as_json
 def back(names: tuple[str, ...], json_: bool) -> None:
     """Put instruments back into service, after upkeep or STOP."""
@@ -185,7 +192,7 @@ def back(names: tuple[str, ...], json_: bool) -> None:
 
 
 @instruments.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.argument("text")
 @as_json
 def note(name: str, text: str, json_: bool) -> None:
@@ -198,7 +205,7 @@ def note(name: str, text: str, json_: bool) -> None:
 
 
 @instruments.command("log")
-@click.argument("name")
+@click.argument("name", shell_complete=completing.instruments)
 @click.option("--last", type=click.IntRange(1, 10_000), default=20, show_default=True, help="So many events.")
 @as_json
 def log_(name: str, last: int, json_: bool) -> None:
@@ -217,7 +224,83 @@ def log_(name: str, last: int, json_: bool) -> None:
 
 
 @instruments.command()
-@click.argument("name")
+@click.argument("names", nargs=-1, shell_complete=completing.instruments)
+@as_json
+def readings(names: tuple[str, ...], json_: bool) -> None:
+    """What monitored instruments said last, and how long ago."""
+    last = Monitoring(settings_module.load()).last(SHELL)
+    verbs = _verbs()
+    for name in names:
+        verbs.entry(verbs.lab(), name)
+    shown = {name: of_last(last.get(name, ())) for name in names or last}
+    if json_:
+        terminal.as_json(shown)
+        return
+    if not any(shown.values()):
+        click.echo("Nothing was read so far: monitor_every_s in lab.toml has instruments read while nobody uses them.")
+        return
+    rows, now = [], time.time()
+    for name, readings in shown.items():
+        for one in readings:
+            value, unit = quantity(one["value"], one["unit"]) if one["value"] is not None else ("-", "")
+            limit = f"over its limit ({one['beyond']})" if one["beyond"] else ""
+            words = terminal.plain(" ".join(filter(None, (one["why"], limit))), 300)
+            rows.append(
+                (
+                    name,
+                    one["reading"] or "-",
+                    f"{terminal.plain(value, 60)} {unit}".strip(),
+                    span(now - one["at"]),
+                    words,
+                )
+            )
+    terminal.table(("NAME", "READING", "VALUE", "AGE", "NOTE"), rows)
+
+
+@instruments.command()
+@click.argument("name", shell_complete=completing.instruments)
+@click.option("--since", default="day", show_default=True, help="90min, 2h, 3d; hour, day, month; 2026-11-30 14:30.")
+@click.option("--until", help="Likewise; default: now.")
+@click.option("--points", type=click.IntRange(1, POINTS_MAX), help="At most so many of each reading.")
+@click.option("--csv", "csv_", is_flag=True, help="For a spreadsheet.")
+@as_json
+def history(name: str, since: str, until: str | None, points: int | None, csv_: bool, json_: bool) -> None:
+    """What a monitored instrument said: means, lowest and highest over a time."""
+    if csv_ and json_:
+        raise click.UsageError("Say --csv or --json.")
+    now = time.time()
+    told = Monitoring(settings_module.load()).history(
+        name,
+        SHELL,
+        since_of(since, now),
+        now if until is None else since_of(until, now),
+        points or (CSV_POINTS if csv_ else POINTS if json_ else TABLE_POINTS),
+    )
+    if json_:
+        terminal.as_json(of_history(told))
+    elif csv_:
+        click.echo(csv_of(told), nl=False)
+    elif not told.series:
+        click.echo(f"{name} said nothing in that time, or nobody asked: monitor_every_s in lab.toml has it read.")
+    else:
+        rows = [
+            (
+                terminal.moment(point.at),
+                f"{series.reading}",
+                *(_with_unit(v, series.unit) for v in (point.mean, point.low, point.high)),
+            )
+            for series in told.series
+            for point in series.points
+        ]
+        terminal.table(("FROM", "READING", "MEAN", "LOWEST", "HIGHEST"), rows)
+
+
+def _with_unit(value: float, unit: str) -> str:
+    return " ".join(quantity(value, unit)).strip()
+
+
+@instruments.command()
+@click.argument("name", shell_complete=completing.instruments)
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option("--of", "service_id", help="The execution's serviceID; default: the last one that spoke to it.")
 def record(name: str, file: Path | None, service_id: str | None) -> None:
@@ -269,6 +352,10 @@ def simulate() -> None:
         click.echo("They are served already, by this deployment or another call:")
         for name in simulated:
             click.echo(f"{name}: {settings.layout.simulated / name}")
+
+
+for command in in_hand.COMMANDS:
+    instruments.add_command(command)
 
 
 @click.command()

@@ -1,8 +1,9 @@
-"""jobs list|show|log|wait|abort|message|remove: what an operator asks of executions, by their serviceIDs."""
+"""jobs list, show, log, files, notify, abort, …: what an operator asks of executions, by their serviceIDs."""
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from .. import settings as settings_module
 from ..fleet import open_jobs
 from ..model.caller import SHELL
 from ..model.parameter import text_of
-from ..model.record import ACTIVE, Record, Silence, State
+from ..model.record import ACTIVE, Record, Silence, State, View
 from ..model.service import MOST
 from ..model.span import size, span
 from ..page import words
@@ -22,8 +23,10 @@ from ..store.files import read_bounded
 from ..store.folder import ran
 from ..store.timeline import made_by
 from ..system.watch import Watch
+from ..verbs import Jobs
 from ..verbs.as_data import of_timeline, of_work
-from . import terminal
+from . import completing, terminal
+from .when import When
 
 EXIT_OF = {State.COMPLETED: 0, State.FAILED: 1, State.ABORTED: 1}
 NOT_IN_TIME = 3
@@ -32,42 +35,69 @@ LINE_MAX = 10_000  # characters of a line of it
 FILES_SHOWN = 50
 HAPPENINGS_SHOWN = 50
 LISTED = 50  # executions, unless --last or --all says otherwise
+GROUPS = {"active": ACTIVE, "ended": frozenset(State) - ACTIVE}  # states that go by one word
 as_json = click.option("--json", "json_", is_flag=True, help="Say it as JSON.")
+the_execution = click.argument("service_id", metavar="SERVICEID", shell_complete=completing.executions)
+the_active = click.argument("service_id", metavar="SERVICEID", shell_complete=completing.active_executions)
 
 
 @click.group()
 def jobs() -> None:
-    """List, show, follow, wait for, abort, tell and remove executions."""
+    """List, show, follow, wait for, talk to, abort and remove executions.
+
+    `labwaiter run` starts them, `labwaiter top` shows those that run and wait, live.
+    """
 
 
 @jobs.command("list")
-@click.option("--state", "states", multiple=True, type=click.Choice([str(s) for s in State]), help="Only these.")
-@click.option("--service", "services", multiple=True, help="Only those of this service.")
+@click.option("--state", "words", multiple=True, type=click.Choice([*map(str, State), *GROUPS]), help="Only these.")
+@click.option(
+    "--service", "services", multiple=True, shell_complete=completing.services, help="Only those of this service."
+)
+@click.option("--user", "users", multiple=True, help="Only those of this user.")
+@click.option("--since", type=When(), help="Only those that were started since: 2h, 3d, 14:30, 2026-11-30.")
+@click.option("--until", type=When(), help="Only those that were started before.")
 @click.option("--last", "most", type=click.IntRange(min=1), default=LISTED, show_default=True, help="At most so many.")
 @click.option("--all", "all_", is_flag=True, help="As many as there are.")
 @as_json
-def list_(states: tuple[str, ...], services: tuple[str, ...], most: int, all_: bool, json_: bool) -> None:
+def list_(
+    words: tuple[str, ...],
+    services: tuple[str, ...],
+    users: tuple[str, ...],
+    since: float | None,
+    until: float | None,
+    most: int,
+    all_: bool,
+    json_: bool,
+) -> None:
     """The last executions, newest last."""
-    service_names = {name.lower() for name in services}
+    states = {state for word in words for state in GROUPS.get(word, {State(word)} if word not in GROUPS else ())}
+    service_names, user_names = {name.lower() for name in services}, {name.lower() for name in users}
     settings = settings_module.load()
     verbs = open_jobs(settings)
     unserved = verbs.records.unserved() if settings.redis_url else ""
     left_out: list[str] = []
 
     def fits(record: Record) -> bool:
-        return (not states or record.state in states) and (
-            not service_names or record.request.service.lower() in service_names
+        asked = record.request
+        return (
+            (not states or record.state in states)
+            and (not service_names or asked.service.lower() in service_names)
+            and (not user_names or asked.user.lower() in user_names)
+            and (since is None or asked.created >= since)
+            and (until is None or asked.created < until)
         )
 
-    active = bool(states) and {*states} <= ACTIVE
+    active = bool(states) and states <= ACTIVE
+    narrowed = bool(words or services or users or since or until)
     records, older = verbs.newest(None if all_ else most, SHELL, fits, left_out, brief=not json_, active=active)
     if json_:
         terminal.as_json([terminal.of_record(record) for record in records])
     elif not records:
-        click.echo("No executions." if not states and not services else "No such executions.")
+        click.echo("No such executions." if narrowed else "No executions.")
     else:
         _table(records)
-    if older and not active and (states or service_names):
+    if older and not active and narrowed:
         click.echo(f"Up to {older} older ones are not listed: --all looks at them, too.", err=True)
     elif older:
         click.echo(f"{older} older {'one is' if older == 1 else 'ones are'} not listed: --all lists them.", err=True)
@@ -98,7 +128,7 @@ def _table(records: list[Record]) -> None:
 
 
 @jobs.command()
-@click.argument("service_id", metavar="SERVICEID")
+@the_execution
 @click.option(
     "--page",
     type=click.Path(dir_okay=False),
@@ -114,19 +144,19 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
     record = view.record
     folder = settings.jobs_folder / record.name
     if page is not None:
-        from ..page import render  # Jinja2 is for this one word only
+        from ..page import language_of, render  # Jinja2 is for this one word only
         from ..page.words import printable
 
         if service is None:
             raise click.ClickException(f"Nobody knows any more what {record.request.service} was: there is no page.")
-        html = printable(render(view, service))
+        html = printable(render(view, service, "", language_of(record.request, settings.page_language)))
         if page == "-":
             click.echo(html)
         else:
             Path(page).write_text(html, encoding="utf-8")
             click.echo(f"Wrote {page}.")
         return
-    files = _files(folder)
+    files = _files(folder) or list(view.files)  # of another machine: what it has made
     timeline = verbs.timeline(service_id, SHELL)
     if json_:
         extra: dict[str, Any] = {
@@ -136,6 +166,10 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
             "log": view.log,
         }
         extra |= {
+            "place": view.place,
+            "waitsFor": words.waits_for(view) if record.state is State.QUEUED else "",
+            "messages": [{"number": n, "text": text, "reply": reply} for n, text, reply in _messages(view)],
+            "messageCount": view.message_count,
             "timeline": of_timeline(timeline),
             "madeBy": made_by(timeline),
         }
@@ -159,7 +193,6 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
         ("confined", _confined(record.confined)),
         *((f"input {name}", text_of(value)) for name, value in record.request.inputs.items()),
         *((f"output {name}", text_of(value)) for name, value in (record.outputs or {}).items()),
-        ("messages", str(view.message_count) if view.message_count else ""),
         ("machine", record.machine),
         ("as of", f"{terminal.moment(record.as_of)}: it can't be reached since" if record.as_of else ""),
         ("folder", str(folder) if folder.is_dir() else ""),
@@ -173,6 +206,11 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
         click.echo(f"  {terminal.plain(file)}  {size(count)}")
     if len(files) > FILES_SHOWN:
         click.echo(f"  … and {len(files) - FILES_SHOWN} files more")
+    if view.message_count:
+        left_out = view.message_count - len(view.messages)
+        click.echo("Messages:" + (f" (the first {left_out} are left out)" if left_out else ""))
+    for number, text, reply in _messages(view):
+        click.echo(f"  {number}  {terminal.plain(text, 400)}" + (f"  → {terminal.plain(reply, 400)}" if reply else ""))
     if timeline:
         click.echo("What it has been through:")
     for told in timeline[-HAPPENINGS_SHOWN:]:
@@ -183,22 +221,41 @@ def show(service_id: str, page: str | None, json_: bool) -> None:
             click.echo(f"  {line}")
 
 
+def _messages(view: View) -> list[tuple[int, str, str]]:
+    """The last messages that an execution was sent: number, text, and what it replied ("": nothing yet)."""
+    first = view.message_count - len(view.messages) + 1
+    return [(number, text, view.progress.replies.get(number, "")) for number, text in enumerate(view.messages, first)]
+
+
 @jobs.command()
-@click.argument("service_id", metavar="SERVICEID")
+@the_execution
 @click.option("-f", "--follow", is_flag=True, help="Go on with what it prints, until it has ended.")
-def log(service_id: str, follow: bool) -> None:
-    """What an execution has printed."""
+@click.option("--last", "most", type=click.IntRange(min=1), help="Only the last so many lines.")
+@as_json
+def log(service_id: str, follow: bool, most: int | None, json_: bool) -> None:
+    """What an execution has printed: all of it, or its end."""
+    if follow and json_:
+        raise click.UsageError("--follow prints lines as they come, and JSON is whole: say one of them.")
     settings = settings_module.load()
     verbs = open_jobs(settings)
     record = verbs.record(service_id, SHELL)
     folder = settings.jobs_folder / record.name
-    if record.machine and not folder.is_dir():
-        if follow:
-            raise click.ClickException(f"It runs on the machine {record.machine}: its log is followed there.")
-        _print_lines(verbs.view(service_id, SHELL).log)
-        click.echo(f"These are the last lines; all of its log is on the machine {record.machine}.", err=True)
+    is_elsewhere = bool(record.machine) and not folder.is_dir()
+    if follow and is_elsewhere:
+        raise click.ClickException(f"It runs on the machine {record.machine}: its log is followed there.")
+    if json_ or is_elsewhere:
+        text, whole = _whole_log(verbs, service_id)
+        shown = text if most is None else "".join(text.splitlines(keepends=True)[-most:])
+        if json_:
+            terminal.as_json({"serviceID": service_id, "text": shown, "whole": whole and shown == text})
+        else:
+            _print_lines(shown.removesuffix("\n"))
+        if not whole:
+            words = f"These are the last lines; all of its log is on the machine {record.machine}."
+            click.echo(words, err=True)
         return
-    printed = _Printed(folder / "log.txt")
+    file = folder / "log.txt"
+    printed = _Printed(file, 0 if most is None else _begin_of_last(file, most))
     with Watch(folder) as watch:
         while True:
             over = not (follow and verbs.record(service_id, SHELL).active)
@@ -209,12 +266,42 @@ def log(service_id: str, follow: bool) -> None:
     printed.end()
 
 
+def _whole_log(verbs: Jobs, service_id: str) -> tuple[str, bool]:
+    """What an execution has printed so far, and whether that is all of it: of another machine's it may be the end."""
+    pieces: list[bytes] = []
+    at = 0
+    while (part := verbs.log(service_id, at, READ_MAX, SHELL)) is not None and part[0]:
+        pieces.append(part[0])
+        at += len(part[0])
+    if part is None and not pieces:
+        return verbs.view(service_id, SHELL).log, False
+    return b"".join(pieces).decode("utf-8", "replace"), part is not None
+
+
+def _begin_of_last(file: Path, most: int) -> int:
+    """The byte at which the last so many lines of a file begin."""
+    try:
+        end = file.stat().st_size - 1  # its last byte ends a line, and begins none
+    except OSError:
+        return 0
+    while end > 0:
+        begin = max(0, end - READ_MAX)
+        part = read_bounded(file, end - begin, at=begin) or b""
+        found = len(part)
+        while (found := part.rfind(b"\n", 0, found)) >= 0:
+            most -= 1
+            if most == 0:
+                return begin + found + 1
+        end = begin
+    return 0
+
+
 class _Printed:
     """A log that is printed while it is written, line by line."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, at: int = 0) -> None:
         self._file = file
-        self._at = 0  # bytes of it that were read
+        self._at = at  # bytes of it that were read, or left out
         self._part = b""  # of the line that isn't finished
         self._last = b""  # the line that was printed last
 
@@ -252,8 +339,78 @@ def _print_lines(text: str) -> None:
         click.echo(terminal.plain(line.rstrip("\r").expandtabs(), LINE_MAX))
 
 
+@jobs.command("files")
+@the_execution
+@as_json
+def files_(service_id: str, json_: bool) -> None:
+    """The files that an execution has made, wherever it ran."""
+    verbs = open_jobs(settings_module.load())
+    files = verbs.files(verbs.record(service_id, SHELL).name, SHELL)
+    if json_:
+        terminal.as_json([{"name": name, "size": count} for name, count in files])
+    elif not files:
+        click.echo("It has made no file.")
+    else:
+        terminal.table(("SIZE", "FILE"), [(size(count), terminal.plain(name, 300)) for name, count in files])
+
+
 @jobs.command()
-@click.argument("service_id", metavar="SERVICEID")
+@the_execution
+@click.argument("file", shell_complete=completing.files)
+@click.option("--to", type=click.Path(path_type=Path, allow_dash=True), help="Where to; - prints it. Default: here.")
+def fetch(service_id: str, file: str, to: Path | None) -> None:
+    """Copy a file that an execution has made, wherever it ran. No file is replaced."""
+    verbs = open_jobs(settings_module.load())
+    path = verbs.file(verbs.record(service_id, SHELL).name, file, SHELL)
+    if path is None:
+        raise click.ClickException(f"This execution has made no file {terminal.plain(file)}: see labwaiter jobs files.")
+    with open(verbs.artifacts.open(path), "rb") as content:
+        if to is not None and str(to) == "-":
+            shutil.copyfileobj(content, sys.stdout.buffer)
+            return
+        where = Path(Path(file).name) if to is None else to / Path(file).name if to.is_dir() else to
+        try:
+            with open(where, "xb") as out:
+                shutil.copyfileobj(content, out)
+        except FileExistsError:
+            raise click.ClickException(
+                f"{where} is there already, and stays as it is: name another, by --to."
+            ) from None
+    click.echo(f"{terminal.plain(str(where))}  {size(where.stat().st_size)}")
+
+
+@jobs.command()
+@the_active
+@click.argument("message")
+@click.option("--wait", "seconds", type=click.FloatRange(0, 60), default=1.0, show_default=True, help="For a reply, s.")
+@click.option("--anyway", is_flag=True, help="Send it though the service doesn't declare it.")
+@as_json
+def notify(service_id: str, message: str, seconds: float, anyway: bool, json_: bool) -> None:
+    """Send an execution a message, as notifyService does, and print its reply.
+
+    Where the service declares what it understands, another message is sent by --anyway alone.
+    """
+    verbs = open_jobs(terminal.of_lab(settings_module.load()))
+    if not message.strip():
+        raise click.UsageError("The message is empty: write one.")
+    record = verbs.record(service_id, SHELL)
+    if not record.active:
+        raise click.ClickException(f"The execution has ended ({record.state}); the message was not delivered.")
+    service = verbs.service_of(record)
+    if service is not None and not anyway and (why := service.not_declared(message)):
+        listed = "".join(f"\n  {name}  {words}".rstrip() for name, words in service.messages)
+        raise click.ClickException(f"{why} Nothing was sent; --anyway sends it all the same.{listed}")
+    reply = verbs.notify(None, service_id, message, SHELL, seconds)
+    if json_:
+        terminal.as_json({"response": reply})
+    elif reply.isdigit():
+        click.echo(f"The message was taken as number {reply}.")
+    else:
+        click.echo(terminal.plain(reply, 2000))
+
+
+@jobs.command()
+@the_execution
 @click.option("--timeout", type=click.FloatRange(min=0), help="Seconds to wait at most; default: as long as it takes.")
 @as_json
 def wait(service_id: str, timeout: float | None, json_: bool) -> None:
@@ -273,7 +430,7 @@ def wait(service_id: str, timeout: float | None, json_: bool) -> None:
 
 
 @jobs.command()
-@click.argument("service_id", metavar="SERVICEID")
+@the_active
 @as_json
 def abort(service_id: str, json_: bool) -> None:
     """Have an execution stopped, and wait up to 8 s until it is gone."""
@@ -290,26 +447,9 @@ def abort(service_id: str, json_: bool) -> None:
 
 
 @jobs.command()
-@click.argument("service_id", metavar="SERVICEID")
-@click.argument("message")
-@click.option("--anyway", is_flag=True, help="Send it though the service doesn't declare it.")
-def message(service_id: str, message: str, anyway: bool) -> None:
-    """Send an execution a message, as notifyService does, and print its reply.
-
-    Where the service declares what it understands, another message is sent by --anyway alone.
-    """
-    verbs = open_jobs(terminal.of_lab(settings_module.load()))
-    service = verbs.service_of(verbs.record(service_id, SHELL))
-    if service is not None and not anyway and (why := service.not_declared(message)):
-        listed = "".join(f"\n  {name}  {words}".rstrip() for name, words in service.messages)
-        raise click.ClickException(f"{why} Nothing was sent; --anyway sends it all the same.{listed}")
-    reply = verbs.notify(None, service_id, message, SHELL)
-    click.echo(f"It is message number {reply}." if reply.isdigit() else terminal.plain(reply, LINE_MAX))
-
-
-@jobs.command()
-@click.argument("service_ids", metavar="SERVICEID…", nargs=-1, required=True)
-def remove(service_ids: tuple[str, ...]) -> None:
+@click.argument("service_ids", metavar="SERVICEID…", nargs=-1, required=True, shell_complete=completing.executions)
+@as_json
+def remove(service_ids: tuple[str, ...], json_: bool) -> None:
     """Remove what ended executions made.
 
     Their serviceIDs stay used: a small tombstone is left of each.
@@ -317,7 +457,10 @@ def remove(service_ids: tuple[str, ...]) -> None:
     verbs = open_jobs(terminal.of_lab(settings_module.load()))
     for service_id in service_ids:
         verbs.remove(service_id, SHELL)
-        click.echo(f"{terminal.plain(service_id)} is removed.")
+        if not json_:
+            click.echo(f"{terminal.plain(service_id)} is removed.")
+    if json_:
+        terminal.as_json(list(service_ids))
 
 
 def _ran(record: Record) -> str:

@@ -16,7 +16,7 @@ from ..lab import labfile
 from ..model.caller import SHELL
 from ..settings import Settings
 from ..verbs.acts import Acts
-from . import terminal
+from . import completing, terminal
 from .fleet import fleet_settings
 from .jobs import as_json
 
@@ -125,7 +125,7 @@ def _row(machine: MachineState) -> tuple[str, ...]:
 
 
 @click.command("clear-queue")
-@click.argument("machines", metavar="[MACHINE]…", nargs=-1)
+@click.argument("machines", metavar="[MACHINE]…", nargs=-1, shell_complete=completing.machines)
 @yes_
 @as_json
 def clear_queue(machines: tuple[str, ...], yes: bool, json_: bool) -> None:

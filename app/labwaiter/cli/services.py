@@ -255,7 +255,7 @@ def _of_kept(of_it: _CheckedService) -> str:
     if of_it.kept:
         return f"was kept as {file}" + (", which it changed:" if of_it.changes else ".")
     if of_it.changes is None:
-        return "was not kept: `labwaiter check --keep` does that."
+        return f"was not kept: `{terminal.command()} check --keep` does that."
     if of_it.unreadable:
         return f"can't be compared with {file}:"
     return f"has changed since {file} was kept:" if of_it.changes else f"is as {file} has it."
@@ -337,7 +337,8 @@ def new(name: str, toml: bool) -> None:
         raise click.UsageError(f"{file.name} is there already; nothing was written.") from None
     shown = file if not file.is_relative_to(Path.cwd()) else file.relative_to(Path.cwd())
     named = shlex.quote(str(shown))
-    click.echo(f"Wrote {shown}. Edit it, then: labwaiter check {named}; labwaiter run {name} steps=3")
+    called = terminal.command()
+    click.echo(f"Wrote {shown}. Edit it, then: {called} check {named}; {called} run {name} steps=3")
 
 
 def _limited(parameter: Parameter) -> str:
@@ -398,6 +399,7 @@ def _data(service: Service, address: str) -> dict[str, Any]:
 
     return {
         "file": service.file.name,
+        "doc": service.doc,
         "wsdl": f"{address}?wsdl",
         "namespace": service.namespace,
         "operation": service.operation,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +28,17 @@ def of_lab(settings: Settings) -> Settings:
     return settings
 
 
+def command() -> str:
+    """How `labwaiter` is to be called so that the same lab is meant, on a line to paste."""
+    context = click.get_current_context(silent=True)
+    folder = context.find_root().params.get("folder") if context else None
+    return plain(f"labwaiter --deployment {shlex.quote(folder)}", 500) if folder else "labwaiter"
+
+
 def no_services(settings: Settings) -> str:
     """What is to be said of a services folder without any."""
-    return f"No service yet: {plain(str(settings.services), 500)} holds no service file; labwaiter new NAME writes one."
+    folder = plain(str(settings.services), 500)
+    return f"No service yet: {folder} holds no service file; {command()} new NAME writes one."
 
 
 def lines(text: str, last: int = 15) -> list[str]:
@@ -85,5 +94,5 @@ def not_safe(holding: Holding) -> str:
     """A sentence on an instrument that waits for a person, or was not read back safe yet."""
     name, lease = holding.lease.instrument, holding.lease
     if lease.how is Held.UNSAFE:
-        return f"{name} is unsafe: {plain(lease.why, 500)} `labwaiter instruments safe {name}` tries again."
+        return f"{name} is unsafe: {plain(lease.why, 500)} `{command()} instruments safe {name}` tries again."
     return f"{name} was not read back safe: it is {holding.words}."

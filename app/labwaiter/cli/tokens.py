@@ -56,7 +56,7 @@ def list_(json_: bool) -> None:
         terminal.as_json([_as_data(entry) for entry in entries])
         return
     if not entries:
-        click.echo("There is no token; labwaiter tokens add USER makes one.")
+        click.echo(f"There is no token; {terminal.command()} tokens add USER makes one.")
         return
     table = []
     for entry in entries:

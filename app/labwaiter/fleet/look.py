@@ -10,6 +10,7 @@ from functools import cached_property, lru_cache
 from typing import TypeVar
 
 from ..model.record import Record, Request, State, View, derive
+from ..model.sentences import N_
 from ..model.service import Service
 from ..page.words import clock
 from ..store import codec
@@ -21,7 +22,7 @@ LARGEST = 64_000  # bytes of a text in Redis of which is remembered what it says
 REFUSED = (
     "The machine {} refuses this order, and its log says why; `labwaiter init-db` tells whether REDIS_SECRET differs."
 )
-WITHDRAWN = "The execution was aborted before it began."
+WITHDRAWN = N_("The execution was aborted before it began.")
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class FleetLook:
         """All that a page shows of it."""
         record, limit = self.record, service.limit if service else None
         if self.published is None:
-            ahead = f"{self.machine} takes it when it has room" if self.place else ""
+            ahead = N_(f"{self.machine} takes it when it has room") if self.place else ""
             return View(record=record, now=time.time(), limit=limit, place=self.place, ahead=ahead, note=self.note)
         now = self.now if self.as_of is None and self.now else self.published.now
         ran = self.published.ran
@@ -121,7 +122,7 @@ def of_cache(name: str, entry: CacheEntry | None) -> FleetLook | None:
         view = codec.view(entry.view.encode()) if entry.view else None
         if view and not view.record.active:
             return FleetLook(name, request, entry.machine, view, settled=True)
-        note = f"The machines of this lab can't be asked: this is as of {clock(entry.at)}. What runs goes on."
+        note = N_(f"The machines of this lab can't be asked: this is as of {clock(entry.at)}. What runs goes on.")
         return FleetLook(name, request, entry.machine, view, abort=entry.abort, as_of=entry.at, note=note)
     return None
 
@@ -159,12 +160,12 @@ def reached(look: FleetLook, now: float, seen: float, left: bool) -> FleetLook:
         return replace(look, note=REFUSED.format(look.machine))
     if now - seen <= SILENT_SECONDS and not left:
         return look
-    since = f"since {clock(seen)}" if seen else "and has not been seen yet"
+    since = N_(f"since {clock(seen)}") if seen else N_("and has not been seen yet")
     if look.published is None:
-        goes_on = "the execution begins there when it is back"
+        goes_on = N_("the execution begins there when it is back")
     else:
-        goes_on = "what runs there goes on, and this page with it when it is back"
-    return replace(look, as_of=seen or now, note=f"The machine {look.machine} can't be reached {since}: {goes_on}.")
+        goes_on = N_("what runs there goes on, and this page with it when it is back")
+    return replace(look, as_of=seen or now, note=N_(f"The machine {look.machine} can't be reached {since}: {goes_on}."))
 
 
 def withdrawn(name: str, request: Request, ended: float, why: str = WITHDRAWN) -> View:

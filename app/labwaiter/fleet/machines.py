@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import InvalidParameter
 from ..lab.lab import Lab
 from ..model.caller import Caller
-from ..model.sentences import plain
+from ..model.sentences import N_, plain
 from ..page.words import clock
 from ..verbs.acts import Acts
 from ..verbs.permission import Action, may
@@ -48,7 +48,7 @@ class MachineState:
     @property
     def in_words(self) -> str:
         """Its state, with since when."""
-        return self.state if self.state != "unreachable" else f"unreachable since {clock(self.seen or 0.0)}"
+        return self.state if self.state != "unreachable" else N_(f"unreachable since {clock(self.seen or 0.0)}")
 
 
 def states(store: FleetStore, lab: Lab, digest: str = "") -> list[MachineState]:

@@ -18,6 +18,7 @@ from typing import TypeVar
 from ..errors import Misconfigured, Removed, Unavailable, UnknownServiceID
 from ..lab import labfile
 from ..model.record import Happening, Moment, Owner, Record, Request, State, Tombstone, View
+from ..model.sentences import N_
 from ..page.words import clock
 from ..settings import Settings
 from ..store import codec, records
@@ -88,7 +89,7 @@ class RedisStore:
         try:
             self.store.ping()
         except FAULTS as error:
-            return f"Redis {redis_faults.of(error).why}"
+            return N_(f"Redis {redis_faults.of(error).why}")
         return ""
 
     def crowded(self) -> str:
@@ -96,7 +97,7 @@ class RedisStore:
         try:
             entries, now = self.store.machine_entries(sorted(self.store.machines()))
         except FAULTS as error:
-            return f"Redis {redis_faults.of(error).why}"
+            return N_(f"Redis {redis_faults.of(error).why}")
         beats = [entry.beat for entry in entries if entry.beat is not None]
         takes = any(beat.state == TAKES_ORDERS and now - beat.seen <= SILENT_SECONDS for beat in beats)
         return "" if takes else "no machine takes orders"
@@ -191,7 +192,7 @@ class RedisStore:
             if look.ended:
                 return look
             return replace(
-                look, note=f"Nothing is in Redis of this execution; this is as of {clock(look.as_of or 0.0)}."
+                look, note=N_(f"Nothing is in Redis of this execution; this is as of {clock(look.as_of or 0.0)}.")
             )
         if look.abort:  # it was aborted before Redis forgot it
             view = withdrawn(name, look.request, look.as_of or 0.0)

@@ -26,6 +26,7 @@ from .. import settings
 from ..errors import Misconfigured
 from ..lab import labfile
 from ..lab.lab import InstrumentEntry, Lab, resolve
+from ..model.sentences import N_
 from ..system import logs
 from ..system.process import start_thread
 from .errors import InstrumentError, WrongDevice
@@ -54,12 +55,12 @@ def make_safe(entry: InstrumentEntry, lab: Lab, jobs: Path | None) -> Outcome:
         try:
             opened.make_safe()
             if opened.is_safe():
-                return True, "made safe and read back"
-            return False, f"{entry.name} was told to be safe, but says that it is not."
+                return True, N_("made safe and read back")
+            return False, N_(f"{entry.name} was told to be safe, but says that it is not.")
         finally:
             opened.close()
 
-    safe, why = _within(entry.safe_seconds, f"{entry.name} can't be made safe", ask)
+    safe, why = _within(entry.safe_seconds, N_(f"{entry.name} can't be made safe"), ask)
     if safe or entry.power is None:
         return safe, why
     board, number = entry.power
@@ -70,11 +71,11 @@ def make_safe(entry: InstrumentEntry, lab: Lab, jobs: Path | None) -> Outcome:
             opened.device.switch(number, False)
         finally:
             opened.close()
-        return True, f"cut off by relay {number} of {board}, because: {why}"
+        return True, N_(f"cut off by relay {number} of {board}, because: {why}")
 
     # another job may have the board, and another guard may be at it: that may be over in time
-    cut, words = _within(entry.safe_seconds, f"relay {number} of {board} can't be switched", cut_off)
-    return cut, words if cut else f"{why} And it could not be cut off by relay {number} of {board}: {words}"
+    cut, words = _within(entry.safe_seconds, N_(f"relay {number} of {board} can't be switched"), cut_off)
+    return cut, words if cut else N_(f"{why} And it could not be cut off by relay {number} of {board}: {words}")
 
 
 def check(entry: InstrumentEntry, lab: Lab, jobs: Path | None) -> Outcome:
@@ -87,19 +88,19 @@ def check(entry: InstrumentEntry, lab: Lab, jobs: Path | None) -> Outcome:
         finally:
             opened.close()
         if mistake := power_mistake(entry, lab):
-            return False, f"answers, but could not be cut off: {mistake}"
+            return False, N_(f"answers, but could not be cut off: {mistake}")
         if strange:
-            return False, f"answers, but has no reading {min(strange)}, whose limits lab.toml has"
+            return False, N_(f"answers, but has no reading {min(strange)}, whose limits lab.toml has")
     except InstrumentError as error:
         return False, f"{error.message.removeprefix(f'{entry.name}: ')} ({entry.port})"
     except Misconfigured as error:  # its driver can't be had
         return False, str(error)
     except Exception as error:
         logging.exception("%s can't be asked", entry.name)
-        return False, _failed("can't be asked", error)
+        return False, _failed(N_("can't be asked"), error)
     if identity is None:
-        return True, "can be opened; its driver knows no question, so nobody knows whether it answers"
-    return True, f"answers{': ' + identity if identity else ''}"
+        return True, N_("can be opened; its driver knows no question, so nobody knows whether it answers")
+    return True, N_(f"answers: {identity}") if identity else N_("answers")
 
 
 def power_mistake(entry: InstrumentEntry, lab: Lab) -> str:
@@ -123,7 +124,7 @@ def power_mistake(entry: InstrumentEntry, lab: Lab) -> str:
 def _within(seconds: float, failure: str, work: Callable[[], Outcome]) -> Outcome:
     """Try it again and again for so many seconds. A driver that hangs is left alone with it then."""
     until = time.monotonic() + seconds
-    outcomes: list[Outcome] = [(False, f"{failure}: that did not end within {seconds:g} s.")]
+    outcomes: list[Outcome] = [(False, N_(f"{failure}: that did not end within {seconds:g} s."))]
 
     def tries() -> None:
         while True:
@@ -148,7 +149,8 @@ def _within(seconds: float, failure: str, work: Callable[[], Outcome]) -> Outcom
 
 
 def _failed(failure: str, error: Exception) -> str:
-    return f"{failure}: {' '.join(str(error).split())[:200]} ({type(error).__name__})."
+    words = " ".join(str(error).split())[:200]
+    return N_(f"{failure}: {words} ({type(error).__name__}).")
 
 
 def main() -> None:
@@ -182,15 +184,15 @@ def main() -> None:
         if entry is not None:
             safe, why = make_safe(entry, lab, jobs)
         elif mistake:
-            safe, why = False, f"nobody knows how it is made safe: {mistake}"
+            safe, why = False, N_(f"nobody knows how it is made safe: {mistake}")
         else:
-            safe, why = False, f"{name} is no longer in lab.toml, so nobody knows how it is made safe."
+            safe, why = False, N_(f"{name} is no longer in lab.toml, so nobody knows how it is made safe.")
         answer(name, safe=safe, why=why)
 
     if "--check" in options:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is told by whoever has begun this
         for name in map(str.strip, sys.stdin):
-            gone = mistake or f"{name} is no longer in lab.toml."
+            gone = mistake or N_(f"{name} is no longer in lab.toml.")
             ok, words = check(lab.entries[name], lab, jobs) if name in lab.entries else (False, gone)
             answer(name, ok=ok, words=words)
         return

@@ -12,6 +12,7 @@ from pathlib import PurePath
 from typing import Annotated, Any
 
 from ..errors import InvalidParameter, MissingParameter
+from .sentences import N_
 from .values import DIGITS_MAX, plain
 from .values import text_of as text_of  # who writes inputs and outputs looks for it here
 
@@ -105,19 +106,27 @@ class Parameter:
     def limits(self) -> str:
         """The limits in words ("between 0 and 86400 s"), or "" without any."""
         if self.kind == "instrument":
-            return "the name of an instrument"
+            return N_("the name of an instrument")
         if self.kind == "file":
-            return " ".join(["the name of a", *[" or ".join(self.endings)] * bool(self.endings), "file"])
+            endings = " or ".join(self.endings)
+            return N_(f"the name of a {endings} file") if endings else N_("the name of a file")
         if self.choices:
-            return "one of " + ", ".join(self.choices)
-        unit = f" {self.unit}" if self.unit and self.kind != "text" else ""
-        unit_shown = " characters" if self.kind == "text" else unit
+            choices = ", ".join(self.choices)
+            return N_(f"one of {choices}")
         low, high = _number(self.low), _number(self.high)
+        if self.kind == "text":
+            if low is not None and high is not None:
+                return N_(f"between {low} and {high} characters")
+            if low is not None:
+                return N_(f"at least {low} characters")
+            return N_(f"at most {high} characters") if high is not None else ""
+        unit = f" {self.unit}" if self.unit else ""
+        least, most = f"{low}{unit}", f"{high}{unit}"
         if low is not None and high is not None:
-            return f"between {low} and {high}{unit_shown}"
+            return N_(f"between {low} and {most}")
         if low is not None:
-            return f"at least {low}{unit_shown}"
-        return f"at most {high}{unit_shown}" if high is not None else ""
+            return N_(f"at least {least}")
+        return N_(f"at most {most}") if high is not None else ""
 
     def accept(self, value: Any) -> Any:
         """`value` as the function will get it: checked against type, choices and limits.
@@ -156,7 +165,7 @@ class Parameter:
         # NaN is neither below nor above anything: it is within no limits
         if measured and ((low is not None and not size >= low) or (high is not None and not size <= high)):
             limits = dataclasses.replace(self, low=low, high=high).limits
-            got = f"{size} characters" if self.kind == "text" else shown(value)
+            got = N_(f"{size} characters") if self.kind == "text" else shown(value)
             raise InvalidParameter(f"The input {self.name} must be {limits}, not {got}.")
         return value
 
@@ -198,12 +207,12 @@ class Parameter:
 
 
 _ARTICLE = {
-    "text": "a text",
-    "file": "a file's name",
-    "instrument": "an instrument's name",
-    "int": "a whole number",
-    "float": "a number",
-    "boolean": "true or false",
+    "text": N_("a text"),
+    "file": N_("a file's name"),
+    "instrument": N_("an instrument's name"),
+    "int": N_("a whole number"),
+    "float": N_("a number"),
+    "boolean": N_("true or false"),
 }
 _WRITTEN = {
     "int": re.compile(r"[+-]?[0-9]+"),

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from ..system.process import Identity
+from .sentences import N_
 
 
 class State(StrEnum):
@@ -34,7 +35,7 @@ MOVES = {
     State.ABORTED: set(),
 }
 
-INTERRUPTED = "The execution was interrupted: its process or its machine stopped before it ended."
+INTERRUPTED = N_("The execution was interrupted: its process or its machine stopped before it ended.")
 
 
 class Owner(NamedTuple):

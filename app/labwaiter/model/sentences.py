@@ -14,3 +14,9 @@ def plain(text: str, limit: int = 200) -> str:
 def moment(seconds: float | None) -> str:
     """A Unix time (s) as local time; "-" for none."""
     return "-" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def N_(sentence: str) -> str:  # gettext's own name for it
+    """The sentence. It is told to people, so catalogues have it (`labwaiter.languages`); those of errors they have
+    without this mark."""
+    return sentence

@@ -184,20 +184,6 @@ class Outbox:
                 os.rename(self._path(one, "sending"), self._path(one))
 
 
-def data_of(event: Event) -> dict[str, Any]:
-    """An event as it is sent, and as the JSON face and the shell tell it. Times are Unix times in s."""
-    return {
-        "id": event.id,
-        "at": event.at,
-        "kind": str(event.kind),
-        "text": event.text,
-        "instrument": event.instrument,
-        "serviceID": event.service_id,
-        "service": event.service,
-        **({"about": event.about} if event.about else {}),
-    }
-
-
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_: Any) -> None:
         """What is sent goes where the setting says, and nowhere else."""
@@ -208,7 +194,7 @@ def post(url: str, event: Event) -> None:
     """Send it to an address. Raises Failed."""
     request = urllib.request.Request(
         url,
-        json.dumps(data_of(event)).encode(),
+        json.dumps(event.told()).encode(),
         {
             "Content-Type": "application/json",
             "Idempotency-Key": event.id,
@@ -247,7 +233,7 @@ def call(program: Path, event: Event, folder: Path) -> None:
     except OSError as error:
         raise Failed(f"it can't be started ({error.strerror})") from None
     try:
-        _, said = process.communicate(json.dumps(data_of(event)).encode() + b"\n")
+        _, said = process.communicate(json.dumps(event.told()).encode() + b"\n")
     finally:  # also where its time is over
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)

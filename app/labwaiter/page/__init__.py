@@ -20,14 +20,14 @@ from typing import Any, NamedTuple
 
 from markupsafe import escape
 
-from ..model.record import PLOT, Moment, Record, State, View
+from ..languages import ENGLISH, Language, asked_for
+from ..model.contract import extra_parameters
+from ..model.record import PLOT, Moment, Record, Request, State, View
 from ..model.service import Service
-from ..model.span import size, span
 from . import buttons as buttons_of_pages
 from .buttons import Buttons
 from .words import (
     CUT,
-    clock,
     cut,
     estimate,
     happened,
@@ -39,6 +39,7 @@ from .words import (
     printable,
     quantity,
     ran,
+    told,
     waits_for,
     whole_percent,
 )
@@ -46,10 +47,6 @@ from .words import (
 OWN_LARGEST = 1_400_000  # characters of a program's own page: in base64 still below 2 MB
 PICTURE_LARGEST = 1_000_000  # bytes
 _KINDS = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
-_STAGES = {
-    "told to stop": "It was told to stop and is winding up.",
-    "killed": "It did not stop by itself and was ended; what it left is cleared up.",
-}
 _TONES = {
     State.QUEUED: "waits",
     State.RUNNING: "runs",
@@ -65,6 +62,7 @@ PIECES_KEPT = 2000  # some 2 kB each
 FRONT_LARGEST = 9000  # bytes of the beginning of a page that is kept in base64
 OF_THE_MOMENT = ("headline", "percent", "elapsed", "remaining", "at")  # words
 Pieces = list[str]  # a page's text up to the first of the words that move, its name, the text up to the next one, …
+LANGUAGE = "language"  # of extraParameters: in which an execution's status page is to be
 # by execution and by which words there are: what the pieces of such a page were made of last, and they
 _pieces: dict[tuple[str, tuple[str, ...]], tuple[tuple[object, ...], Pieces]] = {}
 
@@ -77,7 +75,7 @@ def _style(has_buttons: bool) -> str:
 
 
 @cache
-def _template(name: str = "status.html.j2") -> Any:
+def _template(language: Language, name: str = "status.html.j2") -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -86,11 +84,33 @@ def _template(name: str = "status.html.j2") -> Any:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.install_gettext_callables(  # type: ignore[attr-defined]
+        language.text_of, language.text_of_count, newstyle=True
     )
     return environment.get_template(name)
 
 
-def render(view: View, service: Service, files_at: str = "", buttons: Buttons | None = None, said: str = "") -> str:
+def language_of(request: Request, otherwise: str) -> Language:
+    """The language of an execution's status page: what its start asked for in extraParameters (language=de).
+
+    Args:
+        otherwise: the deployment's, by its code.
+    """
+    if request.extra_parameters is None:
+        return asked_for(None, otherwise)
+    return asked_for(extra_parameters(request.extra_parameters).get(LANGUAGE), otherwise)
+
+
+def render(
+    view: View,
+    service: Service,
+    files_at: str = "",
+    language: Language = ENGLISH,
+    buttons: Buttons | None = None,
+    said: str = "",
+) -> str:
     """The page of one execution: a whole HTML document, below 1.5 million characters.
 
     Args:
@@ -98,12 +118,14 @@ def render(view: View, service: Service, files_at: str = "", buttons: Buttons | 
         buttons: by what it steers the execution; None: it doesn't.
         said: what came of a button that was pressed, in a sentence.
     """
-    return Page(view, service, files_at, buttons, said).text
+    return Page(view, service, files_at, language, buttons, said).text
 
 
-def small_page(title: str, words: str) -> str:
+def small_page(title: str, words: str, language: Language = ENGLISH) -> str:
     """A page of a sentence, that answers a button where there is no status page to show."""
-    text: str = _template("small.html.j2").render(title=title, words=words, style=_style(False))
+    text: str = _template(language, "small.html.j2").render(
+        title=title, words=words, style=_style(False), lang=language.code
+    )
     return text
 
 
@@ -113,23 +135,30 @@ class Page:
     text: str
 
     def __init__(
-        self, view: View, service: Service, files_at: str = "", buttons: Buttons | None = None, said: str = ""
+        self,
+        view: View,
+        service: Service,
+        files_at: str = "",
+        language: Language = ENGLISH,
+        buttons: Buttons | None = None,
+        said: str = "",
     ) -> None:
-        self.view, self._for = view, (service, files_at, buttons, said)
+        self.view, self.language, self._for = view, language, (service, files_at, language, buttons, said)
         self.has_buttons = buttons is not None
         self._words: dict[str, str] = {}
         self._pieces: Pieces | None = None
         pressed = buttons_of_pages.shown(view, service, buttons)
         if view.own_page is not None and view.record.active and _is_bounded(view.own_page):
-            self.text = _whole(view.own_page, service)
+            self.text = _whole(view.own_page, service)  # in whatever language its program speaks
             if buttons is not None:
-                form = _template("buttons.html.j2").render(b=pressed) if pressed else ""
+                form = _template(language, "buttons.html.j2").render(b=pressed) if pressed else ""
                 self.text = buttons_of_pages.with_function(self.text, buttons, form)
             self._pieces = [self.text]
             return
-        moving, log = _moving(view, pressed is not None or bool(said)), last_lines(view.log)
+        moving, log = _moving(view, language, pressed is not None or bool(said)), last_lines(view.log)
         if len(log) + len(view.picture or "") + len(view.own_page or "") > KEPT_LARGEST:
-            self.text = _template().render(_still(view, service, files_at, log, pressed, said) | moving)
+            still = _still(view, service, files_at, log, language, pressed, said)
+            self.text = _template(language).render(still | moving)
             return
         self._words = {
             name: word if name in ("style", "script") else str(escape(word))
@@ -139,12 +168,13 @@ class Page:
         # its values by their repr: 1, 1.0 and True are equal, and are told otherwise
         progress = vars(view.progress) | {"fraction": None, "stage": "", "values": repr(view.progress.values)}
         still = vars(view) | {"now": 0.0, "ran": None, "holders": (), "ahead": "", "log": log, "progress": progress}
-        made_of = still, service, files_at, pressed, said
+        made_of = still, service, files_at, language, pressed, said
         key = view.record.name, tuple(self._words)
         kept = _pieces.pop(key, None)
         if kept is None or kept[0] != made_of:
             holes = {name: f"{_HOLE}{name}{_HOLE}" for name in self._words}
-            page = _template().render(_still(view, service, files_at, log, pressed, said) | moving | holes)
+            words = _still(view, service, files_at, log, language, pressed, said) | moving | holes
+            page = _template(language).render(words)
             kept = made_of, re.split(f"{_HOLE}([a-z]+){_HOLE}", page)
         _pieces[key] = kept  # at the end
         if len(_pieces) > PIECES_KEPT:
@@ -184,12 +214,13 @@ class PageTemplate:
 
     def __init__(self, page: Page) -> None:
         self._page, self._record, self._place = page, page.view.record, page.view.place
+        self._language = page.language
         self._forms: dict[tuple[str, ...], _Form] = {}  # by the words that there are: what remains isn't always known
         self.size = sum(map(len, page.cut()[0][1:])) + len(page.view.log)  # bytes that it has for itself, roughly
 
     def at(self, moment: Moment) -> bytes | None:
         """The page at another moment, in base64; None where that is to be made whole."""
-        words = _of_the_moment(self._record, self._place, moment)
+        words = _of_the_moment(self._record, self._place, moment, self._language)
         there = tuple([name for name, word in words.items() if word not in ("", None)])
         form = self._forms.get(there)
         if form is None:
@@ -224,83 +255,103 @@ def _front(text: bytes) -> bytes:
     return base64.b64encode(text)
 
 
-def _of_the_moment(record: Record, place: int | None, moment: Moment) -> dict[str, Any]:
+def _of_the_moment(record: Record, place: int | None, moment: Moment, language: Language) -> dict[str, Any]:
     """The words that move by themselves. None has a letter that HTML escapes."""
     percent = None if moment.fraction is None else whole_percent(moment.fraction)
     seconds = ran(record, moment)
     return {
-        "headline": headline(record, place, percent),
+        "headline": headline(record, place, percent, language),
         "percent": percent,
-        "elapsed": "" if record.started is None else span(int(seconds)),  # whole seconds: see soap/lane.py
-        "remaining": estimate(record, moment.fraction, seconds),
-        "at": clock(moment.now),
+        "elapsed": "" if record.started is None else language.span(int(seconds)),  # whole seconds: see soap/lane.py
+        "remaining": estimate(record, moment.fraction, seconds, language),
+        "at": language.clock(moment.now),
     }
 
 
-def _moving(view: View, has_buttons: bool) -> dict[str, Any]:
+def _moving(view: View, language: Language, has_buttons: bool) -> dict[str, Any]:
     """The words that move with the clock, the work and the queue (and style and script: once in memory is enough)."""
-    return _of_the_moment(view.record, view.place, view.moment) | {
+    return _of_the_moment(view.record, view.place, view.moment, language) | {
         "stage": cut(view.progress.stage, CUT["stage"]),
-        "ahead": cut(waits_for(view), 500),
+        "ahead": cut(waits_for(view, language), 500),
         "style": _style(has_buttons),
         "script": buttons_of_pages.script() if has_buttons else "",
     }
 
 
 def _still(
-    view: View, service: Service, files_at: str, log: str, pressed: dict[str, Any] | None, said: str
+    view: View,
+    service: Service,
+    files_at: str,
+    log: str,
+    language: Language,
+    pressed: dict[str, Any] | None,
+    said: str,
 ) -> dict[str, Any]:
     """All other words: they are the same for as long as what they are made of is."""
-    record, progress = view.record, view.progress
-    picture, left_out = _picture(view)
+    _, record, progress = language.text, view.record, view.progress
+    picture, left_out = _picture(view, language)
+    states = {
+        State.QUEUED: _("waiting"),
+        State.RUNNING: _("running"),
+        State.COMPLETED: _("completed"),
+        State.FAILED: _("failed"),
+        State.ABORTED: _("aborted"),
+    }
+    stages = {
+        "told to stop": _("It was told to stop and is winding up."),
+        "killed": _("It did not stop by itself and was ended; what it left is cleared up."),
+    }
     is_too_large = view.own_page is not None and record.active
     return {
-        "title": f"{service.name}: {record.state}",
+        "lang": language.code,
+        "title": f"{service.name}: {states[record.state]}",
         "buttons": pressed,
         "said": cut(printable(said), 1000),
         "name": service.name,
         "doc": cut(service.doc.partition("\n")[0], 200),
         "tone": "stops" if record.stopping else _TONES[record.state],
-        "why": cut(record.stopping.why if record.stopping else record.why, 1000),
-        "advice": _advice(record.state),
+        "why": cut(told(record.stopping.why if record.stopping else record.why, language), 1000),
+        "advice": _advice(record.state, language),
         "running": record.state is State.RUNNING,
-        "stopping": _STAGES.get(record.stopping.stage, "") if record.stopping else "",
-        "silence": _silence(view),
-        "hardware": tuple(cut(sentence, 500) for sentence in view.hardware),
+        "stopping": stages.get(record.stopping.stage, "") if record.stopping else "",
+        "silence": _silence(view, language),
+        "hardware": tuple(cut(told(sentence, language), 500) for sentence in view.hardware),
         "abort_asked": record.abort_asked and record.active and not record.stopping,
-        "limit": span(view.limit) if view.limit and record.state is State.RUNNING else "",
+        "limit": language.span(view.limit) if view.limit and record.state is State.RUNNING else "",
         "place": view.place,
         "values": tuple(
             (cut(name, 40), cut(words, 60), cut(unit, 20))
             for name, value in list(progress.values.items())[: CUT["values"]]
-            for words, unit in [quantity(value, progress.units.get(name, ""))]
+            for words, unit in [quantity(value, progress.units.get(name, ""), language)]
         ),
-        "inputs": tuple(inputs_of(view, service)),
+        "inputs": tuple(inputs_of(view, service, language)),
         "picture": picture,
         "plot": progress.picture is not None and progress.picture.file == PLOT,
         "caption": cut(progress.picture.caption, 200) if progress.picture else "",
         "left_out": left_out,
-        "note": f"The program's own page is larger than {OWN_LARGEST} bytes and is not shown." if is_too_large else "",
-        "distance": cut(view.note, 300),
+        "note": _("The program's own page is larger than %(most)s bytes and is not shown.", most=OWN_LARGEST)
+        if is_too_large
+        else "",
+        "distance": cut(told(view.note, language), 300),
         "messages": tuple(_messages(view)),
         "message_count": view.message_count,
-        "outputs": tuple(_outputs(view, service)),
+        "outputs": tuple(_outputs(view, service, language)),
         "files": tuple(
-            (f"{files_at}{in_url(name)}", cut(printable(name), 80), size(count))
+            (f"{files_at}{in_url(name)}", cut(printable(name), 80), language.size(count))
             for name, count in view.files
             if files_at
         ),
         "files_at": files_at,
-        "timeline": tuple(_timeline(view)),
+        "timeline": tuple(_timeline(view, language)),
         "made_by": tuple(
             (cut(printable(name), 80), cut(printable(words), 200))
-            for name, words in (made_by(view.timeline) if not record.active else [])[: CUT["made_by"]]
+            for name, words in (made_by(view.timeline, language) if not record.active else [])[: CUT["made_by"]]
         ),
         "waits": record.state is State.QUEUED and not view.note,
         "log": log,
         "log_open": record.state is State.FAILED,
         "service_id": cut(record.request.service_id, 120),
-        "began": clock(record.started) if record.started else "",
+        "began": language.clock(record.started) if record.started else "",
     }
 
 
@@ -308,37 +359,42 @@ def _is_bounded(own_page: str) -> bool:
     return len(own_page.encode("utf-8", "replace")) <= OWN_LARGEST
 
 
-def _outputs(view: View, service: Service) -> list[tuple[str, str, str]]:
+def _outputs(view: View, service: Service, language: Language) -> list[tuple[str, str, str]]:
     units = {parameter.name: parameter.unit for parameter in service.outputs}
-    rows = [(name, *quantity(v, units.get(name, ""))) for name, v in list((view.record.outputs or {}).items())[:40]]
+    outputs = list((view.record.outputs or {}).items())[:40]
+    rows = [(name, *quantity(v, units.get(name, ""), language)) for name, v in outputs]
     return [(cut(name, 80), cut(words, 500), cut(unit, 20)) for name, words, unit in rows]
 
 
-def _timeline(view: View) -> list[tuple[str, str]]:
+def _timeline(view: View, language: Language) -> list[tuple[str, str]]:
     """What it has been through, of one that has ended: its beginning and the last of it."""
     happenings = () if view.record.active else view.timeline
-    rows = [(clock(h.at), cut(printable(" ".join(happened(h).split())), CUT["happened"])) for h in happenings]
+    words = [printable(" ".join(happened(h, language).split())) for h in happenings]
+    rows = [(language.clock(h.at), cut(what, CUT["happened"])) for h, what in zip(happenings, words, strict=True)]
     if len(rows) > CUT["timeline"]:
         rows = [*rows[:5], ("…", ""), *rows[len(rows) - CUT["timeline"] + 6 :]]
     return rows
 
 
-def _advice(state: State) -> str:
+def _advice(state: State, language: Language) -> str:
+    _ = language.text
     if state is State.FAILED:
-        return "The workflow ends with this error in a moment. What was done so far is kept."
+        return _("The workflow ends with this error in a moment. What was done so far is kept.")
     if state is State.ABORTED:
-        return "The workflow ends in a moment. What was done so far is kept."
+        return _("The workflow ends in a moment. What was done so far is kept.")
     return ""
 
 
-def _silence(view: View) -> str:
+def _silence(view: View, language: Language) -> str:
     """The countdown to an abandonment."""
     if view.silence is None:
         return ""
     left = view.silence.most - view.silence.seconds
-    return (
-        f"The workflow manager has asked nothing for {span(int(view.silence.seconds))}."
-        f" If that goes on, this is aborted in {span(int(max(0.0, left)))}."
+    _ = language.text
+    return _(
+        "The workflow manager has asked nothing for %(silent)s. If that goes on, this is aborted in %(left)s.",
+        silent=language.span(int(view.silence.seconds)),
+        left=language.span(int(max(0.0, left))),
     )
 
 
@@ -349,16 +405,16 @@ def _messages(view: View) -> list[tuple[int, str, str]]:
     return [(n, cut(text, CUT["message"]), cut(replies.get(n, ""), CUT["message"])) for n, text in shown]
 
 
-def _picture(view: View) -> tuple[str, str]:
+def _picture(view: View, language: Language) -> tuple[str, str]:
     """The picture as a data URI, or the word that stands in its place."""
-    picture = view.progress.picture
+    _, picture = language.text, view.progress.picture
     if picture is None or view.picture is None:
         return "", ""
     kind = next((kind for ending, kind in _KINDS.items() if picture.file.lower().endswith(ending)), None)
     if kind is None:
-        return "", "The picture is of a kind that is not shown here: use .svg, .png or .jpg."
+        return "", _("The picture is of a kind that is not shown here: use .svg, .png or .jpg.")
     if len(view.picture) > PICTURE_LARGEST:
-        return "", f"The picture is larger than {PICTURE_LARGEST} bytes and is not shown."
+        return "", _("The picture is larger than %(most)s bytes and is not shown.", most=PICTURE_LARGEST)
     return f"data:{kind};base64,{base64.b64encode(view.picture).decode()}", ""
 
 

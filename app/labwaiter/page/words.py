@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
+from ..languages import ENGLISH, Language
 from ..model.parameter import text_of
 from ..model.record import Happening, Moment, Record, State, View
 from ..model.service import Service
-from ..model.span import span
 from ..model.values import SI
 
 CUT = {
@@ -70,64 +68,67 @@ def named(value: Any) -> str:
     return text if printable(text) == text else in_url(text)
 
 
-def clock(unix_seconds: float) -> str:
+def clock(unix_seconds: float, language: Language = ENGLISH) -> str:
     """A time of day in UTC, for a log's reader: 2026-11-24 11:30:05 UTC."""
-    return _clock(math.floor(unix_seconds))
+    return language.clock(unix_seconds)
 
 
-@lru_cache(64)  # the pages of one second all show it
-def _clock(unix_seconds: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(unix_seconds))
+def told(sentence: str, language: Language) -> str:
+    """A sentence of a record's in its reader's language, where it is one of ours; else as it is."""
+    return language.told(sentence) or sentence
 
 
-def number(value: Any) -> str:
+def number(value: Any, language: Language = ENGLISH) -> str:
     """A value as an operator reads it: six digits are enough."""
+    _ = language.text
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return _("yes") if value else _("no")
     if isinstance(value, float):
-        return f"{value:.6g}" if math.isfinite(value) else "—"
+        return language.number(f"{value:.6g}") if math.isfinite(value) else "—"
     return text_of(value)
 
 
-def quantity(value: Any, unit: str) -> tuple[str, str]:
+def quantity(value: Any, unit: str, language: Language = ENGLISH) -> tuple[str, str]:
     """A value and its unit as an operator reads them, with a prefix where the plot has one: 0.000117 A are 117 µA."""
     if unit not in SI or isinstance(value, bool) or not isinstance(value, (int, float)):
-        return number(value), unit
+        return number(value, language), unit
     if not value or not 1e-300 < abs(value) < 1e300:  # nothing, and what no number of a float's can be divided by
-        return number(value), unit
+        return number(value, language), unit
     place = max(0, min(len(_PREFIXES) - 1, math.floor(math.log10(abs(value)) / 3) + _NONE))
     for at in (place, min(place + 1, len(_PREFIXES) - 1)):
         shown = f"{value / 1000.0 ** (at - _NONE):.6g}"
         if abs(float(shown)) < 1000:  # 999.9999 mA are 1 A
             break
-    return shown, _PREFIXES[at] + unit
+    return language.number(shown), _PREFIXES[at] + unit
 
 
-def inputs_of(view: View, service: Service) -> list[tuple[str, str, str]]:
+def inputs_of(view: View, service: Service, language: Language = ENGLISH) -> list[tuple[str, str, str]]:
     """What it was started with: name, value and unit; not what was left empty."""
     units = {parameter.name: parameter.unit for parameter in service.inputs}
     rows = []
     for name, value in view.record.request.inputs.items():
-        words, unit = quantity(value, units.get(name, ""))
+        words, unit = quantity(value, units.get(name, ""), language)
         if value is not None and (line := " ".join(printable(words).split())):
             rows.append((cut(name, 80), shortened(line, CUT["input"]), cut(unit, 20)))
     return rows[: CUT["inputs"]]
 
 
-def waits_for(view: View) -> str:
+def waits_for(view: View, language: Language = ENGLISH) -> str:
     """What keeps a queued execution from beginning: who has what it needs, and for how long."""
+    _ = language.text
     sentences = []
     for holder in view.holders:
-        words = holder.words
+        words = told(holder.words, language)
         if holder.until is not None:
-            words += f" for {span(int(holder.until - view.now))} more"
+            span = language.span(int(holder.until - view.now))
+            words = _("%(what)s for %(span)s more", what=words, span=span)
         elif holder.since is not None:
-            words += f", for {span(int(view.now - holder.since))} now"
+            words = _("%(what)s, for %(span)s now", what=words, span=language.span(int(view.now - holder.since)))
         sentences.append(words)
-    return "; ".join([*sentences, *([view.ahead] if view.ahead else [])])
+    return "; ".join([*sentences, *([told(view.ahead, language)] if view.ahead else [])])
 
 
-def estimate(record: Record, fraction: float | None, seconds: float) -> str:
+def estimate(record: Record, fraction: float | None, seconds: float, language: Language = ENGLISH) -> str:
     """What remains, if the work goes on as it went; "" where that can't be said.
 
     Args:
@@ -138,7 +139,7 @@ def estimate(record: Record, fraction: float | None, seconds: float) -> str:
     if fraction is None or not _ENOUGH <= fraction < 1:
         return ""
     elapsed = int(seconds)
-    return span(int(elapsed * (1 - fraction) / fraction)) if elapsed else ""
+    return language.span(int(elapsed * (1 - fraction) / fraction)) if elapsed else ""
 
 
 def ran(record: Record, moment: Moment) -> float:
@@ -153,67 +154,79 @@ def whole_percent(fraction: float) -> int:
     return math.floor(100 * fraction + 1e-9)
 
 
-def headline(record: Record, place: int | None, percent: int | None) -> str:
+def headline(record: Record, place: int | None, percent: int | None, language: Language = ENGLISH) -> str:
     """The state in plain words.
 
     Args:
         place: in the queue.
     """
+    _ = language.text
     if record.stopping:
-        return "Being stopped"
+        return _("Being stopped")
     if record.state is State.QUEUED:
-        return "Waiting" if place is None else f"Waiting at place {place}"
+        return _("Waiting") if place is None else _("Waiting at place %(place)s", place=place)
     if record.state is State.RUNNING:
-        return "Running" if percent is None else f"{percent} %"
-    return {State.COMPLETED: "Completed", State.FAILED: "Failed", State.ABORTED: "Aborted"}[record.state]
+        return _("Running") if percent is None else f"{percent} %"
+    return {State.COMPLETED: _("Completed"), State.FAILED: _("Failed"), State.ABORTED: _("Aborted")}[record.state]
 
 
-def happened(happening: Happening) -> str:
+def happened(happening: Happening, language: Language = ENGLISH) -> str:
     """An event of a timeline in plain words. Not bounded beyond what its texts are, not escaped."""
+    _ = language.text
     about = {name: text_of(value) for name, value in happening.about.items()}
-    by = f" by {about['by'].removeprefix('by ')}" if "by" in about else ""
-    name, why = about.get("instrument", "An instrument"), about.get("why", "")
+    by = about.get("by", "").removeprefix("by ")
+    name, why = about.get("instrument") or _("An instrument"), told(about.get("why", ""), language)
     match happening.event:
         case "queued":
-            return f"asked for{by}"
+            return _("asked for by %(by)s", by=by) if by else _("asked for")
+        case "began":
+            return _("began")
         case "stage":
             return about.get("stage", "")
-        case "message" | "reply":
-            to = "reply to message" if happening.event == "reply" else "message"
-            return f"{to} {about.get('number', '')}{by}"
+        case "message":
+            number = about.get("number", "")
+            return _("message %(n)s by %(by)s", n=number, by=by) if by else _("message %(n)s", n=number)
+        case "reply":
+            return _("reply to message %(n)s", n=about.get("number", ""))
         case "abort asked for":
-            return f"abort asked for{by}"
+            return _("abort asked for by %(by)s", by=by) if by else _("abort asked for")
         case "told to stop":
-            return f"told to stop: {why}"
+            return _("told to stop: %(why)s", why=why)
         case "killed":
-            return "ended, for it did not stop by itself"
+            return _("ended, for it did not stop by itself")
         case "imported":
-            return f"{about.get('file', '')} imported as it is by then"
+            return _("%(file)s imported as it is by then", file=about.get("file", ""))
         case "program":
-            return f"program {about.get('name', '')}"
+            return _("program %(name)s", name=about.get("name", ""))
         case "opened":
             identity = about.get("identity", "")
-            return f"{name} opened" + (f": {identity}" if identity else "")
-        case "made safe" | "unsafe":
-            return f"{name} {'is safe' if happening.event == 'made safe' else 'is UNSAFE'}: {why}"
+            if identity:
+                return _("%(name)s opened: %(identity)s", name=name, identity=identity)
+            return _("%(name)s opened", name=name)
+        case "made safe":
+            return _("%(name)s is safe: %(why)s", name=name, why=why)
+        case "unsafe":
+            return _("%(name)s is UNSAFE: %(why)s", name=name, why=why)
         case "ended":
-            return about.get("state", "") + (f": {why}" if why else "")
+            states = {"completed": _("completed"), "failed": _("failed"), "aborted": _("aborted")}
+            state = states.get(about.get("state", ""), about.get("state", ""))
+            return f"{state}: {why}" if why else state
     return happening.event
 
 
-def made_by(timeline: Sequence[Happening]) -> list[tuple[str, str]]:
+def made_by(timeline: Sequence[Happening], language: Language = ENGLISH) -> list[tuple[str, str]]:
     """What an execution was made by, a row each: what it is, and which version or hash."""
-    rows: list[tuple[str, str]] = []
+    _, rows = language.text, list[tuple[str, str]]()
     for happening in timeline:
         about = {name: text_of(value) for name, value in happening.about.items()}
         if happening.event == "began":
             rows += [(name, about[name]) for name in ("labwaiter", "python") if name in about]
         if happening.event in ("began", "imported") and "file" in about:
-            rows.append((about["file"], f"SHA-256 {about.get('sha256') or 'not known'}"))
+            rows.append((about["file"], f"SHA-256 {about.get('sha256') or _('not known')}"))
         elif happening.event == "program":
-            rows.append((about.get("name", ""), f"SHA-256 {about.get('sha256') or 'not known'}"))
+            rows.append((about.get("name", ""), f"SHA-256 {about.get('sha256') or _('not known')}"))
         elif happening.event == "opened":
-            rows.append((about.get("instrument", ""), about.get("identity") or "its driver does not ask who it is"))
+            rows.append((about.get("instrument", ""), about.get("identity") or _("its driver does not ask who it is")))
     return rows
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ServiceError
 from ..model.parameter import TEXT_MAX, Parameter
 from ..model.record import End, State
+from ..model.sentences import N_
 from ..store.artifacts import name_of
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def failed(why: str) -> End:
     return End(State.FAILED, why, ended=time.time())
 
 
-def aborted(why: str = "The execution was aborted.") -> End:
+def aborted(why: str = N_("The execution was aborted.")) -> End:
     """The job has stopped because it was asked to."""
     return End(State.ABORTED, why, ended=time.time())
 
@@ -90,11 +91,11 @@ def refusal(
     subject = _subject(program)
     if why := _hit(subject, as_shell, _last_line(printed), confined):
         return why
-    outcome = (
-        f"was ended by the signal {signal_name(-status)}" if status < 0 else f"ended with the exit status {status}"
+    own, what = _last_line(printed), signal_name(-status) if status < 0 else status
+    return N_(
+        f"{subject} {'was ended by the signal' if status < 0 else 'ended with the exit status'} {what}"
+        f"{f': {own}' if own else '.'}"
     )
-    own = _last_line(printed)
-    return f"{subject} {outcome}: {own}" if own else f"{subject} {outcome}."
 
 
 def _hit(subject: str, as_shell: int, line: str, confined: Mapping[str, Any]) -> str | None:
@@ -104,11 +105,11 @@ def _hit(subject: str, as_shell: int, line: str, confined: Mapping[str, Any]) ->
         as_shell: its exit status, 128+n for a signal n.
     """
     if as_shell == 128 + signal.SIGXCPU and "cpu_seconds" in confined:
-        return f"{subject} used more CPU time than it may ({confined['cpu_seconds']:,} s) and was ended."
+        return N_(f"{subject} used more CPU time than it may ({confined['cpu_seconds']:,} s) and was ended.")
     if "file_size" in confined and (as_shell == 128 + signal.SIGXFSZ or os.strerror(errno.EFBIG) in line):
-        return f"{subject} failed: {_TOO_LARGE.format(confined['file_size'])}"
+        return N_(f"{subject} failed: {_TOO_LARGE.format(confined['file_size'])}")
     if "memory" in confined and _NO_MEMORY.search(line):
-        return f"{subject} failed: {_TOO_MUCH.format(confined['memory'])}"
+        return N_(f"{subject} failed: {_TOO_MUCH.format(confined['memory'])}")
     return None
 
 
@@ -350,7 +351,7 @@ def signal_name(number: int) -> str:
 
 
 def _subject(program: str) -> str:
-    return PurePath(program).name or "The program"
+    return PurePath(program).name or N_("The program")
 
 
 def _last_line(printed: str) -> str:

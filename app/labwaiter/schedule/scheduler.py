@@ -23,6 +23,7 @@ from ..fleet.lab_redis import LabRedis
 from ..fleet.redis_faults import FAULTS
 from ..model.caller import Caller, administrator
 from ..model.record import Record
+from ..model.sentences import N_
 from ..settings import Settings
 from ..store.files import read_bounded, read_record, write_whole
 from ..verbs import Jobs
@@ -164,7 +165,7 @@ class Scheduler:
         if last is not None and last.request.service_id >= service_id:
             return  # another scheduler was faster
         if last is not None and last.active:
-            note, why = self.notes.read(schedule.name), f"{last.request.service_id} had not ended"
+            note, why = self.notes.read(schedule.name), N_(f"{last.request.service_id} had not ended")
             if note.at != tick.timestamp():  # else another scheduler has noted it already
                 self.notes.write(schedule.name, ScheduleNote(note.skipped + 1, why, tick.timestamp()))
             self._log(schedule, f"{service_id} is skipped: {why}")

@@ -17,7 +17,7 @@ from ..model.contract import EXTRA_PARAMETERS, MESSAGE, SERVICE_ID
 from ..model.parameter import TEXT_MAX, text_of
 from ..model.record import View
 from ..model.service import Service
-from ..page import Page
+from ..page import Page, language_of
 from ..page.words import named, printable
 from ..verbs import Jobs, Status
 
@@ -100,7 +100,9 @@ class Operations:
         if answer.view.files:
             with contextlib.suppress(Unavailable):  # without links.key the page says all but where they are
                 files_at = caller.public_url + self.jobs.artifacts.link(answer.view.record.name)
-        page = Page(answer.view, answer.service, files_at, self.jobs.buttons(answer.view, answer.service, caller))
+        language = language_of(answer.view.record.request, self.jobs.settings.page_language)
+        buttons = self.jobs.buttons(answer.view, answer.service, caller)
+        page = Page(answer.view, answer.service, files_at, language, buttons)
         return page, [base64.b64encode(printable(page.text).encode()).decode(), *outputs]
 
 

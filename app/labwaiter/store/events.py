@@ -56,6 +56,19 @@ class Event:
         """What JSON can hold of it, for `event_of`."""
         return {**asdict(self), "kind": str(self.kind), "owner": list(self.owner)}
 
+    def told(self) -> dict[str, Any]:
+        """As it is sent on, and told by faces: JSON. Times are Unix times in s."""
+        return {
+            "id": self.id,
+            "at": self.at,
+            "kind": str(self.kind),
+            "text": self.text,
+            "instrument": self.instrument,
+            "serviceID": self.service_id,
+            "service": self.service,
+            "about": self.about,
+        }
+
 
 def event_of(line: bytes) -> Event | None:
     """What a line says; None for one that is none of ours: cut off, damaged."""

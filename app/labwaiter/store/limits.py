@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 
 from ..errors import DiskFull, StartsTooFast, TooManyJobs, TooManyOfProject, TooManyOfUser, Unavailable
 from ..model.record import NOBODY, Owner, Request
+from ..model.sentences import N_
 from ..model.span import size
 from ..settings import Settings
 from ..system import flock
@@ -180,20 +181,23 @@ class Limits:
 
     def _judge(self, owner: Owner, here: set[str], beginning: list[Owner], where: str) -> None:
         most = self._most
-        already = f"are running or waiting{where} already"
         if len(here) + len(beginning) >= most.all:
-            raise TooManyJobs(f"{most.all} executions {already}, as many as this deployment takes; {TRY_AGAIN}")
+            raise TooManyJobs(
+                f"{most.all} executions are running or waiting{where} already, as many as this deployment takes;"
+                f" {TRY_AGAIN}"
+            )
         if not owner.is_known or len(here) + len(beginning) < min(most.of_project, most.of_user):
             return
         owners = Counter((*self._owners.of(here), *beginning))
         if sum(owners[one] for one in owners if one.of_project == owner.of_project) >= most.of_project:
             raise TooManyOfProject(
-                f"{most.of_project} executions of the project {owner.project} {already}, as many as each project may"
-                f" have here; {TRY_AGAIN}",
+                f"{most.of_project} executions of the project {owner.project} are running or waiting{where} already, as"
+                f" many as each project may have here; {TRY_AGAIN}",
             )
         if sum(owners[one] for one in owners if one.is_known and one.of_user == owner.of_user) >= most.of_user:
             raise TooManyOfUser(
-                f"{most.of_user} executions of yours {already}, as many as each user may have here; {TRY_AGAIN}",
+                f"{most.of_user} executions of yours are running or waiting{where} already, as many as each user may"
+                f" have here; {TRY_AGAIN}",
             )
 
     def _done(self, name: str, owner: Owner, most: int | None, is_recorded: bool) -> None:
@@ -254,10 +258,10 @@ def no_room(settings: Settings) -> str:
         disk = os.statvfs(settings.jobs_folder)
         free, reserve = disk.f_bavail * disk.f_frsize, min(settings.disk_reserve, disk.f_blocks * disk.f_frsize // 20)
         if free < reserve:
-            return f"the disk is full, but for {size(free)} that are kept for what runs"
+            return N_(f"the disk is full, but for {size(free)} that are kept for what runs")
     most = settings.jobs_folder_limit
     if most is not None and (whole := measured(settings)) >= most:
-        return (
+        return N_(
             f"all executions together hold {size(whole)} on the disk, and may hold {size(most)}"
             " (old ones can be removed, or JOBS_FOLDER_LIMIT raised)"
         )
@@ -275,7 +279,7 @@ def measured(settings: Settings) -> int:
 def not_recorded(name: str, error: OSError) -> DiskFull:
     """What a caller is told of a disk that takes no record of an execution."""
     log.error("no record could be made for %s", name, exc_info=error)
-    why = "the disk is full" if error.errno in NO_SPACE else "the jobs folder can't be written"
+    why = N_("the disk is full") if error.errno in NO_SPACE else N_("the jobs folder can't be written")
     return DiskFull(f"The execution was not started: {why}. Tell the administrator.")
 
 

@@ -30,6 +30,7 @@ from ..model.record import (
     View,
     derive,
 )
+from ..model.sentences import N_
 from ..model.service import Service
 from ..settings import Settings
 from ..system.changes import Changes, Counts
@@ -79,7 +80,7 @@ class LocalStore:
 
     def unserved(self) -> str:
         """Whether no supervisor lives. Raises OSError: that can't be seen now."""
-        return "no supervisor" if supervisor_client.alive(self.settings) is None else ""
+        return N_("no supervisor") if supervisor_client.alive(self.settings) is None else ""
 
     def is_served(self) -> bool:
         """Whether a supervisor lives, or did a moment ago: of many who ask in one moment, one looks. Raises OSError."""
@@ -94,7 +95,7 @@ class LocalStore:
         """Whether the supervisor hangs, the disk is full or as many run as may."""
         told = figures.read(self.folder.layout.supervisor_figures).get("at")
         if isinstance(told, int | float) and (age := boot_clock() - told) > HANGS_SECONDS:
-            return f"the supervisor has done nothing for {age:.0f} s"
+            return N_(f"the supervisor has done nothing for {age:.0f} s")
         if why := limits.no_room(self.settings):
             return why
         queue = self.folder.queue()

@@ -18,6 +18,7 @@ from typing import Any
 
 from ..layout import Layout
 from ..model.record import Happening
+from ..model.sentences import N_
 from ..system.logs import known_of
 from . import timeline
 from .files import make_folder, open_ours, read_bounded, read_record, rights_in, write_whole
@@ -40,8 +41,11 @@ class OutOfService:
     @property
     def words(self) -> str:
         """As it is told: out of service: new nozzle (Ada)."""
-        by = f" ({self.by})" if self.by else ""
-        return f"stopped by {self.by or 'somebody'}" if self.stopped else f"out of service: {self.why}{by}"
+        return N_(
+            (f"stopped by {self.by}" if self.by else "stopped by somebody")
+            if self.stopped
+            else f"out of service: {self.why}{f' ({self.by})' if self.by else ''}"
+        )
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Upkeep:
         with contextlib.suppress(OSError, ValueError, TypeError):
             text = read_record(self._out / f"{instrument}.json", 100_000)
             return OutOfService(**{**json.loads(text or ""), "instrument": instrument})
-        return OutOfService(instrument, "nobody knows why, its record is damaged")
+        return OutOfService(instrument, N_("nobody knows why, its record is damaged"))
 
     def take_out(self, out: OutOfService) -> None:
         """Take one out of service; what STOP has stopped stays so. Raises OSError."""

@@ -14,6 +14,7 @@ from ..lab import labfile
 from ..model.direct_control import NAME as DIRECT_CONTROL
 from ..model.lab_session import NAME as LAB_SESSION
 from ..model.record import Holder, Owner, Record, Silence, State, View
+from ..model.sentences import N_
 from ..model.service import Service
 from .artifacts import Artifacts
 from .folder import Folder, ran
@@ -72,9 +73,9 @@ class Views:
             if lease is None or lease.job != record.name:
                 continue
             if lease.how is Held.UNSAFE:
-                sentences.append(f"{name} is UNSAFE and waits for an operator: {lease.why}")
+                sentences.append(N_(f"{name} is UNSAFE and waits for an operator: {lease.why}"))
             elif lease.how is Held.MAKING_SAFE or not record.active:
-                sentences.append(f"{name} is being made safe.")
+                sentences.append(N_(f"{name} is being made safe."))
         return tuple(sentences)
 
     def _place(self, record: Record) -> tuple[int | None, str, tuple[Holder, ...]]:
@@ -104,10 +105,10 @@ class Views:
                 return len(rivals) + 1, ", ".join(_before(names, [needs[rival] for rival in rivals])), holders
         service = record.request.service
         if isinstance(full, dict) and service in full:
-            return len(before) + 1, f"no more than {full[service]} of {service} run at a time", ()
+            return len(before) + 1, N_(f"no more than {full[service]} of {service} run at a time"), ()
         if limit := _reached(record.request.owner, queue.get("full_owners")):
             return len(before) + 1, limit, ()
-        return len(before) + 1, f"{queue.get('running')} of {queue.get('max_running')} jobs are running", ()
+        return len(before) + 1, N_(f"{queue.get('running')} of {queue.get('max_running')} jobs are running"), ()
 
     def _leased(self, name: str, wanted: str) -> Holder | None:
         lease = self._leases.of(name)
@@ -122,14 +123,14 @@ class Views:
             request = self._folder.request(lease.job) if lease.how is Held.BY_JOB and lease.job else None
             service = request.service if request else ""
             if request is not None and service == DIRECT_CONTROL:
-                service = f"{request.inputs['holder']}, by hand"
+                service = N_(f"{request.inputs['holder']}, by hand")
             elif request is not None and service == LAB_SESSION:
                 service = f"a session of the lab {request.inputs['lab']}"
         words = {
-            Held.BY_JOB: f"{name} is in use" + (f" by {service}" if service else ""),
-            Held.MAKING_SAFE: f"{name} is being made safe",
-            Held.UNSAFE: f"{name} is unsafe and waits for an operator",
-            Held.RESERVED: f"{name} is reserved" + (f" by {lease.why}" if lease.why else ""),
+            Held.BY_JOB: N_(f"{name} is in use" + (f" by {service}" if service else "")),
+            Held.MAKING_SAFE: N_(f"{name} is being made safe"),
+            Held.UNSAFE: N_(f"{name} is unsafe and waits for an operator"),
+            Held.RESERVED: N_(f"{name} is reserved" + (f" by {lease.why}" if lease.why else "")),
         }[lease.how]
         return Holder(words, lease.since or None, lease.until)
 
@@ -137,7 +138,7 @@ class Views:
 def _out(out: OutOfService, wanted: str) -> Holder:
     """One that is out of service, for those who wait for it."""
     name = out.instrument if out.instrument == wanted else f"{out.instrument}, the same device as {wanted},"
-    return Holder(f"{name} is {out.words}", out.since or None)
+    return Holder(N_(f"{name} is {out.words}"), out.since or None)
 
 
 def _reached(owner: Owner, limits: object) -> str:
@@ -145,11 +146,11 @@ def _reached(owner: Owner, limits: object) -> str:
     with contextlib.suppress(ValueError, TypeError):
         for kind, authority, name, most in limits if isinstance(limits, list) else ():
             if (authority, name) == (owner.of_project if kind == "project" else owner.of_user):
-                return f"no more than {most} of one {kind} run at a time"
+                return N_(f"no more than {most} of one {kind} run at a time")
     return ""
 
 
 def _before(own: dict[str, set[str]], others: list[list[str]]) -> list[str]:
     """For which of its instruments, under any of their names, others wait before it, in words."""
     counts = {name: sum(not names.isdisjoint(other) for other in others) for name, names in own.items()}
-    return [f"{n} {'waits' if n == 1 else 'wait'} for {name} before it" for name, n in counts.items() if n]
+    return [N_(f"{n} {'waits' if n == 1 else 'wait'} for {name} before it") for name, n in counts.items() if n]

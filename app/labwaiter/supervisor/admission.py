@@ -12,6 +12,7 @@ from typing import Any
 
 from ..lab.labfile import WatchedLab
 from ..model.record import Owner, State, StoredState, move, unbegun
+from ..model.sentences import N_
 from ..runner.main import NOT_BEGUN
 from ..store.folder import Folder
 from ..store.leases import Held, Lease, Leases
@@ -29,13 +30,13 @@ from .running_job import RunningJob
 from .states import StateWriter
 
 log = logging.getLogger("labwaiter.supervisor")
-UNREADABLE = "The execution could not be started: its record is damaged."
+UNREADABLE = N_("The execution could not be started: its record is damaged.")
 VANISHED_SECONDS = 2.0  # an editor may empty the file before it writes it
-VANISHED = "The execution could not be started: the instrument {} is no longer in lab.toml."
-DISK_FULL = "The execution could not be started: the disk is full or can't be written."
+VANISHED = N_("The execution could not be started: the instrument {} is no longer in lab.toml.")
+DISK_FULL = N_("The execution could not be started: the disk is full or can't be written.")
 FORKING_MAX = 30  # jobs that a nursery is asked to fork at a time: a socket takes some ninety messages
 TRIES = 5  # processes that may end before the work begins, other than for want of something
-NEVER_BEGAN = f"The execution could not be started: its process ended {TRIES} times before the work began."
+NEVER_BEGAN = N_(f"The execution could not be started: its process ended {TRIES} times before the work began.")
 LONG_WAITS_EVERY = 1.0  # s between two looks for who has waited too long
 LONGEST_PAUSE = 5.0  # s between two tries while processes or memory are wanting
 

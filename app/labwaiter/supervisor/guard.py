@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
+from ..model.sentences import N_
 from ..runner import ending
 from ..store import timeline
 from ..store.audit import Audit
@@ -232,7 +233,7 @@ def judge(store: Folder, job: str) -> None:
         if not lease.opened:
             leases.free(lease.instrument)
         elif lease.how in (Held.BY_JOB, Held.MAKING_SAFE):
-            why = f"{lease.instrument} could not be made safe in the time that it has for that."
+            why = N_(f"{lease.instrument} could not be made safe in the time that it has for that.")
             unsafe = Lease(lease.instrument, Held.UNSAFE, job, why, time.time())
             leases.write(unsafe)
             _tell_unsafe(store, unsafe)

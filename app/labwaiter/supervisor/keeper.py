@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from ..lab.labfile import WatchedLab
 from ..model.record import End, Owner, State
+from ..model.sentences import N_
 from ..store import lab_tasks, timeline
 from ..store.folder import Folder
 from ..store.silence_watch import silence
@@ -24,11 +25,11 @@ from .running_job import RunningJob, progress_trace, settled, stop_due, task_sto
 from .states import StateWriter
 
 log = logging.getLogger("labwaiter.supervisor")
-ABORTED = "The execution was aborted."
-LET_GO = "It was let go."  # of an instrument in somebody's hands
+ABORTED = N_("The execution was aborted.")
+LET_GO = N_("It was let go.")  # of an instrument in somebody's hands
 SESSION_ENDED = "The session was ended."
 TASK_ENDED = "It was ended: its session is over, or somebody wanted that."
-END_DAMAGED = "The execution ended, but its record of how (end.json) is damaged."
+END_DAMAGED = N_("The execution ended, but its record of how (end.json) is damaged.")
 PARENT_SECONDS = 1.0  # how long a parent may take to tell how its child ended
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..lab.labfile import WatchedLab
 from ..model.record import State, StoredState
+from ..model.sentences import N_
 from ..settings import Settings
 from ..simulated_lab.keeping import SimulatedLabKeeper
 from ..store import supervisor_client
@@ -41,7 +42,7 @@ from .web_side_keeper import WebSideKeeper
 log = logging.getLogger("labwaiter.supervisor")
 WRITE_SECONDS = 10.0  # how long leaving waits for a disk that refuses how jobs ended
 TICK = 0.5  # s: how late a deadline may be noticed
-STOPPED = "The execution was stopped, because this deployment was stopped."
+STOPPED = N_("The execution was stopped, because this deployment was stopped.")
 WITHDRAWN = "The execution was aborted before it began."
 
 

@@ -20,6 +20,7 @@ import traceback
 from dataclasses import replace
 from functools import partial
 
+from .. import Job as Job  # and all else that service files import: it is here before a fork
 from .. import __version__
 from ..runner import main as runner
 from ..runner.confinement import NotPossible

@@ -10,16 +10,17 @@ from ..catalogue import catalogue
 from ..model import direct_control, lab_session, lab_task
 from ..model.parameter import Parameter
 from ..model.record import NOBODY, End, Owner, Request, Silence, State, Stopping, StoredState, settle
+from ..model.sentences import N_
 from ..model.service import Service, service_of
 from ..model.span import span
 from ..store.folder import Folder
 from ..system.backoff import Backoff
 from ..system.process import Identity
 
-NO_SIGN = "Its student gave no sign of life for {}, so the session was ended."
-LET_GO = "Whoever had it in hand asked nothing for {}, so it was let go."
-ABANDONED = "The execution was abandoned by its workflow manager: that asked nothing for {}."
-GOES_ON = "It had not stopped {} after it was told to, and was ended."
+NO_SIGN = "Its student gave no sign of life for {span}, so the session was ended."
+LET_GO = N_("Whoever had it in hand asked nothing for {span}, so it was let go.")
+ABANDONED = N_("The execution was abandoned by its workflow manager: that asked nothing for {span}.")
+GOES_ON = "It had not stopped {span} after it was told to, and was ended."
 LONGEST_PAUSE = 30.0  # s between two looks at an end that can't be read
 
 
@@ -136,9 +137,9 @@ def stop_due(
     since = max(asked or 0.0, started or 0.0)
     if rules.unattended is not None and since and now - since >= rules.unattended:
         words = NO_SIGN if rules.is_session else LET_GO
-        return StopReason("abandoned", words.format(span(rules.unattended)))
+        return StopReason("abandoned", words.format(span=span(rules.unattended)))
     if silence is not None and silence.seconds >= silence.most:
-        return StopReason("abandoned", ABANDONED.format(span(silence.most)))
+        return StopReason("abandoned", ABANDONED.format(span=span(silence.most)))
     return None
 
 
@@ -146,7 +147,7 @@ def task_stop_due(rules: Rules, told: float | None, now: float) -> StopReason | 
     """Why a task is to be ended now: it was told to stop at `told` (boot clock, s), and goes on."""
     if told is None or now - told < rules.stop_grace:
         return None
-    return StopReason("abort", GOES_ON.format(span(rules.stop_grace)))
+    return StopReason("abort", GOES_ON.format(span=span(rules.stop_grace)))
 
 
 def settled(

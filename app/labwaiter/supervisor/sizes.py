@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator
 from functools import partial
 
 from ..model.record import ENDED
+from ..model.sentences import N_
 from ..model.span import size
 from ..settings import Settings
 from ..store.files import read_record, write_whole
@@ -28,11 +29,12 @@ LOOK_SECONDS = 10.0  # that a look may take: what it has seen by then is told as
 GROWTH_MIN = 1_000_000  # bytes by which a folder has grown for its job to be stopped where all are too large together
 READ_MAX = 10_000_000
 TOO_LARGE = (
-    "The folder of the execution came to hold {}, and may hold {}: it was stopped. Have it write less, or the"
-    " administrator raise JOB_FOLDER_LIMIT."
+    "The folder of the execution came to hold {size}, and may hold {most_size}: it was stopped. Have it write less, or"
+    " the administrator raise JOB_FOLDER_LIMIT."
 )
 ALL_TOO_LARGE = (
-    "All executions together came to hold {} on the disk, and may hold {}; this one grew most, by {} to {}, and was"
+    "All executions together came to hold {size} on the disk, and may hold {most_size}; this one grew most, by"
+    " {more_size} to {own_size}, and was"
     " stopped. Have the administrator remove old ones, or raise JOBS_FOLDER_LIMIT."
 )
 
@@ -88,7 +90,7 @@ class SizeWatch:
         self._due = now + max(LOOK_EVERY if running else IDLE_EVERY, REST * float(found["seconds"]))
         before, self._sizes = self._sizes, sizes
         too_large = [
-            (name, StopReason("size", TOO_LARGE.format(size(count), size(self._most))))
+            (name, StopReason("size", TOO_LARGE.format(size=size(count), most_size=size(self._most))))
             for name, count in sizes.items()
             if self._most is not None and count > self._most
         ]
@@ -99,7 +101,12 @@ class SizeWatch:
         if name is None or growth[name] < GROWTH_MIN:
             return []
         self._stopped = name
-        why = ALL_TOO_LARGE.format(size(whole), size(self._most_of_all), size(growth[name]), size(sizes[name]))
+        why = N_(ALL_TOO_LARGE).format(
+            size=size(whole),
+            most_size=size(self._most_of_all),
+            more_size=size(growth[name]),
+            own_size=size(sizes[name]),
+        )
         return [(name, StopReason("size", why))]
 
 

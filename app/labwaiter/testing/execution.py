@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import client
 from ..model.record import Record, State
-from ..page import render
+from ..page import language_of, render
 from ..system.process import children, identify, kill, mark_of, marked
 from ..system.watch import until
 
@@ -54,7 +54,8 @@ class Execution(client.Execution):
         service = self._jobs.service_of(view.record)
         assert service is not None  # it was started just now
         files_at = self._lab.root_address + self._jobs.artifacts.link(self._name) if view.files else ""
-        return render(view, service, files_at)
+        language = language_of(view.record.request, self._jobs.settings.page_language)
+        return render(view, service, files_at, language)
 
     @property
     def log(self) -> str:

@@ -9,13 +9,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..model.record import Happening, Record, View
+from ..model.sentences import N_
 from ..model.service import Service
 from ..store.folder import ran
 from ..store.upkeep import OutOfService
 from .control import Done, InHand
 from .instruments import Checked, InstrumentState, MadeSafe, Stopped, UpkeepTold
 
-NOT_LISTED = "not in lab.toml"
+NOT_LISTED = N_("not in lab.toml")
 
 
 def of_record(record: Record) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ..model import direct_control
 from ..model.caller import Caller, Identity
 from ..model.panel import Item, Panel, What, panel_of
 from ..model.record import ENDED, Record, Request, State
-from ..model.sentences import plain
+from ..model.sentences import N_, plain
 from ..model.values import text_of
 from ..settings import Settings
 from ..store.files import read_bounded
@@ -143,13 +143,18 @@ class DirectControl:
         return self._opened(name, job, request, twins, caller, wait)
 
     def _raise_if_not_free(self, name: str, twin: str, who: str) -> None:
-        of = f"{name} can't be taken: " + ("it is" if twin == name else f"{twin}, the same device, is")
         if (out := self._upkeep.out_of(twin)) is not None and out.stopped:
-            raise InstrumentInUse(f"{of} {out.words}; an operator puts it back into service.")
+            raise InstrumentInUse(
+                f"{name} can't be taken: {'it' if twin == name else f'{twin}, the same device,'} is {out.words}; an"
+                " operator puts it back into service."
+            )
         lease = self._leases.of(twin)
         if lease is None or (lease.how is Held.RESERVED and lease.why == who and twin == name):
             return
-        raise InstrumentInUse(f"{of} {self._instruments.held(lease).words}.")
+        words = self._instruments.held(lease).words
+        raise InstrumentInUse(
+            f"{name} can't be taken: {'it' if twin == name else f'{twin}, the same device,'} is {words}."
+        )
 
     def _opened(self, name: str, job: str, request: Request, twins: list[str], caller: Caller, wait: float) -> InHand:
         """Wait until it is open. Raises InstrumentInUse: somebody was faster; JobFailed: it can't be opened."""
@@ -205,7 +210,7 @@ class DirectControl:
     def why_ended(self, name: str, service_id: str) -> str:
         """Why an instrument is no longer in somebody's hands, in a sentence; "" while it is."""
         record = self._records.record(folder_name(service_id))
-        return "" if record.active else record.why or "Its time is over."
+        return "" if record.active else record.why or N_("Its time is over.")
 
     def standing(self, name: str, caller: Caller) -> Standing:
         """How an instrument stands."""

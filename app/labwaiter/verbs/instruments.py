@@ -30,7 +30,7 @@ from ..model.caller import Caller
 from ..model.direct_control import NAME as DIRECT_CONTROL
 from ..model.lab_session import NAME as LAB_SESSION
 from ..model.record import ENDED, Happening
-from ..model.sentences import moment, plain
+from ..model.sentences import N_, moment, plain
 from ..settings import Settings
 from ..store import supervisor_client
 from ..store.folder import Folder
@@ -69,22 +69,23 @@ class Holding:
         if self.in_hand_of:
             who = plain(self.in_hand_of, 60)
             return {
-                Held.BY_JOB: f"in the hands of {who} since {moment(self.lease.since)}",
-                Held.MAKING_SAFE: f"being made safe after {who} had it in hand",
-            }.get(self.lease.how, f"unsafe since {who} had it in hand")
+                Held.BY_JOB: N_(f"in the hands of {who} since {moment(self.lease.since)}"),
+                Held.MAKING_SAFE: N_(f"being made safe after {who} had it in hand"),
+            }.get(self.lease.how, N_(f"unsafe since {who} had it in hand"))
         if self.session_of:
             who = f"a session ({plain(self.session_of, 100)})"
             return {
                 Held.BY_JOB: f"in {who} since {moment(self.lease.since)}",
                 Held.MAKING_SAFE: f"being made safe after {who}",
             }.get(self.lease.how, f"unsafe since {who}")
-        until = f" until {moment(self.lease.until)}" if self.lease.until else ""
-        return {
-            Held.BY_JOB: f"held by the execution {who}",
-            Held.MAKING_SAFE: f"being made safe after {f'the execution {who}' if self.service_id else 'its monitor'}",
-            Held.UNSAFE: "unsafe" + (f" since the execution {who}" if self.service_id else ""),
-            Held.RESERVED: "reserved" + (f" by {who}" if who else ""),
-        }[self.lease.how] + until
+        after = N_(f"being made safe after the execution {who}")
+        words = {
+            Held.BY_JOB: N_(f"held by the execution {who}"),
+            Held.MAKING_SAFE: after if self.service_id else N_("being made safe after its monitor"),
+            Held.UNSAFE: N_("unsafe" + (f" since the execution {who}" if self.service_id else "")),
+            Held.RESERVED: N_("reserved" + (f" by {who}" if who else "")),
+        }[self.lease.how]
+        return N_(f"{words} until {moment(self.lease.until)}") if self.lease.until else words
 
     @property
     def by_job(self) -> bool:
@@ -114,9 +115,10 @@ class InstrumentState:
     def words(self) -> str:
         """How it stands: free, who has it, why it is out of service."""
         told = [each.words for each in (self.holding, self.out) if each]
-        as_twin = f"as {self.held_as}, the same device, " if self.held_as != self.name else ""
-        words = as_twin + (", ".join(told) or "free")
-        return f"not known now: {self.far} It was {words}." if self.far else words
+        words = ", ".join(told) or N_("free")
+        if self.held_as != self.name:
+            words = N_(f"as {self.held_as}, the same device, {words}")
+        return N_(f"not known now: {self.far} It was {words}.") if self.far else words
 
 
 @dataclass(frozen=True)
@@ -341,7 +343,7 @@ class Instruments:
             thread.join(max(0.0, until - time.monotonic()))
         if strange:
             self.entry(self.lab(), strange[0])
-        goes_on = "It is being stopped and made safe; that goes on."
+        goes_on = N_("It is being stopped and made safe; that goes on.")
         return tuple(results.get(name) or Stopped(name, False, goes_on) for name in stopped)
 
     def _stop(self, name: str, lab: Lab, caller: Caller, wait: float, results: dict[str, Stopped]) -> None:
@@ -363,7 +365,7 @@ class Instruments:
                 result = self._stop_idle(name, lab.entries.get(name), lease)
         except Exception as error:
             log.exception("%s can't be stopped", name)
-            why = error.message if isinstance(error, ServiceError) else "The log says why."
+            why = error.message if isinstance(error, ServiceError) else N_("The log says why.")
             result = Stopped(name, False, f"It could not be stopped: {why}")
         results[name] = result = replace(result, name=name)
         about = {"instrument": name, "safe": result.safe, "why": result.why}
@@ -460,8 +462,10 @@ class Instruments:
         for twin in sorted(lab.twins(name), key=lambda other: other != name):
             holding = self.holding(self._leases.of(twin))
             if holding is not None and holding.by_job and self._goes_on(holding.lease.job):
-                state = f"{twin}, the same device, is" if twin != name else "is"
-                raise InstrumentInUse(f"{name}: {state} {holding.words}: abort that execution instead.")
+                raise InstrumentInUse(
+                    f"{name}: {'it' if twin == name else f'{twin}, the same device,'} is {holding.words}: abort that"
+                    " execution instead."
+                )
 
     def _goes_on(self, job: str) -> bool:
         """Whether that execution, or what clears up after it, is still to be waited for."""
@@ -498,9 +502,11 @@ class Instruments:
         self._acts.begin("reserve", caller, about, durable=True)
         lease = self._leases.reserve(name, who, seconds, sorted(lab.twins(name) - {name}))
         if lease is not None:
-            state = "it is" if lease.instrument == name else f"{lease.instrument}, the same device, is"
+            twin, words = lease.instrument, self.held(lease).words
             self._acts.go_on("not reserved", caller, {"instrument": name, "why": "somebody else has it"})
-            raise InstrumentInUse(f"{name} can't be reserved now: {state} {self.held(lease).words}.")
+            raise InstrumentInUse(
+                f"{name} can't be reserved now: {'it' if twin == name else f'{twin}, the same device,'} is {words}."
+            )
         self._acts.tell("reserve", caller, about)
         self._have(name)
         now = time.time()

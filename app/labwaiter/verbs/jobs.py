@@ -38,6 +38,7 @@ from ..model.lab_session import NAME as LAB_SESSION
 from ..model.lab_task import NAME as LAB_TASK
 from ..model.parameter import same
 from ..model.record import Happening, Record, Request, State, View, derive
+from ..model.sentences import N_
 from ..model.service import Service, service_of
 from ..page.buttons import Buttons, steers
 from ..settings import Settings
@@ -403,7 +404,7 @@ class Jobs:
         if record.request.service in (DIRECT_CONTROL, LAB_SESSION, LAB_TASK):
             raise InvalidParameter("An instrument in somebody's hands takes no messages; its holder sets and does.")
         if not record.active:
-            return f"The execution has ended ({record.state}); the message was not delivered."
+            return N_(f"The execution has ended ({record.state}); the message was not delivered.")
         about = {"serviceID": service_id, "service": record.request.service}
         self._acts.begin("notify", caller, about)
         try:
@@ -499,7 +500,7 @@ class Jobs:
         """Why nothing that is started now begins, in some words; else "". Raises OSError: that can't be seen now."""
         why = self.records.unserved()
         if not why and not self.settings.redis_url and supervisor_client.stopped(self.settings):
-            why = "it is being stopped, and starts nothing"
+            why = N_("it is being stopped, and starts nothing")
         return why
 
     def aside(self) -> str:

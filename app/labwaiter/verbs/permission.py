@@ -8,30 +8,31 @@ from enum import StrEnum
 from ..errors import NotPermitted
 from ..model.caller import Caller, Identity, Role
 from ..model.record import Request, Tombstone
+from ..model.sentences import N_
 
 
 class Action(StrEnum):
     """What can be done with executions and instruments, in the words of a refusal."""
 
-    START = "start executions"
-    SEE = "see executions"  # their status, record, page and log
-    ABORT = "abort executions"
-    NOTIFY = "send messages to executions"
-    REMOVE = "remove executions"
-    READ_FILES = "read files of executions"
-    LIST_SCHEDULES = "list schedules"
-    LIST_MACHINES = "list machines"
-    LIST_INSTRUMENTS = "list instruments"
-    CHECK = "check instruments"
-    RESERVE = "reserve instruments"
-    RELEASE = "release instruments"
-    MAKE_SAFE = "make instruments safe"
-    STOP = "stop instruments"
-    TAKE = "take instruments in hand"
-    RELEASE_ANOTHERS = "let go instruments that somebody else has in hand"
+    START = N_("start executions")
+    SEE = N_("see executions")  # their status, record, page and log
+    ABORT = N_("abort executions")
+    NOTIFY = N_("send messages to executions")
+    REMOVE = N_("remove executions")
+    READ_FILES = N_("read files of executions")
+    LIST_SCHEDULES = N_("list schedules")
+    LIST_MACHINES = N_("list machines")
+    LIST_INSTRUMENTS = N_("list instruments")
+    CHECK = N_("check instruments")
+    RESERVE = N_("reserve instruments")
+    RELEASE = N_("release instruments")
+    MAKE_SAFE = N_("make instruments safe")
+    STOP = N_("stop instruments")
+    TAKE = N_("take instruments in hand")
+    RELEASE_ANOTHERS = N_("let go instruments that somebody else has in hand")
     LIST_LABS = "list remote labs"
     LET_IN = "let people into remote labs"  # a session: begin it, ask for it, end it
-    MAINTAIN = "take instruments out of service"
+    MAINTAIN = N_("take instruments out of service")
 
 
 _LISTS = frozenset({Action.LIST_SCHEDULES, Action.LIST_MACHINES, Action.LIST_INSTRUMENTS, Action.LIST_LABS})

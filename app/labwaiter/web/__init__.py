@@ -13,20 +13,20 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, abort, jsonify, render_template, request
+from flask import Flask, Response, abort, g, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from .. import __version__, public
 from ..catalogue.catalogue import WatchedCatalogue
 from ..errors import internal
 from ..lab import labfile
-from ..model.span import size
 from ..page.words import in_url, printable
 from ..settings import Settings
 from ..store import web_side
 from ..store.figures import WebFigures
 from ..verbs import Jobs
 from ..verbs.instruments import Instruments
+from . import wording
 from .buttons import add as add_buttons
 from .sending import FileName, guarded, named_in, sent
 
@@ -50,7 +50,7 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, figures: Web
     """
     app = Flask("labwaiter.web", static_folder=None, template_folder="")
     app.jinja_env.autoescape = True  # Flask looks at the ending, and ours is .j2
-    app.jinja_env.filters["size"] = size
+    wording.install(app.jinja_env)
     app.url_map.converters["file"] = FileName
     lab = labfile.WatchedLab(settings.lab)
     instruments = Instruments(settings)
@@ -117,8 +117,9 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, figures: Web
         if linked is None:
             abort(404)
         at = public_url() + jobs.artifacts.link(job)
+        g.language = wording.wanted(request, settings)
         files = [(in_url(name), printable(name), count) for name, count in linked]
-        return render_template("files.html.j2", job=job, at=at, files=files)
+        return render_template("files.html.j2", job=job, at=at, files=files, language=g.language)
 
     @app.get("/files/<job>/<key>/<file:file>")
     def file(job: str, key: str, file: str) -> Response:

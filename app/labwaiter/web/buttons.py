@@ -18,7 +18,7 @@ from .. import public
 from ..errors import ClientError, ServiceError, UnknownServiceID
 from ..model.caller import PAGES_KEY, Caller
 from ..model.contract import MESSAGE_MAX
-from ..page import render, small_page
+from ..page import language_of, render, small_page
 from ..page.words import printable
 from ..settings import Settings
 from ..verbs import Jobs
@@ -116,7 +116,8 @@ def add(app: Flask, settings: Settings, jobs: Jobs) -> None:
                 buttons = jobs.buttons(view, service, caller)
                 files = caller.public_url + jobs.artifacts.link(view.record.name)
                 # not the program's own page, which is a stranger's
-                text = render(replace(view, own_page=None), service, files, buttons, words)
+                language = language_of(view.record.request, jobs.settings.page_language)
+                text = render(replace(view, own_page=None), service, files, language, buttons, words)
                 return open_to_all(html(text, 200, buttons.address if buttons is not None else "'none'"))
         return open_to_all(html(small_page("It was sent", words), 200))
 

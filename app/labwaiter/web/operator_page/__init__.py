@@ -33,9 +33,11 @@ from ...errors import (
     internal,
 )
 from ...fleet import open_direct_control, open_instruments
+from ...languages import NAMES
+from ...languages import language as language_of
 from ...model.caller import Caller
-from ...model.span import size, span
-from ...page.words import clock, printable
+from ...model.sentences import N_
+from ...page.words import printable
 from ...settings import Settings
 from ...store import web_side
 from ...store.artifacts import HANDED_IN_MAX
@@ -43,8 +45,10 @@ from ...verbs import Jobs
 from ...verbs.control import DirectControl
 from ...verbs.instruments import Instruments
 from ...verbs.permission import Action, may
+from .. import wording
+from ..wording import _, language, told
 from .live import Live
-from .session import SAID_MAX, SESSION_SECONDS, Sessions, TooManyAttempts, Visitor
+from .session import SESSION_SECONDS, Sessions, TooManyAttempts, Visitor
 
 log = logging.getLogger("labwaiter.web")
 PAGES = "/operator/"  # below the context root
@@ -55,7 +59,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
     " frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-OF_A_STRANGER = (
+OF_A_STRANGER = N_(
     "This deployment is open to its own machine alone, and the address that was called is no name of it. Call it as"
     " localhost or 127.0.0.1; or have TOKENS say who may call."
 )
@@ -110,7 +114,7 @@ class Face:
         """
         visitor: Visitor = g.visitor
         if request.args.get("live"):
-            whose = repr((visitor.identity, self.here))
+            whose = repr((visitor.identity, self.here, language().code))
             return self.live.answer(
                 request,
                 whose,
@@ -143,13 +147,41 @@ class Face:
             "is_scheduled": self.settings.schedule.exists(),
             "can": {action.name.lower(): may(self.caller, action) for action in Action},
             "path": request.path.rpartition("/")[2],
+            "next_here": self._again(),
+            "language": language(),
+            "languages": [language_of(code) for code in NAMES],
+            "span_units": " ".join(language().units("d", "h", "min", "s")),
+            "roles": {
+                "guest": _("guest"),
+                "user": _("user"),
+                "operator": _("operator"),
+                "administrator": _("administrator"),
+            },
         }
 
-    def done(self, where: str, words: str, good: bool = True, **query: str) -> Response:
-        """An act was done: the page that tells it."""
+    def _again(self) -> str:
+        """The address, below the pages', at which this page is to be seen again."""
+        name = request.path.rpartition("/")[2]
+        if request.method == "POST":
+            named = request.form.get("name", "") if name == "service" else ""
+            return name + (f"?{urlencode({'name': named})}" if named else "") if name in ("service", "login") else ""
+        kept = [(key, text) for key, text in request.args.items(multi=True) if key != "live"]
+        return name + (f"?{urlencode(kept)}" if kept else "")
+
+    def done(self, where: str, words: str, good: bool = True, lang: str = "", **query: str) -> Response:
+        """An act was done: the page that tells it.
+
+        Args:
+            lang: the words' language, where it is another one than the reader's.
+        """
         answer = self.to(where, **query)
-        self.sessions.say(request, answer, words[:SAID_MAX], good)
+        self.sessions.say(request, answer, words, good, lang)
         return answer
+
+    def not_done(self, where: str, sentence: str, **query: str) -> Response:
+        """An act was refused, with a sentence from below: the page that tells it."""
+        words, lang = told(printable(sentence))
+        return self.done(where, words, False, lang, **query)
 
     def to(self, where: str, **query: str) -> Response:
         """Another page of ours."""
@@ -161,10 +193,9 @@ class Face:
 def _set_up(environment: Environment, live: Live) -> None:
     """What the templates have: texts are escaped, all words of ours are marked for catalogues, forms have a key."""
     environment.autoescape = True
-    environment.add_extension("jinja2.ext.i18n")
-    environment.install_null_translations(newstyle=True)  # type: ignore[attr-defined]
+    wording.install(environment)
     environment.trim_blocks = environment.lstrip_blocks = True
-    environment.filters |= {"size": size, "span": span, "clock": clock, "printable": printable}
+    environment.filters["printable"] = printable
     environment.globals["form_key"] = Markup(f'<input type="hidden" name="form_key" value="{live.hole}">')
 
 
@@ -178,6 +209,7 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, tokens: auth
 
     @app.before_request
     def judge() -> Response | None:
+        g.language = wording.wanted(request, settings)
         request.max_form_memory_size = FORM_LARGEST
         request.max_form_parts = 1000
         # files come with the form of a service alone
@@ -198,7 +230,7 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, tokens: auth
         logs_in = request.path == PAGES + "login"
         if request.method == "POST" and (wrong := face.sessions.judge_form(request, visitor, logs_in)):
             return refused(wrong, 403)
-        if visitor.identity is None and not logs_in:
+        if visitor.identity is None and not logs_in and request.path != PAGES + "language":
             return log_in_first(visitor)
         return None
 
@@ -208,7 +240,7 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, tokens: auth
         if request.args.get("live"):
             return Response("", 401)
         if request.method == "POST":
-            return refused("You are not logged in any more, so nothing was done: log in, then send it again.", 401)
+            return refused(N_("You are not logged in any more, so nothing was done: log in, then send it again."), 401)
         there = request.path.removeprefix(PAGES)
         query = request.query_string.decode("latin-1")
         return face.to("login", next=f"{there}?{query}" if query else there)
@@ -270,6 +302,16 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, tokens: auth
         face.sessions.end(request, answer)
         return answer
 
+    @app.get(PAGES + "language")
+    def choose_language() -> Response:
+        where, _query, query = request.args.get("next", "").partition("?")
+        answer = redirect(face.at + (f"{where}?{query}" if query else where), 303) if where.isalpha() else None
+        answer = answer or redirect(face.here + "/", 303)
+        assert isinstance(answer, Response)
+        if (code := request.args.get("code", "")) in NAMES:
+            face.sessions.set_cookie(request, answer, wording.COOKIE, code, wording.CHOICE_SECONDS)
+        return answer
+
     @app.get(PAGES + "static/<name>")
     def static_file(name: str) -> Response:
         if name not in static:
@@ -297,12 +339,12 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, tokens: auth
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
         if error.code == 404:
-            return refused("There is no such page.", 404)
+            return refused(N_("There is no such page."), 404)
         if error.code == 405:
-            return refused("This address takes no such request.", 405)
+            return refused(N_("This address takes no such request."), 405)
         if error.code == 413:
-            return refused("What was sent is too large: put large files into the files folder by other means.", 413)
-        return refused("The request can't be understood.", error.code or 400)
+            return refused(N_("What was sent is too large: put large files into the files folder by other means."), 413)
+        return refused(N_("The request can't be understood."), error.code or 400)
 
     @app.errorhandler(Exception)
     def broken(error: Exception) -> Response:
@@ -317,17 +359,19 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, tokens: auth
         answer.headers["X-Content-Type-Options"] = "nosniff"
         answer.headers["Referrer-Policy"] = "same-origin"
         answer.headers["Cross-Origin-Opener-Policy"] = "same-origin"
-        answer.headers["X-Labwaiter"] = live.release
+        answer.headers["X-Labwaiter"] = f"{live.release}-{language().code}"  # an open page loads itself anew
+        answer.headers["Content-Language"] = language().code
         answer.headers.setdefault("Content-Security-Policy", POLICY)
         if "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]:
             answer.headers["X-Frame-Options"] = "DENY"
         answer.headers.setdefault("Cache-Control", "no-store")
         return answer
 
-    from . import executions, lab, plans, services
+    from . import executions, lab, monitoring, plans, services
 
     executions.add(app, face)
     services.add(app, face)
     lab.add(app, face)
+    monitoring.add(app, face)
     plans.add(app, face)
     return app

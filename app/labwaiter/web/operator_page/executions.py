@@ -14,10 +14,8 @@ from flask import Flask, Response, request
 from ...errors import InvalidParameter, NotPermitted, ServiceError, Unavailable
 from ...model.parameter import text_of
 from ...model.record import ACTIVE, PLOT, Record, State, View
-from ...model.span import span
-from ...page import render
+from ...page import language_of, render
 from ...page.words import (
-    clock,
     cut,
     estimate,
     happened,
@@ -35,6 +33,7 @@ from ...store.folder import ran as ran_of
 from ...store.names import folder_name
 from ...verbs.permission import Action
 from ...verbs.permission import may as may_do
+from ..wording import _, language, told
 from . import PAGES, Face
 
 EACH = 40  # executions of a page
@@ -66,20 +65,20 @@ def row(face: Face, record: Record) -> dict[str, Any]:
             view = face.jobs.view(record.request.service_id, face.caller)
             record, place = view.record, view.place
             percent = None if view.progress.fraction is None else whole_percent(view.progress.fraction)
-            stage = view.progress.stage if record.state is State.RUNNING else waits_for(view)
+            stage = view.progress.stage if record.state is State.RUNNING else waits_for(view, language())
     return {
         "id": printable(record.request.service_id),
         "raw_id": in_url(record.request.service_id),
         "service": record.request.service,
         "tone": "stops" if record.stopping else TONES[record.state],
-        "state": headline(record, place, None),
+        "state": headline(record, place, None, language()),
         "percent": percent if record.state is State.RUNNING else None,
         "stage": cut(printable(" ".join(stage.split())), 160),
         "why": cut(printable(record.stopping.why if record.stopping else record.why), 300),
         "user": cut(printable(record.request.user), 60),
         "created": record.request.created,
         "started": record.started if record.state is State.RUNNING else None,
-        "took": "" if record.active or record.started is None else span(_seconds(record)),
+        "took": "" if record.active or record.started is None else language().span(_seconds(record)),
         "machine": record.machine,
         "instruments": record.request.instruments,
     }
@@ -96,7 +95,7 @@ def active_rows(face: Face, fits: Any = lambda record: True) -> list[dict[str, A
     def is_active(record: Record) -> bool:
         return record.active and fits(record)
 
-    records, _ = face.jobs.newest(ACTIVE_MAX, face.caller, is_active, brief=True, active=True)
+    records, _more = face.jobs.newest(ACTIVE_MAX, face.caller, is_active, brief=True, active=True)
     return [row(face, record) for record in sorted(records, key=lambda record: record.state is State.QUEUED)]
 
 
@@ -126,11 +125,12 @@ def add(app: Flask, face: Face) -> None:
 
     @app.get(PAGES + "status")
     def status() -> Response:
-        _, view = asked()
+        view = asked()[1]
         service = face.jobs.service_of(view.record)
         files = face.here + face.jobs.artifacts.link(view.record.name)
         buttons = None if service is None else face.jobs.buttons(view, service, face.caller)
-        html = "" if service is None else printable(render(view, service, files, buttons))
+        spoken = language_of(view.record.request, face.settings.page_language)  # as the workflow manager shows it
+        html = "" if service is None else printable(render(view, service, files, spoken, buttons))
         answer = Response(html, content_type="text/html; charset=utf-8")
         policy = STATUS_POLICY if buttons is None else f"{STATUS_POLICY}; connect-src {buttons.address}"
         answer.headers["Content-Security-Policy"] = policy
@@ -176,8 +176,8 @@ def add(app: Flask, face: Face) -> None:
     def abort() -> Response:
         service_id = _asked_id()
         if face.jobs.abort(None, service_id, face.caller):
-            return face.done("execution", "It is over, and its instruments are safe.", id=service_id)
-        return face.done("execution", "It is being stopped; that goes on by itself.", id=service_id)
+            return face.done("execution", _("It is over, and its instruments are safe."), id=service_id)
+        return face.done("execution", _("It is being stopped; that goes on by itself."), id=service_id)
 
     @app.post(PAGES + "notify")
     def notify() -> Response:
@@ -189,8 +189,10 @@ def add(app: Flask, face: Face) -> None:
         except NotPermitted:
             raise
         except ServiceError as error:
-            return face.done("execution", error.message, False, id=service_id)
-        words = f"The message was taken as number {reply}." if reply.isdigit() else f"It replied: {printable(reply)}"
+            return face.not_done("execution", error.message, id=service_id)
+        if reply.isdigit():
+            return face.done("execution", _("The message was taken as number %(n)s.", n=reply), id=service_id)
+        words = _("It replied: %(reply)s", reply=told(printable(reply))[0])
         return face.done("execution", words, id=service_id)
 
     @app.post(PAGES + "remove")
@@ -201,8 +203,8 @@ def add(app: Flask, face: Face) -> None:
         except NotPermitted:
             raise
         except ServiceError as error:
-            return face.done("execution", error.message, False, id=service_id)
-        return face.done("executions", f"What {cut(printable(service_id), 100)} made has been removed.")
+            return face.not_done("execution", error.message, id=service_id)
+        return face.done("executions", _("What %(id)s made has been removed.", id=cut(printable(service_id), 100)))
 
 
 def _asked_id() -> str:
@@ -269,33 +271,37 @@ def _one(face: Face, service_id: str, view: View) -> dict[str, Any]:
     files_at = (
         face.here + face.jobs.artifacts.link(record.name) if may_do(caller, Action.READ_FILES, record.request) else ""
     )
-    inputs = inputs_of(view, service) if service else [(n, text_of(v), "") for n, v in record.request.inputs.items()]
+    inputs = (
+        inputs_of(view, service, language())
+        if service
+        else [(n, text_of(v), "") for n, v in record.request.inputs.items()]
+    )
     return {
         **row(face, record),
         "doc": service.doc.partition("\n")[0] if service else "",
         "active": record.active,
         "running": record.state is State.RUNNING,
         "queued": record.state is State.QUEUED,
-        "headline": headline(record, view.place, None),
+        "headline": headline(record, view.place, None, language()),
         "percent": None
         if progress.fraction is None or record.state is not State.RUNNING
         else whole_percent(progress.fraction),
         "stage": cut(printable(progress.stage), 300) if record.active else "",
-        "ahead": cut(printable(waits_for(view)), 500) if record.state is State.QUEUED else "",
+        "ahead": cut(printable(waits_for(view, language())), 500) if record.state is State.QUEUED else "",
         "began": record.started,
         "ended": record.ended,
-        "took": "" if record.active or record.started is None else span(seconds),
-        "remaining": estimate(record, progress.fraction, seconds),
-        "limit": span(view.limit) if view.limit and record.active else "",
+        "took": "" if record.active or record.started is None else language().span(seconds),
+        "remaining": estimate(record, progress.fraction, seconds, language()),
+        "limit": language().span(view.limit) if view.limit and record.active else "",
         "hardware": [printable(sentence) for sentence in view.hardware],
         "distance": printable(view.note),
         "values": [
-            (cut(name, 40), *quantity(value, progress.units.get(name, "")))
+            (cut(name, 40), *quantity(value, progress.units.get(name, ""), language()))
             for name, value in list(progress.values.items())[:40]
         ],
         "inputs": inputs,
         "outputs": [
-            (name, *(printable(w) for w in quantity(value, units.get(name, ""))))
+            (name, *(printable(w) for w in quantity(value, units.get(name, ""), language())))
             for name, value in (record.outputs or {}).items()
         ],
         "messages": [
@@ -310,8 +316,8 @@ def _one(face: Face, service_id: str, view: View) -> dict[str, Any]:
         if files_at and progress.picture and progress.picture.file != PLOT
         else "",
         "caption": printable(progress.picture.caption) if progress.picture else "",
-        "timeline": [(happening.at, printable(happened(happening))) for happening in timeline[-100:]],
-        "made_by": [(printable(name), printable(what)) for name, what in made_by(timeline)],
+        "timeline": [(happening.at, printable(happened(happening, language()))) for happening in timeline[-100:]],
+        "made_by": [(printable(name), printable(what)) for name, what in made_by(timeline, language())],
         "log": _shown(view.log.encode()),
         "own_page": view.own_page is not None,
         "may_abort": may_do(caller, Action.ABORT, record.request),
@@ -322,7 +328,6 @@ def _one(face: Face, service_id: str, view: View) -> dict[str, Any]:
         "may_start": may_do(caller, Action.START) and record.request.service in face.offered.last().services,
         "project": printable(record.request.project),
         "face": record.request.face,
-        "asked_at": clock(record.request.created),
     }
 
 

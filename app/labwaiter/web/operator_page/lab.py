@@ -13,29 +13,24 @@ from ...lab import labfile
 from ...model.panel import Item, What
 from ...model.parameter import text_of
 from ...model.record import Happening, Record, State
-from ...model.sentences import plain
-from ...model.span import span
+from ...model.sentences import N_, plain
 from ...page.words import cut, in_url, number, printable, quantity
+from ...store.events import Events
 from ...store.leases import Held
 from ...verbs.as_data import NOT_LISTED
 from ...verbs.control import InHand
 from ...verbs.instruments import WHO_MAX, InstrumentState, UpkeepTold
-from . import PAGES, Face
+from ..wording import _, language, told
+from . import PAGES, Face, monitoring
 from .executions import active_rows, stamp
 from .services import Field, field_of, offers
 
 LOG_SHOWN = 30
 RESERVE_MINUTES = (1, 60 * 24 * 30)
-# state → the word on the card, and its colour
-STATES = {
-    Held.BY_JOB: ("in use", "runs"),
-    Held.MAKING_SAFE: ("is being made safe", "waits"),
-    Held.UNSAFE: ("UNSAFE", "bad"),
-    Held.RESERVED: ("reserved", "waits"),
-}
+TONES = {Held.BY_JOB: "runs", Held.MAKING_SAFE: "waits", Held.UNSAFE: "bad", Held.RESERVED: "waits"}  # colours
 
 
-def cards(face: Face) -> list[dict[str, Any]]:
+def cards(face: Face, with_readings: bool = True) -> list[dict[str, Any]]:
     """An instrument each. Raises Misconfigured: lab.toml has a mistake."""
     queued = _queued(face)
     states = face.instruments.list(face.caller)
@@ -47,7 +42,7 @@ def cards(face: Face) -> list[dict[str, Any]]:
         made.append(
             {
                 "name": name,
-                "state": f"on the machine {machine}",
+                "state": _("on the machine %(name)s", name=machine),
                 "tone": "ended",
                 "note": "",
                 "driver": "",
@@ -55,12 +50,26 @@ def cards(face: Face) -> list[dict[str, Any]]:
                 "elsewhere": True,
             }
         )
+    said = monitoring.of_all(face) if with_readings else {}
+    for card in made:
+        card["said"] = said.get(card["name"], [])
+        card["shown"] = card["said"][: monitoring.ON_CARD]
     return made
 
 
 def _words(state: InstrumentState) -> str:
     """How it stood when its machine told that last."""
     return printable(plain(replace(state, far="").words, 300))
+
+
+def _state(how: Held) -> str:
+    """The word on the card."""
+    return {
+        Held.BY_JOB: _("in use"),
+        Held.MAKING_SAFE: _("is being made safe"),
+        Held.UNSAFE: _("UNSAFE"),
+        Held.RESERVED: _("reserved"),
+    }.get(how, str(how))
 
 
 def _queued(face: Face) -> dict[str, list[dict[str, str]]]:
@@ -70,7 +79,7 @@ def _queued(face: Face) -> dict[str, list[dict[str, str]]]:
     def waits(record: Record) -> bool:
         return record.state is State.QUEUED and bool(record.request.instruments)
 
-    records, _ = face.jobs.newest(None, face.caller, waits, brief=True, active=True)
+    records, _more = face.jobs.newest(None, face.caller, waits, brief=True, active=True)
     for record in records:
         for name in record.request.instruments:
             queued.setdefault(name, []).append(_execution(record))
@@ -86,9 +95,9 @@ def _card(face: Face, state: InstrumentState, queued: dict[str, list[dict[str, s
     holding, entry = state.holding, state.entry
     card: dict[str, Any] = {
         "name": state.name,
-        "state": "free",
+        "state": _("free"),
         "tone": "good",
-        "note": printable(entry.note) if entry else NOT_LISTED,
+        "note": printable(entry.note) if entry else told(NOT_LISTED)[0],
         "driver": entry.driver.rpartition(":")[2] if entry else "",
         "simulated": entry is not None and entry.port.startswith("sim://"),
         "waiting": queued.get(state.name, []),
@@ -105,18 +114,19 @@ def _card(face: Face, state: InstrumentState, queued: dict[str, list[dict[str, s
         }
     if state.out is not None:
         card |= {"out": printable(state.out.words), "out_since": state.out.since or None, "stopped": state.out.stopped}
-        card |= {"state": "stopped" if state.out.stopped else "out of service", "tone": "waits"}
+        card |= {"state": _("stopped") if state.out.stopped else _("out of service"), "tone": "waits"}
     if holding is None:
         if state.absent:
-            card |= {"state": "unreachable", "tone": "bad", "why": "Nothing is plugged in where lab.toml has its port."}
+            card |= {"state": _("unreachable"), "tone": "bad"}
+            card["why"] = N_("Nothing is plugged in where lab.toml has its port.")
         card["free"] = not state.absent and state.out is None
         return card
     lease = holding.lease
-    card["state"], card["tone"] = STATES.get(lease.how, (str(lease.how), "waits"))
+    card["state"], card["tone"] = _state(lease.how), TONES.get(lease.how, "waits")
     card |= {"since": lease.since or None, "until": lease.until, "as": state.held_as * (state.held_as != state.name)}
     if holding.in_hand_of:
         card["person"] = cut(printable(holding.in_hand_of), 100)
-        card["state"] = "in hand" if lease.how is Held.BY_JOB else card["state"]
+        card["state"] = _("in hand") if lease.how is Held.BY_JOB else card["state"]
         card["in_hand"] = lease.how is Held.BY_JOB
     elif holding.service_id and (holding.by_job or lease.how is Held.UNSAFE):
         try:
@@ -136,9 +146,9 @@ def _card(face: Face, state: InstrumentState, queued: dict[str, list[dict[str, s
 def add(app: Flask, face: Face) -> None:
     """Add the pages of instruments, and the overview, to the application."""
 
-    def listed() -> dict[str, Any]:
+    def listed(with_readings: bool = True) -> dict[str, Any]:
         try:
-            return {"cards": cards(face), "mistake": ""}
+            return {"cards": cards(face, with_readings), "mistake": ""}
         except Misconfigured as error:
             return {"cards": [], "mistake": str(error)}
 
@@ -147,7 +157,8 @@ def add(app: Flask, face: Face) -> None:
         return face.page(
             "overview.html.j2",
             lambda: {
-                **listed(),
+                **listed(with_readings=False),
+                "events": monitoring.last_events(face),
                 "active": active_rows(face),
                 "offered": offers(face),
                 "unserved": face.jobs.unserved(),
@@ -165,7 +176,7 @@ def add(app: Flask, face: Face) -> None:
             found = listed()
             return found | {"why_none": "" if found["cards"] or found["mistake"] else face.instruments.why_none()}
 
-        return face.page("lab.html.j2", make, stamp(face))
+        return face.page("lab.html.j2", make, monitoring.monitored_stamp(face))
 
     @app.get(PAGES + "instrument")
     def instrument() -> Response:
@@ -176,21 +187,24 @@ def add(app: Flask, face: Face) -> None:
     @app.post(PAGES + "stop")
     def stop() -> Response:
         names = [name for name in request.form.getlist("name") if name]
-        told = face.instruments.stop(names, face.caller)
-        if not told:
-            return face.done("lab", "There is no instrument to stop.")
-        words = " ".join(
-            f"{each.name}{f' on {each.machine}' if each.machine else ''}: {'safe' if each.safe else 'NOT SAFE YET'}."
-            f" {each.why}"
-            for each in sorted(told, key=lambda each: each.safe)  # what somebody has to go to comes first
-        )
-        return face.done("lab", printable(words), all(each.safe for each in told))
+        stopped = face.instruments.stop(names, face.caller)
+        if not stopped:
+            return face.done("lab", _("There is no instrument to stop."))
+        words = []
+        for each in sorted(stopped, key=lambda each: each.safe):  # what somebody has to go to comes first
+            why = told(each.why)[0]
+            name = _("%(name)s on %(machine)s", name=each.name, machine=each.machine) if each.machine else each.name
+            if each.safe:
+                words.append(_("%(name)s: safe. %(why)s", name=name, why=why))
+            else:
+                words.append(_("%(name)s: NOT SAFE YET. %(why)s", name=name, why=why))
+        return face.done("lab", printable(" ".join(words)), all(each.safe for each in stopped))
 
     @app.post(PAGES + "take")
     def take() -> Response:
         def act(name: str) -> str:
-            face.control.take(name, face.caller, 60 * _minutes(f"{name} is taken"))
-            return f"{name} is in your hands, while this page is open."
+            face.control.take(name, face.caller, 60 * _minutes(name))
+            return _("%(name)s is in your hands, while this page is open.", name=name)
 
         return _done(face, act, "instrument")
 
@@ -198,16 +212,16 @@ def add(app: Flask, face: Face) -> None:
     def let_go() -> Response:
         def act(name: str) -> str:
             if face.control.release(name, face.caller):
-                return f"{name} was read back safe, and is let go."
-            return f"{name} is being made safe and let go; that goes on."
+                return _("%(name)s was read back safe, and is let go.", name=name)
+            return _("%(name)s is being made safe and let go; that goes on.", name=name)
 
         return _done(face, act, "instrument")
 
     @app.post(PAGES + "ask")
     def ask_for() -> Response:
         def act(name: str) -> str:
-            told = face.control.ask_for(name, request.form.get("text", ""), face.caller)
-            return f"{told.by} was told that you would like to have {name}."
+            holder = face.control.ask_for(name, request.form.get("text", ""), face.caller).by
+            return _("%(who)s was told that you would like to have %(name)s.", who=holder, name=name)
 
         return _done(face, act, "instrument")
 
@@ -215,14 +229,15 @@ def add(app: Flask, face: Face) -> None:
     def set_control() -> Response:
         def act(name: str) -> str:
             control = request.form.get("item", "")
-            value = request.form.get(f"in-{control}", "")
+            value = language().read_number(request.form.get(f"in-{control}", ""))
             done = face.control.set(name, control, value, face.caller)
             read = done.read or {}
             if not done.done:
-                return f"{name}: {control} is being set; that goes on."
-            return f"{name}: {control} is set to {value}" + (
-                f", and says {_reading(read)}." if "value" in read else "."
-            )
+                return _("%(name)s: %(control)s is being set; that goes on.", name=name, control=control)
+            about = {"name": name, "control": control, "value": language().number(value)}
+            if "value" not in read:
+                return _("%(name)s: %(control)s is set to %(value)s.", **about)
+            return _("%(name)s: %(control)s is set to %(value)s, and says %(read)s.", read=_reading(read), **about)
 
         return _done(face, act, "instrument")
 
@@ -231,10 +246,14 @@ def add(app: Flask, face: Face) -> None:
         def act(name: str) -> str:
             item = request.form.get("item", "")
             inputs = {
-                key.removeprefix("in-"): text or None for key, text in request.form.items() if key.startswith("in-")
+                key.removeprefix("in-"): language().read_number(text) or None
+                for key, text in request.form.items()
+                if key.startswith("in-")
             }
             done = face.control.do(name, item, inputs, face.caller)
-            return f"{name}: {item} " + ("is done." if done.done else "has begun; that goes on.")
+            if done.done:
+                return _("%(name)s: %(action)s is done.", name=name, action=item)
+            return _("%(name)s: %(action)s has begun; that goes on.", name=name, action=item)
 
         return _done(face, act, "instrument")
 
@@ -245,7 +264,7 @@ def add(app: Flask, face: Face) -> None:
             why = result.why.removeprefix(f"{name}: ")
             if not result.safe:
                 raise InvalidParameter(f"{name} is not safe: {why}")
-            return f"{name}: {why}."
+            return _("%(name)s: %(why)s.", name=name, why=told(why)[0])
 
         return _done(face, act)
 
@@ -253,7 +272,7 @@ def add(app: Flask, face: Face) -> None:
     def take_out() -> Response:
         def act(name: str) -> str:
             out = face.instruments.take_out(name, request.form.get("reason", ""), face.caller)
-            return f"{name} is {out.words}."
+            return _("%(name)s is %(how)s.", name=name, how=told(out.words)[0])
 
         return _done(face, act)
 
@@ -261,7 +280,7 @@ def add(app: Flask, face: Face) -> None:
     def put_back() -> Response:
         def act(name: str) -> str:
             face.instruments.put_back(name, face.caller)
-            return f"{name} is back in service."
+            return _("%(name)s is back in service.", name=name)
 
         return _done(face, act)
 
@@ -269,7 +288,7 @@ def add(app: Flask, face: Face) -> None:
     def note() -> Response:
         def act(name: str) -> str:
             face.instruments.note(name, request.form.get("text", ""), face.caller)
-            return "The note is kept."
+            return _("The note is kept.")
 
         return _done(face, act, "instrument")
 
@@ -281,7 +300,9 @@ def add(app: Flask, face: Face) -> None:
     def release() -> Response:
         def act(name: str) -> str:
             before = face.instruments.release(name, face.caller)
-            return f"{name} is free." if before else f"{name} is free; it was not reserved."
+            if before:
+                return _("%(name)s is free.", name=name)
+            return _("%(name)s is free; it was not reserved.", name=name)
 
         return _done(face, act)
 
@@ -291,16 +312,17 @@ def add(app: Flask, face: Face) -> None:
             answers = list(face.instruments.check([name], face.caller))
             if not all(answer.ok for answer in answers):
                 raise InvalidParameter(" ".join(f"{answer.name}: {plain(answer.words, 500)}" for answer in answers))
-            return " ".join(f"{answer.name}: {plain(answer.words, 500)}" for answer in answers)
+            return " ".join(f"{answer.name}: {told(plain(answer.words, 500))[0]}" for answer in answers)
 
         return _done(face, act)
 
 
 def _of_all(face: Face) -> str | None:
     """The stamp of the overview: of executions, instruments and services."""
-    told = stamp(face)
+    seen = stamp(face)
+    seen = seen and f"{seen} {Events(face.settings.layout).stamp()}"
     catalogue = face.offered.last()
-    return told and f"{told} {sorted(catalogue.services)} {sorted(catalogue.broken)}"
+    return seen and f"{seen} {sorted(catalogue.services)} {sorted(catalogue.broken)}"
 
 
 def _look(face: Face, name: str) -> InHand | None:
@@ -313,10 +335,11 @@ def _look(face: Face, name: str) -> InHand | None:
 
 def _one(face: Face, name: str, in_hand: InHand | None) -> dict[str, Any]:
     """All of one instrument. Raises UnknownInstrument."""
-    told: UpkeepTold | None = None
+    kept: UpkeepTold | None = None
     with contextlib.suppress(Unavailable):  # its machine can't be asked now: its card says so
-        told = face.instruments.upkeep(name, face.caller, LOG_SHOWN)
+        kept = face.instruments.upkeep(name, face.caller, LOG_SHOWN)
     card = next(card for card in cards(face) if card["name"] == name)
+    card["shown"] = card["said"]
     own = in_hand is not None and in_hand.is_own
     items = in_hand.panel.items if in_hand is not None and in_hand.panel is not None else ()
     readings = in_hand.readings if in_hand is not None else {}
@@ -337,10 +360,13 @@ def _one(face: Face, name: str, in_hand: InHand | None) -> dict[str, Any]:
         ],
         "controls": [(item, _fields(face, item, readings)[0]) for item in items if item.what is What.CONTROL and own],
         "actions": [(item, _fields(face, item, readings)) for item in items if item.what is What.ACTION and own],
-        "use": told and told.use,
-        "hours": span(told.use.seconds) if told else "",
-        "fault": told and told.last_fault and (told.last_fault.at, _event(told.last_fault)),
-        "log": [(happening.at, _event(happening)) for happening in told.log] if told else [],
+        "monitored": monitoring.is_monitored(face, name),
+        "span": monitoring.span_asked(),
+        "events": monitoring.last_events(face, instrument=name),
+        "use": kept and kept.use,
+        "hours": language().span(kept.use.seconds) if kept else "",
+        "fault": kept and kept.last_fault and (kept.last_fault.at, _event(kept.last_fault)),
+        "log": [(happening.at, _event(happening)) for happening in kept.log] if kept else [],
     }
 
 
@@ -354,7 +380,7 @@ def _reading(read: dict[str, Any]) -> str:
     """What was read, with its unit."""
     if "value" not in read:
         return ""
-    words, unit = quantity(read["value"], str(read.get("unit") or ""))
+    words, unit = quantity(read["value"], str(read.get("unit") or ""), language())
     return cut(printable(f"{words} {unit}".strip()), 200)
 
 
@@ -365,36 +391,47 @@ def _why(readings: dict[str, dict[str, Any]], item: Item) -> str:
 def _event(happening: Happening) -> str:
     """An event of an instrument's log in words."""
     about = {name: printable(text_of(value)) for name, value in happening.about.items()}
-    by, text = about.get("by", ""), about.get("text") or about.get("why", "")
-    return happening.event + (f" by {by}" if by else "") + (f": {text}" if text else "")
+    events = {
+        "STOP": "STOP",
+        "out of service": _("out of service"),
+        "back in service": _("back in service"),
+        "note": _("note"),
+        "fault": _("fault"),
+    }
+    event = events.get(happening.event, happening.event)
+    by, text = about.get("by", ""), told(about.get("text") or about.get("why", ""))[0]
+    words = _("%(event)s by %(who)s", event=event, who=by) if by else event
+    return f"{words}: {text}" if text else words
 
 
-def _minutes(what: str) -> float:
+def _minutes(name: str) -> float:
     written = request.form.get("minutes", "").strip()
     low, high = RESERVE_MINUTES
     try:
-        minutes = float(written)
+        minutes = float(language().read_number(written))
     except ValueError:
         minutes = 0.0
     if not low <= minutes <= high:
-        raise InvalidParameter(f"{what} for {low} to {high} minutes, not “{written[:20]}”.")
+        raise InvalidParameter(f"{name} can be had for {low} to {high} minutes, not “{written[:20]}”.")
     return minutes
 
 
 def _reserve(face: Face, name: str) -> str:
-    holding = face.instruments.reserve(name, 60 * _minutes(f"{name} is reserved"), face.caller)
-    return f"{name} is {holding.words}."
+    holding = face.instruments.reserve(name, 60 * _minutes(name), face.caller)
+    return _("%(name)s is %(how)s.", name=name, how=told(holding.words)[0])
 
 
 def _done(face: Face, act: Any, where: str = "lab") -> Response:
     """Do something to one instrument: the page of the lab, or its own, which tells what came of it."""
     name = request.form.get("name", "")
+    query = {"name": name} if where == "instrument" else {}
     try:
-        words, good = act(name), True
+        words = act(name)
     except NotPermitted:
         raise
     except ServiceError as error:
-        words, good = error.message, False
+        return face.not_done(where, error.message, **query)
     except BlockingIOError:
-        words, good = f"{plain(name, 60)}: another program changes who has it, and does not end; try again.", False
-    return face.done(where, printable(words), good, **({"name": name} if where == "instrument" else {}))
+        busy = N_(f"{plain(name, 60)}: another program changes who has it, and does not end; try again.")
+        return face.not_done(where, busy, **query)
+    return face.done(where, printable(words), True, "", **query)

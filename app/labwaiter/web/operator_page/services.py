@@ -23,11 +23,14 @@ from ...errors import (
 from ...lab import labfile
 from ...lab.lab import Lab
 from ...model.parameter import TEXT_MAX, Parameter, text_of
+from ...model.sentences import N_
 from ...model.service import Service
+from ...page import LANGUAGE
 from ...page.words import cut, printable
 from ...store.leases import Held
 from ...verbs.instruments import InstrumentState
 from ...verbs.permission import Action
+from ..wording import _, language
 from . import PAGES, Face
 
 _NAMED = re.compile(r"(?:The input|The instrument) (\w+) ")
@@ -48,15 +51,28 @@ class Field:
     def hint(self) -> str:
         """What may stand there."""
         parameter = self.parameter
-        words = "" if parameter.choices or parameter.kind == "instrument" else parameter.limits
+        words = "" if parameter.choices or parameter.kind == "instrument" else self.limits
         if not words:
-            words = {"int": "a whole number", "float": "a number"}.get(parameter.kind, "")
-            words += f", in {parameter.unit}" if words and parameter.unit else ""
+            words = {"int": _("a whole number"), "float": _("a number")}.get(parameter.kind, "")
+            if words and parameter.unit:
+                words = _("%(what)s, in %(unit)s", what=words, unit=parameter.unit)
         if parameter.kind != "instrument" and not parameter.mandatory:
-            default = "" if parameter.default is None else f"{text_of(parameter.default)} {parameter.unit}".strip()
-            said = f"{cut(default, 60)} unless you say otherwise" if default else "may be left empty"
-            words += f"{'; ' if words else ''}{said}"
+            default = "" if parameter.default is None else language().number(text_of(parameter.default))
+            default = f"{default} {parameter.unit}".strip() if default else ""
+            said = _("%(default)s unless you say otherwise", default=cut(default, 60)) if default else ""
+            words += f"{'; ' if words else ''}{said or _('may be left empty')}"
         return words
+
+    @property
+    def limits(self) -> str:
+        """Its parameter's limits in words."""
+        limits = self.parameter.limits
+        return language().told(limits) or limits
+
+    @property
+    def shown(self) -> str:
+        """Its text as the field has it."""
+        return language().number(self.text) if self.parameter.kind == "float" else self.text
 
     @property
     def is_long(self) -> bool:
@@ -86,14 +102,18 @@ def offers(face: Face) -> list[dict[str, Any]]:
 
 
 def _in_words(parameters: tuple[Parameter, ...]) -> list[tuple[str, str]]:
-    kinds = {"text": "a text", "int": "a whole number", "float": "a number", "boolean": "yes or no", "file": "a file"}
-    return [
-        (
-            p.name,
-            (p.limits if p.kind != "instrument" else "an instrument") or kinds[p.kind] + (f", {p.unit}" * bool(p.unit)),
-        )
-        for p in parameters
-    ]
+    kinds = {
+        "text": _("a text"),
+        "int": _("a whole number"),
+        "float": _("a number"),
+        "boolean": _("yes or no"),
+        "file": _("a file"),
+    }
+    rows = []
+    for p in parameters:
+        limits = _("an instrument") if p.kind == "instrument" else language().told(p.limits) or p.limits
+        rows.append((p.name, limits or kinds[p.kind] + (f", {p.unit}" * bool(p.unit))))
+    return rows
 
 
 def add(app: Flask, face: Face) -> None:
@@ -130,7 +150,7 @@ def add(app: Flask, face: Face) -> None:
         if not wrong and not any(field.wrong for field in fields):
             try:
                 with contextlib.suppress(JobFailed, JobAborted):  # the same start again: its page says how it ended
-                    face.jobs.start(service, service_id, values, face.caller, unavailable=_refusal(face, service))
+                    face.jobs.start(service, service_id, values, face.caller, _asks(face), _refusal(face, service))
                 return face.to("execution", id=service_id)
             except ServiceError as error:
                 named = _NAMED.match(error.message)
@@ -144,6 +164,12 @@ def add(app: Flask, face: Face) -> None:
         return answer
 
 
+def _asks(face: Face) -> str | None:
+    """The extraParameters of a start: its status page is to be in the language of who starts it."""
+    code = language().code
+    return None if code == face.settings.page_language else f"{LANGUAGE}={code},"
+
+
 def _refusal(face: Face, service: Service) -> str:
     return face.offered.now().refusal(service.name) or ""
 
@@ -153,7 +179,7 @@ def _asked(face: Face) -> Service:
     catalogue = face.offered.now(name or None)
     if name not in catalogue.services:
         raise UnknownServiceID(
-            catalogue.broken[name].reason if name in catalogue.broken else "There is no such service here."
+            catalogue.broken[name].reason if name in catalogue.broken else N_("There is no such service here.")
         )
     return catalogue.services[name]
 
@@ -194,13 +220,13 @@ def field_of(face: Face, parameter: Parameter, text: str | None, given: bool) ->
     if parameter.choices:
         choices = [(choice, choice) for choice in parameter.choices]
     elif parameter.kind == "boolean":
-        choices = [("true", "yes"), ("false", "no")]
+        choices = [("true", _("yes")), ("false", _("no"))]
         text = {"1": "true", "0": "false"}.get(text, text)
     elif parameter.kind == "instrument":
         choices, first = _instruments(face, parameter)
         text = text or first
     if choices and (parameter.mandatory or parameter.kind == "instrument") and not text:
-        choices.insert(0, ("", "choose one"))
+        choices.insert(0, ("", _("choose one")))
     if choices and text and text not in dict(choices):  # nothing that was given is lost
         choices.append((text, text))
     return Field(parameter, text, choices=tuple(choices))
@@ -216,14 +242,14 @@ def _instruments(face: Face, parameter: Parameter) -> tuple[list[tuple[str, str]
     choices, first = [], ""
     for name in lab.fitting(parameter.drivers):
         holding = states[name].holding if name in states else None
-        words = "free" if name in states else f"on {lab.entries[name].machine}"
+        words = _("free") if name in states else _("on %(machine)s", machine=lab.entries[name].machine)
         if holding is not None:
             words = {
-                Held.BY_JOB: "in use: it would wait",
-                Held.MAKING_SAFE: "being made safe",
-                Held.UNSAFE: "unsafe: it would wait for an operator",
-                Held.RESERVED: "reserved: it would wait",
-            }.get(holding.lease.how, "in use: it would wait")
+                Held.BY_JOB: _("in use: it would wait"),
+                Held.MAKING_SAFE: _("being made safe"),
+                Held.UNSAFE: _("unsafe: it would wait for an operator"),
+                Held.RESERVED: _("reserved: it would wait"),
+            }.get(holding.lease.how, _("in use: it would wait"))
         elif not first:
             first = name
         choices.append((name, f"{name} ({words})"))
@@ -238,9 +264,8 @@ def _take_files(face: Face, fields: list[Field]) -> str:
             continue
         endings = field.parameter.endings
         if endings and not given.filename.lower().endswith(endings):
-            field.wrong = (
-                f"The input {field.parameter.name} must be {field.parameter.limits}, not {given.filename[:60]}."
-            )
+            wrong = f"The input {field.parameter.name} must be {field.parameter.limits}, not {given.filename[:60]}."
+            field.wrong = N_(wrong)
             continue
         try:
             field.text = face.jobs.take_in(given.filename, given.stream, face.caller)
@@ -254,6 +279,8 @@ def _take_files(face: Face, fields: list[Field]) -> str:
 def _value(field: Field) -> str | None:
     """What a field says; None for its input's default."""
     parameter, text = field.parameter, field.text.replace("\r\n", "\n")
+    if parameter.kind == "float":
+        text = language().read_number(text)
     if text.strip() or len(text) > TEXT_MAX:
         return text
     if parameter.kind == "text" and not parameter.mandatory and parameter.default:

@@ -23,13 +23,15 @@ from ... import public
 from ...authentication.authenticator import Authenticator
 from ...errors import ServiceError, TokenValidationFailed
 from ...model.caller import EVERYBODY, PASSER_BY, Caller, Identity
+from ...model.sentences import N_
 from ...settings import Settings
 from ...store.artifacts import Artifacts
 
 SESSION_SECONDS = 12 * 3600.0
 MANAGED_SECONDS = 4 * 3600.0  # where the manager can't be asked again
 SAID_SECONDS = 60.0  # that what came of an act waits for the page that tells it
-SAID_MAX = 1500  # characters of it: a cookie has 4096 bytes
+SAID_MAX = 1500  # characters of it
+COOKIE_MAX = 3900  # bytes: with its name and attributes a cookie has 4096
 NAME_MAX = 60
 ATTEMPTS, ATTEMPTS_SECONDS = 10, 60.0  # failed logins of one address
 ADDRESSES_MAX = 10_000
@@ -113,28 +115,39 @@ class Sessions:
 
     def begin(self, request: Request, answer: Response, content: dict[str, Any]) -> None:
         """Have the browser keep a session."""
-        self._set(request, answer, self._cookie, self._signed("session", content))
+        self.set_cookie(request, answer, self._cookie, self._signed("session", content))
 
     def end(self, request: Request, answer: Response) -> None:
         """Have the browser forget it."""
-        self._set(request, answer, self._cookie, "", 0)
+        self.set_cookie(request, answer, self._cookie, "", 0)
 
-    def say(self, request: Request, answer: Response, words: str, good: bool) -> None:
-        """Have the next page say what came of an act."""
-        content = {"w": words[:SAID_MAX], "good": good, "until": time.time() + SAID_SECONDS}
-        self._set(request, answer, self._said, self._signed("said", content), int(SAID_SECONDS))
+    def say(self, request: Request, answer: Response, words: str, good: bool, lang: str = "") -> None:
+        """Have the next page say what came of an act, as much of it as a cookie takes.
 
-    def said(self, request: Request) -> tuple[str, bool] | None:
-        """What the page is to say, and whether it is good."""
+        Args:
+            lang: the words' language, where it is another one than the reader's.
+        """
+        most, until = SAID_MAX, time.time() + SAID_SECONDS
+        while True:
+            text = words if len(words) <= most else words[: most - 1] + "…"
+            signed = self._signed("said", {"w": text, "good": good, "l": lang, "until": until})
+            if len(signed) <= COOKIE_MAX:  # a letter that is none of ASCII's takes up to eight bytes
+                break
+            most = most * 2 // 3
+        self.set_cookie(request, answer, self._said, signed, int(SAID_SECONDS))
+
+    def said(self, request: Request) -> tuple[str, bool, str] | None:
+        """What the page is to say, whether it is good, and its language where that isn't the page's."""
         content = self._read(request, self._said, "said")
-        return (str(content["w"]), bool(content["good"])) if content else None
+        return (str(content["w"]), bool(content["good"]), str(content.get("l", ""))) if content else None
 
     def forget_said(self, request: Request, answer: Response) -> None:
         """It was said."""
         if self._said in request.cookies:
-            self._set(request, answer, self._said, "", 0)
+            self.set_cookie(request, answer, self._said, "", 0)
 
-    def _set(self, request: Request, answer: Response, name: str, value: str, seconds: int | None = None) -> None:
+    def set_cookie(self, request: Request, answer: Response, name: str, value: str, seconds: int | None = None) -> None:
+        """Have the browser keep something for these pages; `seconds`: for how long, or until it is closed."""
         here = public.root(request.environ, self._settings)
         answer.set_cookie(
             name,
@@ -176,11 +189,11 @@ class Sessions:
         """
         fetched = request.headers.get("Sec-Fetch-Site", "same-origin")
         if public.is_of_another_site(request.environ, self._settings) or fetched not in ("same-origin", "none"):
-            return "This was sent by a page of another site, so nothing was done."
+            return N_("This was sent by a page of another site, so nothing was done.")
         if logs_in and not visitor.nonce:
             return ""
         if not visitor.nonce or not hmac.compare_digest(self.form_key(visitor), request.form.get("form_key", "")):
-            return (
+            return N_(
                 "The page that this was sent from is older than your login, so nothing was done: go back, reload it,"
                 " and send it again."
             )

@@ -7,9 +7,12 @@
   let tag = "", release = "", good = performance.now(), asking = false, timer = 0;
 
   // -- times ----------------------------------------------------------------------------------
-  const local = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium" });
+  const lang = document.documentElement.lang, tongue = lang === "en" ? "sv-SE" : lang; // which writes 2026-11-24 11:30:05
+  const two = "2-digit";
+  const local = new Intl.DateTimeFormat(tongue, { year: "numeric", month: two, day: two, hour: two, minute: two, second: two });
   let ahead = 0; // s that the lab's clock is before this one's
-  const units = [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]];
+  const [d, h, min, s] = body.dataset.units.split(" ");
+  const units = [[86400, d, 3600, h], [3600, h, 60, min], [60, min, 1, s]];
   function span(seconds) {
     const whole = Math.max(0, Math.floor(seconds));
     for (const [size, unit, smaller, name] of units) {
@@ -18,7 +21,7 @@
         return `${Math.floor(whole / size)} ${unit}` + (rest ? ` ${rest} ${name}` : "");
       }
     }
-    return `${whole} s`;
+    return `${whole} ${s}`;
   }
   function times() {
     const now = Date.now() / 1000 + ahead;
@@ -158,40 +161,66 @@
       });
       if (answer.status !== 200) return;
       plotTag = answer.headers.get("ETag") || "";
-      const { names, columns } = await answer.json();
-      draw(place, names, columns);
+      draw(place, await answer.json());
     } catch (error) { /* the page itself tells that the connection is lost */ } finally { plotting = false; }
   }
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  function draw(place, names, columns) {
+  function draw(place, { names, columns, low, high }) {
+    const time = place.dataset.time; // the first column has Unix times: what monitored instruments said
     const numbers = names.map((_, at) => columns[at].some((value) => value !== null));
     if (!columns.length || !columns[0].length) { place.hidden = true; return; }
     place.hidden = false;
     // against its first column where that only grows or only falls: a time, a voltage that is swept; else by number
     const first = columns[0], steps = first.map((value, at) => (at ? value - first[at - 1] : 0));
     const grows = numbers[0] && steps.every((step) => step >= 0), falls = numbers[0] && steps.every((step) => step <= 0);
-    const against = names.length > 1 && first[0] !== first[first.length - 1] && (grows || falls);
+    const against = Boolean(time) || names.length > 1 && first[0] !== first[first.length - 1] && (grows || falls);
     let rows = columns.map((column) => (falls && !grows && against ? [...column].reverse() : column));
     const shownNames = names.filter((_, at) => numbers[at] && (at || !against));
     const data = [against ? rows[0] : first.map((_, at) => at + 1), ...rows.filter((_, at) => numbers[at] && (at || !against))];
+    const bands = [];
+    if (time) {
+      // a reading's lowest and highest are two series more, with a band between them
+      shownNames.forEach((name) => {
+        const at = names.indexOf(name) - 1;
+        bands.push({ series: [data.length + 1, data.length] });
+        data.push(low[at], high[at]);
+      });
+    }
     const key = JSON.stringify([against, names]);
     if (drawn && drawn.key === key) { drawn.chart.setData(data); return; }
     if (drawn) drawn.chart.destroy();
     const tones = ["--runs", "--bad", "--good", "--stops", "--waits", "--ended"];
-    const axis = { stroke: () => colour("--soft"), grid: { stroke: () => colour("--line"), width: 1 }, ticks: { stroke: () => colour("--line") } };
-    const scales = { x: { time: false } };
-    const series = [{ label: against ? names[0] : "#" }];
+    const digits = new Intl.NumberFormat(lang, { maximumSignificantDigits: 6, useGrouping: false });
+    const value = (_, shown) => (shown === null || shown === undefined ? "–" : digits.format(shown));
+    const axis = { values: (_, shown) => shown.map((each) => (each === null ? "" : digits.format(each))), stroke: () => colour("--soft"), grid: { stroke: () => colour("--line"), width: 1 }, ticks: { stroke: () => colour("--line") } };
+    const scales = { x: { time: Boolean(time) } };
+    const series = [{ label: against ? names[0] : "#", value }];
     const axes = [{ ...axis, label: against ? names[0] : "#", labelSize: 22 }];
+    if (time) {
+      const two = (number) => String(number).padStart(2, "0");
+      const day = (at) => `${two(at.getMonth() + 1)}-${two(at.getDate())}`, clock = (at) => `${two(at.getHours())}:${two(at.getMinutes())}`;
+      delete axes[0].label;
+      axes[0].values = (_, splits) => splits.map((split) => { const at = new Date(1000 * split); return time === "month" || clock(at) === "00:00" ? day(at) : clock(at); });
+      series[0].label = body.dataset.time;
+      series[0].value = (_, value) => (value === null ? "–" : local.format(new Date(1000 * value)));
+    }
     shownNames.forEach((name, at) => {
       const unit = name.includes(" / ") ? name.split(" / ").pop() : name, scale = "y" + unit;
       if (!(scale in scales)) {
         scales[scale] = {};
         if (axes.length < 3) axes.push({ ...axis, scale, label: shownNames.length > 1 && unit !== name ? unit : name, labelSize: 22, side: axes.length === 1 ? 3 : 1, grid: axes.length === 1 ? axis.grid : { show: false } });
       }
-      series.push({ label: name, scale, stroke: () => colour(tones[at % tones.length]), width: 2, points: { show: data[0].length < 60 } });
+      series.push({ label: name, scale, value, stroke: () => colour(tones[at % tones.length]), width: 2, points: { show: data[0].length < 60 } });
     });
+    if (time) {
+      shownNames.forEach((name, at) => {
+        const tone = tones[at % tones.length], scale = series[at + 1].scale;
+        for (const end of ["low", "high"]) series.push({ label: `${name} ${end}`, class: "u-band", scale, width: 0, points: { show: false } });
+        bands[at].fill = () => `${colour(tone)}33`;
+      });
+    }
     const width = () => Math.max(240, place.clientWidth - 20);
-    const chart = new uPlot({ width: width(), height: 280, scales, series, axes, cursor: { drag: { x: true } } }, data, place);
+    const chart = new uPlot({ width: width(), height: 280, scales, series, axes, bands, cursor: { drag: { x: true } } }, data, place);
     drawn = { key, chart };
     addEventListener("resize", () => chart.setSize({ width: width(), height: 280 }));
   }

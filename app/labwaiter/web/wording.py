@@ -1,0 +1,72 @@
+"""What the pages say, in the language of who looks: by a choice that the browser keeps, else by what it asks for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from flask import Request, g
+from jinja2 import Environment
+from markupsafe import Markup
+
+from ..languages import ENGLISH, NAMES, SOURCE, Language, asked_for
+from ..settings import Settings
+
+COOKIE = "labwaiter_language"
+CHOICE_SECONDS = 365 * 86400
+
+
+def wanted(request: Request, settings: Settings) -> Language:
+    """The language of an answer: its reader's choice, else what the browser asks for, else the deployment's."""
+    asked = request.cookies.get(COOKIE, "")
+    if asked not in NAMES:
+        asked = request.accept_languages.best_match(list(NAMES)) or ""
+    return asked_for(asked, settings.page_language)
+
+
+def language() -> Language:
+    """Of who makes this request."""
+    chosen: Language = g.get("language", ENGLISH)
+    return chosen
+
+
+def _(message: str, **values: object) -> str:
+    """A message of a page's own; `%(name)s` in it is that value."""
+    return language().text(message, **values)
+
+
+def ngettext(one: str, many: str, count: int, **values: object) -> str:
+    """A message about so many."""
+    return language().count(one, many, count, **values)
+
+
+def told(sentence: str) -> tuple[str, str]:
+    """A sentence from below, and which language it is in after all where that isn't the reader's; else ""."""
+    words = language().told(sentence)
+    return (sentence, SOURCE) if words is None else (words, "")
+
+
+def _told(sentence: str, ours: bool = True) -> str:
+    """As a template shows it.
+
+    Args:
+        ours: it is English where it isn't known; else it may be anybody's words, in whatever language.
+    """
+    words, lang = told(sentence)
+    return Markup('<span lang="{}">{}</span>').format(lang if ours else "", words) if lang else words
+
+
+def install(environment: Environment) -> None:
+    """What templates have: `_()` and `ngettext()`, whose values are escaped, and filters."""
+    environment.add_extension("jinja2.ext.i18n")
+    environment.install_gettext_callables(  # type: ignore[attr-defined]
+        lambda message: language().text_of(message),
+        lambda one, many, count: language().text_of_count(one, many, count),
+        newstyle=True,
+    )
+    environment.filters |= {
+        "told": _told,
+        "size": lambda count: language().size(count),
+        "span": lambda seconds: language().span(seconds),
+        "clock": lambda at: language().clock(at),
+        "iso": lambda at: datetime.fromtimestamp(int(at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }

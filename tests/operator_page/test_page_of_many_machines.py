@@ -1,0 +1,137 @@
+"""What an operator sees and does at one machine of a lab with the instruments of another one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchlab import Plugged, plugged
+from callers import Web
+from fleetlab import REDIS, Fleet
+from lab import PATIENCE, SAMPLES, eventually
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(REDIS is None, reason="redis-server is not installed")]
+
+
+class Standing:
+    """North has the meter and a web side, south has the printer."""
+
+    def __init__(self, folder: Path, bench: Plugged) -> None:
+        self.bench = bench
+        bench.write(smu='machine = "north"', relays='machine = "north"', printer='machine = "south"')
+        services = folder / "services"
+        services.mkdir()
+        shutil.copy(SAMPLES / "benches.py", services)
+        toml = "\n".join(
+            table for table in bench.toml.read_text().split("\n\n") if "[instruments.analyser]" not in table
+        )
+        self.fleet = Fleet(folder / "fleet", services, ("north", "south"), toml, {"TOKENS": ""})
+        self.fleet.start()
+        lab = self.fleet.labs["north"]
+        lab.face_environment = self.fleet.machines["north"].environment
+        self.web = Web(lab)
+
+    def kill_south(self) -> None:
+        process = self.fleet.machines["south"].process
+        assert process is not None
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(PATIENCE)
+
+    def close(self) -> None:
+        self.web.close()
+        self.fleet.close()
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[Standing]:
+    with plugged(tmp_path / "bench") as bench:
+        one = Standing(tmp_path, bench)
+        yield one
+        one.close()
+
+
+def named(open_screen: Callable[..., Any], two: Standing, name: str, **more: Any) -> Any:
+    """A window in which somebody has said who that is."""
+    screen = open_screen(two.web, **more)
+    page = screen.go("operator/login")
+    page.fill("[name=name]", name)
+    page.click("main button")
+    page.wait_for_url("**/")
+    return screen
+
+
+def test_the_printer_of_the_other_machine_is_taken_heated_asked_for_and_stopped(
+    open_screen: Callable[..., Any], two: Standing
+) -> None:
+    ada, bob = named(open_screen, two, "ada"), named(open_screen, two, "bob")
+    printer = two.bench.simulators["printer"]
+    page = ada.go("operator/lab")
+    ada.see("on south", "#i-printer")
+    ada.see("free", "#i-printer .chip")
+    page.click("#i-printer button:has-text('Take in hand')")
+    ada.see("printer is in your hands, while this page is open.", "[role=status]")
+    ada.see("hotend", "#live .facts")
+    page.fill("#set-hotend_target [name=in-hotend_target]", "500")
+    page.click("#set-hotend_target button")
+    ada.see("hotend_target must be between 0 and 275 °C", "[role=status]")
+    page.fill("#set-hotend_target [name=in-hotend_target]", "200")
+    page.click("#set-hotend_target button")
+    ada.see("hotend_target is set to 200", "[role=status]")
+    assert not printer.is_safe()
+    # the second operator sees whose it is, and asks for it
+    bob.go("operator/lab")
+    bob.see("in hand", "#i-printer .chip")
+    bob.see("by ada", "#i-printer")
+    bob.page.click("#i-printer h2 a")
+    bob.see("In the hands of ada")
+    bob.page.fill("#asks", "ten minutes, please")
+    bob.page.press("#asks", "Enter")
+    bob.see("ada was told that you would like to have printer.", "[role=status]")
+    ada.see("bob would like to have it: ten minutes, please", "#live")
+    page.wait_for_timeout(17_000)  # longer than it would stay without the page that asks for it
+    ada.see("In your hands", "#live")
+    assert not printer.is_safe()
+    # anybody's STOP, for the whole lab
+    bob.page.click("text=STOP all")
+    bob.see("printer on south: ", "[role=status]")  # safe, or on a slow machine that it goes on
+    bob.see("smu: ", "[role=status]")
+    eventually(printer.is_safe)
+    bob.see("stopped by bob", "#i-printer")
+    happened = [what for _, what in printer.happened]
+    assert happened.index("hotend to 200 °C") < len(happened) - 1 - happened[::-1].index("hotend to 0 °C")
+    bob.page.click("#i-printer button:has-text('Back into service')")
+    bob.see("printer is back in service", "[role=status]")
+    bob.page.click("#i-printer summary")
+    bob.page.fill("#i-printer [name=reason]", "new nozzle")
+    bob.page.click("#i-printer button:has-text('Out of service')")
+    bob.see("out of service: new nozzle (bob)", "#i-printer")
+    assert ada.wrong == [] and bob.wrong == []
+
+
+def test_a_machine_that_is_gone_is_told_on_its_cards_and_by_STOP(
+    open_screen: Callable[..., Any], two: Standing
+) -> None:
+    screen = named(open_screen, two, "ada")
+    page = screen.go("operator/lab")
+    screen.see("free", "#i-printer .chip")
+    two.kill_south()
+    screen.see("not known now", "#i-printer .chip")
+    screen.see("The machine south was last heard of", "#i-printer")
+    screen.see("It was free", "#i-printer")
+    page.click("text=STOP all")
+    screen.see("printer on south: NOT SAFE YET. The machine south was last heard of", "[role=status]")
+    screen.see("STOP it there!", "[role=status]")
+    screen.see("smu: ", "[role=status]")
+    screen.go("operator/instrument?name=printer")
+    screen.see("not known now", "#live")
+    two.fleet.machines["south"].start()  # and what was pressed is done once it is back
+    screen.go("operator/lab")
+    screen.see("stopped by ada", "#i-printer")
+    eventually(lambda: two.bench.simulators["printer"].is_safe())
+    assert screen.wrong == []
