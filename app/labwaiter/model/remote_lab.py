@@ -34,6 +34,7 @@ from .service import read_input
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")  # of a lab: it stands in addresses
+TAKEN = frozenset({"api", "files", "ldl", "operator", "weblab"})  # names below the context root that are others'
 START_LIMIT, DISPOSE_LIMIT = 60.0, 30.0  # s
 LIMIT_MAX = 3600.0  # s
 
@@ -264,6 +265,8 @@ class Lab:
                 f"{where}: a remote lab's name stands in addresses: small letters, digits, - and _, beginning with a"
                 f" letter, at most 40, not {shown(name)}."
             )
+        if name in TAKEN:
+            raise Misconfigured(f"{where}: {name} stands in addresses of labwaiter's own; call the file otherwise.")
         title, _, rest = inspect.cleandoc(doc).partition("\n")
         instruments = _instruments(where, self._instruments)
         limits: dict[str, tuple[float | None, float | None]] = {}

@@ -40,6 +40,7 @@ from ..system.watch import until
 from .holding import HeldInstrument, Serving
 from .job import Job
 from .own_tasks import CurrentTask, OwnTasks
+from .recorder import Table
 from .task_line import TaskLine
 
 ANSWER_MAX = 15_000  # characters of what an action returns: a reply may have some more
@@ -226,10 +227,21 @@ class _InSession(Serving):
         self._lab, self._session, self._declared = lab, session, declared
         self._by_name = {one.name: one for one in held}
         self._line = line
+        self._results: list[dict[str, Any]] = []  # of the lab's actions
+        self._table, self._began = Table(session.files / lab_session.RECORDED), time.monotonic()
 
     def _tell(self) -> None:
-        told = {"at": time.time(), "readings": {one.name: one.read for one in self._held}}
+        told = {"at": time.time(), "readings": {one.name: one.read for one in self._held}, "results": self._results}
         self._job.write(lab_session.READINGS, json.dumps(told))
+        row: dict[str, Any] = {"time": round(time.monotonic() - self._began, 3)}
+        units = {"time": "s"}
+        for one in self._held:
+            for name, read in one.read.items():
+                value = read.get("value")
+                if isinstance(value, int | float) and not isinstance(value, bool):
+                    row[f"{one.name}.{name}"], units[f"{one.name}.{name}"] = value, str(read.get("unit") or "")
+        with contextlib.suppress(OSError):  # a full disk costs the row, not the session
+            self._table.add(row, units)
 
     def _wait(self, seconds: float) -> None:
         until(self._job.folder, self._has_work, seconds, self._line.descriptors)
@@ -257,6 +269,9 @@ class _InSession(Serving):
             answer = {"done": True, "gave": plain_tree(gave, f"What {name} gave")}
             if len(json.dumps(answer)) > ANSWER_MAX:
                 return {"why": f"{name} gave more than can be shown: put it into a file of session.files."}
+            result = {"action": name, "at": time.time(), "inputs": values, "gave": answer["gave"]}
+            self._results = [result, *self._results][: lab_session.RESULTS_MAX]
+            self._tell()
             return answer
         except Exception as error:
             why = words_of(name, error)

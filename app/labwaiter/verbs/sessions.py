@@ -145,6 +145,16 @@ class TaskView:
 
 
 @dataclass(frozen=True)
+class Result:
+    """What an action of the lab's own gave."""
+
+    action: str
+    at: float  # Unix time, s
+    inputs: dict[str, Any] = field(default_factory=dict)
+    gave: Any = None
+
+
+@dataclass(frozen=True)
 class SessionLook:
     """All that a session's student sees."""
 
@@ -153,6 +163,7 @@ class SessionLook:
     actions: tuple[Item, ...] = ()  # the lab's own
     files: tuple[tuple[str, int], ...] = ()  # what may be taken home, by name, with sizes in bytes
     at: float = 0.0  # Unix time, s, of the last reading
+    results: tuple[Result, ...] = ()  # of the lab's actions, the last first
     tasks: tuple[TaskView, ...] = ()  # all that it has had, the oldest first
     offered: tuple[Item, ...] = ()  # the tasks that its student may start
 
@@ -553,14 +564,22 @@ class Sessions:
                 identity = str(told["identities"].get(name, ""))
                 instruments.append(InstrumentLook(name, panel_of(panel), identity, readings))
             actions = panel_of(told["actions"]).items
+        results: tuple[Result, ...] = ()
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            results = tuple(
+                Result(str(one["action"]), float(one["at"]), dict(one["inputs"]), one["gave"])
+                for one in read.get("results", [])
+            )
         at = read.get("at", 0.0)
+        at = float(at) if isinstance(at, int | float) else 0.0
         declared = self._declared_tasks(job)
         return SessionLook(
             view,
             tuple(instruments),
             actions,
             self._files(job),
-            float(at) if isinstance(at, int | float) else 0.0,
+            at,
+            results,
             tasks=tuple(self._view_of_task(task, declared) for task in self._tasks(job).all()),
             offered=tuple(_item(task) for task in declared.values() if task.offered),
         )
