@@ -21,8 +21,9 @@ def test_a_student_starts_a_task_and_stops_one(
     here: Lab, serve: Callable[..., Web], open_screen: Callable[..., Any], tmp_path: Path
 ) -> None:
     shutil.copy(SAMPLES / "tasks" / "sweeps.py", here.settings.labs)
+    web = serve()
     session = let_in(here, "sweeps", unique="ada@portal")
-    screen = open_screen(serve())
+    screen = open_screen(web)
     page = screen.go(f"sweeps/weblab/callback/{session.session_id}")
     assert page.locator("#start-alone").count() == 0  # the lab's own code alone starts that
     page.fill("#start-sweep [name=in-top]", "9")
