@@ -1,4 +1,4 @@
-"""labs list, test, session new, status, end: remote labs at the shell, and a pretended student of one."""
+"""labs list, test, session new, status, end, tasks, task stop: remote labs at the shell, a pretended student of one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ..model.caller import Caller, administrator
 from ..model.lab_session import LONGEST, SHORTEST, About
 from ..model.span import span
 from ..settings import Settings
-from ..verbs.sessions import LabView, Sessions, SessionView
+from ..verbs.sessions import LabView, Sessions, SessionView, TaskView
 from . import terminal
 from .jobs import as_json
 
@@ -40,6 +40,11 @@ def labs() -> None:
 @labs.group()
 def session() -> None:
     """Sessions of remote labs; `new` pretends to be a remote-laboratory system."""
+
+
+@labs.group()
+def task() -> None:
+    """The tasks of a session; `labwaiter labs tasks SESSION` lists them."""
 
 
 def _me() -> Caller:
@@ -246,6 +251,64 @@ def end(session_id: str, wait: float, json_: bool) -> None:
     verbs.end(session_id, _me(), "The session was ended by the lab's staff.")
     gone = verbs.gone(session_id, wait)
     _say_over(verbs.status(session_id, _me()), gone, json_)
+
+
+@labs.command()
+@click.argument("session_id", metavar="SESSION")
+@as_json
+def tasks(session_id: str, json_: bool) -> None:
+    """The tasks of a session, ended ones too. SESSION is its id, or its serviceID."""
+    _, verbs = _verbs()
+    views = verbs.tasks_of(session_id, _me())
+    if json_:
+        terminal.as_json([_task_data(view) for view in views])
+        return
+    if not views:
+        click.echo("This session has had no task.")
+        return
+    rows = []
+    for view in views:
+        status = "stopping" if view.stopping else view.status
+        done = "-" if view.fraction is None else f"{100 * view.fraction:.0f} %"
+        rows.append((view.name, status, done, view.task_id, terminal.plain(view.stage, 100)))
+    terminal.table(("TASK", "STATUS", "DONE", "ID", "STAGE"), rows)
+    for view in views:
+        if view.error is not None:
+            click.echo(f"{view.task_id}: {terminal.plain(view.error['message'], 500)}")
+
+
+@task.command()
+@click.argument("task_id", metavar="ID")
+@click.option("--wait", type=click.FloatRange(0, 3600), default=GONE_SECONDS, help="Seconds to wait for its end.")
+@as_json
+def stop(task_id: str, wait: float, json_: bool) -> None:
+    """Tell a task to stop; one that goes on is ended. Exit status: 0 it has ended, 3 it goes on."""
+    _, verbs = _verbs(using=True)
+    view = verbs.end_task(task_id, _me(), wait)
+    if json_:
+        terminal.as_json(_task_data(view))
+    elif not view.finished:
+        click.echo(f"{view.name} is told to stop, and goes on.")
+    else:
+        words = terminal.plain(view.error["message"], 500) if view.error is not None else "It has ended well."
+        click.echo(f"{view.name} is {view.status}. {words}")
+    sys.exit(0 if view.finished else 3)
+
+
+def _task_data(view: TaskView) -> dict[str, Any]:
+    return {
+        "id": view.task_id,
+        "task": view.name,
+        "status": view.status,
+        "stopping": view.stopping,
+        "fraction": view.fraction,
+        "stage": view.stage,
+        "result": view.result,
+        "error": view.error,
+        "data": view.data,
+        "created": view.created,
+        "ended": view.ended,
+    }
 
 
 def _table(views: list[SessionView]) -> None:

@@ -15,6 +15,7 @@ from flask import g
 from werkzeug.local import LocalProxy
 
 if TYPE_CHECKING:
+    from ..verbs.sessions import TaskView
     from .lab_server import Face
     from .lab_server.student import Student, Students
 
@@ -87,6 +88,31 @@ class LabSession:
     def act(self, action: str, **inputs: Any) -> Any:
         """Have an action of the lab's file called: what it gave. Raises as `set`."""
         return self._face.sessions.act(self._student.session_id, action, inputs).gave
+
+    def start_task(self, task: str, **inputs: Any) -> TaskView:
+        """Have a task of the lab's file started, whether or not it is offered to its people: it.
+
+        Raises:
+            AlreadyRunning: it is unique, and one runs.
+            ServiceError: it can't be started; `message` says why.
+        """
+        return self._face.sessions.start_task(self._student.session_id, task, inputs, by_student=False)
+
+    def tasks(self, name: str = "") -> list[TaskView]:
+        """All tasks of the session, or those of this name; the oldest first."""
+        return self._face.sessions.tasks(self._student.session_id, name)
+
+    def task(self, task_id: str) -> TaskView:
+        """One of them, as it is now. Raises UnknownTask."""
+        return self._face.sessions.task(self._student.session_id, task_id)
+
+    def stop_task(self, task_id: str) -> TaskView:
+        """Tell a task to stop; one that goes on is ended. Raises UnknownTask."""
+        return self._face.sessions.stop_task(self._student.session_id, task_id, by_student=False)
+
+    def join_task(self, task_id: str, timeout: float) -> TaskView:
+        """How a task stands once it has ended, or after so many seconds, for which this request waits."""
+        return self._face.sessions.join_task(self._student.session_id, task_id, timeout)
 
     def leave(self) -> None:
         """End the session: the user has left."""

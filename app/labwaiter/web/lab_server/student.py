@@ -25,7 +25,7 @@ from ...languages import NAMES, asked_for
 from ...model.lab_session import RECORDED
 from ...model.panel import Item, What
 from ...page.words import cut, in_url, number, printable, quantity
-from ...verbs.sessions import InstrumentLook, SessionLook, SessionView
+from ...verbs.sessions import InstrumentLook, SessionLook, SessionView, TaskView
 from ..operator_page import STATIC, set_up
 from ..operator_page.executions import values_of
 from ..operator_page.services import Field, field_of
@@ -39,6 +39,7 @@ from .template import OwnTemplates
 
 log = logging.getLogger("labwaiter.web")
 LATE = 60.0  # s before the end at which the page says so
+TASKS_SHOWN = 10  # the last ones
 BOTH = ["GET", "POST"]
 OPEN = ("starting", "running")  # states of a session that is to be polled
 FORM_LARGEST = 200_000  # bytes
@@ -166,6 +167,8 @@ class Students:
             "kept_until": view.results_until or 0.0,
             "groups": [self._group(each) for each in look.instruments],
             "own": [(item, self._fields(item, {})) for item in look.actions],
+            "offered": [(item, self._fields(item, {})) for item in look.offered],
+            "tasks": [_task(task) for task in reversed(look.tasks[-TASKS_SHOWN:])],
             "results": [
                 (result.action, result.at, _inputs_in_words(result.inputs), Shown(result.gave))
                 for result in look.results
@@ -211,6 +214,24 @@ class Students:
         if words:
             self.cookies.say(request, answer, lab, self.at(lab), printable(words)[:SAID_MAX], good)
         return answer
+
+
+def _task(view: TaskView) -> dict[str, Any]:
+    """A task as the page shows it."""
+    words = view.stage
+    if view.error is not None:
+        words = view.error["message"] or view.error["class"]
+    return {
+        "id": view.task_id,
+        "name": view.name,
+        "at": view.created,
+        "status": "stopping" if view.stopping else view.status,
+        "is_open": not view.finished,
+        "can_be_stopped": view.offered and not view.finished and not view.stopping,
+        "fraction": view.fraction,
+        "words": cut(printable(words), 300),
+        "shown": Shown(view.result) if view.status == "done" else None,
+    }
 
 
 class Shown:
@@ -352,6 +373,23 @@ def add(app: Flask, face: Face) -> Students:
             return (
                 _("%(item)s is done.", item=item) if acted.done else _("%(item)s has begun; that goes on.", item=item)
             )
+
+        return students.act(lab, do)
+
+    @app.post("/<lab>/page/start")
+    def start_task(lab: str) -> Response:
+        def do(student: Student) -> str:
+            item = request.form.get("item", "")
+            face.sessions.start_task(student.session_id, item, _inputs())
+            return f"{item} has begun."
+
+        return students.act(lab, do)
+
+    @app.post("/<lab>/page/stop")
+    def stop_task(lab: str) -> Response:
+        def do(student: Student) -> str:
+            view = face.sessions.stop_task(student.session_id, request.form.get("item", ""))
+            return f"{view.name} has ended." if view.finished else f"{view.name} is told to stop."
 
         return students.act(lab, do)
 
