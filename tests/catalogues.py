@@ -205,6 +205,8 @@ def messages() -> list[Message]:
             with open(path, "rb") as template:
                 said = iter([(m, None) for _, _, m, _ in babel_extract(template, ("_", "ngettext"), (), {})])
         for text, context in said:
+            if text is None:  # `_()` of a variable, whose text is marked where it stands
+                continue
             if not isinstance(text, str):  # Jinja gives the arguments that are no texts as None
                 words = [word for word in text if word]
                 text = words[0] if len(words) == 1 else (words[0], words[1])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .client import Client
-    from .errors import InvalidParameter, JobFailed
+    from .errors import AlreadyRunning, InvalidParameter, JobFailed
     from .model.parameter import Driver, Length, Range, Seconds, Suffix, Unit, hours, minutes
     from .model.program import Command, Script
     from .model.remote_lab import Lab
@@ -20,6 +20,7 @@ __version__ = "0.4.0"
 
 __all__ = [
     "Aborted",
+    "AlreadyRunning",
     "Client",
     "Command",
     "Driver",
@@ -47,7 +48,7 @@ __all__ = [
 
 # module → what service files import of it
 _OF_SERVICES = {
-    "errors": ("InvalidParameter", "JobFailed"),
+    "errors": ("AlreadyRunning", "InvalidParameter", "JobFailed"),
     "model.parameter": ("Driver", "Length", "Range", "Seconds", "Suffix", "Unit", "hours", "minutes"),
     "model.program": ("Command", "Script"),
     "model.service": ("Outputs", "service"),

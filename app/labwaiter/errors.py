@@ -82,6 +82,10 @@ class UnknownSession(UnknownServiceID):
     """No session has that id, or it has ended so long ago that nothing is told of it."""
 
 
+class UnknownTask(UnknownServiceID):
+    """The session has no such task, or its lab declares none of that name."""
+
+
 class ServiceIDInUse(ClientError):
     """The serviceID belongs to another execution: another service, or other inputs."""
 
@@ -155,6 +159,10 @@ class InstrumentInUse(Unavailable):
 
 class LabClosed(Unavailable):
     """Nobody can be let into that remote lab now; the message says why."""
+
+
+class AlreadyRunning(Unavailable):
+    """A task that is there once at a time, of the lab or of a user, is running already."""
 
 
 class NotInTime(InstrumentInUse):

@@ -93,6 +93,7 @@ class Layout:
     figures_lock = Entry("figures.lock", "web side", "", "held: a worker adds to web.figures")
     services = Entry("services/", "faces, commands", "supervisor", "what service files declare; it may be removed")
     labs = Entry("labs/", "faces, commands", "", "what remote labs' files declare; it may be removed")
+    tasks_lock = Entry("tasks.lock", "who starts a task of a session", "", "held: one is being started")
     schedules = Entry("schedules.json", "`labwaiter schedule`", "", "what was left out of each schedule, and why")
 
     # the simulated lab

@@ -187,6 +187,24 @@ def _url(name: str, text: str, base: Path) -> str:
     return text
 
 
+def _origins(name: str, text: str, base: Path) -> tuple[str, ...]:
+    origins = tuple(entry.rstrip("/").lower() for entry in _words(name, text, base))
+    for origin in origins:
+        if not re.fullmatch(rf"https?://(?:{HOST})(?::[0-9]{{1,5}})?", origin):
+            raise Misconfigured(f"{name} must be scheme and host, like https://portal.example, not “{origin[:60]}”.")
+    return origins
+
+
+def _user(name: str, text: str, base: Path) -> str:
+    if ":" in text or not text.isprintable():
+        raise Misconfigured(f"{name} may hold no colon: HTTP Basic has one behind the name.")
+    return text
+
+
+def _path_if_any(name: str, text: str, base: Path) -> Path | None:
+    return _path(name, text, base) if text.strip() else None
+
+
 def _redis_url(name: str, text: str, base: Path) -> str:
     if text and not text.startswith(_REDIS):  # it may hold a password
         raise Misconfigured(f"{name} must begin with {', '.join(_REDIS[:-1])} or {_REDIS[-1]}.")
@@ -301,7 +319,7 @@ class Setting:
     @property
     def is_path(self) -> bool:
         """Whether it is one, relative to the file env."""
-        return self.read in (_path, _program)
+        return self.read in (_path, _path_if_any, _program)
 
 
 def setting(
@@ -410,6 +428,44 @@ class Settings:
         "off",
         _on,
         "on: who comes to the operator's page without a token may look at all there is, and do nothing; off: or not",
+    )
+    # of the calling system, not of its students; "": none is let in
+    weblab_username: str = setting(
+        "WEBLAB_USERNAME",
+        "",
+        _user,
+        "name by which remote-laboratory systems log in to this lab server; empty: none is let in (docs/labs.md)",
+        may_be_empty=True,
+    )
+    weblab_password: str = setting(
+        "WEBLAB_PASSWORD", "", _text, "its password; empty: none is let in", may_be_empty=True, secret=True
+    )
+    weblab_unauthorized_link: str = setting(
+        "WEBLAB_UNAUTHORIZED_LINK",
+        "",
+        _url,
+        "address to which who comes to a lab's page without a session is led; empty: a page says it",
+        may_be_empty=True,
+    )
+    weblab_unauthorized_template: Path | None = setting(
+        "WEBLAB_UNAUTHORIZED_TEMPLATE",
+        "",
+        _path_if_any,
+        "file of that page, a Jinja template; relative to the file env; empty: ours",
+        may_be_empty=True,
+    )
+    weblab_frames: tuple[str, ...] = setting(
+        "WEBLAB_FRAMES",
+        "",
+        _origins,
+        "scheme and host of pages that may show a lab's page in a frame, over https; empty: none",
+        may_be_empty=True,
+    )
+    weblab_blueprints: bool = setting(
+        "WEBLAB_BLUEPRINTS",
+        "off",
+        _on,
+        "on: a lab's own Flask blueprint may be its page, and runs in the web workers; off: it is not imported",
     )
     page_language: str = setting(
         "PAGE_LANGUAGE",

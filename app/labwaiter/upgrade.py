@@ -21,7 +21,7 @@ from .desk.findings import Finding, error, fine, warning
 from .errors import Misconfigured, ServiceError
 from .lab import labfile
 from .layout import FORM
-from .model import direct_control, lab_session
+from .model import direct_control, lab_session, lab_task
 from .model.record import ENDED, Request, State
 from .model.service import Service, lacking, service_of
 from .runner.account import NotPossible, account_named
@@ -284,7 +284,11 @@ class _Read:
         elif stored is not None and stored.state is State.RUNNING:
             gone = stored.runner is not None and lives(stored.runner) is False
             (self.cut_off if gone else self.running).append(request)
-        elif request.service not in (direct_control.NAME, lab_session.NAME):  # every version offers these
+        elif request.service not in (
+            direct_control.NAME,
+            lab_session.NAME,
+            lab_task.NAME,
+        ):  # every version offers these
             self.queued.append(request)
 
 

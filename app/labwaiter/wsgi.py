@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Iterable
@@ -22,6 +23,8 @@ from .system.logs import Out
 
 DRAINED = 200_000_000  # bytes of a refused body that are read to their end; a caller of more is not waited for
 CHUNK = 1_000_000
+# of remote labs: what systems call and students come to (web/lab_server/); no service's address has such parts
+OF_LABS = re.compile(r"(?:/[a-z][a-z0-9_-]*)?/(?:weblab|ldl)(?:/.*)?|/[a-z][a-z0-9_-]*/(?:page|own)(?:/.*)?")
 ALIVE = "/alive"  # answered by every worker; whoever answers it is there to be polled
 BODY_SECONDS = float(os.environ.get("LABWAITER_BODY_SECONDS", "60"))  # a body that isn't there by then doesn't come
 LOST_MAX = 400  # threads of a worker, of 800 (deployment/web_processes.py), that may wait for such ones
@@ -117,6 +120,8 @@ class Application:
             name = "json"
         elif path == "" or path.startswith("/operator/"):
             name = "operator page"
+        elif OF_LABS.fullmatch(path):
+            name = "lab server"
         with self._turn:
             if name not in self._faces:
                 self._faces[name] = self._made(name)
@@ -132,6 +137,10 @@ class Application:
             from .web import operator_page
 
             return operator_page.make(settings, offered, jobs, soap.authenticator)
+        if name == "lab server":
+            from .web import lab_server
+
+            return lab_server.make(settings, jobs)
         from . import web
 
         return web.make(settings, offered, jobs, soap.figures)

@@ -24,7 +24,7 @@ def startTelling(job: Job) -> Told:
 IMPORT_TWICE = """
 import os, sys
 from pathlib import Path
-from labwaiter import service_files
+from labwaiter import Job, service_files  # as the nursery does: what service files import is there
 
 file = Path(sys.argv[1])
 service_files.keep(file)

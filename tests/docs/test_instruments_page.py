@@ -48,7 +48,7 @@ def test_the_table_has_every_key_and_its_default() -> None:
 
 def test_every_command_on_the_page_is_there_and_every_one_is_on_it() -> None:
     on_page = re.findall(r"^labwaiter (?:instruments )?(\w+)", PAGE, re.M)
-    assert set(on_page) == {*instruments.commands, ports.name}
+    assert set(on_page) == {*instruments.commands, ports.name, "events"}
 
 
 def test_the_lamp_shows_what_it_declares() -> None:

@@ -43,7 +43,7 @@ the_active = click.argument("service_id", metavar="SERVICEID", shell_complete=co
 
 @click.group()
 def jobs() -> None:
-    """List, show, follow, wait for, talk to, abort and remove executions.
+    """List, show, follow, talk to, abort and remove executions.
 
     `labwaiter run` starts them, `labwaiter top` shows those that run and wait, live.
     """

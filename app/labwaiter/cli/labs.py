@@ -1,4 +1,4 @@
-"""labs list, test, session new, status, end: remote labs at the shell, and a pretended student of one."""
+"""labs list, test, session new, status, end, tasks, task stop: remote labs at the shell, a pretended student of one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from types import FrameType
 from typing import Any
@@ -23,7 +24,7 @@ from ..model.caller import Caller, administrator
 from ..model.lab_session import LONGEST, SHORTEST, About
 from ..model.span import span
 from ..settings import Settings
-from ..verbs.sessions import LabView, Sessions, SessionView
+from ..verbs.sessions import LabView, Sessions, SessionView, TaskView
 from . import terminal
 from .jobs import as_json
 
@@ -39,6 +40,11 @@ def labs() -> None:
 @labs.group()
 def session() -> None:
     """Sessions of remote labs; `new` pretends to be a remote-laboratory system."""
+
+
+@labs.group()
+def task() -> None:
+    """The tasks of a session; `labwaiter labs tasks SESSION` lists them."""
 
 
 def _me() -> Caller:
@@ -157,39 +163,51 @@ def new(
         client_data=client,
         server_data=server,
     )
-    view = verbs.start(name, about, _me(), wait)
-    at = f"{address(settings)}{name}/weblab/callback/{view.session_id}"
+    if not stay:
+        _tell_new(settings, verbs.start(name, about, _me(), wait), json_)
+        return
+    view: SessionView | None = None
+    with _leaving():  # before it begins: who has begun one sees to its end
+        view = verbs.start(name, about, _me(), wait)
+        _tell_new(settings, view, json_)
+        while verbs.alive(view.session_id).state in ("starting", "running"):
+            time.sleep(RENEW_EVERY)
+    if view is None:  # it was withdrawn before it began
+        raise click.Abort
+    with contextlib.suppress(UnknownSession):
+        verbs.leave(view.session_id)
+    gone = verbs.gone(view.session_id, GONE_SECONDS)
+    _say_over(verbs.status(view.session_id, _me()), gone, json_)
+
+
+def _tell_new(settings: Settings, view: SessionView, json_: bool) -> None:
+    """Whose session has begun, and where its page is."""
+    at = f"{address(settings)}{view.lab}/weblab/callback/{view.session_id}"
     if json_:
         click.echo(json.dumps(_data(view) | {"session": view.session_id, "address": at}))
     else:
-        click.echo(f"{user} is in {name}, for {span(view.time_left_s)}.")
+        click.echo(f"{terminal.plain(view.about.username, 100)} is in {view.lab}, for {span(view.time_left_s)}.")
         click.echo(f"Session: {view.session_id}")
         click.echo(f"Address: {at}")
     sys.stdout.flush()
-    if stay:
-        _stay(verbs, view, json_)
 
 
-def _stay(verbs: Sessions, view: SessionView, json_: bool) -> None:
-    """Give signs of life until Ctrl-C or its end; then see that it is put away."""
+@contextlib.contextmanager
+def _leaving() -> Iterator[None]:
+    """Be left by Ctrl-C, a SIGTERM or the terminal's end; afterwards none of them interrupts what follows."""
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise _Left
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in numbers:
+        signal.signal(number, leave)
     try:
-        for number in numbers:
-            signal.signal(number, leave)
-        while verbs.alive(view.session_id).state in ("starting", "running"):
-            time.sleep(RENEW_EVERY)
+        yield
     except _Left:
         pass
     for number in numbers:
         signal.signal(number, signal.SIG_IGN)  # it is being put away: that is waited for
-    with contextlib.suppress(UnknownSession):
-        verbs.leave(view.session_id)
-    gone = verbs.gone(view.session_id, GONE_SECONDS)
-    _say_over(verbs.status(view.session_id, _me()), gone, json_)
 
 
 def _say_over(view: SessionView, gone: bool, json_: bool) -> None:
@@ -233,6 +251,64 @@ def end(session_id: str, wait: float, json_: bool) -> None:
     verbs.end(session_id, _me(), "The session was ended by the lab's staff.")
     gone = verbs.gone(session_id, wait)
     _say_over(verbs.status(session_id, _me()), gone, json_)
+
+
+@labs.command()
+@click.argument("session_id", metavar="SESSION")
+@as_json
+def tasks(session_id: str, json_: bool) -> None:
+    """The tasks of a session, ended ones too. SESSION is its id, or its serviceID."""
+    _, verbs = _verbs()
+    views = verbs.tasks_of(session_id, _me())
+    if json_:
+        terminal.as_json([_task_data(view) for view in views])
+        return
+    if not views:
+        click.echo("This session has had no task.")
+        return
+    rows = []
+    for view in views:
+        status = "stopping" if view.stopping else view.status
+        done = "-" if view.fraction is None else f"{100 * view.fraction:.0f} %"
+        rows.append((view.name, status, done, view.task_id, terminal.plain(view.stage, 100)))
+    terminal.table(("TASK", "STATUS", "DONE", "ID", "STAGE"), rows)
+    for view in views:
+        if view.error is not None:
+            click.echo(f"{view.task_id}: {terminal.plain(view.error['message'], 500)}")
+
+
+@task.command()
+@click.argument("task_id", metavar="ID")
+@click.option("--wait", type=click.FloatRange(0, 3600), default=GONE_SECONDS, help="Seconds to wait for its end.")
+@as_json
+def stop(task_id: str, wait: float, json_: bool) -> None:
+    """Tell a task to stop; one that goes on is ended. Exit status: 0 it has ended, 3 it goes on."""
+    _, verbs = _verbs(using=True)
+    view = verbs.end_task(task_id, _me(), wait)
+    if json_:
+        terminal.as_json(_task_data(view))
+    elif not view.finished:
+        click.echo(f"{view.name} is told to stop, and goes on.")
+    else:
+        words = terminal.plain(view.error["message"], 500) if view.error is not None else "It has ended well."
+        click.echo(f"{view.name} is {view.status}. {words}")
+    sys.exit(0 if view.finished else 3)
+
+
+def _task_data(view: TaskView) -> dict[str, Any]:
+    return {
+        "id": view.task_id,
+        "task": view.name,
+        "status": view.status,
+        "stopping": view.stopping,
+        "fraction": view.fraction,
+        "stage": view.stage,
+        "result": view.result,
+        "error": view.error,
+        "data": view.data,
+        "created": view.created,
+        "ended": view.ended,
+    }
 
 
 def _table(views: list[SessionView]) -> None:

@@ -88,7 +88,8 @@ def environment(settings: Settings) -> dict[str, str]:
     # the supervisor may be its parent one day, and ends what jobs left behind: this is nothing of theirs
     marks = {MARKER: str(settings.jobs_folder.resolve()), process.MARKER: process.NO_MARK}
     fleet = {"REDIS_URL": settings.redis_url, "REDIS_SECRET": settings.redis_secret} if settings.redis_url else {}
-    return supervisor_client.environment(settings) | listening | fleet | marks
+    login = {"WEBLAB_PASSWORD": settings.weblab_password} if settings.weblab_password else {}
+    return supervisor_client.environment(settings) | listening | fleet | login | marks
 
 
 def find(settings: Settings) -> list[Identity]:

@@ -25,6 +25,8 @@ OPENS_SECONDS = 330.0  # that its instruments may take to open: lab.toml's settl
 ON_INSTRUMENT = "instrument "  # what the input that names one begins with
 SESSION, READINGS = "session.json", "readings.json"  # in its data/: how it began, and what was read last
 FILES = "files"  # in its data/: what its student may take home
+RECORDED = "readings.csv"  # among these: all that was read, a row each second
+RESULTS_MAX = 5  # of the lab's actions that are told, the last ones
 DATA = "session-data.json"  # in its folder: what the lab's code keeps of it
 # in its folder: that on_dispose is to be run, written before on_start; who is at it; and that it was run
 DISPOSE, DISPOSING, DISPOSED = "dispose.json", "disposing.json", "disposed.json"

@@ -17,21 +17,24 @@ of it stands in `RemoteLab`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import re
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, overload
 
 from ..errors import Misconfigured
+from .lab_task import GRACE, GRACE_MAX, UNIQUE, TaskDeclaration, declaration_of
 from .panel import Item, Panel, What, panel_of
 from .parameter import Range, shown
 from .service import read_input
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")  # of a lab: it stands in addresses
+TAKEN = frozenset({"api", "files", "ldl", "operator", "weblab"})  # names below the context root that are others'
 START_LIMIT, DISPOSE_LIMIT = 60.0, 30.0  # s
 LIMIT_MAX = 3600.0  # s
 
@@ -51,6 +54,7 @@ class RemoteLab:
     actions: tuple[str, ...] | None = None  # of the drivers'
     limits: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)  # narrower ones, of controls
     own: Panel = Panel()  # the lab's own actions
+    tasks: tuple[TaskDeclaration, ...] = ()
     page: str = ""  # its own page: a template, or "module:blueprint"; "": ours
     start_limit: float = START_LIMIT  # s that on_start may take
     dispose_limit: float = DISPOSE_LIMIT  # s that on_dispose may take
@@ -104,13 +108,15 @@ class RemoteLab:
     def as_data(self) -> dict[str, Any]:
         """What JSON can hold of it, for `remote_lab_of`."""
         own = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
-        return {**own, "file": str(self.file), "own": self.own.as_data()}
+        tasks = [task.as_data() for task in self.tasks]
+        return {**own, "file": str(self.file), "own": self.own.as_data(), "tasks": tasks}
 
 
 def remote_lab_of(data: Mapping[str, Any]) -> RemoteLab:
     """The remote lab that `as_data` wrote down. Raises KeyError, TypeError, ValueError: it is none."""
     values = {each.name: data[each.name] for each in dataclasses.fields(RemoteLab) if each.name in data}
     values["file"], values["own"] = Path(values["file"]), panel_of(values["own"])
+    values["tasks"] = tuple(declaration_of(task) for task in values.get("tasks", ()))
     values["instruments"] = {name: tuple(choice) for name, choice in values["instruments"].items()}
     values["limits"] = {name: (low, high) for name, (low, high) in values["limits"].items()}
     for kind in ("readings", "controls", "actions"):
@@ -118,8 +124,60 @@ def remote_lab_of(data: Mapping[str, Any]) -> RemoteLab:
     return RemoteLab(**values)
 
 
+class TasksHere(Protocol):
+    """What can be done with tasks in the process that has imported the lab's file."""
+
+    def start(self, task: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Start one: what its `delay` gives."""
+
+
+class TaskFunction:
+    """A function of a lab's that may be run as a task: in a process of its own, which outlives whoever started it.
+
+    Called as any function, it is one: `sweep(session, top=1)` runs it here and now.
+    """
+
+    def __init__(self, lab: Lab, function: Callable[..., Any], unique: str | None, grace: float) -> None:
+        self._lab, self.function, self.unique, self.grace = lab, function, unique or "", grace
+        self.name = function.__name__
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+    def delay(self, *args: Any, **kwargs: Any) -> Any:
+        """Start it as a task of this session, and don't wait: the task.
+
+        Args:
+            args, kwargs: what the function takes after `session`: numbers, texts, switches, None, lists and dicts.
+
+        Raises:
+            TypeError: the function doesn't take these, or JSON can't hold them.
+            AlreadyRunning: it is unique, and one runs.
+            ServiceError: it can't be started now; `message` says why.
+            RuntimeError: there is no session here.
+        """
+        inspect.signature(self.function).bind(None, *args, **kwargs)
+        if self._lab.tasks_here is None:
+            raise RuntimeError(f"{self.name}.delay works where a session is: in on_start, an action or a task of it.")
+        return self._lab.tasks_here.start(self.name, args, kwargs)
+
+    def run_sync(self, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
+        """As `delay`, and wait for its end: the task.
+
+        Args:
+            timeout: s; None: as long as it takes.
+
+        Raises:
+            TimeoutError: it goes on.
+        """
+        task = self.delay(*args, **kwargs)
+        task.join(timeout)
+        return task
+
+
 class Lab:
-    """A remote lab, as its file declares it; `on_start`, `on_dispose` and `action` are decorators."""
+    """A remote lab, as its file declares it; `on_start`, `on_dispose`, `action` and `task` are decorators."""
 
     def __init__(
         self,
@@ -128,6 +186,7 @@ class Lab:
         readings: Sequence[str] | None = None,
         controls: Sequence[str] | Mapping[str, Range | None] | None = None,
         actions: Sequence[str] | None = None,
+        tasks: Sequence[str] = (),
         page: str = "",
         start_limit: float = START_LIMIT,
         dispose_limit: float = DISPOSE_LIMIT,
@@ -138,15 +197,20 @@ class Lab:
                 several of which one will do: {"meter": ["smu1", "smu2"]}. So many people can be in at once.
             readings, controls, actions: "meter.volts": what its people may use of what the drivers declare; unless
                 given, all of it. Controls may have narrower limits: {"meter.volts": Range(0, 1)}.
+            tasks: those of its tasks that its people may start and stop themselves; their inputs are declared as a
+                service's are. Unless given, none: the lab's own code starts them.
             page: the page of its people, if it is not ours.
             start_limit: seconds that on_start may take.
             dispose_limit: seconds that on_dispose may take; then it is ended, and the instruments are made safe.
         """
         self._instruments, self._readings, self._controls, self._actions = instruments, readings, controls, actions
-        self._page, self._start_limit, self._dispose_limit = page, start_limit, dispose_limit
+        self._tasks, self._page = tasks, page
+        self._start_limit, self._dispose_limit = start_limit, dispose_limit
         self.start_function: Callable[[Any], Any] | None = None
         self.dispose_function: Callable[[Any], Any] | None = None
         self.action_functions: dict[str, Callable[..., Any]] = {}
+        self.task_functions: dict[str, TaskFunction] = {}
+        self.tasks_here: TasksHere | None = None  # set by a process of a session's
 
     def on_start(self, function: Function) -> Function:
         """Have `function(session)` called before somebody is let in, with the instruments open."""
@@ -169,6 +233,30 @@ class Lab:
         self.action_functions[function.__name__] = function
         return function
 
+    @overload
+    def task(self, function: Callable[..., Any], /) -> TaskFunction: ...
+    @overload
+    def task(
+        self, function: None = None, /, *, unique: str | None = None, grace: float = GRACE
+    ) -> Callable[[Callable[..., Any]], TaskFunction]: ...
+    def task(
+        self, function: Callable[..., Any] | None = None, /, *, unique: str | None = None, grace: float = GRACE
+    ) -> Any:
+        """Have `function(session, …)` run as a task by its `delay` or `run_sync`, for what takes longer than a second.
+
+        What it returns is the task's `result`: None, a number, a text, a switch, or a list or dict of these.
+
+        Args:
+            unique: "global": one at a time in the whole lab; "user": one at a time of each user.
+            grace: seconds from `stop()` until a task that goes on is ended.
+        """
+
+        def declare(function: Callable[..., Any]) -> TaskFunction:
+            task = self.task_functions[function.__name__] = TaskFunction(self, function, unique, grace)
+            return task
+
+        return declare if function is None else declare(function)
+
     def described(self, name: str, doc: str, file: Path) -> RemoteLab:
         """The lab as data. Raises Misconfigured: it can't be offered; the message says why."""
         where = file.name
@@ -177,6 +265,8 @@ class Lab:
                 f"{where}: a remote lab's name stands in addresses: small letters, digits, - and _, beginning with a"
                 f" letter, at most 40, not {shown(name)}."
             )
+        if name in TAKEN:
+            raise Misconfigured(f"{where}: {name} stands in addresses of labwaiter's own; call the file otherwise.")
         title, _, rest = inspect.cleandoc(doc).partition("\n")
         instruments = _instruments(where, self._instruments)
         limits: dict[str, tuple[float | None, float | None]] = {}
@@ -206,11 +296,40 @@ class Lab:
             instruments=instruments,
             limits=limits,
             own=Panel(own),
+            tasks=self._described_tasks(where, {*instruments, *self.action_functions}),
             page=self._page,
             start_limit=float(self._start_limit),
             dispose_limit=float(self._dispose_limit),
             **items,
         )
+
+    def _described_tasks(self, where: str, taken: Collection[str]) -> tuple[TaskDeclaration, ...]:
+        if isinstance(self._tasks, str) or not isinstance(self._tasks, Sequence):
+            raise Misconfigured(f'{where}: tasks must be a list of names, e.g. ["sweep"].')
+        for name in self._tasks:
+            if name not in self.task_functions:
+                names = ", ".join(self.task_functions) or "none"
+                raise Misconfigured(f"{where}: tasks names {shown(name)}; its tasks (@lab.task) are: {names}.")
+        described = []
+        for name, task in self.task_functions.items():
+            if name in taken:
+                raise Misconfigured(f"{where}: the task {name} has the name of an instrument or an action; rename one.")
+            if task.unique not in UNIQUE:
+                raise Misconfigured(f'{where}: unique of {name} must be None, "global" or "user".')
+            grace = task.grace
+            if isinstance(grace, bool) or not isinstance(grace, int | float) or not 0 < grace <= GRACE_MAX:
+                raise Misconfigured(f"{where}: grace of {name} must be a number of seconds, at most {GRACE_MAX:g}.")
+            parameters = list(inspect.signature(task.function).parameters)
+            if not parameters:
+                raise Misconfigured(f"{where}: {name} needs `session` as its first parameter.")
+            if "timeout" in parameters:
+                raise Misconfigured(f"{where}: {name} takes a timeout, which is run_sync's own; rename it.")
+            offered = name in self._tasks
+            item = _action(where, task.function) if offered else None
+            doc = (inspect.getdoc(task.function) or "").partition("\n")[0].removesuffix(".")
+            inputs = item.inputs if item is not None else ()
+            described.append(TaskDeclaration(name, doc, task.unique, float(grace), offered, inputs))
+        return tuple(described)
 
 
 def _instruments(where: str, given: Any) -> dict[str, tuple[str, ...]]:

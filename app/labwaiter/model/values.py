@@ -65,6 +65,23 @@ def plain(value: Any, label: str = "The value") -> Plain:
     return number
 
 
+def plain_tree(value: Any, label: str = "The value") -> Any:
+    """`value` as JSON can hold it: None, what `plain` gives, or lists and dicts of these; arrays are lists.
+
+    Raises:
+        TypeError: as `plain`.
+    """
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        return {str(plain(name, label)): plain_tree(one, label) for name, one in value.items()}
+    if getattr(value, "shape", ()) != () and callable(as_list := getattr(value, "tolist", None)):  # numpy's, and alike
+        value = as_list()
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain_tree(one, label) for one in value]
+    return plain(value, label)
+
+
 def _number(value: Any) -> Plain:
     """Raises whatever it likes for what is none."""
     if getattr(value, "shape", ()) != ():

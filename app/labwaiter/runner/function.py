@@ -25,6 +25,7 @@ from ..errors import InvalidParameter, JobFailed, Misconfigured
 from ..model.direct_control import NAME as DIRECT_CONTROL
 from ..model.lab_session import NAME as LAB_SESSION
 from ..model.lab_session import ON_INSTRUMENT
+from ..model.lab_task import NAME as LAB_TASK
 from ..model.program import Program
 from ..model.record import End
 from ..model.service import Declaration, Outputs, Service
@@ -165,6 +166,8 @@ class Work:
             return self._held()
         if self._spec.request.service == LAB_SESSION:
             return self._in_session()
+        if self._spec.request.service == LAB_TASK:
+            return self._task()
         declaration, service = self._declared()
         inputs = self._artifacts.resolve(service.inputs, self._spec.request.inputs, self._spec.name)
         inputs = self._instruments.set_up(service.instruments, inputs)
@@ -208,6 +211,14 @@ class Work:
         self._instruments.set_up(spec.service.instruments, spec.request.inputs)
         opened = {name.removeprefix(ON_INSTRUMENT): one for name, one in self._instruments.by_input.items()}
         session.serve(self.job, spec.store, spec.settings, spec.request, opened)
+        return ending.completed({})
+
+    def _task(self) -> End:
+        """A function of a remote lab's, for a session of it."""
+        from . import task  # no other job needs that
+
+        spec = self._spec
+        task.run(self.job, spec.store, spec.settings, spec.request)
         return ending.completed({})
 
     def _prepare(self, program: Program) -> Prepared:

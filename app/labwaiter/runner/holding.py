@@ -101,8 +101,12 @@ class Serving:
                     held.look(self._turn)
                 self._tell()
                 due = max(due + READ_EVERY, time.monotonic() + READ_EVERY / 2)
-            until(self._job.folder, self._has_come, min(due, ends) - time.monotonic())
+            self._wait(min(due, ends) - time.monotonic())
             self._obey_all()
+
+    def _wait(self, seconds: float) -> None:
+        """Until there is something to obey, for so long at most."""
+        until(self._job.folder, self._has_come, seconds)
 
     def _is_attended(self) -> bool:
         if self._unattended is None:

@@ -30,14 +30,18 @@ from ..model.lab_session import About, about_of
 from ..model.panel import What
 from ..model.record import Request
 from ..model.remote_lab import Lab, RemoteLab
-from ..model.values import plain
+from ..model.values import plain_tree
 from ..service_files import import_lab, put_on_path
 from ..settings import Settings
 from ..store.files import write_whole
 from ..store.folder import Folder
 from ..store.session_data import SessionData
+from ..system.watch import until
 from .holding import HeldInstrument, Serving
 from .job import Job
+from .own_tasks import CurrentTask, OwnTasks
+from .recorder import Table
+from .task_line import TaskLine
 
 ANSWER_MAX = 15_000  # characters of what an action returns: a reply may have some more
 LATE = 2.0  # s after its end at which a driver that hangs is ended with this process
@@ -55,14 +59,21 @@ class Session:
         client_data, server_data: all that this said, as dicts.
         category, experiment, reservation_id, back: likewise.
         data: what the lab's code keeps of it: it survives this process. See `SessionData`.
+        length_s: how long it is to last, in seconds.
         files: a folder; what lies in it can be taken home.
+        tasks: its tasks: see `OwnTasks`.
+        task: in a task, that one: see `CurrentTask`; elsewhere None.
     """
+
+    tasks: OwnTasks
+    task: CurrentTask | None = None
 
     def __init__(self, about: About, folder: Path, instruments: Callable[[str], Any]) -> None:
         self.username, self.unique, self.full_name = about.username, about.unique, about.full_name
         self.locale, self.category, self.experiment = about.locale, about.category, about.experiment
         self.client_data, self.server_data = about.client_data, about.server_data
         self.reservation_id, self.back = about.reservation_id, about.back
+        self.length_s = about.length_s
         self.data = SessionData(folder)
         self.files = folder / "data" / lab_session.FILES
         self._instruments = instruments
@@ -122,7 +133,7 @@ def serve(job: Job, store: Folder, settings: Settings, request: Request, opened:
     """
     about = about_of(str(request.inputs["about"]))
     try:
-        lab, declared = _imported(settings, request)
+        lab, declared = imported(settings, request)
         held = []
         for name, one in opened.items():
             panel = declared.panel(name, panel_of(one.device, one.entry))
@@ -133,6 +144,19 @@ def serve(job: Job, store: Folder, settings: Settings, request: Request, opened:
         raise JobFailed(f"The lab {request.inputs['lab']} is not available: {error}") from None
     session = Session(about, job.folder, lambda name: opened[name].device)
     session.files.mkdir(exist_ok=True)
+    line = TaskLine(job.folder, opened)
+
+    def wait(folder: Path, look: Callable[[], Any], seconds: float) -> Any:
+        """As `until`; meanwhile the tasks that are waited for have their calls taken."""
+
+        def turn() -> Any:
+            line.serve()
+            job.check()
+            return look()
+
+        return until(folder, turn, seconds, line.descriptors)
+
+    session.tasks = lab.tasks_here = OwnTasks(settings, job.folder.name, request, declared, wait, line.serve)
     seconds = about.length_s
     if about.initialization_in_accounting and about.start:
         seconds -= max(0.0, time.time() - about.start)
@@ -153,15 +177,17 @@ def serve(job: Job, store: Folder, settings: Settings, request: Request, opened:
         "panels": {one.name: one.panel.as_data() for one in held},
         "identities": {one.name: one.identity for one in held},
         "actions": declared.own.as_data(),
+        "tasks": [task.as_data() for task in declared.tasks],
     }
     job.write(lab_session.SESSION, json.dumps(told))
     # a driver that hangs then is ended by the kernel: nothing else of this process would
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, seconds + LATE)
-    _InSession(job, held, store, lab, session, declared, lab_session.unattended_of(request)).serve(seconds)
+    _InSession(job, held, store, lab, session, declared, line, lab_session.unattended_of(request)).serve(seconds)
 
 
-def _imported(settings: Settings, request: Request) -> tuple[Lab, RemoteLab]:
+def imported(settings: Settings, request: Request) -> tuple[Lab, RemoteLab]:
+    """The lab of a session. Raises Misconfigured."""
     put_on_path(str(settings.services))  # drivers of this lab's own lie beside its services
     return import_lab(settings.labs / f"{request.inputs['lab']}.py")
 
@@ -194,15 +220,38 @@ class _InSession(Serving):
         lab: Lab,
         session: Session,
         declared: RemoteLab,
+        line: TaskLine,
         unattended: float | None,
     ) -> None:
         super().__init__(job, held, store, unattended)
         self._lab, self._session, self._declared = lab, session, declared
         self._by_name = {one.name: one for one in held}
+        self._line = line
+        self._results: list[dict[str, Any]] = []  # of the lab's actions
+        self._table, self._began = Table(session.files / lab_session.RECORDED), time.monotonic()
 
     def _tell(self) -> None:
-        told = {"at": time.time(), "readings": {one.name: one.read for one in self._held}}
+        told = {"at": time.time(), "readings": {one.name: one.read for one in self._held}, "results": self._results}
         self._job.write(lab_session.READINGS, json.dumps(told))
+        row: dict[str, Any] = {"time": round(time.monotonic() - self._began, 3)}
+        units = {"time": "s"}
+        for one in self._held:
+            for name, read in one.read.items():
+                value = read.get("value")
+                if isinstance(value, int | float) and not isinstance(value, bool):
+                    row[f"{one.name}.{name}"], units[f"{one.name}.{name}"] = value, str(read.get("unit") or "")
+        with contextlib.suppress(OSError):  # a full disk costs the row, not the session
+            self._table.add(row, units)
+
+    def _wait(self, seconds: float) -> None:
+        until(self._job.folder, self._has_work, seconds, self._line.descriptors)
+
+    def _has_work(self) -> bool:
+        return self._has_come() or self._line.has_come()
+
+    def _obey_all(self) -> None:
+        super()._obey_all()
+        self._line.serve()
 
     def _obey(self, wanted: dict[str, Any]) -> dict[str, Any]:
         if "act" in wanted:
@@ -217,26 +266,18 @@ class _InSession(Serving):
             return {"why": error.message}
         try:
             gave = self._lab.action_functions[name](self._session, **values)
-            answer = {"done": True, "gave": _shown(gave)}
+            answer = {"done": True, "gave": plain_tree(gave, f"What {name} gave")}
             if len(json.dumps(answer)) > ANSWER_MAX:
                 return {"why": f"{name} gave more than can be shown: put it into a file of session.files."}
+            result = {"action": name, "at": time.time(), "inputs": values, "gave": answer["gave"]}
+            self._results = [result, *self._results][: lab_session.RESULTS_MAX]
+            self._tell()
             return answer
         except Exception as error:
             why = words_of(name, error)
             if not isinstance(error, ServiceError):
                 traceback.print_exc()
             return {"why": why}
-
-
-def _shown(value: Any) -> Any:
-    """What an action gave, as JSON can hold it. Raises TypeError: it can't."""
-    if value is None:
-        return None
-    if isinstance(value, dict):
-        return {str(name): _shown(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_shown(one) for one in value]
-    return plain(value, "What the action gave")
 
 
 # -- on_dispose's process -----------------------------------------------------------------------
@@ -269,10 +310,11 @@ def dispose(settings: Settings, job: str) -> str:
         return "on_dispose was not run: the session's record is gone."
     instruments = _OnDemand(settings, lab_session.instruments_of(request))
     try:
-        lab, declared = _imported(settings, request)
+        lab, declared = imported(settings, request)
         if lab.dispose_function is None:
             return ""
         session = Session(about_of(str(request.inputs["about"])), store.path(job), instruments)
+        session.tasks = lab.tasks_here = OwnTasks(settings, job, request, declared, is_over=True)
         with _at_most(declared.dispose_limit, "on_dispose"):
             lab.dispose_function(session)
         return ""

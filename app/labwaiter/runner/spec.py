@@ -9,6 +9,7 @@ from typing import Any
 
 from ..model.direct_control import NAME as DIRECT_CONTROL
 from ..model.lab_session import NAME as LAB_SESSION
+from ..model.lab_task import NAME as LAB_TASK
 from ..model.record import Request
 from ..model.service import Service, service_of
 from ..settings import Settings
@@ -56,7 +57,7 @@ def spec_of(settings: Settings, name: str, groups: Groups | None = None) -> Runn
     named = request.signature.get("file")
     # direct control is written in no file of a service
     is_file = named and request.service != DIRECT_CONTROL
-    folder = settings.labs if request.service == LAB_SESSION else settings.services
+    folder = settings.labs if request.service in (LAB_SESSION, LAB_TASK) else settings.services
     file = folder / Path(str(named)).name if is_file else None
     confinement = confinement_of(settings, service, mark, groups)
     return RunnerSpec(settings, store, name, os.fspath(store.path(name)), mark, request, service, file, confinement)

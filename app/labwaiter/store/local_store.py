@@ -60,8 +60,12 @@ HANGS_SECONDS = 30.0  # s after which a supervisor that has told no figures hang
 class LocalStore:
     """The records of this machine's jobs folder: `records.Records`, where each of these methods is described."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, has_supervisor: bool = False) -> None:
+        """
+        Args:
+            has_supervisor: it has been started by one, as a job is, and starts none itself.
+        """
+        self.settings, self._has_supervisor = settings, has_supervisor
         self.folder = Folder(settings.jobs_folder, Remembered() if settings.poll_lane else None)
         self.artifacts = Artifacts(settings)
         self._leases = Leases(settings.jobs_folder)
@@ -102,7 +106,7 @@ class LocalStore:
 
     def have_supervisor(self) -> None:
         """Have a supervisor there, unless it was stopped on purpose."""
-        if time.monotonic() < self._no_supervisor_before:
+        if self._has_supervisor or time.monotonic() < self._no_supervisor_before:
             return
         try:
             supervisor_client.ensure(self.settings, patience=OTHERS_SECONDS)

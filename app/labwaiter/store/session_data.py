@@ -22,17 +22,18 @@ PATIENCE = 5.0  # s for a turn
 
 
 class SessionData(MutableMapping[str, Any]):
-    """The data of one session.
+    """The data of one session, or of one task of it.
 
     What is read is a copy; put it back to change it: data["runs"] = data["runs"] + [run].
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = DATA) -> None:
         """
         Args:
             folder: of its execution.
+            name: of the file.
         """
-        self._path, self._lock = folder / DATA, folder / f"{DATA}.lock"
+        self._path, self._lock = folder / name, folder / f"{name}.lock"
 
     def __getitem__(self, name: str) -> Any:
         return self._read()[name]
@@ -81,7 +82,7 @@ class SessionData(MutableMapping[str, Any]):
             yield content
             text = json.dumps(content).encode()
             if len(text) > LARGEST:
-                raise ValueError(f"A session's data may have {LARGEST:,} bytes; this is {len(text):,}: use a file.")
+                raise ValueError(f"Such data may have {LARGEST:,} bytes; this is {len(text):,}: use a file.")
             write_whole(self._path, text)
         finally:
             if fd >= 0:

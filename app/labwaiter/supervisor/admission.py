@@ -94,7 +94,7 @@ class Admission:
     @property
     def running(self) -> list[tuple[str, Owner]]:
         """Service and owner of each job that takes a place among the running."""
-        waiting = [forking.waiting for forking in self._forking.values() if not forking.waiting.rules.is_direct_control]
+        waiting = [forking.waiting for forking in self._forking.values() if not forking.waiting.rules.takes_no_place]
         return self._keeper.running + [(job.service, job.owner) for job in waiting]
 
     def figures(self) -> dict[str, Any]:
@@ -124,9 +124,9 @@ class Admission:
             taken, shut = self._not_free()
             queue, turns = self._queue, self._queue.turns
             heads, busy = queue.heads, taken | contested
-            waiting = self._in_hand_next(heads, busy)
+            waiting = self._without_a_place_next(heads, busy)
             if waiting is None:
-                heads = [job for job in heads if not job.rules.is_direct_control]
+                heads = [job for job in heads if not job.rules.takes_no_place]
                 waiting = next_to_run(heads, self._most, self.running, busy, shut, turns)
             if waiting is None:
                 return
@@ -160,18 +160,19 @@ class Admission:
         for waiting in self._queue:  # the oldest first
             if now - waiting.created < self._long_wait:
                 break
-            if waiting.name not in self._long_waits and not waiting.rules.is_direct_control:
+            if waiting.name not in self._long_waits and not waiting.rules.takes_no_place:
                 self._long_waits.add(waiting.name)
                 self._states.tell_long_wait(waiting.name, waiting.service, now - waiting.created)
 
-    def _in_hand_next(self, heads: Iterable[Waiting], taken: set[str]) -> Waiting | None:
-        """Of those who want an instrument in hand the first one whose instrument nobody has.
+    def _without_a_place_next(self, heads: Iterable[Waiting], taken: set[str]) -> Waiting | None:
+        """Of those who want an instrument in hand the first one whose instrument nobody has, or a session's task.
 
-        They wait for no place, and not behind others: whoever asks for that is there, and hears at once that it is
-        taken. That it is reserved or out of service is judged there (`verbs/control.py`).
+        They wait for no place, and not behind others: whoever asks for an instrument is there, and hears at once that
+        it is taken. That it is reserved or out of service is judged there (`verbs/control.py`). A task's session has a
+        place, and may be waiting for it.
         """
         for waiting in heads:
-            if waiting.rules.is_direct_control and taken.isdisjoint(waiting.instruments):
+            if waiting.rules.takes_no_place and taken.isdisjoint(waiting.instruments):
                 leases = [self._leases.of(name) for name in waiting.instruments]
                 if all(lease is None or lease.how is Held.RESERVED for lease in leases):
                     return waiting

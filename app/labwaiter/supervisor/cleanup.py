@@ -16,7 +16,7 @@ from ..store.leases import Held, Lease, Leases
 from ..store.readers import Reader, job_of
 from ..system.cgroup import Groups
 from ..system.process import boot_clock, mark_of
-from . import disposal, guard
+from . import disposal, guard, tasks
 from .faults import Faults
 from .running_job import RunningJob
 from .single_instance import SingleInstance
@@ -84,7 +84,9 @@ class Cleanup:
             return
         with self._faults.of_shortage("a process that clears up after a job"):
             task = CleanupTask(running_job.name, running_job.instruments, running_job)
-            seconds = SECONDS + disposal.seconds_for(self._store, running_job.name)
+            seconds = _seconds_for(self._store, running_job.name)
+            if running_job.rules.is_task:
+                seconds += tasks.MAKE_SAFE_SECONDS
             self._begin(task, partial(guard.clear_up, self._store, running_job, self._groups), seconds)
 
     def forget_group(self, job: str) -> None:
@@ -104,7 +106,7 @@ class Cleanup:
             for job, instruments in orphaned(self._leases.all().values(), known).items():
                 log.warning("%s had %s and is gone: it is made safe", job, ", ".join(instruments))
                 work = partial(guard.after_orphan, self._store, job, instruments, self._groups)
-                self._begin(CleanupTask(job, instruments), work, SECONDS + disposal.seconds_for(self._store, job))
+                self._begin(CleanupTask(job, instruments), work, _seconds_for(self._store, job))
             self._orphans_due = False
 
     def retry(self, running: Collection[str]) -> None:
@@ -148,6 +150,11 @@ class Cleanup:
             except OSError:
                 log.exception("%s: its leases can't be written", task.job)
                 self._single_instance.use_reserve()
+
+
+def _seconds_for(store: Folder, job: str) -> float:
+    """How long a child that clears up after a job may take, without making its instruments safe."""
+    return SECONDS + disposal.seconds_for(store, job) + tasks.seconds_for(store, job)
 
 
 def orphaned(leases: Collection[Lease], known: Collection[str]) -> dict[str, tuple[str, ...]]:

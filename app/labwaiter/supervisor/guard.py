@@ -29,7 +29,7 @@ from ..store.readers import Reader, job_of
 from ..store.upkeep import FAULT, Upkeep
 from ..system.cgroup import Group, Groups
 from ..system.process import MARKER, for_ours, identify, kill, kill_marked, lives, mark_of, tell_group, when_possible
-from . import disposal
+from . import disposal, tasks
 from .faults import DAMAGED
 from .running_job import RunningJob
 
@@ -64,12 +64,22 @@ def clear_up(store: Folder, running_job: RunningJob, groups: Groups | None) -> N
         log.exception("%s: its end can't be written", running_job.name)
     if group is not None:
         group.remove()
+    if running_job.rules.is_task:
+        tasks.make_safe_after(store, running_job.name)
     if _dispose(store, running_job.name) and running_job.instruments:
         make_safe(store, running_job.name, running_job.instruments)
 
 
 def _dispose(store: Folder, job: str) -> bool:
-    """What a session's lab wants done after it: False where another guard has taken over all that is left to do."""
+    """What a session's lab wants done after it, with its tasks ended first.
+
+    Returns:
+        False where another guard has taken over all that is left to do.
+    """
+    try:
+        tasks.end_all(store, job)
+    except Exception:
+        log.exception("%s: its tasks could not be ended", job)
     try:
         return disposal.dispose(store, job)
     except Exception:  # it keeps nothing on

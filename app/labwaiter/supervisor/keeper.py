@@ -12,7 +12,7 @@ from collections.abc import Callable
 from ..lab.labfile import WatchedLab
 from ..model.record import End, Owner, State
 from ..model.sentences import N_
-from ..store import timeline
+from ..store import lab_tasks, timeline
 from ..store.folder import Folder
 from ..store.silence_watch import silence
 from ..store.upkeep import Upkeep
@@ -21,13 +21,14 @@ from .aborts import AbortWishes
 from .cleanup import Cleanup
 from .faults import DAMAGED, Faults
 from .figures import SupervisorFigures
-from .running_job import RunningJob, progress_trace, settled, stop_due
+from .running_job import RunningJob, progress_trace, settled, stop_due, task_stop_due
 from .states import StateWriter
 
 log = logging.getLogger("labwaiter.supervisor")
 ABORTED = N_("The execution was aborted.")
 LET_GO = N_("It was let go.")  # of an instrument in somebody's hands
 SESSION_ENDED = "The session was ended."
+TASK_ENDED = "It was ended: its session is over, or somebody wanted that."
 END_DAMAGED = N_("The execution ended, but its record of how (end.json) is damaged.")
 PARENT_SECONDS = 1.0  # how long a parent may take to tell how its child ended
 
@@ -82,8 +83,8 @@ class Keeper:
 
     @property
     def running(self) -> list[tuple[str, Owner]]:
-        """Service and owner of each running job; instruments in somebody's hands count for no limit."""
-        return [(job.service, job.owner) for job in self._running.values() if not job.rules.is_direct_control]
+        """Service and owner of each running job; instruments in somebody's hands and tasks count for no limit."""
+        return [(job.service, job.owner) for job in self._running.values() if not job.rules.takes_no_place]
 
     @property
     def instruments(self) -> set[str]:
@@ -170,7 +171,8 @@ class Keeper:
         with self._faults.of_job(job.name):
             job.status, job.gone_at = status, job.gone_at or boot_clock()
             self._unwatch(job)
-            if status == 0 and not job.instruments and self._has_end(job):
+            ended_itself = not job.rules.is_task or lab_tasks.came_to_its_end(self._store, job.name)
+            if status == 0 and not job.instruments and ended_itself and self._has_end(job):
                 self._cleanup.forget_group(job.name)
                 self._settle(job)  # it said itself that it left nothing behind
             else:
@@ -201,6 +203,10 @@ class Keeper:
             asked = self._store.polled_at(job.name) if job.rules.unattended is not None else None
             if due := stop_due(job.rules, job.stored.started_boot, job.moved_at, unpolled, now, asked):
                 self._stop(job, due.reason, due.why)
+            elif job.rules.is_task:
+                told = lab_tasks.told_to_stop_at(self._store, job.name)
+                if due := task_stop_due(job.rules, told, now):
+                    self._stop(job, due.reason, due.why)
         elif job.kill_at is not None and now >= job.kill_at:
             self._kill(job)
 
@@ -316,4 +322,6 @@ def _why_aborted(job: RunningJob) -> str:
     """In a sentence, of one that somebody wants stopped."""
     if job.rules.is_direct_control:
         return LET_GO
+    if job.rules.is_task:
+        return TASK_ENDED
     return SESSION_ENDED if job.rules.is_session else ABORTED

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..catalogue import catalogue
-from ..model import direct_control, lab_session
+from ..model import direct_control, lab_session, lab_task
 from ..model.parameter import Parameter
 from ..model.record import NOBODY, End, Owner, Request, Silence, State, Stopping, StoredState, settle
 from ..model.sentences import N_
@@ -20,6 +20,7 @@ from ..system.process import Identity
 NO_SIGN = "Its student gave no sign of life for {span}, so the session was ended."
 LET_GO = N_("Whoever had it in hand asked nothing for {span}, so it was let go.")
 ABANDONED = N_("The execution was abandoned by its workflow manager: that asked nothing for {span}.")
+GOES_ON = "It had not stopped {span} after it was told to, and was ended."
 LONGEST_PAUSE = 30.0  # s between two looks at an end that can't be read
 
 
@@ -35,6 +36,13 @@ class Rules:
     unattended: float | None = None  # s of its holder's silence after which it is ended; None: that doesn't count
     is_direct_control: bool = False  # an instrument in hand: it takes no place among the running, and waits for none
     is_session: bool = False  # somebody has a remote lab
+    is_task: bool = False  # of a session, which has a place: it takes none of its own, and waits for none
+    stop_grace: float = 0.0  # s that a task has from when it is told to stop, until it is ended
+
+    @property
+    def takes_no_place(self) -> bool:
+        """Whether it begins at once, however many run."""
+        return self.is_direct_control or self.is_task
 
 
 def rules_of(request: Request, jobs_folder: Path) -> Rules:
@@ -50,6 +58,8 @@ def rules_of(request: Request, jobs_folder: Path) -> Rules:
         return replace(rules, unattended=direct_control.UNATTENDED, is_direct_control=True)
     if service.name == lab_session.NAME:
         return replace(rules, unattended=lab_session.unattended_of(request), is_session=True)
+    if service.name == lab_task.NAME:
+        return replace(rules, is_task=True, stop_grace=float(request.inputs.get("grace", lab_task.GRACE)))
     return rules
 
 
@@ -131,6 +141,13 @@ def stop_due(
     if silence is not None and silence.seconds >= silence.most:
         return StopReason("abandoned", ABANDONED.format(span=span(silence.most)))
     return None
+
+
+def task_stop_due(rules: Rules, told: float | None, now: float) -> StopReason | None:
+    """Why a task is to be ended now: it was told to stop at `told` (boot clock, s), and goes on."""
+    if told is None or now - told < rules.stop_grace:
+        return None
+    return StopReason("abort", GOES_ON.format(span=span(rules.stop_grace)))
 
 
 def settled(

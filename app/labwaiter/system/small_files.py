@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-import threading
+from _thread import _local  # threading itself does something in each fork
 
 _libc = ctypes.PyDLL(None)  # PyDLL keeps the lock
 _open, _pread, _close = _libc.open, _libc.pread, _libc.close
@@ -18,7 +18,7 @@ _FROM = ctypes.c_long(0)
 MOST = 4096  # bytes
 
 
-class _Buffer(threading.local):
+class _Buffer(_local):
     """Of each thread its own, made once, as are the arguments: that takes as long as the calls."""
 
     def __init__(self) -> None:

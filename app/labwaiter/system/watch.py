@@ -7,7 +7,7 @@ import os
 import select
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -57,13 +57,17 @@ class Watch:
         if self._fd >= 0:
             os.close(self._fd)
 
-    def wait(self, seconds: float) -> set[Path]:
-        """Until something was written or renamed into a folder, or `seconds` have gone: which folders."""
+    def wait(self, seconds: float, also: Sequence[int] = ()) -> set[Path]:
+        """Until something was written or renamed into a folder, or `seconds` have gone: which folders.
+
+        Args:
+            also: descriptors of which one that can be read ends the wait, too.
+        """
         seconds = min(seconds, _LOOK_ANYWAY)
         changed: set[Path] = set()
         if self._fd < 0:  # the user's inotify instances are used up (fs.inotify.max_user_instances)
-            time.sleep(min(seconds, 0.1))
-        elif select.select([self._fd], [], [], seconds)[0]:
+            select.select(also, [], [], min(seconds, 0.1))
+        elif self._fd in select.select([self._fd, *also], [], [], seconds)[0]:
             try:
                 text = os.read(self._fd, 65536)
             except BlockingIOError:
@@ -72,8 +76,14 @@ class Watch:
         return changed
 
 
-def until(folder: Path, look: Callable[[], T | None], seconds: float) -> T | None:
-    """What `look` returns as soon as it returns something true, looking again at each change; None at the end."""
+def until(
+    folder: Path, look: Callable[[], T | None], seconds: float, also: Callable[[], Sequence[int]] = tuple
+) -> T | None:
+    """What `look` returns as soon as it returns something true, looking again at each change; None at the end.
+
+    Args:
+        also: descriptors that are watched as the folder is, as they are at each look.
+    """
     stop = time.monotonic() + seconds
     with Watch(folder) as watch:
         while True:
@@ -82,7 +92,7 @@ def until(folder: Path, look: Callable[[], T | None], seconds: float) -> T | Non
             seconds_left = stop - time.monotonic()
             if seconds_left <= 0:
                 return None
-            watch.wait(seconds_left)
+            watch.wait(seconds_left, also())
 
 
 def stamp(path: Path) -> list[int]:

@@ -35,6 +35,7 @@ from ..lab.lab import Lab
 from ..model.caller import PAGES_KEY, Caller, Identity
 from ..model.direct_control import NAME as DIRECT_CONTROL
 from ..model.lab_session import NAME as LAB_SESSION
+from ..model.lab_task import NAME as LAB_TASK
 from ..model.parameter import same
 from ..model.record import Happening, Record, Request, State, View, derive
 from ..model.sentences import N_
@@ -400,7 +401,7 @@ class Jobs:
         if caller.steers and (service := self.service_of(record)) and (why := service.not_declared(message)):
             raise InvalidParameter(why)
         # its orders come from its holder alone: `verbs/control.py`, `verbs/sessions.py`
-        if record.request.service in (DIRECT_CONTROL, LAB_SESSION):
+        if record.request.service in (DIRECT_CONTROL, LAB_SESSION, LAB_TASK):
             raise InvalidParameter("An instrument in somebody's hands takes no messages; its holder sets and does.")
         if not record.active:
             return N_(f"The execution has ended ({record.state}); the message was not delivered.")

@@ -34,11 +34,13 @@ from ..errors import (
     Unavailable,
     UnknownLab,
     UnknownSession,
+    UnknownTask,
 )
 from ..lab.lab import Lab
-from ..model import lab_session
+from ..model import lab_session, lab_task
 from ..model.caller import Caller
 from ..model.lab_session import About, about_of, service_id_of
+from ..model.lab_task import TaskDeclaration, declaration_of
 from ..model.panel import Item, Panel, What, panel_of
 from ..model.record import ENDED, Request, State, StoredState
 from ..model.remote_lab import RemoteLab
@@ -49,6 +51,7 @@ from ..settings import Settings
 from ..store import supervisor_client
 from ..store.artifacts import within
 from ..store.files import read_bounded, write_whole
+from ..store.lab_tasks import LabTask, LabTasks
 from ..store.leases import Held, Leases
 from ..store.local_store import LocalStore
 from ..store.names import folder_name
@@ -119,6 +122,39 @@ class InstrumentLook:
 
 
 @dataclass(frozen=True)
+class TaskView:
+    """A task of a session, as it is now."""
+
+    task_id: str
+    name: str
+    status: str  # "submitted", "running", "done" or "failed"
+    fraction: float | None = None  # of its work, by its own word
+    stage: str = ""  # what it says that goes on
+    stopping: bool = False  # it is told to stop
+    result: Any = None  # of one that is done
+    error: dict[str, str] | None = None  # of one that failed: "code", "class" and "message"
+    data: dict[str, Any] = field(default_factory=dict)  # what its code keeps
+    created: float = 0.0  # Unix time, s
+    ended: float | None = None  # Unix time, s
+    offered: bool = False  # its student may stop it
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has ended."""
+        return self.status in ("done", "failed")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an action of the lab's own gave."""
+
+    action: str
+    at: float  # Unix time, s
+    inputs: dict[str, Any] = field(default_factory=dict)
+    gave: Any = None
+
+
+@dataclass(frozen=True)
 class SessionLook:
     """All that a session's student sees."""
 
@@ -127,6 +163,9 @@ class SessionLook:
     actions: tuple[Item, ...] = ()  # the lab's own
     files: tuple[tuple[str, int], ...] = ()  # what may be taken home, by name, with sizes in bytes
     at: float = 0.0  # Unix time, s, of the last reading
+    results: tuple[Result, ...] = ()  # of the lab's actions, the last first
+    tasks: tuple[TaskView, ...] = ()  # all that it has had, the oldest first
+    offered: tuple[Item, ...] = ()  # the tasks that its student may start
 
 
 @dataclass(frozen=True)
@@ -525,9 +564,24 @@ class Sessions:
                 identity = str(told["identities"].get(name, ""))
                 instruments.append(InstrumentLook(name, panel_of(panel), identity, readings))
             actions = panel_of(told["actions"]).items
+        results: tuple[Result, ...] = ()
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            results = tuple(
+                Result(str(one["action"]), float(one["at"]), dict(one["inputs"]), one["gave"])
+                for one in read.get("results", [])
+            )
         at = read.get("at", 0.0)
+        at = float(at) if isinstance(at, int | float) else 0.0
+        declared = self._declared_tasks(job)
         return SessionLook(
-            view, tuple(instruments), actions, self._files(job), float(at) if isinstance(at, int | float) else 0.0
+            view,
+            tuple(instruments),
+            actions,
+            self._files(job),
+            at,
+            results,
+            tasks=tuple(self._view_of_task(task, declared) for task in self._tasks(job).all()),
+            offered=tuple(_item(task) for task in declared.values() if task.offered),
         )
 
     def data(self, session_id: str) -> SessionData:
@@ -709,6 +763,143 @@ class Sessions:
             raise JobFailed(str(said["why"]))
         return said
 
+    # -- tasks ----------------------------------------------------------------------------------
+
+    def tasks(self, session_id: str, name: str = "") -> builtins.list[TaskView]:
+        """The tasks of a session, also of one that has ended; the oldest first. Raises UnknownSession.
+
+        Args:
+            name: of those that are wanted; "": all.
+        """
+        job, _ = self._of(session_id)
+        declared = self._declared_tasks(job)
+        return [self._view_of_task(task, declared) for task in self._tasks(job).all(name)]
+
+    def task(self, session_id: str, task_id: str) -> TaskView:
+        """One of them. Raises UnknownSession, UnknownTask."""
+        job, _ = self._of(session_id)
+        return self._view_of_task(self._task(job, task_id), self._declared_tasks(job))
+
+    def start_task(self, session_id: str, task: str, inputs: Mapping[str, Any], by_student: bool = True) -> TaskView:
+        """Start a task of a session that runs: it goes on whatever becomes of who asks. This is a sign of life.
+
+        Args:
+            inputs: by name: values, or their texts.
+            by_student: only those that the lab offers to its people may be started, with inputs within their limits.
+                False: it is the lab's own code that asks.
+
+        Raises:
+            UnknownSession, UnknownTask: there is none.
+            SessionOver: the session isn't running.
+            InvalidParameter, MissingParameter: it can't be started by its student, or not with these inputs.
+            AlreadyRunning: it is unique, and one runs.
+            TooManyJobs: as many are there as may.
+            Unavailable: it can't be started now; the message says why.
+        """
+        job, request = self._running(session_id)
+        declared = self._declared_tasks(job)
+        lab = str(request.inputs["lab"])
+        known = [name for name, one in declared.items() if one.offered or not by_student]
+        if task not in known:
+            raise UnknownTask(f"{lab} has no task {plain(task, 60)} to start; there are: {', '.join(known) or 'none'}.")
+        given = _item(declared[task]).accept(lab, dict(inputs)) if declared[task].offered else dict(inputs)
+        student = Caller(face="session")
+        about = {"task": task, "inputs": json.dumps(given, default=str)} | self._in_words(request)
+        self._acts.begin("start a task", student, about)
+        try:
+            started = self._tasks(job).start(declared[task], request, (), given, "session")
+        except TypeError as error:
+            raise InvalidParameter(f"{lab}: {error}") from None
+        self._acts.tell("start a task", student, about | {"id": started.task_id})
+        return self._view_of_task(started, declared)
+
+    def stop_task(self, session_id: str, task_id: str, by_student: bool = True) -> TaskView:
+        """Tell a task to stop; one that goes on is ended after its grace. Of one that has ended this is nothing.
+
+        Raises:
+            UnknownSession, UnknownTask: there is none.
+            InvalidParameter: it is none that the lab's people may stop.
+            Unavailable: it can't be told.
+        """
+        job, request = self._of(session_id)
+        task, declared = self._task(job, task_id), self._declared_tasks(job)
+        if by_student and not (task.name in declared and declared[task.name].offered):
+            raise InvalidParameter(f"{task.name} is stopped by the lab itself.")
+        self._stop_task(task, Caller(face="session"), request)
+        return self._view_of_task(task, declared)
+
+    def join_task(self, session_id: str, task_id: str, timeout: float) -> TaskView:
+        """How it stands once it has ended, or after so many seconds. Raises UnknownSession, UnknownTask."""
+        job, _ = self._of(session_id)
+        task = self._task(job, task_id)
+        task.join(timeout, error_on_timeout=False)
+        return self._view_of_task(task, self._declared_tasks(job))
+
+    def tasks_of(self, session_id: str, caller: Caller) -> builtins.list[TaskView]:
+        """As `tasks`, for whoever may let people in; a session is known by its id or its execution's serviceID."""
+        permit(caller, Action.LET_IN)
+        job, _, _ = self._asked_for(session_id)
+        declared = self._declared_tasks(job)
+        return [self._view_of_task(task, declared) for task in self._tasks(job).all()]
+
+    def end_task(self, task_id: str, caller: Caller, wait: float) -> TaskView:
+        """As `stop_task`, for whoever may let people in, and wait for its end. Raises UnknownTask.
+
+        Args:
+            wait: s at most.
+        """
+        permit(caller, Action.LET_IN)
+        found: LabTask | None = None
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, ServiceError):
+            request = self._folder.request(folder_name(task_id))
+            if request is not None and request.service == lab_task.NAME:
+                found = self._tasks(str(request.inputs["session"])).find(task_id)
+        if found is None:
+            raise UnknownTask(f"There is no task {plain(task_id, 60)}; `labwaiter labs tasks SESSION` lists them.")
+        session = self._request_of(found.session)
+        self._stop_task(found, caller, session)
+        found.join(wait, error_on_timeout=False)
+        return self._view_of_task(found, self._declared_tasks(found.session))
+
+    def _stop_task(self, task: LabTask, caller: Caller, session: Request | None) -> None:
+        about = {"task": task.name, "id": task.task_id} | (self._in_words(session) if session is not None else {})
+        self._acts.go_on("stop a task", caller, about)
+        task.stop()
+        self._acts.tell("stop a task", caller, about)
+
+    def _tasks(self, job: str) -> LabTasks:
+        return LabTasks(self._records, job)
+
+    def _task(self, job: str, task_id: str) -> LabTask:
+        task = self._tasks(job).find(task_id)
+        if task is None:
+            raise UnknownTask(f"This session has no task {plain(task_id, 60)}.")
+        return task
+
+    def _declared_tasks(self, job: str) -> dict[str, TaskDeclaration]:
+        """As its session's process has found them in the lab's file; none before it has begun."""
+        told = self._told(self._folder.path(job) / "data" / lab_session.SESSION)
+        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+            return {task["name"]: declaration_of(task) for task in told.get("tasks", [])}
+        return {}
+
+    def _view_of_task(self, task: LabTask, declared: Mapping[str, TaskDeclaration]) -> TaskView:
+        status, progress = task.status or "failed", task.progress
+        return TaskView(
+            task_id=task.task_id,
+            name=task.name,
+            status=status,
+            fraction=progress.fraction,
+            stage=progress.stage,
+            stopping=status in ("submitted", "running") and task.stopping,
+            result=task.result if status == "done" else None,
+            error=task.error if status == "failed" else None,
+            data=dict(task.data),
+            created=task.created,
+            ended=task.ended,
+            offered=task.name in declared and declared[task.name].offered,
+        )
+
     # -- the end --------------------------------------------------------------------------------
 
     def end(self, session_id: str, caller: Caller, why: str = "The session was ended by whoever had begun it.") -> None:
@@ -793,6 +984,11 @@ class Sessions:
             said = json.loads(read_bounded(path, LARGEST) or b"{}")
             return said if isinstance(said, dict) else {}
         return {}
+
+
+def _item(task: TaskDeclaration) -> Item:
+    """A task as a page has it."""
+    return Item(task.name, What.ACTION, task.doc, "", task.inputs)
 
 
 def _is_over(ends: float | None, now: float | None) -> bool:

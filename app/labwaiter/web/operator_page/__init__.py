@@ -191,7 +191,7 @@ class Face:
         return answer
 
 
-def _set_up(environment: Environment, live: Live) -> None:
+def set_up(environment: Environment, live: Live) -> None:
     """What the templates have: texts are escaped, all words of ours are marked for catalogues, forms have a key."""
     environment.autoescape = True
     wording.install(environment)
@@ -205,7 +205,7 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, tokens: auth
     app = Flask("labwaiter.web.operator_page", static_folder=None, template_folder="")
     live = Live(f"{__version__} {web_side.deployment(settings.jobs_folder)}")
     face = Face(settings, offered, jobs, Sessions(settings, jobs.artifacts, tokens), live)
-    _set_up(app.jinja_env, live)
+    set_up(app.jinja_env, live)
     static = {name: resources.files(__package__).joinpath("static", name).read_bytes() for name in STATIC}
 
     @app.before_request

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, request
@@ -29,6 +30,7 @@ from ...page.words import (
     waits_for,
     whole_percent,
 )
+from ...store.artifacts import Artifacts
 from ...store.folder import ran as ran_of
 from ...store.names import folder_name
 from ...verbs.permission import Action
@@ -339,12 +341,16 @@ def _shown(text: bytes) -> str:
 
 
 def _values(face: Face, record: Record) -> dict[str, Any]:
-    """What an execution has recorded, as columns of numbers; at most POINTS rows, the last one among them."""
     path = face.jobs.file(record.name, "record.csv", face.caller) if not record.machine else None
+    return values_of(face.jobs.artifacts, path)
+
+
+def values_of(artifacts: Artifacts, path: Path | None) -> dict[str, Any]:
+    """What a file of recorded values has, as columns of numbers; at most POINTS rows, the last one among them."""
     if path is None:
         return {"names": [], "columns": []}
     try:
-        with open(face.jobs.artifacts.open(path), "rb") as read:
+        with open(artifacts.open(path), "rb") as read:
             head = read.readline(10_000)
             size = read.seek(0, io.SEEK_END)
             read.seek(max(len(head), size - VALUES_READ))

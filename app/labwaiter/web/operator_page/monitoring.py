@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import statistics
 import time
 from typing import Any
 
@@ -140,13 +142,21 @@ def _asked(face: Face, points: int = 600) -> HistoryTold:
     return Monitoring(face.settings).history(name, face.caller, now - SPANS[span_asked()], now, points)
 
 
+def _gaps(times: list[float]) -> list[float]:
+    """A time in each gap in which nothing was read: a line that has no value there is interrupted."""
+    steps = [after - before for before, after in itertools.pairwise(times)]
+    usual = statistics.median(steps) if steps else 0.0
+    return [before + usual for before, step in zip(times, steps, strict=False) if step > (GAP + 1) * usual]
+
+
 def _columns(told: HistoryTold) -> dict[str, Any]:
     """A column for the times, and one for each reading, with its lowest and highest, as page.js draws them.
 
     The first and the last time are those that were asked for: the plot is as wide, however little was read.
     """
     ends = [math.floor(each / told.step) * told.step for each in (told.since, told.until)] if told.series else []
-    times = sorted({*ends, *(point.at for series in told.series for point in series.points)})
+    read = sorted({point.at for series in told.series for point in series.points})
+    times = sorted({*ends, *read, *_gaps(read)})
     names, columns, lows, highs = ["time"], [list[float | None](times)], list[Any](), list[Any]()
     for series in told.series:
         points = {point.at: point for point in series.points}

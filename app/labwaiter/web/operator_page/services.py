@@ -212,8 +212,12 @@ def _form(
     return face.page("service.html.j2", make)
 
 
-def field_of(face: Face, parameter: Parameter, text: str | None, given: bool) -> Field:
-    """A field with what stands in it: what was given, else the default."""
+def field_of(face: Face | None, parameter: Parameter, text: str | None, given: bool) -> Field:
+    """A field with what stands in it: what was given, else the default.
+
+    Args:
+        face: None: no instrument is chosen by it.
+    """
     if text is None:
         text = "" if given or parameter.default is None else text_of(parameter.default)
     choices: list[tuple[str, str]] = []
@@ -222,7 +226,7 @@ def field_of(face: Face, parameter: Parameter, text: str | None, given: bool) ->
     elif parameter.kind == "boolean":
         choices = [("true", _("yes")), ("false", _("no"))]
         text = {"1": "true", "0": "false"}.get(text, text)
-    elif parameter.kind == "instrument":
+    elif parameter.kind == "instrument" and face is not None:
         choices, first = _instruments(face, parameter)
         text = text or first
     if choices and (parameter.mandatory or parameter.kind == "instrument") and not text:
