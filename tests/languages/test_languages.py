@@ -281,8 +281,11 @@ def test_errors_and_what_came_of_an_act_are_said_in_the_readers_language(russian
     assert request.inputs["duration"] == 1.5 and request.extra_parameters == "language=de,"
     assert lang_of(caller("/operator/status", query="id=comma", **LOCAL)) == "de"
     russian.jobs.abort(None, "comma", SHELL)
-    done = send("/operator/remove", {"id": "nothing such"}, "es")
-    assert "No se inició nada con este serviceID." in done.body.decode()
+    page = caller("/operator/execution", query="id=nothing", HTTP_ACCEPT_LANGUAGE="es", **LOCAL)
+    assert "No se inició nada con este serviceID." in page.body.decode()
+    refused = send("/operator/notify", {"id": "comma", "message": " "})
+    said = {"HTTP_COOKIE": refused.headers["Set-Cookie"].partition(";")[0], "HTTP_ACCEPT_LANGUAGE": "de"}
+    assert "Die Nachricht ist leer: Schreiben Sie eine." in caller("/", **said, **LOCAL).body.decode()
 
 
 def test_what_came_of_an_act_fits_into_a_cookie_in_any_alphabet(russian: Lab) -> None:

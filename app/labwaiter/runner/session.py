@@ -205,7 +205,7 @@ def _start(function: Callable[[Any], Any], session: Session, declared: RemoteLab
         traceback.print_exc()
         words = " ".join(str(error).split())[:200]
         raise JobFailed(
-            f"The lab could not be made ready: on_start failed ({type(error).__name__}{': ' * bool(words)}{words})."
+            f"The lab could not be made ready: on_start failed ({type(error).__name__}{f': {words}' if words else ''})."
         ) from None
 
 
