@@ -110,10 +110,10 @@ class Server:
         """The processes that answer calls."""
         raise NotImplementedError
 
-    def pss(self) -> float:
-        """Proportional set size of it all, in MB."""
+    def pss(self, pids: list[int] | None = None) -> float:
+        """Proportional set size of these processes, or of it all, in MB."""
         total = 0
-        for pid in self.pids():
+        for pid in self.pids() if pids is None else pids:
             try:
                 for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
                     if line.startswith("Pss:"):

@@ -54,6 +54,14 @@ class Window:
         self._browser.hear(lambda: self.loaded)
         self.settle()
 
+    def show(self) -> None:
+        """Have it before all others: a page that nobody sees is not painted."""
+        self._ask("Page.bringToFront")
+
+    def colours(self, scheme: str) -> None:
+        """Have it want light or dark pages."""
+        self._ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
     def settle(self) -> None:
         """Until it asks for nothing more."""
         asked = -1

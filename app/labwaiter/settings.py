@@ -429,12 +429,6 @@ class Settings:
         _on,
         "on: who comes to the operator's page without a token may look at all there is, and do nothing; off: or not",
     )
-    page_language: str = setting(
-        "PAGE_LANGUAGE",
-        "en",
-        _choice("en", "de", "es", "ru"),
-        "language of the pages where nobody asks for another: en, de, es or ru",
-    )
     # of the calling system, not of its students; "": none is let in
     weblab_username: str = setting(
         "WEBLAB_USERNAME",
@@ -472,6 +466,12 @@ class Settings:
         "off",
         _on,
         "on: a lab's own Flask blueprint may be its page, and runs in the web workers; off: it is not imported",
+    )
+    page_language: str = setting(
+        "PAGE_LANGUAGE",
+        "en",
+        _choice("en", "de", "es", "ru"),
+        "language of the pages where nobody asks for another: en, de, es or ru",
     )
     metrics: tuple[IPv4Network | IPv6Network, ...] = setting(
         "METRICS",

@@ -38,6 +38,9 @@ def test_its_commands_do_what_it_says(make_lab: Callable[..., Lab], make_web: Ca
         '"ok": true',
         '"goesOn": false',
         '"state": "reserved"',
+        '"own": true',
+        '"read": {"value": 1.5',
+        '"withdrawn": []',
         '"schedules": []',
         '"machines": []',
     ):

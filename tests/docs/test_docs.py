@@ -23,7 +23,7 @@ def test_a_setting_is_one_entry_of_the_table() -> None:
     for field, setting in zip(of_settings, TABLE, strict=True):
         if setting.name not in ("PUBLIC_URL", "MACHINE"):  # these are judged with others, or are the machine's
             assert getattr(settings, field.name) == setting.read(setting.name, setting.default, ROOT)
-        assert setting.secret == (setting.name in ("WEBLAB_PASSWORD", "REDIS_URL", "REDIS_SECRET"))
+        assert setting.secret == (setting.name in ("WEBLAB_PASSWORD", "REDIS_URL", "REDIS_SECRET", "EVENTS_URL"))
 
 
 @pytest.mark.parametrize("setting", TABLE, ids=lambda s: s.name)

@@ -90,6 +90,15 @@ def test_a_callback_begins_a_session_in_the_browser_and_its_end_is_the_end_of_th
         assert ada.go(f"/diode/page/file/{name}")[0][:3] in ("404", "403"), name
 
 
+def test_a_page_speaks_the_language_that_the_calling_system_says(here: Lab, browser_of: Callable[..., Browser]) -> None:
+    session = let_in(here, locale="es_ES")
+    ada = browser_of()
+    ada.go(f"/diode/weblab/callback/{session.session_id}", HTTP_ACCEPT_LANGUAGE="de")
+    status, page, _ = ada.go("/diode/page", HTTP_ACCEPT_LANGUAGE="de")
+    assert '<html lang="es">' in page and "Tiempo restante" in page
+    assert "keine Sitzung" in browser_of().go("/diode/page", HTTP_ACCEPT_LANGUAGE="de")[1]
+
+
 def test_a_form_is_taken_from_the_own_page_alone(here: Lab, bench: Plugged, browser_of: Callable[..., Browser]) -> None:
     session = let_in(here)
     ada = browser_of()

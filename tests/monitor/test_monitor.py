@@ -136,6 +136,7 @@ def hanging(monitored: Make, bench: Plugged, tmp_path: Path) -> Lab:
     return lab
 
 
+@pytest.mark.slow
 def test_a_driver_that_hangs_keeps_no_job_waiting_and_the_guard_judges(hanging: Lab, bench: Plugged) -> None:
     one, begun = reader(hanging, "smu"), bench.count("smu")
     assert one.process is not None
@@ -148,6 +149,7 @@ def test_a_driver_that_hangs_keeps_no_job_waiting_and_the_guard_judges(hanging: 
     assert hanging.ended("one").state is State.COMPLETED
 
 
+@pytest.mark.slow
 def test_stop_waits_for_no_driver_that_hangs(hanging: Lab, bench: Plugged) -> None:
     one, begun, began = reader(hanging, "smu"), bench.count("smu"), time.monotonic()
     assert one.process is not None

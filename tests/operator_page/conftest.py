@@ -8,8 +8,8 @@ import pytest
 from the_bench import LAB, services
 
 from callers import Web
+from chromium import Screen, browser, open_screen  # noqa: F401 - fixtures
 from lab import Lab
-from windows import Screen, browser, open_screen  # noqa: F401 - fixtures
 
 # ruff: noqa: F811 - which a fixture asks for by its name
 

@@ -16,6 +16,7 @@ import pytest
 
 from callers import NS, Caller, Reply, envelope
 from lab import PATIENCE, Lab, eventually
+from labwaiter.page import PageTemplate
 from labwaiter.soap import lane
 from labwaiter.soap.door import Refused, parse
 from labwaiter.soap.lane import FORMS_MAX, SEEN_MAX, Forms, KeptAnswer, KeptAnswers
@@ -170,6 +171,21 @@ def test_of_an_execution_whose_status_txt_alone_has_changed_nothing_else_is_read
     eventually(lambda: without_a_look("The progress is not known"))
     assert not changed_and_polled_without_a_look()
     eventually(changed_and_polled_without_a_look)
+
+
+@pytest.mark.folder_way
+def test_a_page_is_made_once_a_second_also_where_the_function_itself_says_how_far_it_is(
+    lab: Lab, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.start("Steps", "one", count=2, step=600)
+    lab.when("one", lambda: lab.status_progress("one").stage == "at 0.00 s")
+    monkeypatch.setattr(lane, "KEPT_SECONDS", PATIENCE)
+    made, at = [0.0], PageTemplate.at
+    monkeypatch.setattr(PageTemplate, "at", lambda self, moment: made.append(moment.now) or at(self, moment))
+    eventually(lambda: polled(caller, "Steps", "one") and kept_answers(caller.application) > 5)
+    for _ in range(300):
+        assert "at 0.00 s" in page_of(polled(caller, "Steps", "one"))
+    assert len(made) <= 2 * (1 + len(set(map(int, made))))  # two clocks, whose seconds begin at other times
 
 
 @pytest.mark.folder_way

@@ -87,7 +87,8 @@ def test_what_is_answered_is_what_it_says(web: Web, mode: GenerationMode) -> Non
         @given(operation.as_strategy(generation_mode=mode))
         def ask(case: Any) -> None:
             _have_it_mean_something(case)
-            if "/direct-control" in case.operation.path:
+            has_worked = min(asked.get(case.operation.label, {500})) < 300
+            if "/direct-control" in case.operation.path and mode is GenerationMode.POSITIVE and not has_worked:
                 _have_it_in_hand(Api(web, ""), case)
             response = case.call(headers={"Authorization": "Bearer t"})
             asked.setdefault(case.operation.label, set()).add(response.status_code)

@@ -31,6 +31,7 @@ from labwaiter.store.audit import Audit
 from polls import kept_answers
 
 FORM = "application/x-www-form-urlencoded"
+HERE = replace(SHELL, public_url="http://lab.example:8080")
 
 
 @pytest.fixture
@@ -181,11 +182,12 @@ def test_the_key_stands_in_no_log(steered: Lab, caplog: pytest.LogCaptureFixture
 def test_one_that_waits_or_stops_shows_what_it_can_hear(steered: Lab) -> None:
     view = steered.jobs.view("a b", SHELL)
     service = steered.services["Steered"]
-    buttons = steered.jobs.buttons(view, service, SHELL)
+    buttons = steered.jobs.buttons(view, service, HERE)
+    assert steered.jobs.buttons(view, service, SHELL) is None  # a shell has no address that a page could send to
     waiting = replace(view, record=replace(view.record, state=State.QUEUED, started=None), place=1)
-    assert re.findall(r'<button [^>]*name="(\w+)"', render(waiting, service, "", buttons)) == ["abort"]
+    assert re.findall(r'<button [^>]*name="(\w+)"', render(waiting, service, buttons=buttons)) == ["abort"]
     stopping = replace(view, record=replace(view.record, abort_asked=True))
-    assert "<button" not in render(stopping, service, "", buttons)
+    assert "<button" not in render(stopping, service, buttons=buttons)
 
 
 # -- who gets them ----------------------------------------------------------------------------
@@ -236,7 +238,7 @@ def test_a_deployment_of_its_machine_alone_takes_no_button_from_elsewhere(tmp_pa
         begin(lab, "Steered", "a b")
         caller = Caller(lab)
         view = lab.jobs.view("a b", SHELL)
-        page = render(view, lab.services["Steered"], "", lab.jobs.buttons(view, lab.services["Steered"], SHELL))
+        page = render(view, lab.services["Steered"], buttons=lab.jobs.buttons(view, lab.services["Steered"], HERE))
         address, key = address_and_key(page)
         path = urlsplit(address).path.removeprefix(caller.root).replace("%25", "%")
         body = urlencode({"key": key, "message": "PAUSE"}).encode()

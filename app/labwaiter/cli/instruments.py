@@ -243,7 +243,7 @@ def readings(names: tuple[str, ...], json_: bool) -> None:
     for name, readings in shown.items():
         for one in readings:
             value, unit = quantity(one["value"], one["unit"]) if one["value"] is not None else ("-", "")
-            limit = f"over its limit ({one['beyond']})" if one["beyond"] else ""
+            limit = {"high": "over its limit", "low": "under its limit"}.get(one["beyond"], "")
             words = terminal.plain(" ".join(filter(None, (one["why"], limit))), 300)
             rows.append(
                 (

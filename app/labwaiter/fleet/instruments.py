@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from ..errors import ClientError, JobFailed, Misconfigured, NotInHand, ServiceError, Unavailable
 from ..lab import labfile
 from ..model.caller import Caller
+from ..model.sentences import N_
 from ..model.span import span
 from ..page.words import clock
 from ..settings import Settings
@@ -46,6 +47,7 @@ ACT_SECONDS = 5.0  # that a machine has for what is asked; it answers then that 
 ON_THE_WAY = 0.7  # s more that a face waits for that answer
 LOOK_SECONDS = 3.0  # for what is but read
 SLOW_SECONDS = 60.0  # for asking an instrument who it is, and making it safe
+STOP_THERE = N_("STOP it there!")
 STOP_STAYS = 600.0  # s that a STOP waits for a machine that isn't heard of
 SILENT_STOP = 1.0  # s that such a one is given to answer all the same
 OPENING_EVERY = 0.5  # s between two looks at one that is being opened
@@ -64,12 +66,12 @@ class OtherMachines:
             now: Redis' clock, s.
         """
         if beat is None:
-            return f"The machine {machine} has not been heard of yet."
+            return N_(f"The machine {machine} has not been heard of yet.")
         if beat.state == LEFT:
-            return f"The worker of the machine {machine} has ended: nothing is heard of it."
+            return N_(f"The worker of the machine {machine} has ended: nothing is heard of it.")
         if now - beat.seen > SILENT_SECONDS:
-            ago = span(now - beat.seen)
-            return f"The machine {machine} was last heard of {ago} ago, at {clock(beat.seen)}."
+            span_, seen = span(now - beat.seen), clock(beat.seen)
+            return N_(f"The machine {machine} was last heard of {span_} ago, at {seen}.")
         return ""
 
     def ask(
@@ -107,24 +109,24 @@ class OtherMachines:
             until: monotonic s, by which there is an answer.
         """
         inputs = {"names": list(names), "wait": max(0.5, until - time.monotonic() - ON_THE_WAY)}
-        later = f"If it is heard of again within {span(STOP_STAYS)}, it is stopped then."
-        why = f"The machine {machine} has not answered. STOP it there! {later}"
+        span_ = span(STOP_STAYS)
+        later = N_(f"STOP it there! If it is heard of again within {span_}, it is stopped then.")
+        why = N_(f"The machine {machine} has not answered.") + f" {later}"
         try:
             beat, now = self.store.last_beat(machine)
             silent = self.why_silent(machine, beat, now)
             seconds = SILENT_STOP if silent else max(0.1, until - time.monotonic())
-            why = f"{silent} STOP it there! {later}" if silent else why
+            why = f"{silent} {later}" if silent else why
             call = self.call(operations.stop, caller, inputs)
             answer = rpc.ask(self.store, machine, call, seconds, stays=STOP_STAYS, at_once=True)
             if answer is not None:
                 told = self._result(operations.stop, machine, answer.result)
                 return tuple(replace(one, machine=machine) for one in told)
         except FAULTS as error:
-            why = (
-                f"The machine {machine} can't be asked: the Redis between the machines {of(error).why}. STOP it there!"
-            )
+            why = of(error).why
+            why = N_(f"The machine {machine} can't be asked: the Redis between them {why}.") + f" {STOP_THERE}"
         except ServiceError as error:
-            why = f"{error.message} STOP it there!"
+            why = f"{error.message} {STOP_THERE}"
         return tuple(Stopped(name, False, why, machine) for name in names)
 
     def _result(self, function: Callable[..., T], machine: str, text: str) -> T:
@@ -142,7 +144,8 @@ class OtherMachines:
             texts = self.store.instruments(machines)
             entries, now = self.store.machine_entries(machines)
         except FAULTS as error:
-            why = f"The Redis between the machines of this lab {of(error).why}."
+            why = of(error).why
+            why = N_(f"The Redis between the machines of this lab {why}.")
             return dict.fromkeys(machines, {}), dict.fromkeys(machines, why)
         heard = {name: instruments_told.heard(text) for name, text in zip(machines, texts, strict=True)}
         silent = {name: self.why_silent(name, entry.beat, now) for name, entry in zip(machines, entries, strict=True)}
@@ -169,7 +172,10 @@ class FleetInstruments(Instruments):
         for name, machine in lab.elsewhere.items():
             told, far = heard[machine].get(name), silent[machine]
             if told is None:
-                far = far or f"The machine {machine} tells nothing of it: is its lab.toml the same, its release as new?"
+                nothing = N_(
+                    f"The machine {machine} tells nothing of it: is its lab.toml the same, its release as new?"
+                )
+                far = far or nothing
                 others.append(InstrumentState(name, entries[name], None, frozenset(), machine=machine, far=far))
                 continue
             state = InstrumentState(name, entries[name], told.holding, told.twins, told.out, machine, told.absent, far)
@@ -299,9 +305,9 @@ class FleetInstruments(Instruments):
             self._acts.go_on("STOP", caller, about)
             results[machine] = self._others.stop(machine, there, caller, until)
 
-        silent = "The machine {} has not answered in time, and may not have heard of it. STOP it there!"
         for machine, there in machines.items():  # what has no answer in the end
-            results[machine] = tuple(Stopped(name, False, silent.format(machine), machine) for name in there)
+            why = N_(f"The machine {machine} has not answered in time, and may not have heard of it.")
+            results[machine] = tuple(Stopped(name, False, f"{why} {STOP_THERE}", machine) for name in there)
         threads = [start_thread(stop, machine, there, daemon=True) for machine, there in machines.items()]
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))

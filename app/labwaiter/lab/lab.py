@@ -122,6 +122,18 @@ class Lab:
         device = self._parts(name)
         return {name} | {other for other in self.entries if conflict(device, self._parts(other))}
 
+    def all_twins(self) -> dict[str, set[str]]:
+        """As `twins`, of every instrument, by one look at each port."""
+        devices = {name: self._parts(name) for name in self.entries}
+        having: dict[str, list[str]] = {}
+        for name, device in devices.items():
+            for part in device:
+                having.setdefault(part.name, []).append(name)
+        return {
+            name: {name} | {other for part in device for other in having[part.name] if conflict(device, devices[other])}
+            for name, device in devices.items()
+        }
+
     def _parts(self, name: str) -> frozenset[Part]:
         entry = self.entries[name]
         return frozenset(part._replace(name=f"{entry.machine} {part.name}") for part in parts(entry.port))

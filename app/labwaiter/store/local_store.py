@@ -522,8 +522,7 @@ class FolderRevision:
         """What a page shows of it. Nothing is made but this: a poll has ten microseconds."""
         now = time.time()
         ran = boot_clock() - self._began if self._began is not None else self._ran
-        told = self._told
-        return int(now), int(ran or 0.0), self._share(now) if told is None else told.fraction(self._read_new_share)
+        return int(now), int(ran or 0.0), self._share(now)
 
     def _seconds(self) -> float | None:
         return self._ran if self._began is None else max(0.0, boot_clock() - self._began)

@@ -161,7 +161,7 @@ class UpkeepTold:
 
 
 class Instruments:
-    """The verbs over the instruments of this machine. Cheap to make; lab.toml is read anew by each, but `states`.
+    """The verbs over the instruments of this machine. Cheap to make; lab.toml is read again when it has changed.
 
     All that need lab.toml raise Misconfigured while it has a mistake, all that change who has one BlockingIOError where
     another program is at that and does not end.
@@ -185,9 +185,9 @@ class Instruments:
         """This machine's instruments as lab.toml lists them, then those that somebody has and it no longer lists."""
         permit(caller, Action.LIST_INSTRUMENTS)
         lab, leases, out = self.lab(), self._leases.all(), self._upkeep.out()
-        states = []
+        states, all_twins = [], lab.all_twins()
         for name in dict.fromkeys([*lab.entries, *leases]):
-            twins = lab.twins(name) - {name}
+            twins = all_twins.get(name, {name}) - {name}
             lease = leases.get(name) or next((leases[twin] for twin in sorted(twins) if twin in leases), None)
             entry = lab.entries.get(name)
             states.append(
@@ -208,8 +208,10 @@ class Instruments:
         if lab is None:
             return {name: str(lease.how) for name, lease in leases.items()}
         lab = lab.on(self.settings.machine)
+        all_twins = lab.all_twins()
         for name in dict.fromkeys([*lab.entries, *leases]):
-            lease = leases.get(name) or next((leases[twin] for twin in lab.twins(name) if twin in leases), None)
+            twins = all_twins.get(name, {name})
+            lease = leases.get(name) or next((leases[twin] for twin in twins if twin in leases), None)
             idle = OUT if name in out else MISSING if _is_absent(lab.entries.get(name)) else FREE
             states[name] = str(lease.how) if lease else idle
         return states
@@ -538,7 +540,7 @@ class Instruments:
 
     def lab(self) -> Lab:
         """What lab.toml has of this machine. Raises Misconfigured."""
-        return labfile.load(self.settings.lab).on(self.settings.machine)
+        return self._watched.load().on(self.settings.machine)
 
     def entry(self, lab: Lab, name: str) -> InstrumentEntry:
         """An instrument of this machine. Raises UnknownInstrument."""

@@ -416,9 +416,12 @@ class Jobs:
         return answer
 
     def buttons(self, view: View, service: Service, caller: Caller) -> Buttons | None:
-        """By what a page steers its execution; None for who may not, of one that has ended, and without any button."""
+        """By what a page steers its execution; None for who may not, of one that has ended, and without a button.
+
+        Also where nobody knows how the caller reaches this deployment: the page could send to no address.
+        """
         record = view.record
-        if not (record.active and steers(view, service)):
+        if not (record.active and caller.public_url and steers(view, service)):
             return None
         if not all(permission.may(caller, action, record.request) for action in (Action.NOTIFY, Action.ABORT)):
             return None

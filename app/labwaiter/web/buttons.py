@@ -61,7 +61,7 @@ def add(app: Flask, settings: Settings, jobs: Jobs) -> None:
         began = time.monotonic()
         caller = Caller(
             address=request.environ.get("REMOTE_ADDR", ""),
-            public_url=public.root(request.environ, settings) or settings.context_root,
+            public_url=public.root(request.environ, settings),
             is_elsewhere=public.is_from_elsewhere(request.environ),
             face=PAGES_KEY,
         )
@@ -114,7 +114,7 @@ def add(app: Flask, settings: Settings, jobs: Jobs) -> None:
             view = jobs.view(service_id, caller)
             if (service := jobs.service_of(view.record)) is not None:
                 buttons = jobs.buttons(view, service, caller)
-                files = caller.public_url + jobs.artifacts.link(view.record.name)
+                files = (caller.public_url or settings.context_root) + jobs.artifacts.link(view.record.name)
                 # not the program's own page, which is a stranger's
                 language = language_of(view.record.request, jobs.settings.page_language)
                 text = render(replace(view, own_page=None), service, files, language, buttons, words)

@@ -23,6 +23,7 @@ from ...settings import Settings
 from ...store import web_side
 from ...verbs import Jobs
 from ...verbs.sessions import LabView, Sessions
+from .. import wording
 from ..operator_page import POLICY
 from ..operator_page.live import Live
 from ..operator_page.session import address_of
@@ -103,6 +104,7 @@ def make(settings: Settings, jobs: Jobs) -> Flask:
     @app.before_request
     def judge() -> None:
         request.max_content_length = settings.max_body
+        g.language = wording.wanted(request, settings)
         g.is_call = _CALL.fullmatch(request.path) is not None
         if g.is_call and not _OPEN.fullmatch(request.path):
             login.judge(request)

@@ -41,7 +41,7 @@ class Form:
 WEBLAB, LDL = Form("weblab", about_weblab), Form("ldl", about_ldl)
 
 
-def failed(words: str, code: int = 200) -> tuple[Response, int]:
+def not_done(words: str, code: int = 200) -> tuple[Response, int]:
     """An error, as callers of either form know it."""
     return jsonify({"error": True, "success": False, "message": words}), code
 
@@ -76,15 +76,15 @@ def _add_form(app: Flask, face: Face, form: Form, at: str, where: dict[str, str]
         name = face.lab(lab)
         about = form.about(object_in(request.get_data()))
         if not face.root:
-            return failed(NO_ADDRESS, 503)
+            return not_done(NO_ADDRESS, 503)
         try:
             view = face.sessions.start(name, about, face.calling)
         except SessionFailed:
-            return failed(NOT_STARTED)
+            return not_done(NOT_STARTED)
         except (
             ServiceError
         ) as error:  # it is closed, in use, or the deployment is being stopped: the contract has a 200
-            return failed(error.message)
+            return not_done(error.message)
         url = face.root + callback_of(name, form.name, view.session_id)
         return jsonify({"url": url, "session_id": view.session_id})
 
@@ -113,7 +113,7 @@ def _add_form(app: Flask, face: Face, form: Form, at: str, where: dict[str, str]
         if not _end(face, lab, session_id):
             return jsonify({"message": "Not found"})
         if not face.sessions.gone(session_id, DELETE_SECONDS):
-            return failed("The session is still being disposed of: ask again.", 503)
+            return not_done("The session is still being disposed of: ask again.", 503)
         return jsonify({"message": "Deleted"})
 
     rule("/<session_id>", "POST", "act", delete)

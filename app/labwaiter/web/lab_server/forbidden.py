@@ -11,9 +11,15 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from ... import __version__
 from ...settings import Settings
+from ..wording import language
 
 log = logging.getLogger("labwaiter.web")
 LARGEST = 1_000_000  # characters of a template
+
+
+def common() -> dict[str, object]:
+    """What every template needs of its reader's language."""
+    return {"language": language(), "span_units": " ".join(language().units("d", "h", "min", "s"))}
 
 
 class Forbidden:
@@ -32,7 +38,7 @@ class Forbidden:
             is_out: it is for who has no session in the lab.
         """
         values = {"words": words, "code": code, "at": at, "is_out": is_out, "version": __version__, "now": time.time()}
-        values |= {"lang": "en", "lab": request.path.split("/")[1], "said": None}
+        values |= {**common(), "lab": request.path.split("/")[1], "said": None}
         html = self._of_deployment(values) if is_out else None
         if html is None:
             html = render_template("forbidden.html.j2", **values)

@@ -16,11 +16,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, jsonify, redirect, render_template, request
+from flask import Flask, Response, g, jsonify, redirect, render_template, request
 from jinja2 import ChoiceLoader, FileSystemLoader
 
 from ... import __version__
 from ...errors import InvalidParameter, ServiceError, UnknownSession
+from ...languages import NAMES, asked_for
 from ...model.lab_session import RECORDED
 from ...model.panel import Item, What
 from ...page.words import cut, in_url, number, printable, quantity
@@ -29,10 +30,11 @@ from ..operator_page import STATIC, set_up
 from ..operator_page.executions import values_of
 from ..operator_page.services import Field, field_of
 from ..sending import FileName, named_in, sent
+from ..wording import _, language
 from . import CALLED, Face
 from .contract import link_of
 from .cookies import SAID_MAX, Cookies
-from .forbidden import Forbidden
+from .forbidden import Forbidden, common
 from .template import OwnTemplates
 
 log = logging.getLogger("labwaiter.web")
@@ -86,7 +88,11 @@ class Students:
             view = self._face.sessions.alive(session_id)
         except UnknownSession:
             return None
-        return Student(lab, session_id, nonce, view) if view.lab == lab else None
+        if view.lab != lab:
+            return None
+        if view.about.locale[:2].lower() in NAMES:  # the calling system knows it better than the browser
+            g.language = asked_for(view.about.locale[:2].lower(), self._face.settings.page_language)
+        return Student(lab, session_id, nonce, view)
 
     def refused(self, words: str, code: int, lab: str = "", is_out: bool = False) -> Response:
         """A page that says why something is not possible."""
@@ -121,9 +127,8 @@ class Students:
         key = self.cookies.form_key(student.lab, student.nonce)
         live = self._face.live
         if request.args.get("live"):
-            return live.answer(
-                request, repr((student.session_id, at)), None, lambda: self._rendered(student, at, True, None), key
-            )
+            whose = repr((student.session_id, at, language().code))
+            return live.answer(request, whose, None, lambda: self._rendered(student, at, True, None), key)
         said = self.cookies.said(request, student.lab)
         html = self._rendered(student, at, False, said)
         answer = Response(live.filled(html, key), content_type="text/html; charset=utf-8")
@@ -148,7 +153,7 @@ class Students:
         view = look.session
         is_late = view.state == "running" and view.time_left_s <= LATE
         return {
-            "lang": "en",
+            **common(),
             "who": cut(printable(view.about.full_name or view.about.username), 100),
             "state": view.state,
             "is_open": view.state in OPEN,
@@ -344,8 +349,8 @@ def add(app: Flask, face: Face) -> Students:
             value = request.form.get(f"in-{control}", "")
             done = face.sessions.set(student.session_id, name, control, value)
             if not done.done:
-                return f"{name}: {control} is being set; that goes on."
-            return f"{name}: {control} is set to {value}."
+                return _("%(name)s: %(item)s is being set; that goes on.", name=name, item=control)
+            return _("%(name)s: %(item)s is set to %(value)s.", name=name, item=control, value=value)
 
         return students.act(lab, do)
 
@@ -354,7 +359,9 @@ def add(app: Flask, face: Face) -> Students:
         def do(student: Student) -> str:
             name, item = request.form.get("name", ""), request.form.get("item", "")
             done = face.sessions.do(student.session_id, name, item, _inputs())
-            return f"{name}: {item} " + ("is done." if done.done else "has begun; that goes on.")
+            if not done.done:
+                return _("%(name)s: %(item)s has begun; that goes on.", name=name, item=item)
+            return _("%(name)s: %(item)s is done.", name=name, item=item)
 
         return students.act(lab, do)
 
@@ -363,7 +370,9 @@ def add(app: Flask, face: Face) -> Students:
         def do(student: Student) -> str:
             item = request.form.get("item", "")
             acted = face.sessions.act(student.session_id, item, _inputs())
-            return f"{item} is done." if acted.done else f"{item} has begun; that goes on."
+            return (
+                _("%(item)s is done.", item=item) if acted.done else _("%(item)s has begun; that goes on.", item=item)
+            )
 
         return students.act(lab, do)
 

@@ -15,6 +15,7 @@ from jinja2 import ChoiceLoader, FileSystemLoader, TemplateError, TemplateNotFou
 from jinja2.sandbox import SandboxedEnvironment
 
 from ...errors import Unavailable
+from .. import wording
 
 
 class OwnTemplates:
@@ -45,7 +46,7 @@ class OwnTemplates:
                 loader = ChoiceLoader([FileSystemLoader(self._labs / lab), *([ours.loader] if ours.loader else [])])
                 made = SandboxedEnvironment(loader=loader, autoescape=True, auto_reload=True, trim_blocks=True)
                 made.lstrip_blocks = True
-                made.add_extension("jinja2.ext.i18n")
+                wording.install(made)
                 made.globals |= ours.globals
                 made.filters |= ours.filters
                 self._made[lab] = made

@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from typing import Any
 from urllib.parse import urlencode
@@ -75,12 +76,12 @@ class Face:
     sessions: Sessions
     live: Live
 
-    @property
+    @cached_property
     def instruments(self) -> Instruments:
-        """The verbs over the instruments."""
+        """The verbs over the instruments; one for all requests, as it remembers lab.toml."""
         return open_instruments(self.settings, self.jobs)
 
-    @property
+    @cached_property
     def control(self) -> DirectControl:
         """The verbs over those that somebody has in hand."""
         return open_direct_control(self.settings, self.jobs)
@@ -354,6 +355,8 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, tokens: auth
 
     @app.after_request
     def guarded(answer: Response) -> Response:
+        if request.method == "POST":  # whoever did something sees it at once
+            live.forget()
         if g.get("begins"):
             face.sessions.begin(request, answer, g.begins)
         answer.headers["X-Content-Type-Options"] = "nosniff"

@@ -9,7 +9,6 @@ from typing import Any
 from flask import Flask, Response, request
 
 from ...errors import InvalidParameter, Misconfigured, NotInHand, NotPermitted, ServiceError, Unavailable
-from ...lab import labfile
 from ...model.panel import Item, What
 from ...model.parameter import text_of
 from ...model.record import Happening, Record, State
@@ -35,8 +34,8 @@ def cards(face: Face, with_readings: bool = True) -> list[dict[str, Any]]:
     queued = _queued(face)
     states = face.instruments.list(face.caller)
     made = [_card(face, state, queued) for state in states]
-    lab, known = labfile.load(face.settings.lab).on(face.settings.machine), {state.name for state in states}
-    for name, machine in lab.elsewhere.items():
+    known = {state.name for state in states}
+    for name, machine in face.instruments.lab().elsewhere.items():
         if name in known:
             continue
         made.append(
@@ -60,6 +59,11 @@ def cards(face: Face, with_readings: bool = True) -> list[dict[str, Any]]:
 def _words(state: InstrumentState) -> str:
     """How it stood when its machine told that last."""
     return printable(plain(replace(state, far="").words, 300))
+
+
+def _was(why: str, words: str) -> str:
+    """Why nothing newer is known, and what was."""
+    return N_(f"{why} It was {words}.")
 
 
 def _state(how: Held) -> str:
@@ -107,9 +111,9 @@ def _card(face: Face, state: InstrumentState, queued: dict[str, list[dict[str, s
     }
     if state.far:  # what was told last stands greyed below it
         return card | {
-            "state": "not known now",
+            "state": _("not known now"),
             "tone": "bad",
-            "why": f"{state.far} It was {_words(state)}.",
+            "why": _was(state.far, _words(state)),
             "far": True,
         }
     if state.out is not None:
@@ -191,7 +195,7 @@ def add(app: Flask, face: Face) -> None:
         if not stopped:
             return face.done("lab", _("There is no instrument to stop."))
         words = []
-        for each in sorted(stopped, key=lambda each: each.safe):  # what somebody has to go to comes first
+        for each in sorted(stopped, key=lambda each: (each.safe, not each.machine)):  # where to go to comes first
             why = told(each.why)[0]
             name = _("%(name)s on %(machine)s", name=each.name, machine=each.machine) if each.machine else each.name
             if each.safe:

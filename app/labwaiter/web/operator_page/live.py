@@ -17,6 +17,8 @@ from flask import Request, Response
 
 STAMP_SECONDS = 0.4  # that a stamp serves others who ask
 WHOLE_SECONDS = 1.5  # likewise a page of which no stamp tells
+AGAIN = 25.0  # times as long as its making took, content serves others though its stamp has changed …
+AGAIN_MAX = 1.0  # … at most for so many s: pages that change all the time take a bounded part of a processor
 ANEW_SECONDS = 60  # by then each page is made anew, whatever its stamp says
 KEPT = 64  # contents
 
@@ -29,8 +31,9 @@ class Live:
         self.release = hashlib.sha256(release.encode()).hexdigest()[:16]
         self._turn = threading.Lock()
         self._stamps: dict[str, tuple[float, str | None]] = {}
-        self._made: OrderedDict[str, tuple[float, str, str]] = OrderedDict()  # key → when, tag, content
-        self._begun = os.urandom(4).hex()
+        # key → until when it serves whatever its stamp says (monotonic s), tag, content
+        self._made: OrderedDict[str, tuple[float, str, str]] = OrderedDict()
+        self._acts = 0  # that were done by these pages
 
     def stamp(self, name: str, look: Callable[[], str | None]) -> str | None:
         """What `look` gives, or gave a moment ago."""
@@ -62,14 +65,18 @@ class Live:
             if request.headers.get("If-None-Match") == tag:
                 return self._as_it_was(tag)
         kept = self._made.get(key)
-        if kept is not None and (kept[1] == tag if tag else now - kept[0] < WHOLE_SECONDS):
+        if kept is not None and (kept[1] == tag or now < kept[0]):
             tag, content = kept[1:]
         else:
+            began, acts = time.thread_time(), self._acts
             content = make()
+            taken = time.thread_time() - began
+            serves = min(AGAIN_MAX, AGAIN * taken) if tag else WHOLE_SECONDS
             tag = tag or f'"{hashlib.sha256((self.release + content).encode()).hexdigest()[:24]}"'
             with self._turn:
-                self._made[key] = now, tag, content
-                self._made.move_to_end(key)
+                if acts == self._acts:  # else it may be of before what was done meanwhile
+                    self._made[key] = now + serves, tag, content
+                    self._made.move_to_end(key)
                 while len(self._made) > KEPT:
                     self._made.popitem(last=False)
         if request.headers.get("If-None-Match") == tag:
@@ -78,6 +85,13 @@ class Live:
         answer.headers["ETag"] = tag
         answer.headers["Cache-Control"] = "no-store"
         return answer
+
+    def forget(self) -> None:
+        """Have every page made anew: something was done."""
+        with self._turn:
+            self._acts += 1
+            self._stamps.clear()
+            self._made.clear()
 
     def filled(self, html: str, form_key: str) -> str:
         """A page with the key of its reader's forms."""
