@@ -195,8 +195,9 @@ class Lab:
         Args:
             instruments: their names in lab.toml; or by names of the lab's own, each with one of lab.toml, or with
                 several of which one will do: {"meter": ["smu1", "smu2"]}. So many people can be in at once.
-            readings, controls, actions: "meter.volts": what its people may use of what the drivers declare; unless
-                given, all of it. Controls may have narrower limits: {"meter.volts": Range(0, 1)}.
+            readings: what its people may see of what the drivers declare, "meter.volts"; unless given, all of it.
+            controls: likewise what they may set; with narrower limits: {"meter.volts": Range(0, 1)}.
+            actions: likewise what they may have done.
             tasks: those of its tasks that its people may start and stop themselves; their inputs are declared as a
                 service's are. Unless given, none: the lab's own code starts them.
             page: the page of its people, if it is not ours.
