@@ -174,6 +174,6 @@ def test_data_of_a_session(tmp_path: Path) -> None:
         data["who"]
     with pytest.raises(TypeError):
         data["file"] = object()
-    with pytest.raises(ValueError, match="A session's data may have 1,000,000 bytes; this is 1,000,0"):
+    with pytest.raises(ValueError, match="Such data may have 1,000,000 bytes; this is 1,000,0"):
         data["long"] = "x" * LARGEST
     assert dict(data) == {"points": [1, 2, 3], "on": True}
