@@ -238,6 +238,7 @@ def test_the_page_speaks_as_its_reader_chose_then_as_the_browser_asks_then_as_th
     assert lang_of(ask()) == "ru"
     assert lang_of(ask(HTTP_ACCEPT_LANGUAGE="fr")) == "ru"
     assert lang_of(ask(HTTP_ACCEPT_LANGUAGE="fr,de-AT;q=0.8,en;q=0.5")) == "de"
+    assert lang_of(ask(HTTP_ACCEPT_LANGUAGE="de" + ",fr" * 50_000)) == "ru"  # no browser's: it isn't read
     session = ask().headers["Set-Cookie"].partition(";")[0]
     query = urlencode({"code": "es", "next": "executions?state=failed"})
     chosen = ask("/operator/language", query, HTTP_COOKIE=session)

@@ -148,7 +148,7 @@ def test_by_the_key_nothing_else_is_sent_than_what_is_declared(steered: Lab) -> 
     reply = press(caller, page, message="JUMP")
     assert reply.status == "400 BAD REQUEST"
     assert json.loads(reply.body) == {"why": "Steered understands PAUSE and GO, not “JUMP”."}
-    for what in ({}, {"message": " "}, {"message": "PAUSE", "abort": "yes"}):
+    for what in ({}, {"message": " "}, {"message": "PAUSE", "abort": "yes"}, {"abort": "no"}, {"abort": ""}):
         assert json.loads(press(caller, page, **what).body)["why"] == "Send either a message or an abort."
     assert press(caller, page, message="x" * 300_000).status == "413 REQUEST ENTITY TOO LARGE"
     assert steered.jobs.view("a b", SHELL).messages == ()

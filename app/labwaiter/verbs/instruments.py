@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import (
     InstrumentInUse,
+    InvalidParameter,
     Misconfigured,
     MissingParameter,
     ServiceError,
@@ -412,10 +413,11 @@ class Instruments:
         Raises:
             UnknownInstrument: it isn't here.
             MissingParameter: there is no reason given.
+            InvalidParameter: it is too long.
         """
         permit(caller, Action.MAINTAIN, name)
         self.entry(self.lab(), name)
-        why = plain(reason.strip(), REASON_MAX)
+        why = plain(bounded(reason.strip(), REASON_MAX), REASON_MAX)
         if not why:
             raise MissingParameter("Say why it is taken out of service: those who wait for it are told.")
         out = OutOfService(name, why, (caller.user or "somebody")[:WHO_MAX], time.time())
@@ -445,13 +447,14 @@ class Instruments:
         return before
 
     def note(self, name: str, text: str, caller: Caller) -> None:
-        """Add a note to an instrument's log. Raises UnknownInstrument, MissingParameter."""
+        """Add a note to an instrument's log. Raises UnknownInstrument, MissingParameter, InvalidParameter."""
         permit(caller, Action.MAINTAIN, name)
         self.entry(self.lab(), name)
         if not text.strip():
             raise MissingParameter("The note is empty.")
+        text = bounded(text.strip(), NOTE_MAX)
         self._acts.begin("note", caller, {"instrument": name})
-        self._upkeep.note(name, "note", by=(caller.user or "somebody")[:WHO_MAX], text=text.strip()[:NOTE_MAX])
+        self._upkeep.note(name, "note", by=(caller.user or "somebody")[:WHO_MAX], text=text)
 
     def upkeep(self, name: str, caller: Caller, most: int = 100) -> UpkeepTold:
         """How much an instrument was used, its last fault, and the last events of its log. Raises UnknownInstrument."""
@@ -587,6 +590,13 @@ class Instruments:
         settings = self.settings
         runs = supervisor_client.alive(settings) is not None or simulation.alive(settings.jobs_folder) is not None
         return sys.executable, "-m", "labwaiter.instruments.safety", *(() if runs else ("--alone",)), *words
+
+
+def bounded(text: str, most: int) -> str:
+    """A text that people write and keep, unless it is too long: InvalidParameter, so that no end of it is lost."""
+    if (length := len(text)) > most:
+        raise InvalidParameter(f"The text has {length} characters; {most} are the most.")
+    return text
 
 
 def _is_absent(entry: InstrumentEntry | None) -> bool:

@@ -29,6 +29,7 @@ from .wording import _, language, told
 
 FORM_LARGEST = 12 * MESSAGE_MAX + 1000  # bytes: a character is twelve at most, percent-encoded
 FIELDS_MAX = 5
+ABORT = "yes"  # what the button for an abort sends
 UNKNOWN = N_(
     "This page's key is not right, so nothing was done: the execution has been removed, or the key was renewed."
     " Open its status page anew."
@@ -96,7 +97,7 @@ def add(app: Flask, settings: Settings, jobs: Jobs) -> None:
         g.language = language_of(record.request, settings.page_language)  # the button's page has that, too
         if not record.active:
             raise Refused(N_(f"This execution is over ({record.state}): there is nothing to send it any more."), 410)
-        if (abort is None) == (message is None) or (message is not None and not message.strip()):
+        if (abort is None) == (message is None) or abort not in {None, ABORT} or not (abort or message or "").strip():
             raise Refused(N_("Send either a message or an abort."), 400)
         said: dict[str, Any]
         if message is None:
