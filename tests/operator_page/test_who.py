@@ -95,6 +95,15 @@ def test_a_guest_looks_and_does_nothing_where_the_deployment_says_so(
         assert caller(f"/operator/{path}", b"", query="id=to%20be%20seen", **LOCAL).status == "403 FORBIDDEN"
     assert lab.record("to be seen").active
     assert screen.go("operator/login").locator("text=guest").count()
+    # whose token is revoked meanwhile looks on as a guest: an open page has no STOP that would only be refused
+    entry, token = TokenFile(tmp_path / "tokens.json").add("Ada", "optics", Role.USER, 1000)
+    page = logged_in(screen, token, "operator/login")
+    page = screen.go("operator/lab")
+    assert page.locator("button.stop").count()
+    page.wait_for_event("response", lambda answer: "live=1" in answer.url)  # it knows for whom it was made
+    TokenFile(tmp_path / "tokens.json").revoke(entry.id)
+    screen.see("guest: looks only", "header.top")
+    assert page.locator("button").count() == 0
 
 
 class Form:
