@@ -99,24 +99,6 @@ def test_a_page_speaks_the_language_that_the_calling_system_says(here: Lab, brow
     assert "keine Sitzung" in browser_of().go("/diode/page", HTTP_ACCEPT_LANGUAGE="de")[1]
 
 
-def test_a_german_student_reads_and_writes_numbers_with_a_comma_and_is_told_why_it_ended(
-    here: Lab, bench: Plugged, browser_of: Callable[..., Browser]
-) -> None:
-    session = let_in(here, locale="de")
-    ada = browser_of()
-    ada.go(f"/diode/weblab/callback/{session.session_id}")
-    form = {"name": "meter", "item": "volts", "in-volts": "1,5", "form_key": ada.key()}
-    assert "meter: volts" in told(ada, "/diode/page/set", form)
-    eventually(lambda: "<dd>1,5 V" in ada.go("/diode/page")[1] and 'value="1,5"' in ada.go("/diode/page")[1])
-    act = {"item": "curve", "in-top": "0,5", "in-points": "3", "form_key": ada.key()}
-    told(ada, "/diode/page/act", act)
-    eventually(lambda: "top 0,5, points 3" in ada.go("/diode/page")[1])
-    Sessions(here.settings).leave(session.session_id)
-    assert Sessions(here.settings).gone(session.session_id, PATIENCE)
-    assert "Sie haben das Labor verlassen." in ada.go("/diode/page")[1]
-    assert "oder sie ist schon lange beendet" in browser_of().go("/diode/page", HTTP_ACCEPT_LANGUAGE="de")[1]
-
-
 def test_a_form_is_taken_from_the_own_page_alone(here: Lab, bench: Plugged, browser_of: Callable[..., Browser]) -> None:
     session = let_in(here)
     ada = browser_of()
