@@ -35,6 +35,12 @@ def test_a_length_is_a_number_or_a_text_that_holds_one(length: Any) -> None:
     assert about_weblab(weblab(length=length)).length_s == 600.0
 
 
+@pytest.mark.parametrize("length", [0.4, 12 * 3600 + 1, 604800, 1e9])
+def test_a_length_that_no_session_may_have_is_told_with_the_limits_that_count(length: float) -> None:
+    with pytest.raises(BadRequest, match=r"length must be from 1 to 43200 s"):
+        about_weblab(weblab(length=length))
+
+
 @pytest.mark.parametrize("length", [None, "", "long", 0, -5, "NaN", "1e999", True, [600], {}, 10**400, "9" * 5000])
 def test_a_length_that_is_none_is_told(length: Any) -> None:
     with pytest.raises(BadRequest, match="length"):

@@ -71,7 +71,7 @@ def test_what_can_not_be_is_a_sentence_and_an_exit_status(here: Lab, bench: Plug
     closed = shell(here, "labs", "test", "odd")
     assert closed.returncode == 3 and closed.stdout.startswith("lab.toml has no instrument smoo; there are: smu,")
     checked = shell(here, "check", str(here.settings.labs / "odd.py"))
-    assert checked.returncode == 1 and checked.stderr.startswith("lab.toml has no instrument smoo")
+    assert checked.returncode == 1 and checked.stderr.startswith("odd.py: lab.toml has no instrument smoo")
     assert all("Traceback" not in one.stderr for one in (unknown, taken, failed, closed, checked))
 
 

@@ -5,10 +5,13 @@ What is believed is the simulator's own record, not ours.
 
 from __future__ import annotations
 
+import pytest
+
 from benchlab import Plugged, leases
 from lab import PATIENCE, Lab, eventually
+from labwaiter.errors import JobFailed
 from labwaiter.verbs.sessions import Sessions
-from remotelab import SYSTEM, disposed, let_in
+from remotelab import SYSTEM, disposed, let_in, wish
 
 
 def test_somebody_is_let_in_measures_leaves_and_the_lab_is_put_away(here: Lab, bench: Plugged) -> None:
@@ -35,3 +38,14 @@ def test_somebody_is_let_in_measures_leaves_and_the_lab_is_put_away(here: Lab, b
     assert verbs.look(session.session_id).files[0][0] == "curve.csv"
     assert verbs.file(session.session_id, "curve.csv").read_text().startswith("0.0,")
     eventually(lambda: not verbs.sessions(SYSTEM))
+
+
+def test_an_action_that_calls_exit_has_failed_and_the_session_goes_on(here: Lab, bench: Plugged) -> None:
+    verbs = Sessions(here.settings)
+    session = let_in(here)
+    wish(bench, "act", "exit")
+    with pytest.raises(JobFailed, match="curve: 3"):
+        verbs.act(session.session_id, "curve", {"top": 1}, wait=PATIENCE)
+    wish(bench, "act")
+    assert verbs.act(session.session_id, "curve", {"top": 1}, wait=PATIENCE).done
+    assert verbs.status(session.session_id, SYSTEM).state == "running"

@@ -80,7 +80,7 @@ class PanelReader:
         return words_of(self._name, error)
 
 
-def words_of(name: str, error: Exception) -> str:
+def words_of(name: str, error: Exception | SystemExit) -> str:
     """Why something went wrong, for people. Raises what ends it: the line is lost, or is another device's."""
     if isinstance(error, (Lost, WrongDevice)):
         raise error

@@ -273,7 +273,7 @@ class _InSession(Serving):
             self._results = [result, *self._results][: lab_session.RESULTS_MAX]
             self._tell()
             return answer
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # sys.exit() in it, too, is the end of the action alone
             why = words_of(name, error)
             if not isinstance(error, ServiceError):
                 traceback.print_exc()

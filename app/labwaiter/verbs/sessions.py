@@ -44,7 +44,7 @@ from ..model.lab_task import TaskDeclaration, declaration_of
 from ..model.panel import Item, Panel, What, panel_of
 from ..model.record import ENDED, Request, State, StoredState
 from ..model.remote_lab import RemoteLab
-from ..model.sentences import plain
+from ..model.sentences import N_, plain
 from ..model.span import span
 from ..model.values import text_of
 from ..settings import Settings
@@ -220,7 +220,8 @@ class Sessions:
         found = remote_labs.one(self._settings, file)
         if isinstance(found, BrokenLab):
             line = next((line for name, line, _ in reversed(found.places) if name == file.name), 0)
-            return [f"{found.reason} (line {line})" if line else found.reason]
+            is_told = not line or f"line {line}" in found.reason
+            return [found.reason if is_told else f"{found.reason} (line {line})"]
         try:
             lab = self._instruments.lab()
         except Misconfigured as error:
@@ -230,7 +231,7 @@ class Sessions:
             try:
                 self._instruments.entry(lab, name)
             except ServiceError as error:
-                mistakes.append(error.message)
+                mistakes.append(f"{file.name}: {error.message}")
         return [*mistakes, *self._mistakes(found)]
 
     def _mistakes(self, found: RemoteLab) -> builtins.list[str]:
@@ -921,7 +922,7 @@ class Sessions:
     def leave(self, session_id: str) -> None:
         """As `end`, by its student. Raises UnknownSession."""
         job, request = self._of(session_id)
-        self._end(job, request, Caller(face="session"), "You have left the lab.")
+        self._end(job, request, Caller(face="session"), N_("You have left the lab."))
 
     def _end(self, job: str, request: Request, caller: Caller, why: str) -> None:
         if self._records.settled(job):

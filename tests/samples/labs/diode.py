@@ -62,6 +62,8 @@ def put_away(session) -> None:
 @lab.action
 def curve(session, top: Annotated[float, Range(0, 3), Unit("V")], points: Annotated[int, Range(2, 20)] = 5) -> list:
     """Measure the current up to a voltage."""
+    if wish("act") == "exit":
+        raise SystemExit(3)
     meter = session.instrument("meter")
     meter.output(True)
     found = []

@@ -11,6 +11,7 @@ from flask import Flask, Response, jsonify, request
 
 from ...errors import ServiceError, SessionFailed, UnknownSession
 from ...model.lab_session import About
+from ...model.sentences import N_
 from . import Face, callback_of
 from .contract import (
     API_VERSION,
@@ -146,7 +147,7 @@ def _end(face: Face, lab: str, session_id: str) -> bool:
     try:
         if lab not in ("", face.sessions.status(session_id, face.calling).lab):
             return False
-        face.sessions.end(session_id, face.calling, "The calling system has ended it.")
+        face.sessions.end(session_id, face.calling, N_("The calling system has ended it."))
     except UnknownSession:
         return False
     return True

@@ -16,14 +16,13 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from ...model.lab_session import About
+from ...model.lab_session import LONGEST, SHORTEST, About
 from ...page.words import printable
 
 API_VERSION = "1"
 NOT_STARTED = "Error initializing laboratory"  # the contract's words where on_start has failed
 TEXT_MAX = 500  # characters of a name
 URL_MAX = 2000  # likewise of an address
-LENGTH_MAX = 7 * 86400.0  # s that a session may last
 IDS_MAX = 1000  # session ids of one question
 SLOT = "priority.queue.slot."
 OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d{1,2}):?(\d{2})?(?::?\d{2})?", re.IGNORECASE)
@@ -112,8 +111,8 @@ def _length(value: Any, what: str) -> float:
     if value is None:
         raise BadRequest(f"{what} is missing: for how many seconds the session may last.")
     seconds = _number(value, what)
-    if not 0 < seconds <= LENGTH_MAX:
-        raise BadRequest(f"{what} must be more than 0 and at most {LENGTH_MAX:.0f} s, not {seconds:g}.")
+    if not SHORTEST <= seconds <= LONGEST:
+        raise BadRequest(f"{what} must be from {SHORTEST:g} to {LONGEST:g} s, not {seconds:g}.")
     return seconds
 
 

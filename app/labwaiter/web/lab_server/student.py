@@ -24,6 +24,7 @@ from ...errors import InvalidParameter, ServiceError, UnknownSession
 from ...languages import NAMES, asked_for
 from ...model.lab_session import RECORDED
 from ...model.panel import Item, What
+from ...model.sentences import N_
 from ...page.words import cut, in_url, number, printable, quantity
 from ...verbs.sessions import InstrumentLook, SessionLook, SessionView, TaskView
 from ..operator_page import STATIC, set_up
@@ -45,7 +46,7 @@ OPEN = ("starting", "running")  # states of a session that is to be polled
 FORM_LARGEST = 200_000  # bytes
 OWN_STATIC = ("lab.css", "lab.js")
 KINDS = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
-NO_SESSION = (
+NO_SESSION = N_(
     "You have no session in this lab, or it has ended long ago: begin one where you reserve or choose labs, in the"
     " system that led you here."
 )
@@ -256,18 +257,18 @@ class Shown:
 def _cell(value: Any) -> str:
     if isinstance(value, (dict, list)):
         return cut(printable(json.dumps(value, ensure_ascii=False)), 300)
-    return "" if value is None else cut(printable(number(value)), 1000)
+    return "" if value is None else cut(printable(number(value, language())), 1000)
 
 
 def _inputs_in_words(inputs: dict[str, Any]) -> str:
-    return cut(printable(", ".join(f"{name} {number(value)}" for name, value in inputs.items())), 200)
+    return cut(printable(", ".join(f"{name} {number(value, language())}" for name, value in inputs.items())), 200)
 
 
 def _reading(look: InstrumentLook, item: Item) -> str:
     read = look.readings.get(item.name, {})
     if "value" not in read:
         return ""
-    words, unit = quantity(read["value"], str(read.get("unit") or ""))
+    words, unit = quantity(read["value"], str(read.get("unit") or ""), language())
     return cut(printable(f"{words} {unit}".strip()), 200)
 
 
@@ -276,7 +277,8 @@ def _why(look: InstrumentLook, item: Item) -> str:
 
 
 def _inputs() -> dict[str, Any]:
-    return {key.removeprefix("in-"): text or None for key, text in request.form.items() if key.startswith("in-")}
+    read = language().read_number  # 0,5 where the reader writes it so
+    return {key.removeprefix("in-"): read(text) or None for key, text in request.form.items() if key.startswith("in-")}
 
 
 def add(app: Flask, face: Face) -> Students:
