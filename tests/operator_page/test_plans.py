@@ -57,7 +57,7 @@ def test_many_machines_are_told_with_what_they_have(tmp_path: Path) -> None:
         eventually(lambda: "over there" in text(lab, "/operator/execution", "id=far%20away"), every=0.2)
         assert "far away" in text(lab, "/operator/executions") and "far away" in text(lab, "/")
         instruments = text(lab, "/operator/lab")
-        assert "on the machine one" in instruments and "meter" in instruments
+        assert "on one" in instruments and "meter" in instruments
         # of Redis no stamp tells: the content does
         caller = Caller(lab)
 

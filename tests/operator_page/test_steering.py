@@ -157,7 +157,7 @@ def test_an_instrument_is_reserved_and_another_one_sees_whose_it_is(
     page.click("#i-printer summary")
     page.fill("#i-printer details [name=minutes]", "0")
     page.click("#i-printer button:text-is('Reserve')")
-    other.see("printer is reserved for 1 to 43200 minutes, not “0”.", "[role=status]")
+    other.see("printer can be had for 1 to 43200 minutes, not “0”.", "[role=status]")
     page.click("#i-printer summary")
     page.click("#i-printer button:text-is('Reserve')")
     other.see("printer is reserved by Ada <b>Lovelace until", "[role=status]")
