@@ -6,7 +6,7 @@ from typing import Annotated
 from labwaiter import Lab, Range, Unit
 
 lab = Lab(
-    instruments={"meter": "diode", "heater": "marlin"},
+    instruments={"meter": "sourcemeter", "heater": "marlin"},
     readings=["meter.current", "meter.measured_volts", "heater.hotend"],
     controls={"meter.volts": Range(-5, 0.9), "heater.hotend_target": Range(0, 120)},
     actions=["meter.output"],
