@@ -37,7 +37,10 @@ def said(lab: Lab, text: str, name: str = "mine") -> list[str]:
         ("a = Lab(['smu'])\nb = Lab(['smu'])", "mine.py declares 2 labs: give each a file of its own."),
         ("lab = Lab([])", "mine.py: a remote lab needs one instrument at least."),
         ("lab = Lab('smu')", 'mine.py: instruments must be a list of names, e.g. ["meter"].'),
-        ("lab = Lab(['spectrometer'])", "mine.py: lab.toml has no instrument spectrometer; there are: smu, relays, printer, "),
+        (
+            "lab = Lab(['spectrometer'])",
+            "mine.py: lab.toml has no instrument spectrometer; there are: smu, relays, printer, ",
+        ),
         ("lab = Lab(['smu'], controls=['volts'])", "mine.py: controls names “volts”: write INSTRUMENT.NAME, with one"),
         ("lab = Lab(['smu'], controls='smu.volts')", 'mine.py: controls must be a list, e.g. ["meter.volts"].'),
         (

@@ -51,9 +51,7 @@ def cards(face: Face, with_readings: bool = True) -> list[dict[str, Any]]:
         )
     said = monitoring.of_all(face) if with_readings else {}
     for card in made:
-        since = (
-            card.get("out_since") or 0.0
-        )  # one that was stopped is not read: what it said is no longer so
+        since = card.get("out_since") or 0.0  # one that was stopped is not read: what it said is no longer so
         card["said"] = [reading for reading in said.get(card["name"], []) if reading["at"] >= since]
         card["shown"] = card["said"][: monitoring.ON_CARD]
     return made
