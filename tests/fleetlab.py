@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from lab import Lab, eventually
 from labwaiter.errors import ServiceError
 from labwaiter.fleet import open_jobs
 from labwaiter.fleet.route import machine_for
+from labwaiter.fleet.signing import Seals
 from labwaiter.lab import labfile
 from labwaiter.model.caller import SHELL
 from labwaiter.model.record import Record, Request, View
@@ -295,3 +296,22 @@ class Fleet:
         for lab in self.labs.values():
             lab.close()
         self.redis.close()
+
+
+def captured(do: Callable[[], object]) -> list[bytes]:
+    """The calls that `do` sends, exactly as they lie in Redis."""
+    caught: list[bytes] = []
+    real = Seals.seal
+
+    def seal(seals: Seals, purpose: str, text: str) -> str:
+        sealed = real(seals, purpose, text)
+        if purpose.startswith("errand"):
+            caught.append(sealed.encode())
+        return sealed
+
+    Seals.seal = seal  # type: ignore[method-assign]
+    try:
+        do()
+    finally:
+        Seals.seal = real  # type: ignore[method-assign]
+    return caught

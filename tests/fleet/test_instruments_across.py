@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from benchlab import Plugged, leases, plugged
-from fleetlab import Fleet
+from fleetlab import Fleet, captured
 from lab import PATIENCE, eventually, wait_gone
 from labwaiter.errors import (
     InstrumentInUse,
@@ -245,8 +245,9 @@ def test_the_supervisor_of_its_machine_is_killed_and_it_stays_in_hand(across: Ac
 
 
 def test_a_machine_that_is_not_heard_of_is_told_as_such_at_once(across: Across) -> None:
+    eventually(lambda: not across.instruments.list(ADA)[0].far)  # it has told of them
     across.kill_worker("north")
-    eventually(lambda: across.instruments.list(ADA)[0].far, seconds=PATIENCE)
+    eventually(lambda: "was last heard of" in across.instruments.list(ADA)[0].far, seconds=PATIENCE)
     began = time.monotonic()
     for act in (
         lambda: across.control.take("smu", ADA),
@@ -394,25 +395,6 @@ def test_upkeep_of_another_machine_s_instrument(across: Across) -> None:
 
 
 # -- forged and replayed ---------------------------------------------------------------------------
-
-
-def captured(do: Callable[[], object]) -> list[bytes]:
-    """The calls that `do` sends, exactly as they lie in Redis."""
-    caught: list[bytes] = []
-    real = Seals.seal
-
-    def seal(seals: Seals, purpose: str, text: str) -> str:
-        sealed = real(seals, purpose, text)
-        if purpose.startswith("errand"):
-            caught.append(sealed.encode())
-        return sealed
-
-    Seals.seal = seal  # type: ignore[method-assign]
-    try:
-        do()
-    finally:
-        Seals.seal = real  # type: ignore[method-assign]
-    return caught
 
 
 def test_what_was_captured_and_what_was_forged_is_done_by_nobody(across: Across) -> None:

@@ -3,41 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from fleetlab import Fleet
+from fleetlab import Fleet, captured
 from lab import PATIENCE, eventually
 from labwaiter.errors import Unavailable
 from labwaiter.fleet import rpc
-from labwaiter.fleet.signing import Seals
 from labwaiter.fleet.used_calls import UsedCalls
 from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
 from labwaiter.store.names import folder_name
 
 BOX = "lab:errands:north"
-
-
-def captured(fleet: Fleet, do: Callable[[], object]) -> bytes:
-    """The call that `do` sends, exactly as it lay in Redis."""
-    caught: list[bytes] = []
-    real = Seals.seal
-
-    def seal(seals: Seals, purpose: str, text: str) -> str:
-        sealed = real(seals, purpose, text)
-        if purpose.startswith("errand"):
-            caught.append(sealed.encode())
-        return sealed
-
-    Seals.seal = seal  # type: ignore[method-assign]
-    try:
-        do()
-    finally:
-        Seals.seal = real  # type: ignore[method-assign]
-    return caught[-1]
 
 
 def refused(fleet: Fleet) -> int:
@@ -54,7 +33,7 @@ def running(fleet: Fleet, service: str) -> str:
 
 def test_a_message_that_was_captured_reaches_the_job_once(fleet: Fleet) -> None:
     name = running(fleet, "Single")
-    call = captured(fleet, lambda: fleet.jobs.notify(None, name, "dose.", SHELL))
+    call = captured(lambda: fleet.jobs.notify(None, name, "dose.", SHELL))[-1]
     for number in range(3):
         fleet.redis.client.rpush(BOX, call)
         eventually(lambda number=number: refused(fleet) == number + 1)
@@ -74,10 +53,10 @@ def test_a_message_that_was_captured_reaches_the_job_once(fleet: Fleet) -> None:
 
 def test_every_kind_of_call_is_done_once(fleet: Fleet) -> None:
     name = running(fleet, "Talk")
-    abort = captured(fleet, lambda: fleet.jobs.abort(None, name, SHELL, wait=10))
+    abort = captured(lambda: fleet.jobs.abort(None, name, SHELL, wait=10))[-1]
     eventually(lambda: fleet.state(name) == "aborted")
-    read = captured(fleet, lambda: fleet.jobs.artifacts.listing(name, 5))
-    remove = captured(fleet, lambda: fleet.jobs.remove(name, SHELL))
+    read = captured(lambda: fleet.jobs.artifacts.listing(name, 5))[-1]
+    remove = captured(lambda: fleet.jobs.remove(name, SHELL))[-1]
     for number, call in enumerate((abort, read, remove), 1):
         fleet.redis.client.rpush(BOX, call)
         eventually(lambda number=number: refused(fleet) == number)
@@ -94,7 +73,7 @@ def test_what_was_taken_back_is_not_done_when_somebody_puts_it_there_later(fleet
         with pytest.raises(Unavailable, match="not delivered"):
             fleet.jobs.notify(None, name, "late.", SHELL)
 
-    call = captured(fleet, send)
+    call = captured(send)[-1]
     time.sleep(rpc.GRACE + 0.1)  # its time must have gone by
     fleet.redis.client.rpush(BOX, call)
     north.start()
