@@ -122,7 +122,7 @@ class Face:
                 whose,
                 stamp,
                 lambda: render_template(template, live=True, **self._common(), **make()),
-                self.sessions.form_key(visitor),
+                lambda: self.sessions.form_key(visitor),
             )
         said = self.sessions.said(request)
         html = render_template(template, live=False, said=said, **self._common(), **make())
@@ -193,11 +193,15 @@ class Face:
 
 
 def set_up(environment: Environment, live: Live) -> None:
-    """What the templates have: texts are escaped, all words of ours are marked for catalogues, forms have a key."""
+    """What the templates have: texts are escaped, all words of ours are marked for catalogues, forms have a key.
+
+    `part(macro, …)` is the macro's output, made anew when something in its values has changed.
+    """
     environment.autoescape = True
     wording.install(environment)
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters["printable"] = printable
+    environment.globals["part"] = live.part
     environment.globals["form_key"] = Markup(f'<input type="hidden" name="form_key" value="{live.hole}">')
 
 

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from flask import Request, Response
@@ -172,7 +173,7 @@ class Sessions:
             return {}
 
     def _signer(self, purpose: str) -> URLSafeSerializer:
-        return URLSafeSerializer(self._artifacts.secret_for("sessions"), purpose)
+        return _signer_by(self._artifacts.secret_for("sessions"), purpose)
 
     # -- forms --------------------------------------------------------------------------------
 
@@ -198,6 +199,11 @@ class Sessions:
                 " and send it again."
             )
         return ""
+
+
+@lru_cache(4)  # each open page asks for it, each second or two
+def _signer_by(secret: bytes, purpose: str) -> URLSafeSerializer:
+    return URLSafeSerializer(secret, purpose)
 
 
 class Attempts:
