@@ -77,10 +77,10 @@ class Sessions:
                 why = error.message
         return Visitor(PASSER_BY if self._settings.guests else None, nonce, kept=kept, why=why)
 
-    def caller(self, request: Request, identity: Identity | None) -> Caller:
-        """Who calls the verbs."""
+    def caller(self, request: Request) -> Caller:
+        """Who calls the verbs, but for whose the request is."""
         return Caller(
-            identity,
+            None,
             address=address_of(request, self._settings),
             public_url=public.root(request.environ, self._settings),
             is_elsewhere=public.is_from_elsewhere(request.environ),
@@ -166,14 +166,12 @@ class Sessions:
 
     def _read(self, request: Request, name: str, purpose: str) -> dict[str, Any]:
         """A cookie's content; {} where there is none, or it is none of ours, or too old."""
-        try:
-            content = self._signer(purpose).loads(request.cookies.get(name, ""))
-            return content if isinstance(content, dict) and content["until"] > time.time() else {}
-        except (BadSignature, KeyError, TypeError):
-            return {}
+        text = request.cookies.get(name, "")
+        content = _content(self._artifacts.secret_for("sessions"), purpose, text) if text else {}
+        return content if content and content["until"] > time.time() else {}
 
     def _signer(self, purpose: str) -> URLSafeSerializer:
-        return _signer_by(self._artifacts.secret_for("sessions"), purpose)
+        return URLSafeSerializer(self._artifacts.secret_for("sessions"), purpose)
 
     # -- forms --------------------------------------------------------------------------------
 
@@ -201,9 +199,14 @@ class Sessions:
         return ""
 
 
-@lru_cache(4)  # each open page asks for it, each second or two
-def _signer_by(secret: bytes, purpose: str) -> URLSafeSerializer:
-    return URLSafeSerializer(secret, purpose)
+@lru_cache(256)  # an open page asks each second or two
+def _content(secret: bytes, purpose: str, text: str) -> dict[str, Any]:
+    """What was signed by this secret for this purpose; {} where nothing was. Not to be changed: others have it, too."""
+    try:
+        content = URLSafeSerializer(secret, purpose).loads(text)
+    except BadSignature:
+        return {}
+    return content if isinstance(content, dict) and isinstance(content.get("until"), (int, float)) else {}
 
 
 class Attempts:
