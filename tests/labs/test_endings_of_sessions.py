@@ -6,6 +6,7 @@ What is believed is the simulator's own record, not ours.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -17,8 +18,10 @@ import pytest
 from benchlab import Plugged, leases
 from lab import PATIENCE, Lab, eventually, wait_gone
 from labwaiter.errors import NotInTime, ServiceError, SessionFailed
+from labwaiter.languages import language
 from labwaiter.model.lab_session import DISPOSED, DISPOSING
 from labwaiter.model.record import State
+from labwaiter.page import words
 from labwaiter.store import supervisor_client
 from labwaiter.store.leases import Held
 from labwaiter.system.process import boot_clock
@@ -106,6 +109,8 @@ def test_its_time_is_over(here: Lab, bench: Plugged) -> None:
     live(here, session)
     with alive(here, session):
         after = put_away(here, bench, session)
+    [ended] = [each for each in here.store.timeline(here.folder(session.service_id).name) if each.event == "disposed"]
+    assert re.fullmatch(r"on_dispose has ended after [0-9.]+ s", words.happened(ended))
     assert after.why_ended == "Its time is over." and not after.failed and disposed(bench) == ["ada 0"]
     assert after.ended is not None and session.ends is not None and after.ended >= session.ends
     next_is_let_in(here, bench)
@@ -139,23 +144,41 @@ def test_on_start_that_fails_is_put_away_before_the_caller_hears_of_it(here: Lab
 
 
 @pytest.mark.parametrize(
-    ("what", "why"),
+    ("what", "why", "german"),
     [
-        ("raise", "on_dispose failed (ValueError: the door is stuck)."),
-        ("hang", "on_dispose took longer than its 2 s. It was ended."),
-        ("hear nothing", "on_dispose took longer than its 2 s, and was killed."),
-        ("kill", "on_dispose ended its process (exit status -9)."),
+        (
+            "raise",
+            "on_dispose failed (ValueError: the door is stuck).",
+            "on_dispose ist fehlgeschlagen (ValueError: the door is stuck).",
+        ),
+        (
+            "hang",
+            "on_dispose took longer than its 2 s. It was ended.",
+            "on_dispose dauerte länger als die 2 s, die es darf. Es wurde beendet.",
+        ),
+        (
+            "hear nothing",
+            "on_dispose took longer than its 2 s, and was killed.",
+            "on_dispose dauerte länger als die 2 s, die es darf, und wurde abgebrochen.",
+        ),
+        (
+            "kill",
+            "on_dispose ended its process (exit status -9).",
+            "on_dispose hat seinen Prozess beendet (Exit-Status -9).",
+        ),
     ],
 )
-def test_on_dispose_that_fails_keeps_nothing_on(here: Lab, bench: Plugged, what: str, why: str) -> None:
+def test_on_dispose_that_fails_keeps_nothing_on(here: Lab, bench: Plugged, what: str, why: str, german: str) -> None:
     session = let_in(here)
     live(here, session)
     wish(bench, "dispose", what)
     leave(here, session)
     put_away(here, bench, session)
     assert disposed(bench) == ["ada 0"]
-    happened = here.store.timeline(here.folder(session.service_id).name)
-    assert [happening.about["why"] for happening in happened if happening.event == "disposed"] == [why]
+    happened = [each for each in here.store.timeline(here.folder(session.service_id).name) if each.event == "disposed"]
+    assert [(each.about["why"], words.happened(each), words.happened(each, language("de"))) for each in happened] == [
+        (why, why, german)
+    ]
     if what == "raise":
         assert "the door is stuck" in (here.folder(session.service_id) / "log.txt").read_text()
     wish(bench, "dispose")

@@ -89,7 +89,7 @@ def list_(json_: bool) -> None:
 def test(name: str, json_: bool) -> None:
     """Can somebody be let in, and is its file right? Exit status: 0 yes, 3 no."""
     settings, verbs = _verbs()
-    reasons = verbs.judge(name, _me())
+    reasons = verbs.test(name, _me())
     found = remote_labs.find(settings, name)
     places = found.places if isinstance(found, remote_labs.BrokenLab) else ()
     if json_:

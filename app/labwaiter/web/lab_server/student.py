@@ -31,10 +31,10 @@ from ..operator_page import STATIC, set_up
 from ..operator_page.executions import values_of
 from ..operator_page.services import Field, field_of
 from ..sending import FileName, named_in, sent
-from ..wording import _, language
+from ..wording import _, language, told
 from . import CALLED, Face
 from .contract import link_of
-from .cookies import SAID_MAX, Cookies
+from .cookies import Cookies
 from .forbidden import Forbidden, common
 from .template import OwnTemplates
 
@@ -117,7 +117,7 @@ class Students:
 
     def _first(self, lab: str) -> str:
         """Where a lab's page is: ours, or a template, at page; a blueprint at own/."""
-        declared = self._face.view_of(lab).declared
+        declared = self._face.declared(lab)
         return "own/" if declared is not None and ":" in declared.page else "page"
 
     # -- the page -----------------------------------------------------------------------------
@@ -137,9 +137,9 @@ class Students:
             self.cookies.forget_said(request, answer, student.lab, at)
         return answer
 
-    def _rendered(self, student: Student, at: str, live: bool, said: tuple[str, bool] | None) -> str:
+    def _rendered(self, student: Student, at: str, live: bool, said: tuple[str, bool, str] | None) -> str:
         found = self._face.sessions.look(student.session_id)
-        declared = self._face.view_of(student.lab).declared
+        declared = self._face.declared(student.lab)
         values = {"live": live, "said": said, "at": at, "version": __version__, **self._content(student, found)}
         values |= {
             "title": declared.title if declared is not None else student.lab,
@@ -208,12 +208,12 @@ class Students:
         if wrong := self.cookies.judge_form(request, lab, student.nonce):
             return self.refused(wrong, 403, lab)
         try:
-            words, good = do(student), True
+            (words, lang), good = (do(student), ""), True
         except ServiceError as error:
-            words, good = error.message, False
+            (words, lang), good = told(error.message), False
         answer = self.to_page(lab)
         if words:
-            self.cookies.say(request, answer, lab, self.at(lab), printable(words)[:SAID_MAX], good)
+            self.cookies.say(request, answer, lab, self.at(lab), printable(words), good, lang)
         return answer
 
 
@@ -348,11 +348,11 @@ def add(app: Flask, face: Face) -> Students:
     def set_control(lab: str) -> Response:
         def do(student: Student) -> str:
             name, control = request.form.get("name", ""), request.form.get("item", "")
-            value = request.form.get(f"in-{control}", "")
+            value = _inputs().get(control) or ""
             done = face.sessions.set(student.session_id, name, control, value)
             if not done.done:
                 return _("%(name)s: %(item)s is being set; that goes on.", name=name, item=control)
-            return _("%(name)s: %(item)s is set to %(value)s.", name=name, item=control, value=value)
+            return _("%(name)s: %(item)s is set to %(value)s.", name=name, item=control, value=language().number(value))
 
         return students.act(lab, do)
 
@@ -383,7 +383,7 @@ def add(app: Flask, face: Face) -> Students:
         def do(student: Student) -> str:
             item = request.form.get("item", "")
             face.sessions.start_task(student.session_id, item, _inputs())
-            return f"{item} has begun."
+            return _("%(item)s has begun.", item=item)
 
         return students.act(lab, do)
 
