@@ -108,6 +108,8 @@ def test_a_german_student_reads_and_writes_numbers_with_a_comma_and_is_told_why_
     ada = browser_of()
     ada.go(f"/diode/weblab/callback/{session.session_id}")
     form = {"name": "meter", "item": "volts", "in-volts": "1,5", "form_key": ada.key()}
+    page = told(ada, "/diode/page/set", form | {"in-volts": "4,5"})
+    assert re.findall(r"role=.status.([^<]*)<", page) == [">meter: volts muss zwischen 0 und 3 V sein, nicht „4,5“."]
     page = told(ada, "/diode/page/set", form)
     assert re.findall(r"role=.status.([^<]*)<", page) == [">meter: volts ist auf 1,5 gesetzt."]
     eventually(lambda: re.search(r"<dt[^>]*>volts</dt><dd>1,5 V", ada.go("/diode/page")[1]))
@@ -351,11 +353,44 @@ def test_two_students_one_after_the_other_and_the_second_waits_while_dispose_han
     assert second.page.locator(".lab-results").count() == 0
     second.page.click("text=Leave")
     second.see("You have left the lab.", ".lab-end")
+    second.see("The lab was put away.", ".lab-end")  # it is told of that, too, and needs no reload
     with first.page.expect_download() as download:
         first.page.click("text=readings.csv")
     assert "meter.volts / V" in download.value.path().read_text()
     assert first.wrong == [] and second.wrong == []
     assert {urlsplit(url).netloc for url in first.asked} == {urlsplit(web.url).netloc}
+
+
+THREE_UNITS = """
+from labwaiter import Lab
+
+lab = Lab(["smu", "printer", "analyser"], actions=["smu.output"], controls=["smu.volts", "printer.hotend_target"])
+
+@lab.action
+def describe(session) -> dict:
+    return {"name": "a word " * 20, "volts": 0.5}
+"""
+
+
+def test_a_plot_has_an_axis_for_each_of_three_units_and_a_long_result_breaks_no_word(
+    here: Lab, serve: Callable[..., Web], open_screen: Callable[..., Any]
+) -> None:
+    (here.settings.labs / "units.py").write_text(THREE_UNITS)
+    web = serve()
+    session = let_in(here, "units", locale="ru")
+    screen = open_screen(web)
+    screen.page.set_viewport_size({"width": 390, "height": 900})
+    with alive(here, session):
+        screen.page.goto(f"{web.url}/units/weblab/callback/{session.session_id}")
+        screen.page.wait_for_selector("#plot canvas")
+        eventually(lambda: screen.page.locator("#plot .u-axis").count() >= 4)  # time, V, °C and what the analyser tells
+        screen.see("время / s", "#plot .u-legend")
+        screen.page.click("#act-describe button")
+        name = screen.page.locator(".lab-results th", has_text="name")
+        name.wait_for()
+        assert name.evaluate("each => each.getClientRects().length == 1 && each.scrollWidth <= each.clientWidth")
+        assert screen.page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert screen.wrong == []
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])

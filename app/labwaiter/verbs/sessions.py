@@ -69,6 +69,8 @@ DRIVERS_SECONDS = 30.0  # that the drivers of a lab's instruments may take to im
 DISPOSING_POLL = 2  # s after which the status of a session that is being put away is to be asked again
 FILES_MAX = 500  # of a session that are listed
 NAME_MAX = 200  # characters of a user's name
+BY_SYSTEM = N_("The session was ended by whoever had begun it.")
+BY_STAFF = N_("The session was ended by the lab's staff.")
 
 
 @dataclass(frozen=True)
@@ -690,8 +692,8 @@ class Sessions:
         if stored is not None and stored.stopping is not None:
             return stored.stopping.why
         if _is_over(ends, stored.ended if stored is not None and stored.ended else time.time()):
-            return "Its time is over."
-        return (stored.why if stored is not None else "") or of_end or "It is over."
+            return N_("Its time is over.")
+        return (stored.why if stored is not None else "") or of_end or N_("It is over.")
 
     # -- setting, doing, acting -----------------------------------------------------------------
 
@@ -735,8 +737,9 @@ class Sessions:
         job, request = self._of(session_id)
         view = self._view(job, request, session_id)
         if view.state != "running":
-            begins = "It has not begun yet; try again in a moment."
-            raise SessionOver(begins if view.state == "starting" else f"This session is over. {view.why_ended}")
+            if view.state == "starting":
+                raise SessionOver("The session has not begun yet; try again in a moment.")
+            raise _over(view.why_ended)
         self._folder.polled(job)
         return job, request
 
@@ -762,7 +765,7 @@ class Sessions:
         if not isinstance(said, dict):  # its number: there was no reply in time
             view = self._view(job, request, "")
             if view.state != "running":
-                raise SessionOver(f"This session is over. {view.why_ended}")
+                raise _over(view.why_ended)
             self._acts.tell(act, student, about | {"done": False})
             return None
         self._acts.tell(act, student, about | {"done": "why" not in said, "why": said.get("why", "")})
@@ -909,7 +912,7 @@ class Sessions:
 
     # -- the end --------------------------------------------------------------------------------
 
-    def end(self, session_id: str, caller: Caller, why: str = "The session was ended by whoever had begun it.") -> None:
+    def end(self, session_id: str, caller: Caller, why: str = BY_SYSTEM) -> None:
         """End it, for whoever let its student in: on_dispose is run, and the instruments are made safe. Doesn't wait.
 
         Ending one that is over is nothing.
@@ -991,6 +994,10 @@ class Sessions:
             said = json.loads(read_bounded(path, LARGEST) or b"{}")
             return said if isinstance(said, dict) else {}
         return {}
+
+
+def _over(why: str) -> SessionOver:
+    return SessionOver(f"This session is over. {why}")
 
 
 def _item(task: TaskDeclaration) -> Item:

@@ -17,6 +17,7 @@ from flask import Request, Response
 from itsdangerous import BadSignature, URLSafeSerializer
 
 from ... import public
+from ...model.sentences import N_
 from ...settings import Settings
 from ...store.artifacts import Artifacts
 from ..wording import in_cookie
@@ -24,8 +25,10 @@ from ..wording import in_cookie
 SAID_SECONDS = 60.0  # that what came of an act waits for the page that tells it
 SAID_MAX = 1500  # characters of it
 LONGEST = 14 * 86400.0  # s that a browser keeps a session; how long it is good its record says
-CHANGED = "The page that this was sent from is of another session, so nothing was done: reload it, and send it again."
-OF_ANOTHER_SITE = "This was sent by a page of another site, so nothing was done."
+CHANGED = N_(
+    "The page that this was sent from is of another session, so nothing was done: reload it, and send it again."
+)
+OF_ANOTHER_SITE = N_("This was sent by a page of another site, so nothing was done.")
 
 
 class Cookies:

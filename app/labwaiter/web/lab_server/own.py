@@ -19,6 +19,7 @@ from werkzeug.exceptions import HTTPException
 
 from ...catalogue.importing import stamp
 from ...errors import Unavailable
+from ...model.sentences import N_
 from ...store.artifacts import within
 from ..lab_session import LabSession
 from . import Face
@@ -123,7 +124,7 @@ def _answered(own: Flask) -> Response:
 def _static(folder: Path, name: str, students: Students, lab: str) -> Response:
     path = within(str(folder.resolve()), name) if name else None
     if path is None or not path.is_file():
-        return students.refused("There is no such file.", 404, lab)
+        return students.refused(N_("There is no such file."), 404, lab)
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     answer = send_file(path, mimetype=kind, conditional=True)
     answer.headers["Cache-Control"] = "no-cache"

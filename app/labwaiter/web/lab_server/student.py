@@ -241,12 +241,14 @@ class Shown:
     def __init__(self, gave: Any) -> None:
         self.rows: list[list[str]] = []
         self.heads: list[str] = []
+        self.is_named = False  # each row begins with its name
         self.words = ""
         if isinstance(gave, dict) and gave and all(isinstance(each, list) for each in gave.values()):
             self.heads = [_cell(name) for name in gave]
             length = max(len(each) for each in gave.values())
             self.rows = [[_cell(each[at]) if at < len(each) else "" for each in gave.values()] for at in range(length)]
         elif isinstance(gave, dict):
+            self.is_named = True
             self.rows = [[_cell(name), _cell(value)] for name, value in gave.items()]
         elif isinstance(gave, list):
             self.rows = [[_cell(value) for value in (row if isinstance(row, list) else [row])] for row in gave]
@@ -430,7 +432,7 @@ def add(app: Flask, face: Face) -> Students:
             return students.refused(error.message, 404, lab)
         answer = sent(face.jobs, path)
         if answer is None:
-            return students.refused("There is no such file any more.", 404, lab)
+            return students.refused(N_("There is no such file any more."), 404, lab)
         # what a lab's code has made is a stranger's: it runs nowhere
         answer.headers["Content-Security-Policy"] = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
         return answer
