@@ -19,7 +19,7 @@ from benchlab import Plugged, leases
 from lab import PATIENCE, Lab, eventually, wait_gone
 from labwaiter.errors import NotInTime, ServiceError, SessionFailed
 from labwaiter.languages import language
-from labwaiter.model.lab_session import DISPOSED, DISPOSING
+from labwaiter.model.lab_session import DISPOSED, DISPOSING, READINGS
 from labwaiter.model.record import State
 from labwaiter.page import words
 from labwaiter.store import supervisor_client
@@ -64,15 +64,6 @@ def leave(lab: Lab, session: SessionView) -> None:
 def delete(lab: Lab, session: SessionView) -> None:
     for _ in range(2):  # again is nothing
         Sessions(lab.settings).end(session.session_id, SYSTEM)
-
-
-def fall_silent(lab: Lab, session: SessionView) -> None:
-    """As if its student had given the last sign of life a minute ago."""
-    folder = lab.folder(session.service_id)
-    now = boot_clock()
-    os.utime(folder / "polled", (now - 60, now - 60))
-    state = lab.store.stored_state(folder.name)
-    assert state is not None
 
 
 def kill_its_process(lab: Lab, session: SessionView) -> None:
@@ -131,6 +122,33 @@ def test_a_student_who_gives_no_sign_of_life_is_gone(tmp_path: Any, bench: Plugg
         next_is_let_in(lab, bench)
     finally:
         lab.close()
+
+
+def test_where_nobody_is_gone_for_want_of_a_sign_of_life_it_goes_on(here: Lab, bench: Plugged) -> None:
+    """WEBLAB_TIMEOUT=-1, for the supervisor, which would end it, and for its own process."""
+    session = let_in(here)
+    folder, now = here.folder(session.service_id), boot_clock()
+    os.utime(folder / "polled", (now - 90_000, now - 90_000))  # a day ago
+    readings = folder / "data" / READINGS
+    seen = {readings.stat().st_mtime_ns}
+    eventually(lambda: seen.add(readings.stat().st_mtime_ns) or len(seen) > 3)  # turn after turn of its process
+    assert Sessions(here.settings).status(session.session_id, SYSTEM).state == "running"
+    leave(here, session)
+    put_away_quietly(here, session)
+
+
+def put_away_quietly(lab: Lab, session: SessionView) -> None:
+    """Once all is put away of one that has switched nothing on."""
+    assert Sessions(lab.settings).gone(session.session_id, PATIENCE) and leases(lab).of("smu") is None
+
+
+def test_what_on_dispose_has_left_on_is_made_safe_behind_it(here: Lab, bench: Plugged) -> None:
+    session = let_in(here)
+    wish(bench, "dispose", "leave on")
+    leave(here, session)
+    put_away(here, bench, session)
+    wish(bench, "dispose")
+    next_is_let_in(here, bench)
 
 
 def test_on_start_that_fails_is_put_away_before_the_caller_hears_of_it(here: Lab, bench: Plugged) -> None:
