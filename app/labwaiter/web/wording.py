@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -15,6 +16,7 @@ from ..languages import ENGLISH, NAMES, SOURCE, Language, asked_for
 from ..settings import Settings
 
 COOKIE = "labwaiter_language"
+COOKIE_MAX = 3900  # bytes: with its name and attributes a cookie has 4096
 CHOICE_SECONDS = 365 * 86400
 ASKED_LARGEST = 2000  # characters of Accept-Language: browsers send a hundred; 200,000 took a worker 0.3 s to read
 
@@ -66,6 +68,20 @@ def _told(sentence: str, ours: bool = True) -> str:
     """
     words, lang = told(sentence)
     return Markup('<span lang="{}">{}</span>').format(lang if ours else "", words) if lang else words
+
+
+def in_cookie(words: str, most: int, signed: Callable[[str], str]) -> str:
+    """A cookie of what the next page is to say: of as much of it as a cookie takes.
+
+    Args:
+        most: characters.
+        signed: what makes the cookie of such words.
+    """
+    while True:
+        content = signed(words if len(words) <= most else words[: most - 1] + "…")
+        if len(content) <= COOKIE_MAX:  # a letter that is none of ASCII's takes up to eight bytes
+            return content
+        most = most * 2 // 3
 
 
 def install(environment: Environment) -> None:

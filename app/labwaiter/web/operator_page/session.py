@@ -27,12 +27,12 @@ from ...model.caller import EVERYBODY, PASSER_BY, Caller, Identity
 from ...model.sentences import N_
 from ...settings import Settings
 from ...store.artifacts import Artifacts
+from ..wording import in_cookie
 
 SESSION_SECONDS = 12 * 3600.0
 MANAGED_SECONDS = 4 * 3600.0  # where the manager can't be asked again
 SAID_SECONDS = 60.0  # that what came of an act waits for the page that tells it
 SAID_MAX = 1500  # characters of it
-COOKIE_MAX = 3900  # bytes: with its name and attributes a cookie has 4096
 NAME_MAX = 60
 ATTEMPTS, ATTEMPTS_SECONDS = 10, 60.0  # failed logins of one address
 ADDRESSES_MAX = 10_000
@@ -128,13 +128,10 @@ class Sessions:
         Args:
             lang: the words' language, where it is another one than the reader's.
         """
-        most, until = SAID_MAX, time.time() + SAID_SECONDS
-        while True:
-            text = words if len(words) <= most else words[: most - 1] + "…"
-            signed = self._signed("said", {"w": text, "good": good, "l": lang, "until": until})
-            if len(signed) <= COOKIE_MAX:  # a letter that is none of ASCII's takes up to eight bytes
-                break
-            most = most * 2 // 3
+        until = time.time() + SAID_SECONDS
+        signed = in_cookie(
+            words, SAID_MAX, lambda text: self._signed("said", {"w": text, "good": good, "l": lang, "until": until})
+        )
         self.set_cookie(request, answer, self._said, signed, int(SAID_SECONDS))
 
     def said(self, request: Request) -> tuple[str, bool, str] | None:
