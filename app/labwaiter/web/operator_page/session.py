@@ -122,22 +122,24 @@ class Sessions:
         """Have the browser forget it."""
         self.set_cookie(request, answer, self._cookie, "", 0)
 
-    def say(self, request: Request, answer: Response, words: str, good: bool, lang: str = "") -> None:
+    def say(self, request: Request, answer: Response, words: str, good: bool, lang: str = "", of: str = "") -> None:
         """Have the next page say what came of an act, as much of it as a cookie takes.
 
         Args:
             lang: the words' language, where it is another one than the reader's.
+            of: the id of the card of which they are so, as long as that stands as it does.
         """
         until = time.time() + SAID_SECONDS
-        signed = in_cookie(
-            words, SAID_MAX, lambda text: self._signed("said", {"w": text, "good": good, "l": lang, "until": until})
-        )
+        content = {"good": good, "l": lang, "of": of, "until": until}
+        signed = in_cookie(words, SAID_MAX, lambda text: self._signed("said", {"w": text, **content}))
         self.set_cookie(request, answer, self._said, signed, int(SAID_SECONDS))
 
-    def said(self, request: Request) -> tuple[str, bool, str] | None:
-        """What the page is to say, whether it is good, and its language where that isn't the page's."""
+    def said(self, request: Request) -> tuple[str, bool, str, str] | None:
+        """What the page is to say, whether it is good, its language where that isn't the page's, and of which card."""
         content = self._read(request, self._said, "said")
-        return (str(content["w"]), bool(content["good"]), str(content.get("l", ""))) if content else None
+        if not content:
+            return None
+        return str(content["w"]), bool(content["good"]), str(content.get("l", "")), str(content.get("of", ""))
 
     def forget_said(self, request: Request, answer: Response) -> None:
         """It was said."""
