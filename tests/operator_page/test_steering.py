@@ -307,7 +307,7 @@ def test_a_refusal_is_told_beside_its_field_in_the_pages_language(open_screen: A
     screen.see("Der Ausgang ist aus.", "#live .big")  # which its driver says
     page.fill("#set-volts [name=in-volts]", "999,5")
     page.click("#set-volts button")
-    screen.see("meter: volts muss zwischen -210 und 210 V sein, nicht „999.5“.", beside(page, "#set-volts input"))
+    screen.see("meter: volts muss zwischen -210 und 210 V sein, nicht „999,5“.", beside(page, "#set-volts input"))
     assert page.input_value("#set-volts input[name=in-volts]") == "999,5"
     page.fill("#set-volts [name=in-volts]", "viel")
     page.click("#set-volts button")

@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeVar
 from flask import Request, Response
 from jinja2.runtime import Context, Macro
 from jinja2.utils import pass_context
+from markupsafe import Markup
 
 from ..wording import language
 
@@ -50,7 +51,7 @@ class Live:
         self._stamps: dict[str, tuple[float, str | None]] = {}
         self._made: OrderedDict[str, Made] = OrderedDict()
         self._contents: OrderedDict[str, tuple[str, str]] = OrderedDict()  # with the tag before it
-        self._parts: dict[str, str] = {}
+        self._parts: dict[str, Markup] = {}
         self._acts = 0  # that were done by these pages
 
     def stamp(self, name: str, look: Callable[[], str | None]) -> str | None:
@@ -106,17 +107,19 @@ class Live:
         return tag, content
 
     @pass_context
-    def part(self, context: Context, macro: Macro, *values: object) -> str:
+    def part(self, context: Context, macro: Macro, *values: object) -> Markup:
         """What a macro makes of these values: by them, its reader's name and language it is known again.
 
-        Those are all that the macro may depend on.
+        Those are all that the macro may depend on, but for what was wrong in a form: that page is made whole.
         """
+        if context.get("bad_input"):
+            return Markup(macro(*values))
         key = repr((macro.name, language().code, context["visitor"], values))
         known = self._parts.get(key)
         if known is None:
             if len(self._parts) >= PARTS_KEPT:
                 self._parts.clear()
-            known = self._parts[key] = macro(*values)
+            known = self._parts[key] = Markup(macro(*values))
         return known
 
     def forget(self) -> None:
