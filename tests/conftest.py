@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,19 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["every_test"] = node.config.option.every_test
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """In `.ci/run`: which folders take the time of its processes."""
+    if "CI" not in os.environ:
+        return
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds["/".join(report.nodeid.split("/")[:2]).partition("::")[0]] += report.duration
+    told = (f"{folder} {count:.0f}" for folder, count in seconds.most_common(40))
+    terminalreporter.write_line(f"Seconds by folder, of all processes together: {', '.join(told)}")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """What `-n auto` means here: the tests mostly wait."""
@@ -143,16 +157,39 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason="about one machine alone"))
 
 
-@pytest.fixture
-def services(tmp_path: Path) -> Path:
-    """A services folder with the samples."""
-    folder = tmp_path / "services"
+def services_in(place: Path) -> Path:
+    """A services folder with the samples, there."""
+    folder = place / "services"
     folder.mkdir()
     for file in ("services.py", "broken.py"):
         shutil.copy(SAMPLES / file, folder / file)
     shutil.copy(SAMPLES / "unruly.py", folder / "_unruly.py")
     shutil.copy(SAMPLES / "unruly.py", folder.parent / "unruly.py")
     return folder
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Path:
+    """A services folder with the samples."""
+    return services_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab with its supervisor, for those tests of a module that are no matter to one another: each costs a second."""
+    place = tmp_path_factory.mktemp("shared")
+    one = way()(place / "jobs", services_in(place))
+    one.supervise()
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="module")
+def shared_web(shared_lab: Lab) -> Iterator[Web]:
+    """The same served over HTTP."""
+    one = Web(shared_lab)
+    yield one
+    one.close()
 
 
 @pytest.fixture

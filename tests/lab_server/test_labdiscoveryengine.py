@@ -1,6 +1,7 @@
 """LabDiscoveryEngine, the real one, as the calling system: a student of its own is let into our lab, and put out of it.
 
-It is called as a whole, by its commands and its pages, in a .venv of its own (labdiscoveryengine.txt beside this file).
+It is called as a whole, by its commands and its pages, in a .venv of its own (labdiscoveryengine.txt beside this file),
+as `.ci/run` makes it.
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@ GOOD = envelope("getServiceStatus", serviceID="nobody's", sessionToken="t")
 UNKNOWN = b"<tns:errorCode>UnknownServiceID</tns:errorCode>"
 
 
-@pytest.fixture
-def web(web: Web) -> Web:
+@pytest.fixture(scope="module")
+def web(shared_web: Web) -> Web:
     """With a lane that knows the form of GOOD; `.ci/run` has these tests without a lane, too."""
-    return warm(web)
+    return warm(shared_web)
 
 
 def artifacts(web: Web, *parts: bytes, expect: bytes = b"") -> bytes:

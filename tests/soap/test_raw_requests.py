@@ -9,6 +9,7 @@ import zlib
 import pytest
 
 from callers import NS, SOAP_11, Caller, envelope, warm
+from lab import Lab
 
 GOOD = envelope("getServiceStatus", serviceID="nobody's", sessionToken="t")
 CAFE = envelope("startEcho", serviceID="one", sessionToken="t", text="café 漢")
@@ -17,10 +18,16 @@ DECLARED = b'<?xml version="1.0" encoding="%s"?>\n'
 DOCTYPE = b'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]>'
 
 
-@pytest.fixture
-def caller(caller: Caller) -> Caller:
+@pytest.fixture(scope="module")
+def caller(shared_lab: Lab) -> Caller:
     """With a lane that knows the form of GOOD; `.ci/run` has these tests without a lane, too."""
-    return warm(caller)
+    return warm(Caller(shared_lab))
+
+
+@pytest.fixture
+def own(lab: Lab) -> Caller:
+    """The same of the test's own lab: it starts something."""
+    return warm(Caller(lab))
 
 
 @pytest.mark.parametrize(
@@ -117,9 +124,9 @@ def given(caller: Caller, body: bytes, **environ: str) -> str:
 
 
 @pytest.mark.parametrize("encoding", [b"ISO-8859-1", b"windows-1252", b"utf-16", b"UTF-8", b"nonsense"])
-def test_the_charset_of_http_wins_over_the_document_s_own_word(caller: Caller, encoding: bytes) -> None:
+def test_the_charset_of_http_wins_over_the_document_s_own_word(own: Caller, encoding: bytes) -> None:
     """RFC 7303, section 3. .NET writes what its StringWriter thinks, and sends UTF-8."""
-    assert given(caller, DECLARED % encoding + CAFE, CONTENT_TYPE="text/xml; charset=utf-8") == "café 漢"
+    assert given(own, DECLARED % encoding + CAFE, CONTENT_TYPE="text/xml; charset=utf-8") == "café 漢"
 
 
 @pytest.mark.parametrize(
@@ -136,8 +143,8 @@ def test_the_charset_of_http_wins_over_the_document_s_own_word(caller: Caller, e
         (DECLARED % b"UTF-8" + CAFE, 'text/xml; action="a;charset=iso-8859-1"; charset=utf-8'),
     ],
 )
-def test_a_byte_order_mark_then_http_then_the_document_say_its_charset(caller: Caller, body: bytes, kind: str) -> None:
-    assert given(caller, body, CONTENT_TYPE=kind).startswith("café")
+def test_a_byte_order_mark_then_http_then_the_document_say_its_charset(own: Caller, body: bytes, kind: str) -> None:
+    assert given(own, body, CONTENT_TYPE=kind).startswith("café")
 
 
 XOP = 'multipart/related; boundary="--=_b 1"; type="application/xop+xml"; start="<root@x>"; start-info="text/xml"'
@@ -169,9 +176,9 @@ ROOT = 'Content-Type: application/xop+xml; charset=UTF-8; type="text/xml"\nConte
         (XOP, parts((ROOT, CAFE)).partition(b"--=_b 1--")[0] + b"--=_b 1--"),
     ],
 )
-def test_an_envelope_that_is_the_root_of_a_multipart_request_is_read(caller: Caller, kind: str, body: bytes) -> None:
+def test_an_envelope_that_is_the_root_of_a_multipart_request_is_read(own: Caller, kind: str, body: bytes) -> None:
     """As clients with MTOM or attachments switched on send every call (RFC 2387)."""
-    assert given(caller, body, CONTENT_TYPE=kind).startswith("café")
+    assert given(own, body, CONTENT_TYPE=kind).startswith("café")
 
 
 @pytest.mark.parametrize(
@@ -184,10 +191,10 @@ def test_an_input_that_lies_in_an_attachment_is_refused_by_name(caller: Caller, 
     assert "The input text refers to an attachment" in reply["faultstring"]
 
 
-def test_an_input_in_a_foreign_namespace_is_no_input_and_one_without_any_is_read(caller: Caller) -> None:
+def test_an_input_in_a_foreign_namespace_is_no_input_and_one_without_any_is_read(own: Caller) -> None:
     strange = envelope("startEcho", '<o:text xmlns:o="urn:other">x</o:text>', serviceID="one", sessionToken="t")
-    assert "no input “text” in the namespace “urn:other”" in caller("/Echo", strange)["faultstring"]
-    assert given(caller, envelope("startEcho", "<text>x</text>", serviceID="one", sessionToken="t")) == "x"
+    assert "no input “text” in the namespace “urn:other”" in own("/Echo", strange)["faultstring"]
+    assert given(own, envelope("startEcho", "<text>x</text>", serviceID="one", sessionToken="t")) == "x"
 
 
 def test_soap_1_2_is_a_version_mismatch_and_a_header_that_must_be_understood_is_refused(caller: Caller) -> None:

@@ -15,6 +15,12 @@ from labwaiter.settings import load
 ROOT = "/sintef/docker_services"
 
 
+@pytest.fixture(scope="module")
+def caller(shared_lab: Lab) -> Caller:
+    """They ask for addresses alone: one lab does."""
+    return Caller(shared_lab)
+
+
 def address(caller: Caller, path: str = "/waiter", root: str = ROOT, **environ: str) -> str:
     """The address that the WSDL of Echo gives to a caller who came so."""
     reply = caller(f"{path}/Echo", query="wsdl", **{"PATH_INFO": f"{root}{path}/Echo", **environ})
@@ -180,9 +186,9 @@ def test_each_refusal_of_a_page_says_what_it_is_about(caller: Caller, monkeypatc
     assert b"secret" not in reply.body and b"GET" not in reply.body
 
 
-def test_the_web_server_s_own_words_for_the_caller_s_address_are_understood(web: Web) -> None:
+def test_the_web_server_s_own_words_for_the_caller_s_address_are_understood(shared_web: Web) -> None:
     """granian, over HTTP: the loopback address is a trusted proxy's."""
-    line = http.client.HTTPConnection("127.0.0.1", web.port, timeout=PATIENCE)
+    line = http.client.HTTPConnection("127.0.0.1", shared_web.port, timeout=PATIENCE)
     said = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "portal.example"}
     line.request("GET", f"{ROOT}/echo/Echo?wsdl", headers=said)
     assert b'location="https://portal.example/sintef/docker_services/echo/Echo"' in line.getresponse().read()
