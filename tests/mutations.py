@@ -463,6 +463,13 @@ MUTATIONS = (
         "pool.map(lambda file: catalogue.check(file, settings.layout.services), files)",
         "cli/test_upgrade_check.py::test_where_executions_have_been_nothing_is_kept_of_what_it_finds",
     ),
+    Mutation(
+        "a part of a page is known again by less than it is made of",
+        "web/operator_page/live.py",
+        'context["visitor"], values))',
+        'context["visitor"], values[0], values[1]["name"]))',
+        "operator_page/test_open_pages.py::test_a_card_is_made_anew_when_something_on_it_has_changed",
+    ),
 )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from ..errors import InvalidParameter, MissingParameter
+from ..errors import InvalidParameter
 from .parameter import Parameter, shown
 from .sentences import N_
 from .service import parameter_of
@@ -39,12 +39,9 @@ class Item:
             )
         accepted = {}
         for parameter in self.inputs:
-            try:
-                accepted[parameter.name] = parameter.accept(values.get(parameter.name))
-            except (InvalidParameter, MissingParameter) as error:
-                words = error.message.removeprefix("The input ")
-                of = "" if parameter.name == self.name else f"{self.name}: "
-                raise type(error)(f"{instrument}: {of}{words}") from None
+            of = "" if parameter.name == self.name else f"{self.name}: "
+            subject = f"{instrument}: {of}{parameter.name}"
+            accepted[parameter.name] = parameter.accept(values.get(parameter.name), subject)
         return accepted
 
 

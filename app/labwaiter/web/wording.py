@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from flask import Request, g
 from jinja2 import Environment
 from markupsafe import Markup
+from werkzeug.datastructures import LanguageAccept
+from werkzeug.http import parse_accept_header
 
 from ..languages import ENGLISH, NAMES, SOURCE, Language, asked_for
 from ..settings import Settings
@@ -21,11 +24,18 @@ ASKED_LARGEST = 2000  # characters of Accept-Language: browsers send a hundred; 
 def wanted(request: Request, settings: Settings) -> Language:
     """The language of an answer: its reader's choice, else what the browser asks for, else the deployment's."""
     chosen = request.cookies.get(COOKIE, "")
+    if chosen in NAMES:
+        return asked_for(chosen, settings.page_language)
+    return asked_for(_asked(request.headers.get("Accept-Language", "")), settings.page_language)
+
+
+@lru_cache(256)  # an open page asks each second or two
+def _asked(header: str) -> str | None:
+    """The language that an Accept-Language asks for first, of those that we have."""
     # Werkzeug's best_match prefers what is asked for last as “en” to what is asked for first as “de-AT”
-    header = request.headers.get("Accept-Language", "")
-    tags = request.accept_languages.values() if len(header) <= ASKED_LARGEST else ()
-    asked = [chosen, *(tag.lower().partition("-")[0] for tag in tags)]
-    return asked_for(next((code for code in asked if code in NAMES), None), settings.page_language)
+    tags = parse_accept_header(header, LanguageAccept).values() if len(header) <= ASKED_LARGEST else ()
+    asked = (tag.lower().partition("-")[0] for tag in tags)
+    return next((code for code in asked if code in NAMES), None)
 
 
 def language() -> Language:

@@ -4,7 +4,10 @@
 (() => {
   const EVERY = 2000, PATIENCE = 3500, LOST = 4200, ONCE_LOST = 1500; // ms
   const body = document.body, live = document.getElementById("live"), lost = document.getElementById("lost");
-  let tag = "", release = "", good = performance.now(), asking = false, timer = 0;
+  let tag = "", release = body.dataset.mark, good = performance.now(), asking = false, timer = 0;
+
+  // a form that is shown once more, since something in it was wrong, stands on the page that it came from
+  if (body.dataset.address) history.replaceState(null, "", body.dataset.address);
 
   // -- times ----------------------------------------------------------------------------------
   const lang = document.documentElement.lang, tongue = lang === "en" ? "sv-SE" : lang; // which writes 2026-11-24 11:30:05
@@ -66,8 +69,7 @@
       if (answer.status >= 500 && answer.status !== 503) throw new Error("not now");
       const told = answer.headers.get("X-Labwaiter") || "";
       if (!told) throw new Error("not the lab"); // a proxy's own page
-      if (release && told !== release && !writing()) { location.reload(); return; }
-      release = release || told;
+      if (told !== release && !writing()) { location.reload(); return; }
       const date = Date.parse(answer.headers.get("Date") || "");
       if (date && Math.abs(date - Date.now()) > 2000) ahead = (date - Date.now()) / 1000;
       if (answer.status === 200) {
@@ -112,9 +114,20 @@
     }
   }
 
+  // what came of an act on an instrument is told as long as that stands as it did then: somebody may have stopped it
+  const band = document.querySelector(".band[data-of]");
+  let stood = null;
+  function outdate() {
+    const chip = band && band.isConnected && document.querySelector(`#${CSS.escape(band.dataset.of)} .chip`);
+    if (!chip) return;
+    if (stood === null) stood = chip.textContent;
+    else if (chip.textContent !== stood) band.remove();
+  }
+
   // -- parts of a page ------------------------------------------------------------------------
   function ready() {
     times();
+    outdate();
     for (const button of document.querySelectorAll("button.copy[hidden]")) button.hidden = !navigator.clipboard;
     plot();
     status();
