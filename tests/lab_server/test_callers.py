@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,10 +13,13 @@ import pytest
 from benchlab import Plugged, leases
 from callers import Web
 from callingsystem import System, basic
-from lab import PATIENCE, Lab, eventually
+from lab import PATIENCE, Lab, eventually, gone
+from labwaiter.deployment import web_processes
 from labwaiter.model.caller import SHELL
+from labwaiter.model.lab_session import service_id_of
+from labwaiter.settings import load
 from labwaiter.verbs.sessions import Sessions
-from remotelab import disposed, wish
+from remotelab import disposed, let_in, wish
 
 pytestmark = pytest.mark.slow
 
@@ -45,6 +50,50 @@ def test_a_session_is_begun_asked_of_and_ended(system: System, bench: Plugged, h
     assert system.status(told["session_id"]) == -1
     assert system.delete(told["session_id"]) == "Deleted"  # repeated, since the answer may have been lost
     assert disposed(bench) == ["ada 0"]
+
+
+def test_what_has_ended_long_ago_is_over_and_not_found_and_shows_nothing(call: Any, here: Lab) -> None:
+    session = let_in(here)
+    Sessions(here.settings).leave(session.session_id)
+    assert Sessions(here.settings).gone(session.session_id, PATIENCE)
+    at, deleted = f"/diode/weblab/sessions/{session.session_id}", {"action": "delete"}
+    for _ in range(2):
+        assert call(f"{at}/status")[1] == {"should_finish": -1}
+        assert call(at, deleted, "POST")[1] == {"message": "Deleted"}
+    later = {"WEBLAB_EXPIRED_USERS_TIMEOUT": "0"}  # as after the hour for which it is kept
+    for _ in range(2):
+        assert call(f"{at}/status", **later)[1] == {"should_finish": -1}
+        assert call(at, deleted, "POST", **later)[1] == {"message": "Not found"}
+        ldl = call(f"/diode/ldl/sessions/{session.session_id}", None, "DELETE", **later)[1]
+        assert ldl["should_finish"] == -1
+    many = {"session_ids": [session.session_id]}
+    assert call("/diode/weblab/sessions/status/multiple", many, **later)[1] == {"status": {session.session_id: -1}}
+
+
+@pytest.mark.parametrize("killed", ["the web side", "everything"])
+def test_a_session_is_put_away_and_the_next_one_let_in_after_a_kill_of(
+    killed: str, bench: Plugged, here: Lab, serve: Callable[..., Web]
+) -> None:
+    web = serve(WEBLAB_TIMEOUT="3" if killed == "the web side" else "-1")
+    first = System(f"{web.url}/diode").start()["session_id"]
+    verbs, service_id = Sessions(here.settings), service_id_of(first)
+    assert verbs.set(first, "meter", "volts", 2, wait=PATIENCE).done
+    assert verbs.do(first, "meter", "output", {"on": True}, wait=PATIENCE).done
+    pids = [web.process.pid, *(who.pid for who in web_processes.find(load(here.face_environment)))]
+    if killed == "everything":
+        pids += [here.supervisor, here.nursery, here.running(service_id), here.working(service_id)]
+    for pid in set(pids):
+        os.kill(pid, signal.SIGKILL)
+    web.process.wait(PATIENCE)
+    eventually(lambda: all(gone(pid) for pid in set(pids)))
+    if killed == "everything":
+        here.supervise()
+    eventually(lambda: verbs.gone(first, 1.0))  # nobody's page asks: as where a browser is closed
+    bench.assert_made_safe("smu")
+    assert disposed(bench) == ["ada 0"] and leases(here).of("smu") is None
+    system = System(f"{serve(WEBLAB_TIMEOUT='-1').url}/diode")
+    assert system.status(first) == -1
+    assert "url" in system.start("bob")
 
 
 def test_what_nobody_knows_is_over_and_not_found(system: System) -> None:
