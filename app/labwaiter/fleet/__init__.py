@@ -22,6 +22,8 @@ The hardware's machine holds the truth, in its jobs folder. Redis carries orders
     operations.py   what is done to instruments by such calls; as_json.py: its values on the way
     instruments_told.py  how a machine's instruments stand, as it tells that
     instruments.py  a face's side: the verbs over the instruments of all machines
+    session_operations.py  what is done to sessions of remote labs by such calls
+    sessions.py     a face's side: the verbs over remote labs and sessions, wherever their instruments are
     machines.py     an operator's side: how the machines are, what waits for them, withdrawing orders
     doctor.py       an operator's side: whether Redis is as this lab needs it
 
@@ -38,6 +40,7 @@ from ..settings import Settings
 from ..verbs import Jobs
 from ..verbs.control import DirectControl
 from ..verbs.instruments import Instruments
+from ..verbs.sessions import Sessions
 
 if TYPE_CHECKING:
     from .fleet_store import FleetStore
@@ -82,6 +85,15 @@ def open_direct_control(settings: Settings, jobs: Jobs | None = None) -> DirectC
     return FleetControl(settings, _store(settings, jobs))
 
 
+def open_sessions(settings: Settings, jobs: Jobs | None = None) -> Sessions:
+    """Likewise, over remote labs and their sessions."""
+    if not settings.redis_url:
+        return Sessions(settings)
+    from .sessions import FleetSessions
+
+    return FleetSessions(settings, _store(settings, jobs))
+
+
 def _store(settings: Settings, jobs: Jobs | None) -> FleetStore:
     from .redis_store import RedisStore
 
@@ -104,4 +116,4 @@ def name_keys(settings: Settings) -> None:
         raise Misconfigured("One process serves one lab: REDIS_PREFIX can't change in it.")
 
 
-__all__ = ["name_keys", "open_direct_control", "open_instruments", "open_jobs"]
+__all__ = ["name_keys", "open_direct_control", "open_instruments", "open_jobs", "open_sessions"]

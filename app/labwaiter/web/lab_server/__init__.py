@@ -18,11 +18,12 @@ from werkzeug.exceptions import HTTPException
 
 from ... import __version__, public
 from ...errors import ClientError, Misconfigured, ServiceError, UnknownLab, UnknownSession, internal
+from ...fleet import open_sessions
 from ...model.caller import Caller, Identity, Role
 from ...settings import Settings
 from ...store import web_side
 from ...verbs import Jobs
-from ...verbs.sessions import LabView, Sessions
+from ...verbs.sessions import Sessions
 from .. import wording
 from ..operator_page import POLICY
 from ..operator_page.live import Live
@@ -76,13 +77,9 @@ class Face:
         here = self.root
         return ("/" + here.split("/", 3)[3] if here.count("/") > 2 else "") if here else self.settings.context_root
 
-    def view_of(self, lab: str) -> LabView:
-        """A lab. Raises UnknownLab."""
-        return self.sessions.lab(lab, self.calling)
-
     def lab(self, named: str) -> str:
         """A lab's name, as a call's path has it; the only one where it has none. Raises NoSuchLab."""
-        names = [view.name for view in self.sessions.labs(self.calling)]
+        names = self.sessions.names(self.calling)
         if named in names or (not named and len(names) == 1):
             return named or names[0]
         known = ", ".join(f"{self.settings.context_root}/{name}/weblab" for name in names) or "none"
@@ -98,7 +95,7 @@ def make(settings: Settings, jobs: Jobs) -> Flask:
     app = Flask("labwaiter.web.lab_server", static_folder=None, template_folder="")
     app.url_map.strict_slashes = False
     live = Live(f"{__version__} {web_side.deployment(settings.jobs_folder)}")
-    face = Face(settings, jobs, Sessions(settings), live)
+    face = Face(settings, jobs, open_sessions(settings, jobs), live)
     login = Login(settings)
 
     @app.before_request

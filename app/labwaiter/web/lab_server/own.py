@@ -84,7 +84,7 @@ def add(app: Flask, face: Face, students: Students) -> None:
         student = students.of(lab)
         if student is None:
             return students.no_session(lab)
-        declared = face.view_of(lab).declared
+        declared = face.sessions.declared(lab)
         page = declared.page if declared is not None else ""
         if ":" not in page:
             return _static(face.settings.labs / lab / "static", path, students, lab)

@@ -117,7 +117,7 @@ class Students:
 
     def _first(self, lab: str) -> str:
         """Where a lab's page is: ours, or a template, at page; a blueprint at own/."""
-        declared = self._face.view_of(lab).declared
+        declared = self._face.sessions.declared(lab)
         return "own/" if declared is not None and ":" in declared.page else "page"
 
     # -- the page -----------------------------------------------------------------------------
@@ -139,7 +139,7 @@ class Students:
 
     def _rendered(self, student: Student, at: str, live: bool, said: tuple[str, bool] | None) -> str:
         found = self._face.sessions.look(student.session_id)
-        declared = self._face.view_of(student.lab).declared
+        declared = self._face.sessions.declared(student.lab)
         values = {"live": live, "said": said, "at": at, "version": __version__, **self._content(student, found)}
         values |= {
             "title": declared.title if declared is not None else student.lab,
