@@ -5,9 +5,12 @@ What is believed is the simulators' own record, not ours.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,11 +27,15 @@ from fleetlab import Fleet, fleet_environment
 from lab import PATIENCE, SAMPLES, Lab, eventually, wait_gone
 from labwaiter.deployment import web_processes
 from labwaiter.errors import (
+    AlreadyRunning,
+    InvalidParameter,
     LabClosed,
     NotInTime,
     ServiceError,
     SessionFailed,
+    SessionOver,
     Unavailable,
+    UnknownTask,
 )
 from labwaiter.fleet import open_instruments, open_sessions
 from labwaiter.fleet.sessions import NOBODY, FleetSessions
@@ -417,3 +424,141 @@ def test_a_delete_that_meets_a_silent_machine_is_done_when_it_is_heard_of(labs: 
     after = labs.put_away(session)
     assert after.why_ended == "The calling system has ended it."
     assert system.call("DELETE", f"/{session.session_id}")[1] == {"should_finish": -1}
+
+
+# -- students -------------------------------------------------------------------------------------
+
+
+def test_a_student_uses_a_lab_and_its_tasks_by_any_face(
+    labs: Labs, open_screen: Callable[..., Any], tmp_path: Path
+) -> None:
+    # both faces are one address to a browser, as behind a proxy: cookies know no ports
+    east, west = labs.web("east"), labs.web("west")
+    told = System(f"{east.url}/sweeps").start(back="https://portal.example/labs")
+    session_id = told["session_id"]
+    screen, other = open_screen(east), open_screen(west)
+    page = screen.go(f"sweeps/weblab/callback/{session_id}")
+    assert page.url == f"{east.url}/sweeps/page"
+    page.fill("#set-meter-volts input[name=in-volts]", "1.5")
+    page.click("#set-meter-volts button")
+    screen.see("meter: volts is set to 1.5.")
+    page.select_option("#do-meter-output select", "true")
+    page.click("#do-meter-output button")
+    screen.see("meter: output is done.")
+    assert not labs.bench.simulators["smu"].is_safe()
+    meter = eventually(lambda: labs.verbs.look(session_id).instruments)[0]
+    assert meter.name == "meter" and "SMU" in meter.identity and "value" in meter.readings["current"]
+    page.wait_for_selector("#plot canvas")
+    page.fill("#start-sweep [name=in-top]", "1.5")
+    page.fill("#start-sweep [name=in-points]", "3")
+    page.click("#start-sweep button")
+    screen.see("sweep has begun.")
+    screen.see("0.75", ".lab-tasks td:has-text('0.75')")
+    # the same session by another face
+    there = other.go(f"sweeps/weblab/callback/{session_id}")
+    other.see("0.75", ".lab-tasks td:has-text('0.75')")
+    there.click("#start-hold button")
+    other.see("hold running", ".lab-tasks")
+    screen.see("hold running", ".lab-tasks")
+    page.click(".lab-tasks form button")
+    screen.see("hold done", ".lab-tasks")
+    with page.expect_download() as download:
+        page.evaluate("document.querySelector('a[href$=\"sweep.csv\"]').setAttribute('download', '')")
+        page.click("a[href$='sweep.csv']")
+    assert Path(download.value.path()).read_text().splitlines()[-1].startswith("1.5,")
+    page.screenshot(path=tmp_path / "across.png", full_page=True)
+    # a machine that isn't heard of for a moment: the page stays, and goes on afterwards
+    os.kill(labs.worker(), signal.SIGSTOP)
+    answer = page.request.get(f"{east.url}/sweeps/weblab/callback/{session_id}/poll")
+    assert answer.status == 503 and answer.json()["success"] is False and "north" in answer.json()["reason"]
+    os.kill(labs.worker(), signal.SIGCONT)
+    eventually(lambda: page.request.get(f"{west.url}/sweeps/weblab/callback/{session_id}/poll").ok)
+    there.click("form[action$='/page/leave'] button")
+    other.see("Your session is over")
+    screen.see("Your session is over")
+    screen.see("0.75", ".lab-tasks td:has-text('0.75')")
+    assert labs.verbs.gone(session_id, PATIENCE)
+    assert labs.disposed() == ["ada: sweep done, hold done"]
+    labs.bench.assert_made_safe("smu")
+
+
+def test_tasks_run_where_their_session_is(labs: Labs) -> None:
+    verbs = labs.verbs
+    session = labs.let_in("sweeps", unique="ada@portal")
+    session_id = session.session_id
+    with labs.alive(session):
+        started = verbs.start_task(session_id, "sweep", {"top": "1.5", "points": "3"})
+        view = verbs.join_task(session_id, started.task_id, PATIENCE)
+        assert (view.status, view.data, view.result[1][0]) == ("done", {"points": 3}, 0.75)
+        assert labs.north.record(view.task_id).request.service == "lab task"
+        hold = verbs.start_task(session_id, "hold", {}, by_student=False)
+        eventually(lambda: verbs.task(session_id, hold.task_id).data.get("reads"))
+        with pytest.raises(AlreadyRunning, match="once at a time for each user"):
+            verbs.start_task(session_id, "hold", {}, by_student=False)
+        verbs.start_task(session_id, "alone", {}, by_student=False)
+        with pytest.raises(AlreadyRunning, match="once at a time in the whole lab"):
+            verbs.start_task(session_id, "alone", {}, by_student=False)
+        assert [task.name for task in verbs.tasks(session_id, "hold")] == ["hold"]
+        assert [task.name for task in verbs.tasks_of(session.service_id, SYSTEM)] == ["sweep", "hold", "alone"]
+        with pytest.raises(InvalidParameter, match="is stopped by the lab itself"):
+            verbs.stop_task(session_id, verbs.tasks(session_id, "alone")[0].task_id)
+        with pytest.raises(UnknownTask):
+            verbs.task(session_id, "task-nothing")
+        stopped = verbs.end_task(hold.task_id, SYSTEM, PATIENCE)
+        assert stopped.status == "done" and stopped.result["turns"] > 0
+        # a task that is killed leaves nothing on, and its session goes on
+        begun = labs.bench.count("smu")
+        again = verbs.start_task(session_id, "hold", {}, by_student=False)
+        pid = eventually(lambda: verbs.task(session_id, again.task_id).data.get("pid"))
+        os.kill(pid, signal.SIGKILL)
+        view = verbs.join_task(session_id, again.task_id, PATIENCE)
+        assert view.error is not None and view.error["code"] == "died"
+        labs.bench.assert_made_safe("smu", begun)
+        assert verbs.status(session_id, SYSTEM).state == "running"
+        # what the lab's code keeps, as a blueprint's view has it
+        data = verbs.data(session_id)
+        data["mood"] = {"good": True}
+        assert data["mood"] == {"good": True} and dict(data) == {"mood": {"good": True}} and len(data) == 1
+        del data["mood"]
+        with pytest.raises(KeyError):
+            del data["mood"]
+        with pytest.raises(TypeError):
+            data["mood"] = object()
+        with pytest.raises(ValueError, match="1,000,000 bytes"):
+            data["mood"] = "x" * 1_000_001
+        with pytest.raises(InvalidParameter, match="There is no file"):
+            verbs.file(session_id, "../session.json")
+        assert verbs.file(session_id, "sweep.csv").read_text().count("\n") == 2
+        verbs.leave(session_id)
+        assert verbs.gone(session_id, PATIENCE)
+    with pytest.raises(SessionOver):
+        verbs.start_task(session_id, "sweep", {"top": 1})
+    assert labs.disposed() == ["ada: sweep done, hold done, alone done, hold failed"]
+
+
+def test_labs_and_sessions_at_the_shell_of_a_face(labs: Labs) -> None:
+    web = labs.web("east")
+
+    def run(*words: str, code: int = 0) -> str:
+        command = [sys.executable, "-m", "labwaiter", "labs", *words]
+        ran = subprocess.run(
+            command, env=web.lab.face_environment, capture_output=True, text=True, timeout=2 * PATIENCE
+        )
+        assert ran.returncode == code and "Traceback" not in ran.stderr, ran
+        return ran.stdout + ran.stderr
+
+    assert "diode is open." in run("test", "diode")
+    told = json.loads(run("session", "new", "diode", "--user", "ada", "--json").splitlines()[0])
+    assert told["address"].startswith(web.url.rpartition(":")[0]) and told["lab"] == "diode"
+    with labs.alive(labs.verbs.status(told["session"], SYSTEM)):
+        listed = run("list")
+        assert "1 " in listed and "ada" in listed and told["serviceID"] in listed, listed
+        assert "ada in diode: running" in run("session", "status", told["serviceID"])
+        assert "This session has had no task." in run("tasks", told["serviceID"])
+        assert "All is put away." in run("session", "end", told["session"])
+    assert labs.disposed() == ["ada 0"]
+    os.kill(labs.worker(), signal.SIGSTOP)
+    eventually(lambda: labs.verbs.unheard())
+    assert "The machine north was last heard of" in run("session", "status")
+    assert NOBODY in run("test", "diode", code=3)
+    os.kill(labs.worker(), signal.SIGCONT)
