@@ -4,8 +4,9 @@
     .venv/bin/python tests/catalogues.py --check   changes nothing; says what is wrong
 
 Of templates the messages are what Jinja finds in `_()` and `ngettext()`; of Python likewise, and sentences of the
-context "sentence": what an error of `labwaiter.errors` is made with, and what is marked `N_()`. A place in such a
-sentence is named after what stands there: f"{plain(name)} is in use" is "%(name)s is in use".
+context "sentence": what an error of `labwaiter.errors` or `labwaiter.instruments.errors` is made with, and what is
+marked `N_()`. A place in such a sentence is named after what stands there: f"{plain(name)} is in use" is "%(name)s is
+in use".
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from jinja2.ext import babel_extract
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "app"))
 from labwaiter import errors
+from labwaiter.instruments import errors as instrument_errors
 
 PACKAGE = Path(__file__).resolve().parent.parent / "app" / "labwaiter"
 CATALOGUES = PACKAGE / "languages"
@@ -35,12 +37,12 @@ LANGUAGES = ("de", "es", "ru")
 SENTENCE = "sentence"
 # what these say is read in a terminal, by a program, or by whoever writes a service: it stays English
 ENGLISH = ("api", "cli", "desk", "deployment", "init", "shipped", "simulated_lab", "soap", "test_client", "testing")
-# what is called with a sentence → which argument it is; all errors of `labwaiter.errors` besides
+# what is called with a sentence → which argument it is; all errors of `labwaiter.errors` and of instruments besides
 SAYING = {"TooManyAttempts": 0, "NotPossible": 0, "NotThere": 0, "OutOfTime": 0, "failed": 0}
 SAYING |= {"StopReason": 1, "RedisFault": 1, "Stopped": 2}
 SAYING |= {
     name: 0
-    for name, kind in vars(errors).items()
+    for name, kind in (vars(errors) | vars(instrument_errors)).items()
     if isinstance(kind, type) and issubclass(kind, errors.ServiceError) and kind is not errors.Incident
 }
 FIXED_MIN = 8  # letters that a sentence has of its own: with fewer it would be known again everywhere

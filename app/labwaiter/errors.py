@@ -7,7 +7,7 @@ two for the person who reads it: what was wrong, what to do. Never a path, a tok
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from .model.caller import Identity
@@ -35,9 +35,15 @@ class ServiceError(Exception):
 
 
 class ClientError(ServiceError):
-    """The call itself is wrong: the same call again fails again."""
+    """The call itself is wrong: the same call again fails again. `input` is the one that it is about, if it is one."""
 
     side = "Client"
+    input = ""
+
+    def of(self, name: str) -> Self:
+        """The same error, about the input of that name."""
+        self.input = name
+        return self
 
 
 class MissingParameter(ClientError):

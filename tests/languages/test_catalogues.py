@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("babel", reason="Babel is not installed")
 import catalogues
 from catalogues import LANGUAGES, PLACE, SENTENCE, Message, bare_texts, said_in, wrong_with
-from labwaiter.languages import NAMES, SOURCE, SURE, WITHIN, language
+from labwaiter.languages import CERTAIN, NAMES, SOURCE, SURE, WITHIN, language
 from labwaiter.settings import load
 
 SAID = catalogues.messages()
@@ -113,6 +113,7 @@ def test_each_sentence_from_below_is_known_again_with_its_values(code: str) -> N
         alone = sum(map(str.isalpha, PLACE.sub("", sentence)))
         if alone < SURE:  # then what stands in it has to be known
             values |= {name: "free" for name in places if name.rstrip("0123456789_") in WITHIN}
+        values |= {name: "a number" for name in places if name in CERTAIN}
         said = sentence % values
         told = spoken.told(said)
         expected = catalogue.get(sentence, SENTENCE).string

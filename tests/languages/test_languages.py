@@ -309,7 +309,17 @@ def test_what_came_of_an_act_fits_into_a_cookie_in_any_alphabet(russian: Lab) ->
 
 
 def test_a_sentence_that_has_no_translation_says_that_it_is_english(russian: Lab) -> None:
-    (russian.settings.lab.parent).mkdir(exist_ok=True)
     russian.settings.lab.write_text("[instruments.meter]\n")
     page = Caller(russian)("/operator/lab", HTTP_ACCEPT_LANGUAGE="de", **LOCAL).body.decode()
     assert re.search(r'<p class="band bad"><span lang="en">[^<]+</span></p>', page), page
+
+
+def test_anybodys_words_are_not_half_translated() -> None:
+    german = language("de")
+    assert german.told("smu: volts must be between 0 and 5 V, not “9”.") == (
+        "smu: volts muss zwischen 0 und 5 V sein, nicht „9“."
+    )
+    assert german.told("The sample must be dry, not wet.") is None  # a program's own
+    assert german.told("printer: hotend is 71.5 °C, back within its limit of 80.5 °C.") == (
+        "printer: hotend ist 71,5 °C, wieder innerhalb seiner Grenze von 80,5 °C."
+    )

@@ -70,6 +70,14 @@ def test_a_limit_that_is_passed_is_one_event_whatever_is_restarted(monitored: Ma
     wrong = shell(lab, "instruments", "history", "printer", "--since", "soon")
     assert wrong.returncode == 2 and "“soon” is no time: write 90min" in wrong.stderr
     assert shell(lab, "instruments", "history", "nothing").returncode == 2
+    wrong = shell(lab, "instruments", "history", "printer", "--since", "2199-01-01")
+    assert "Nothing is known of the time from 2199-01-01 00:00:00 on: that is still to come." in wrong.stderr
+    # once it is back, that is an event, too: who was told of the one would wait for the other
+    bench.simulators["printer"].hotend.temperature = 0.0
+    (back,) = eventually(lambda: told(lab, Kind.BACK))
+    assert back.instrument == "printer" and back.text.endswith(", back within its limit of 15 °C.")
+    assert back.about["limit"] == 15 and back.about["side"] == "high" and back.about["value"] < 15
+    assert told(lab, Kind.LIMIT)[-1] == event
 
 
 def test_executions_that_fail_or_wait_long_and_instruments_that_become_unsafe(monitored: Make, bench: Plugged) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +29,8 @@ class Standing:
 
     def __init__(self, folder: Path, bench: Plugged) -> None:
         self.bench = bench
-        bench.write(smu='machine = "north"', relays='machine = "north"', printer='machine = "south"')
+        monitored = 'machine = "south"\nmonitor_every_s = 1\nlimits = { hotend = { high = 15 } }'
+        bench.write(smu='machine = "north"', relays='machine = "north"', printer=monitored)
         services = folder / "services"
         services.mkdir()
         shutil.copy(SAMPLES / "benches.py", services)
@@ -135,3 +141,54 @@ def test_a_machine_that_is_gone_is_told_on_its_cards_and_by_STOP(
     screen.see("stopped by ada", "#i-printer")
     eventually(lambda: two.bench.simulators["printer"].is_safe())
     assert screen.wrong == []
+
+
+def test_what_the_printer_of_the_other_machine_said_is_shown_and_told(
+    open_screen: Callable[..., Any], two: Standing
+) -> None:
+    screen = open_screen(two.web)
+    page = screen.go("operator/lab")
+    screen.see("hotend", "#i-printer .said")
+    screen.see("over its limit", "#i-printer .beyond")
+    page.wait_for_selector("#i-printer svg.trend")  # it comes with a look in some seconds
+    page = screen.go("operator/instrument?name=printer")
+    page.wait_for_selector("#plot canvas")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    rows = download.value.path().read_text().splitlines()
+    assert rows[0].startswith("time,unix time / s,hotend / °C") and len(rows) > 2
+    assert screen.wrong == []
+
+    def get(path: str) -> str:
+        try:
+            with urllib.request.urlopen(f"{two.web.url}/api/v1/{path}") as answer:
+                return str(answer.read().decode())
+        except urllib.error.HTTPError as problem:
+            return problem.read().decode()
+
+    (printer,) = (one for one in json.loads(get("readings"))["instruments"] if one["name"] == "printer")
+    (hotend,) = (one for one in printer["readings"] if one["reading"] == "hotend")
+    assert 20 < hotend["value"] < 25 and hotend["beyond"] == "high"
+    history = json.loads(get("instruments/printer/history"))
+    assert {one["reading"] for one in history["readings"]} >= {"hotend", "bed"}
+    assert "hotend / °C" in get("instruments/printer/history.csv")
+    # at a shell of this machine, too
+    environment = two.fleet.machines["north"].environment
+
+    def shell(*words: str) -> str:
+        command = [sys.executable, "-m", "labwaiter", "instruments", *words]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        return done.stdout + done.stderr
+
+    assert "hotend" in (said := shell("readings", "printer")) and "over its limit" in said
+    assert "hotend" in shell("history", "printer", "--since", "hour")
+    # what was stopped is said to be so everywhere, by whoever asks
+    page = screen.go("operator/lab")
+    page.click("#i-printer button.stop")
+    screen.see("printer on south: safe", "[role=status]")
+    assert json.loads(get("instruments/printer"))["state"] == "stopped"
+    (row,) = (line for line in shell("list").splitlines() if line.startswith("printer"))
+    assert "stopped by operator" in row
+    two.kill_south()
+    eventually(lambda: json.loads(get("instruments/printer"))["state"] == "not known")
+    assert "The machine south was last heard of" in get("instruments/printer/history?since=1")

@@ -20,6 +20,11 @@ def chosen(screen: Any) -> str:
     return parse_qs(urlsplit(screen.page.url).query)["id"][0]
 
 
+def beside(page: Any, field: str) -> str:
+    """The sentence that a field is described by."""
+    return f"#{page.get_attribute(f'{field}[aria-invalid=true]', 'aria-describedby')}"
+
+
 def start(screen: Any, service: str, **inputs: str) -> str:
     """Start one by its form: its serviceID."""
     page = screen.go(f"operator/service?name={service}")
@@ -102,6 +107,9 @@ def test_messages_go_both_ways_and_what_is_being_written_stays(screen: Any, stan
     standing[0].jobs.notify(None, service_id, "knock", SHELL)
     screen.see("heard knock", "#live .messages")  # the page was made anew
     assert page.input_value("#message") == "half a sen"
+    page.fill("#message", "  ")
+    page.press("#message", "Enter")
+    screen.see("The message is empty: write one.", beside(page, "#message"))
     page.fill("#message", "again")
     page.press("#message", "Enter")
     screen.see("It replied: heard again", "[role=status]")
@@ -157,8 +165,10 @@ def test_an_instrument_is_reserved_and_another_one_sees_whose_it_is(
     page.click("#i-printer summary")
     page.fill("#i-printer details [name=minutes]", "0")
     page.click("#i-printer button:text-is('Reserve')")
-    other.see("printer can be had for 1 to 43200 minutes, not “0”.", "[role=status]")
-    page.click("#i-printer summary")
+    sentence = beside(page, "#i-printer [name=minutes]:not([type=hidden])")
+    other.see("printer can be had for 1 to 43200 minutes, not “0”.", sentence)
+    assert page.input_value("#i-printer details [name=minutes]") == "0"
+    page.fill("#i-printer details [name=minutes]", "60")
     page.click("#i-printer button:text-is('Reserve')")
     other.see("printer is reserved by Ada <b>Lovelace until", "[role=status]")
     screen.see("by Ada <b>Lovelace", "#i-printer")  # without a reload
@@ -223,7 +233,12 @@ def test_the_printer_is_taken_by_hand_heated_stopped_and_seen_cold(
     screen.see("hotend", "#live .big")
     page.fill("#set-bed_target [name=in-bed_target]", "600")
     page.click("#set-bed_target button")
-    screen.see("bed_target must be between 0 and 120 °C, not “600.0”", "[role=status]")  # and nothing was sent
+    screen.see("printer: bed_target must be between 0 and 120 °C, not “600.0”.", beside(page, "#set-bed_target input"))
+    assert page.input_value("#set-bed_target [name=in-bed_target]") == "600"  # and nothing was sent
+    assert page.evaluate("document.activeElement.name") == "in-bed_target"
+    page.wait_for_timeout(2500)  # it stays, and the page goes on being that of the instrument
+    screen.see("bed_target must be", "#set-bed_target")
+    assert page.url.endswith("/operator/instrument?name=printer")
     page.fill("#set-bed_target [name=in-bed_target]", "60")
     page.click("#set-bed_target button")
     screen.see("bed_target is set to 60, and says 60 °C", "[role=status]")
@@ -261,8 +276,11 @@ def test_an_instrument_goes_out_of_service_with_a_reason_and_back(screen: Any, s
     page = screen.go("operator/lab")
     page.click("#i-meter summary")
     page.click("#i-meter button:text-is('Out of service')")
-    screen.see("Say why it is taken out of service", "[role=status]")
-    page.click("#i-meter summary")
+    screen.see("Say why it is taken out of service", beside(page, "#i-meter [name=reason]"))
+    page.fill("#i-meter [name=reason]", "x" * 301)
+    page.click("#i-meter button:text-is('Out of service')")
+    screen.see("The text has 301 characters; 300 are the most.", beside(page, "#i-meter [name=reason]"))
+    assert page.input_value("#i-meter [name=reason]") == "x" * 301  # nothing that was given is lost
     page.fill("#i-meter [name=reason]", "new probes")
     page.click("#i-meter button:text-is('Out of service')")
     screen.see("out of service: new probes (operator)", "#i-meter")
@@ -275,6 +293,24 @@ def test_an_instrument_goes_out_of_service_with_a_reason_and_back(screen: Any, s
     assert standing[0].ended(service_id).state == "completed"
     screen.go("operator/instrument?name=meter")
     screen.see("out of service by operator: new probes", "#live")
+    page.press("#note", "Enter")
+    screen.see("The note is empty.", beside(page, "#note"))
     page.fill("#note", "probes <b>of gold")
     page.press("#note", "Enter")
     screen.see("probes <b>of gold", "#live")
+
+
+def test_a_refusal_is_told_beside_its_field_in_the_pages_language(open_screen: Any, standing: tuple[Lab, Web]) -> None:
+    screen = open_screen(standing[1], locale="de-DE")
+    page = screen.go("operator/instrument?name=meter")
+    page.click("#i-meter button:has-text('In Handbetrieb nehmen')")
+    screen.see("Der Ausgang ist aus.", "#live .big")  # which its driver says
+    page.fill("#set-volts [name=in-volts]", "999,5")
+    page.click("#set-volts button")
+    screen.see("meter: volts muss zwischen -210 und 210 V sein, nicht „999.5“.", beside(page, "#set-volts input"))
+    assert page.input_value("#set-volts input[name=in-volts]") == "999,5"
+    page.fill("#set-volts [name=in-volts]", "viel")
+    page.click("#set-volts button")
+    screen.see("meter: volts muss eine Zahl sein, nicht „viel“.", beside(page, "#set-volts input"))
+    page.click("text=Freigeben")
+    screen.see("frei", "#i-meter")

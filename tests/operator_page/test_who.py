@@ -50,7 +50,7 @@ def test_a_token_logs_in_and_the_cookie_holds_none(guarded: Guarded, open_screen
     entry, token = tokens.add("Ada", "optics", Role.USER, 1000)
     screen = open_screen(web)
     page = logged_in(screen, "no such token")
-    screen.see("The sessionToken is not accepted here", "#main .band[role=alert]:not(#lost)")
+    screen.see("The sessionToken is not accepted here", "#wrong-token")
     page = logged_in(screen, token, "operator/service?name=Talker")
     screen.see("Talker", "h1")  # where it wanted to go
     (cookie,) = screen.context.cookies()

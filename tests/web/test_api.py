@@ -361,6 +361,7 @@ def test_STOP_ends_what_uses_an_instrument_and_it_stays_stopped_until_it_is_put_
     assert time.monotonic() - began < 30 and [result["name"] for result in stopped["results"]] == ["smu"]
     assert ada.ended("one")["state"] == "aborted"
     assert olga.get("/instruments/smu")["outOfService"]["why"] == "STOP"
+    assert olga.get("/instruments/smu")["state"] == "stopped"
     assert is_problem(eve("DELETE", "/instruments/smu/out-of-service"), 403, "NotPermitted")
     assert olga("DELETE", "/instruments/smu/out-of-service").status == 204
     assert olga.get("/instruments/smu")["outOfService"] is None
@@ -368,6 +369,7 @@ def test_STOP_ends_what_uses_an_instrument_and_it_stays_stopped_until_it_is_put_
     assert is_problem(too_long, 422, "InvalidParameter") and "450 characters; 300 are the most" in str(too_long)
     assert olga.get("/instruments/relays")["outOfService"] is None  # and no half of it is kept
     out = olga("PUT", "/instruments/relays/out-of-service", {"reason": "its fan is loud"})
+    assert out["state"] == "out of service"
     assert "its fan is loud" in out["words"] and out["outOfService"]["by"] == "olga"
     assert [result["name"] for result in ada("POST", "/instruments/relays/stop")["results"]] == ["relays"]
     assert is_problem(ada("POST", "/instruments/nope/stop"), 404, "UnknownInstrument")

@@ -10,7 +10,7 @@ from typing import Any
 from flask import Response, g
 
 from ..errors import NotInHand, UnknownInstrument
-from ..fleet import open_direct_control, open_instruments
+from ..fleet import open_direct_control, open_instruments, open_monitoring
 from ..model.caller import Caller
 from ..model.sentences import plain
 from ..settings import Settings
@@ -19,7 +19,7 @@ from ..verbs import Jobs
 from ..verbs.as_data import of_checked, of_done, of_in_hand, of_instrument, of_made_safe, of_stopped, of_upkeep
 from ..verbs.control import Done, InHand
 from ..verbs.instruments import Instruments, InstrumentState, MadeSafe
-from ..verbs.monitoring import CSV_POINTS, SPANS, HistoryTold, Monitoring, csv_of, of_history, of_last
+from ..verbs.monitoring import CSV_POINTS, SPANS, HistoryTold, csv_of, of_history, of_last
 from . import schemas
 from .addresses import Addresses
 from .answers import KeptAnswers, answered, tag
@@ -187,7 +187,7 @@ def blueprint(settings: Settings, jobs: Jobs, kept: KeptAnswers) -> Addresses:
         """Tell whoever has it in hand that the caller would like to have it: whose it is."""
         return answered(of_in_hand(control.ask_for(name, asked["text"], g.caller)))
 
-    monitoring = Monitoring(settings)
+    monitoring = open_monitoring(settings, jobs)
 
     @at.get("/readings")
     @at.response(200, schemas.Readings)

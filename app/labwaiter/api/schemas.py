@@ -506,7 +506,13 @@ class Instrument(_Told):
     driver = fields.String(required=True)
     port = fields.String(required=True)
     note = fields.String(required=True)
-    state = fields.String(required=True)
+    state = fields.String(
+        required=True,
+        **_said(
+            "held, making safe, unsafe or reserved; of one that nobody has: stopped, out of service, missing"
+            " (nothing is plugged in) or free; not known: its machine isn't heard of."
+        ),
+    )
     words = fields.String(required=True, **_said("How it stands: free, or who has it."))
     serviceID = fields.String(required=True, **_said("Of the execution that has it, or had it."))
     why = fields.String(required=True)
@@ -610,7 +616,7 @@ class Event(_Told):
 
     id = fields.String(required=True, **_said("One for each event, for ever."))
     at = fields.Float(required=True, **_said("Unix time, s"))
-    kind = fields.String(required=True, validate=validate.OneOf(["limit", "unsafe", "failed", "waits"]))
+    kind = fields.String(required=True, validate=validate.OneOf(["limit", "back", "unsafe", "failed", "waits"]))
     text = fields.String(required=True, **_said("A sentence for people."))
     instrument = fields.String(required=True)
     serviceID = fields.String(required=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from .. import settings as settings_module
-from ..fleet import open_instruments, open_jobs
+from ..errors import UnknownInstrument
+from ..fleet import open_instruments, open_jobs, open_monitoring
 from ..lab import labfile
 from ..model.caller import SHELL, Caller, administrator
 from ..model.span import span
@@ -27,7 +28,7 @@ from ..verbs.as_data import (
     of_upkeep,
 )
 from ..verbs.instruments import Instruments
-from ..verbs.monitoring import CSV_POINTS, POINTS_MAX, Monitoring, csv_of, of_history, of_last, since_of
+from ..verbs.monitoring import CSV_POINTS, POINTS_MAX, csv_of, of_history, of_last, since_of
 from . import completing, in_hand, terminal
 from .jobs import as_json
 
@@ -228,10 +229,13 @@ def log_(name: str, last: int, json_: bool) -> None:
 @as_json
 def readings(names: tuple[str, ...], json_: bool) -> None:
     """What monitored instruments said last, and how long ago."""
-    last = Monitoring(settings_module.load()).last(SHELL)
-    verbs = _verbs()
+    last = open_monitoring(settings_module.load()).last(SHELL)
+    known = labfile.load(settings_module.load().lab).entries
     for name in names:
-        verbs.entry(verbs.lab(), name)
+        if name not in known:
+            raise UnknownInstrument(
+                f"lab.toml has no instrument {terminal.plain(name, 60)}; there are: {', '.join(known) or 'none'}."
+            )
     shown = {name: of_last(last.get(name, ())) for name in names or last}
     if json_:
         terminal.as_json(shown)
@@ -269,7 +273,7 @@ def history(name: str, since: str, until: str | None, points: int | None, csv_: 
     if csv_ and json_:
         raise click.UsageError("Say --csv or --json.")
     now = time.time()
-    told = Monitoring(settings_module.load()).history(
+    told = open_monitoring(settings_module.load()).history(
         name,
         SHELL,
         since_of(since, now),

@@ -22,7 +22,7 @@ from ..settings import Settings
 from ..store.leases import Held
 from ..verbs.as_data import of_instrument, of_record, of_work
 from ..verbs.control import DirectControl
-from ..verbs.instruments import MISSING, Instruments, InstrumentState
+from ..verbs.instruments import ABSENT, Instruments, InstrumentState
 from .terminal import plain
 
 MOST = 500  # executions that are looked at
@@ -156,7 +156,6 @@ class Looker:
         return tuple(views), older if len(records) == MOST else 0
 
     def _each(self, views: Sequence[View]) -> Iterable[Instrument]:
-        words = self._instruments.states()
         uses = {
             name: view
             for view in views
@@ -164,7 +163,7 @@ class Looker:
             for name in view.record.request.instruments
         }
         for state in self._instruments.list(LOOKS):
-            yield self._of(state, words.get(state.name, ""), uses.get(state.held_as))
+            yield self._of(state, uses.get(state.held_as))
         for name, machine in labfile.load(self._settings.lab).on(self._settings.machine).elsewhere.items():
             view = uses.get(name)
             word, tone, by, since = f"on {machine}", Tone.SOFT, "", None
@@ -172,14 +171,16 @@ class Looker:
                 word, tone, by, since = "in use", Tone.RUNS, _who(view), view.record.started
             yield Instrument(name, word, tone, by, since, _values(view), machine=machine)
 
-    def _of(self, state: InstrumentState, word: str, view: View | None) -> Instrument:
+    def _of(self, state: InstrumentState, view: View | None) -> Instrument:
         holding, out = state.holding, state.out
+        if state.far:
+            return Instrument(state.name, "not known now", Tone.BAD, why=state.words, state=state)
         if holding is None:
             if out is not None:
-                told = "stopped" if out.stopped else "out of service"
-                return Instrument(state.name, told, Tone.WAITS, since=out.since or None, why=out.words, state=state)
-            if word == MISSING:
-                why = "Nothing is plugged in where lab.toml has its port."
+                since = out.since or None
+                return Instrument(state.name, state.state, Tone.WAITS, since=since, why=out.words, state=state)
+            if state.absent:
+                why = f"{ABSENT.capitalize()}."
                 return Instrument(state.name, "unreachable", Tone.BAD, why=why, state=state)
             return Instrument(state.name, "free", Tone.GOOD, state=state)
         lease = holding.lease

@@ -117,30 +117,34 @@ class Refusal:
     side: str = ServiceError.side
     unknown: bool = False  # the machine knows nothing of the execution
     kind: str = ""  # the class of the error, where its code is that of several
+    input: str = ""  # which one it is about
 
     @classmethod
     def of(cls, error: ServiceError) -> Refusal:
         """What a machine answers instead of raising that."""
-        return cls(error.message, error.code, error.side, isinstance(error, UnknownServiceID), type(error).__name__)
+        unknown, of = isinstance(error, UnknownServiceID), error.input if isinstance(error, ClientError) else ""
+        return cls(error.message, error.code, error.side, unknown, type(error).__name__, of)
 
     @property
     def error(self) -> ServiceError:
         """What the face raises."""
         kind = _ERRORS.get(self.code, InvalidParameter if self.side == ClientError.side else Unavailable)
-        return _KINDS.get(self.kind, kind)(self.message)
+        error = _KINDS.get(self.kind, kind)(self.message)
+        return error.of(self.input) if isinstance(error, ClientError) else error
 
     @property
     def fields(self) -> Fields:
         """As JSON; releases before 0.5 read no code."""
         fields: Fields = {"refused": self.message, "side": self.side, "code": self.code, "kind": self.kind}
-        return fields | ({"unknown": True} if self.unknown else {})
+        return fields | ({"unknown": True} if self.unknown else {}) | ({"input": self.input} if self.input else {})
 
     @classmethod
     def read(cls, fields: Fields) -> Refusal:
         """Of such JSON; releases before 0.5 tell no code."""
         unknown = bool(fields.get("unknown"))
         code = str(fields.get("code", UnknownServiceID.code if unknown else ""))
-        return cls(str(fields["refused"]), code, str(fields.get("side", "")), unknown, str(fields.get("kind", "")))
+        kind, of = str(fields.get("kind", "")), str(fields.get("input", ""))
+        return cls(str(fields["refused"]), code, str(fields.get("side", "")), unknown, kind, of)
 
 
 _ERRORS: dict[str, type[ServiceError]] = {

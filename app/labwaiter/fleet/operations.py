@@ -16,9 +16,11 @@ from typing import Any, TypeVar
 from ..errors import InvalidParameter, Misconfigured, Unavailable
 from ..model.caller import Caller
 from ..settings import Settings
+from ..store.history import Series
 from ..store.upkeep import OutOfService
 from ..verbs.control import DirectControl, Done, InHand, Standing
 from ..verbs.instruments import Checked, Holding, Instruments, MadeSafe, Stopped, UpkeepTold
+from ..verbs.monitoring import HistoryTold, Monitoring
 from . import as_json, session_operations
 
 T = TypeVar("T")
@@ -112,13 +114,18 @@ def release(here: Settings, caller: Caller, name: str) -> Holding | None:
     return Instruments(here).release(name, caller)
 
 
-LOOKS = (
-    look,
-    why_ended,
-    standing,
-    upkeep,
-    *session_operations.LOOKS,
-)  # these change nothing that would have to survive a power cut
+def history(here: Settings, caller: Caller, name: str, since: float, until: float, points: int) -> HistoryTold:
+    """`Monitoring.history`."""
+    return Monitoring(here).history(name, caller, since, until, points)
+
+
+def trends(here: Settings, caller: Caller) -> dict[str, tuple[Series, ...]]:
+    """`Monitoring.trends`."""
+    return {name: tuple(series) for name, series in Monitoring(here).trends(caller).items()}
+
+
+# these change nothing that would have to survive a power cut
+LOOKS = (look, why_ended, standing, upkeep, history, trends, *session_operations.LOOKS)
 TABLE: dict[str, Callable[..., Any]] = {
     each.__name__: each
     for each in (

@@ -21,6 +21,7 @@ from ..store.leases import Leases
 from ..store.local_store import LocalStore
 from ..system.watch import Watch
 from ..verbs.instruments import Instruments
+from ..verbs.monitoring import Monitoring
 from . import instruments_told, redis_faults
 from .fleet_store import FleetStore, Publication, Removal
 from .heartbeat import Heartbeat
@@ -62,7 +63,8 @@ class Publisher:
         self.store, self.local = store, local
         self.heartbeat = Heartbeat(settings, store, local, offers)
         self._leases = Leases(settings.jobs_folder)
-        self._instruments, self._told = Instruments(settings), b""  # what was told of them last
+        self._instruments, self._monitoring = Instruments(settings), Monitoring(settings)
+        self._told = b""  # what was told of the instruments last
         self._published: dict[str, Published] = {}
         self._asked: set[str] = set()  # to be published now
         self._later: set[str] = set()  # that changed, and were published a moment ago
@@ -109,7 +111,7 @@ class Publisher:
 
     def _tell_instruments(self) -> None:
         """Likewise. Raises what Redis raises."""
-        told = instruments_told.tell(self._instruments)
+        told = instruments_told.tell(self._instruments, self._monitoring)
         if told != self._told:
             self.store.tell_instruments(self.store.machine, told)
             self._told = told

@@ -116,6 +116,8 @@ class FleetSessions(Sessions):
             lab = self._instruments.lab()
         except Misconfigured as error:
             return [str(error)]
+        if no_page := self._no_page(found):
+            return no_page
         homes = self._homes(found, lab)
         reasons = [] if homes else self._why_nowhere(found, lab)
         for machine in homes:
@@ -147,8 +149,8 @@ class FleetSessions(Sessions):
         except Misconfigured as error:
             raise LabClosed(str(error)) from error
         homes = self._homes(found, known)
-        if not homes:
-            raise LabClosed(" ".join(self._why_nowhere(found, known)))
+        if why := self._no_page(found) or ([] if homes else self._why_nowhere(found, known)):
+            raise LabClosed(" ".join(why))
         if len(homes) > 1:
             homes = self._free(found, homes) or self._heard(homes) or homes
         return id_on(secrets.choice(homes) or self._settings.machine, self._store.seals)

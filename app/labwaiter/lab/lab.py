@@ -155,21 +155,21 @@ class Lab:
                 if len(fitting) != 1:
                     raise MissingParameter(
                         f"The input {parameter.name} is missing: name an instrument; those that fit: {names}."
-                    )
+                    ).of(parameter.name)
                 name = fitting[0]
             if name not in self.entries:
                 raise UnknownInstrument(
                     f"The input {parameter.name} names no instrument of this lab: {shown(name)}; those that fit:"
                     f" {names}."
-                )
+                ).of(parameter.name)
             if name not in fitting:
                 raise UnknownInstrument(
                     f"The instrument {name} is of another kind than {parameter.name} needs; those that fit: {names}."
-                )
+                ).of(parameter.name)
             if name in taken:
                 raise UnknownInstrument(
                     f"The instrument {name} is named twice, or its device is; each input needs one of its own."
-                )
+                ).of(parameter.name)
             taken |= self.twins(name)
             chosen[parameter.name] = name
         return chosen

@@ -222,6 +222,8 @@ class Reader:
 
     def _limit(self, name: str, reading: str, about: Any) -> Limit:
         written = "write low, high or both, e.g. { low = 15, high = 80 }"
+        if not reading.strip():
+            raise self.wrong(name, "limits", "it has limits of a reading without a name: name it as its driver does")
         if not isinstance(about, dict) or not about.keys() & {"low", "high"}:
             raise self.wrong(name, "limits", f"the limits of {reading} are none: {written}")
         for key, value in about.items():

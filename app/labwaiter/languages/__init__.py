@@ -37,9 +37,12 @@ WITHIN = frozenset(
     )
     + ("since", "state", "subject", "why", "words", "wrong")
 )
+# of these a sentence is one of ours only where they are, too: a program of anybody's may say “x must be y, not z.”
+CERTAIN = frozenset(("article", "limits"))
 # values of these names are times and sizes as English has them
 MEASURES = frozenset(("as_of", "at", "more_size", "most_size", "own_size", "seen", "since", "size", "span", "until"))
-NUMBERS = frozenset(("default", "high", "least", "low", "most"))  # values that are numbers, mostly with a unit
+# values that are numbers, mostly with a unit
+NUMBERS = frozenset(("default", "edge", "high", "least", "low", "most", "now"))
 SURE = 8  # letters that a sentence has of its own: with fewer, what stands in its places has to be known, too
 DEPTH = 3  # sentences within sentences
 _DATE = {"de": "%d.%m.%Y, %H:%M:%S", "es": "%d/%m/%Y, %H:%M:%S", "ru": "%d.%m.%Y, %H:%M:%S"}
@@ -133,6 +136,8 @@ class Language:
             if values is None:
                 continue
             told = {name: self._value(name, value, depth) for name, value in values.items()}
+            if any(told[name] is None for name in CERTAIN.intersection(told)):
+                continue
             if sentence.weight >= SURE or None not in told.values():
                 return translation % {name: word or values[name] for name, word in told.items()}
         return None
@@ -147,7 +152,7 @@ class Language:
             return _POINT.sub(",", value)
         if value.startswith("“") and value.endswith("”") and len(value) > 1:
             begin, end = _QUOTES[self.code]
-            return f"{begin}{value[1:-1]}{end}"
+            return f"{begin}{self.number(value[1:-1])}{end}"
         return told if name in WITHIN else value
 
     def _known_sentences(self) -> list[tuple[_Sentence, str]]:
@@ -159,7 +164,8 @@ class Language:
             for message, translation in messages.items()
             if isinstance(message, str) and message.startswith(prefix)
         ]
-        return sorted(known, key=lambda pair: -pair[0].weight)
+        # of two that are as sure that one first which is taken only if what stands in it is known
+        return sorted(known, key=lambda pair: (-pair[0].weight, CERTAIN.isdisjoint(pair[0].names)))
 
     # -- numbers and times --------------------------------------------------------------------
 

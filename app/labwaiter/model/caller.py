@@ -51,6 +51,11 @@ class Caller:
         return self.identity.user if self.identity is not None else ""
 
     @property
+    def who(self) -> str:
+        """Its name, or that it has none: as those who wait for an instrument are told whose it is."""
+        return self.user or "somebody"
+
+    @property
     def in_words(self) -> str:
         """Who it is, for those who may see what it did: “ada (optics), by soap”."""
         return by(self.user, self.identity.project if self.identity is not None else "", self.face)

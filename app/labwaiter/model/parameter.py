@@ -128,36 +128,44 @@ class Parameter:
             return N_(f"at least {least}")
         return N_(f"at most {most}") if high is not None else ""
 
-    def accept(self, value: Any) -> Any:
+    def accept(self, value: Any, subject: str = "") -> Any:
         """`value` as the function will get it: checked against type, choices and limits.
 
         Args:
             value: of the parameter's own Python type, or its text as a caller wrote it. None
                 or "nothing there" is the default of an optional one.
+            subject: what a refusal says that it is about; "": the input of this name.
 
         Raises:
             MissingParameter: a mandatory one is None or a blank text.
             InvalidParameter: wrong type, not a choice, outside the limits.
         """
+        try:
+            return self._accepted(value, subject or N_(f"The input {self.name}"))
+        except (InvalidParameter, MissingParameter) as error:
+            error.of(self.name)
+            raise
+
+    def _accepted(self, value: Any, subject: str) -> Any:
         blank = isinstance(value, str) and not value.strip()
         if self.mandatory and (value is None or blank):
-            raise MissingParameter(f"The input {self.name} is {'empty' if blank else 'missing'}: give it a value.")
+            raise MissingParameter(f"{subject} is {'empty' if blank else 'missing'}: give it a value.")
         if self.kind == "instrument":
             return str(value).strip() if value is not None and not blank else None  # lab.toml judges it
         if value is None:
             return self.default
         if blank and self.kind != "text":
             raise InvalidParameter(
-                f"The input {self.name} is empty: give {_ARTICLE[self.kind]}, or leave it out"
+                f"{subject} is empty: give {_ARTICLE[self.kind]}, or leave it out"
                 f" for its default {text_of(self.default)}."
             )
-        value = self._typed(value)
+        value = self._typed(value, subject)
         if self.kind == "file":
             if self.endings and not value.lower().endswith(self.endings):
-                raise InvalidParameter(f"The input {self.name} must be {self.limits}, not {shown(value)}.")
+                raise InvalidParameter(f"{subject} must be {self.limits}, not {shown(value)}.")
             return value
         if self.choices and value not in self.choices:
-            raise InvalidParameter(f"The input {self.name} must be {self.limits}, not {shown(value)}.")
+            raise InvalidParameter(f"{subject} must be {self.limits}, not {shown(value)}.")
         size = len(value) if isinstance(value, str) else value
         low = INT_MIN if self.kind == "int" and self.low is None else self.low
         high = {"int": INT_MAX, "text": TEXT_MAX}.get(self.kind) if self.high is None else self.high
@@ -166,11 +174,11 @@ class Parameter:
         if measured and ((low is not None and not size >= low) or (high is not None and not size <= high)):
             limits = dataclasses.replace(self, low=low, high=high).limits
             got = N_(f"{size} characters") if self.kind == "text" else shown(value)
-            raise InvalidParameter(f"The input {self.name} must be {limits}, not {got}.")
+            raise InvalidParameter(f"{subject} must be {limits}, not {got}.")
         return value
 
-    def _typed(self, value: Any) -> Any:
-        wrong = InvalidParameter(f"The input {self.name} must be {_ARTICLE[self.kind]}, not {shown(value)}.")
+    def _typed(self, value: Any, subject: str) -> Any:
+        wrong = InvalidParameter(f"{subject} must be {_ARTICLE[self.kind]}, not {shown(value)}.")
         if self.kind == "file" and not isinstance(value, (str, PurePath)):
             raise wrong
         try:

@@ -20,6 +20,7 @@ from ..errors import Misconfigured
 from ..lab.lab import InstrumentEntry, Lab, Limit
 from ..lab.labfile import WatchedLab
 from ..model import direct_control
+from ..model.sentences import N_
 from ..settings import Settings, load
 from ..store.events import Event, Events, Kind, event_of
 from ..store.files import read_bounded
@@ -230,7 +231,7 @@ class Monitor:
             self._history.note_beyond(instrument, name, "")
 
     def _judge(self, entry: InstrumentEntry, name: str, limit: Limit, read: dict[str, Any], at: float) -> None:
-        """A limit that is passed is an event, once: not again before the reading has come back."""
+        """A limit that is passed is an event, once: not again before the reading has come back, which is one, too."""
         value = read.get("value")
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return
@@ -238,24 +239,27 @@ class Monitor:
         side = limit.beyond(value, before)
         if side == before:
             return
-        event: Event | None = None
+        bound = limit.high if (side or before) == "high" else limit.low
+        unit = str(read.get("unit") or "")
+        now, edge = (f"{number:g} {unit}".strip() for number in (value, bound or 0.0))
+        if side == "high":
+            text = N_(f"{entry.name}: {name} is {now}, over its limit of {edge}.")
+        elif side:
+            text = N_(f"{entry.name}: {name} is {now}, under its limit of {edge}.")
+        else:
+            text = N_(f"{entry.name}: {name} is {now}, back within its limit of {edge}.")
+        about = {"reading": name, "value": value, "unit": unit, "limit": bound, "side": side or before}
+        event = Event(Kind.LIMIT if side else Kind.BACK, text, entry.name, about=about, at=round(at, 3))
         if side:
-            edge, unit = (limit.high if side == "high" else limit.low), str(read.get("unit") or "")
-            with_unit = f" {unit}" if unit else ""
-            over = "over its limit of" if side == "high" else "under its limit of"
-            text = f"{entry.name}: {name} is {value:g}{with_unit}, {over} {edge:g}{with_unit}."
-            about = {"reading": name, "value": value, "unit": unit, "limit": edge, "side": side}
-            event = Event(Kind.LIMIT, text, entry.name, about=about, at=round(at, 3))
             self._beyond[entry.name, name] = side
         else:
             del self._beyond[entry.name, name]
         # one passing is one event, also where this process is ended here: the next one finds it, with its id
-        self._history.note_beyond(entry.name, name, side, event.as_data() if event else None)
+        self._history.note_beyond(entry.name, name, side, event.as_data())
         self._history.commit()
-        if event is not None:
-            self._events.try_to_add(event)
-            self._history.note_beyond(entry.name, name, side)
-            self._history.commit()
+        self._events.try_to_add(event)
+        self._history.note_beyond(entry.name, name, side)
+        self._history.commit()
 
     def _bury(self) -> None:
         for pid, status in ended_children():

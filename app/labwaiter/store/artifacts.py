@@ -79,7 +79,7 @@ class Artifacts:
                     raise InvalidParameter(
                         f"The input {parameter.name} names no file: {shown(name, 100)} is neither in the files folder"
                         " nor what an execution made (<serviceID>/<file>)."
-                    )
+                    ).of(parameter.name)
                 resolved[parameter.name] = path
         return resolved
 

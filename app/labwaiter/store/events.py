@@ -33,6 +33,7 @@ class Kind(StrEnum):
     """What has happened."""
 
     LIMIT = "limit"  # a reading has passed its limit
+    BACK = "back"  # it is back within its limit
     UNSAFE = "unsafe"  # an instrument became unsafe
     FAILED = "failed"  # an execution failed
     WAITS = "waits"  # an execution waits too long
@@ -48,7 +49,7 @@ class Event:
     service_id: str = ""  # of the execution
     service: str = ""
     owner: Owner = NOBODY  # whose execution it is
-    about: dict[str, Any] = field(default_factory=dict)  # of a limit: reading, value, unit, limit
+    about: dict[str, Any] = field(default_factory=dict)  # of a limit, and back: reading, value, unit, limit
     at: float = field(default_factory=lambda: round(time.time(), 3))  # Unix time, s
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 

@@ -138,7 +138,7 @@ class HistoryWriter:
         """
 
         def work(database: sqlite3.Connection) -> None:
-            if side:
+            if side or untold:
                 event = untold and json.dumps(untold)
                 database.execute(
                     "INSERT OR REPLACE INTO beyond VALUES (?, ?, ?, ?)", (instrument, reading, side, event)
@@ -153,7 +153,7 @@ class HistoryWriter:
         rows = self._do(
             lambda database: database.execute("SELECT instrument, reading, side, untold FROM beyond").fetchall()
         )
-        known = {(instrument, reading): side for instrument, reading, side, _ in rows or ()}
+        known = {(instrument, reading): side for instrument, reading, side, _ in rows or () if side}
         return known, [untold.encode() for _, _, _, untold in rows or () if untold]
 
     def commit(self) -> None:

@@ -170,7 +170,7 @@ def _tell_unsafe(store: Folder, lease: Lease) -> None:
     with contextlib.suppress(OSError, *DAMAGED):
         request = store.request(lease.job)
         service_id = request.service_id if request is not None else ""
-    text = f"{lease.instrument} is UNSAFE: {lease.why}"
+    text = N_(f"{lease.instrument} is UNSAFE: {lease.why}")
     id = f"unsafe-{lease.instrument}-{lease.since:.3f}"
     Events(store.layout).try_to_add(Event(Kind.UNSAFE, text, lease.instrument, service_id, id=id))
 

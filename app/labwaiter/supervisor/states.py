@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
 from ..model.record import NOBODY, Owner, Request, State, StoredState, move
+from ..model.sentences import N_
 from ..model.span import span
 from ..store import timeline
 from ..store.events import Event, Events, Kind
@@ -80,7 +82,12 @@ class StateWriter:
         seconds = None if ended.ran is None else round(ended.ran, 3)
         self.tell("ended", name, state=str(state), seconds=seconds, why=why)
         if state is State.FAILED:
-            self._tell_event(Kind.FAILED, name, service, f"failed: {why}")
+            self._tell_event(
+                Kind.FAILED,
+                name,
+                lambda service_id, service: N_(f"The execution {service_id} of {service} failed: {why}"),
+                service,
+            )
         self._of.pop(name, None)
         self._owners.pop(name, None)
         timeline.note(self._store.path(name), "ended", at=now, state=str(state), why=why)
@@ -93,15 +100,26 @@ class StateWriter:
 
     def tell_long_wait(self, name: str, service: str, seconds: float) -> None:
         """An execution has waited too long, so many s: an event."""
-        self._tell_event(Kind.WAITS, name, service, f"has been waiting for {span(seconds)}.")
+        self._tell_event(
+            Kind.WAITS,
+            name,
+            lambda service_id, service: N_(
+                f"The execution {service_id} of {service} has been waiting for {span(seconds)}."
+            ),
+            service,
+        )
 
-    def _tell_event(self, kind: Kind, name: str, service: str, what: str) -> None:
-        """An event of an execution, one and the same for whichever supervisor tells it."""
+    def _tell_event(self, kind: Kind, name: str, text: Callable[[str, str], str], service: str) -> None:
+        """An event of an execution, one and the same for whichever supervisor tells it.
+
+        Args:
+            text: the sentence, of the serviceID and the service.
+        """
         service_id = self._of.get(name, {}).get("serviceID", name)
-        text = f"The execution {service_id} of {service or 'a service'} {what}"
         owner = self._owners.get(name, NOBODY)
         id = f"{kind}-{sha256(name.encode()).hexdigest()[:32]}"
-        self._untold.append(Event(kind, text, service_id=service_id, service=service, owner=owner, id=id))
+        told = text(service_id, service or N_("a service"))
+        self._untold.append(Event(kind, told, service_id=service_id, service=service, owner=owner, id=id))
         self._retry_events()
 
     def _retry_events(self) -> None:

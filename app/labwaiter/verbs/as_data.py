@@ -70,7 +70,7 @@ def of_instrument(state: InstrumentState) -> dict[str, Any]:
         "driver": entry.driver if entry else "",
         "port": entry.port if entry else "",
         "note": entry.note if entry else NOT_LISTED,
-        "state": str(lease.how) if lease else "free",
+        "state": state.state,
         "serviceID": state.holding.service_id if state.holding else "",
         "why": lease.why if lease else "",
         "since": lease.since if lease else None,

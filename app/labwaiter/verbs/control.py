@@ -28,7 +28,7 @@ from ..store.names import folder_name
 from ..store.upkeep import Upkeep
 from ..system.watch import until
 from .acts import Acts
-from .instruments import WHO_MAX, Instruments
+from .instruments import WHO_MAX, Instruments, bounded
 from .permission import Action, may, permit
 
 WAIT = 7.5  # s that a caller waits for an answer; then it hears that it goes on
@@ -111,7 +111,7 @@ class DirectControl:
         lab = self._instruments.lab()
         self._instruments.entry(lab, name)
         service = direct_control.signature(seconds)
-        who = (caller.user or "somebody")[:WHO_MAX]
+        who = caller.who[:WHO_MAX]
         values = {"instrument": name, "holder": who, "seconds": seconds}
         inputs = service.accept(values)
         twins = sorted(lab.twins(name), key=lambda twin: twin != name)
@@ -281,14 +281,16 @@ class DirectControl:
 
         Raises:
             NotInHand: nobody has it in hand.
+            InvalidParameter: the text is too long.
         """
         permit(caller, Action.TAKE, name)
         job, request = self._in_hand(name)
+        text = bounded(text, TEXT_MAX)
         record = self._records.record(job)
-        who = plain(caller.user or "somebody", WHO_MAX)
-        about = {"instrument": name, "text": text[:TEXT_MAX]}
+        who = plain(caller.who, WHO_MAX)
+        about = {"instrument": name, "text": text}
         self._acts.begin("ask for", caller, about)
-        order = {"ask": who, "text": text[:TEXT_MAX]}
+        order = {"ask": who, "text": text}
         self._records.notify(record, json.dumps(order), 1.0, caller.in_words)
         self._acts.tell("ask for", caller, about)
         return self._told(name, job, request, record, caller)

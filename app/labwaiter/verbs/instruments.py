@@ -49,8 +49,10 @@ STOP_SECONDS = 7.5  # in which STOP answers; what has not ended then goes on
 REASON_MAX = 300  # characters of why one is out of service
 LEAVES_SECONDS = 5.0  # for a driver that was asked to end its process
 BEING_MADE_SAFE = "labwaiter instruments safe"  # who has an instrument while that asks it
-FREE, MISSING, OUT = "free", "missing", "out of service"  # states beside those of a lease
+# states beside those of a lease
+FREE, MISSING, OUT, STOPPED, NOT_KNOWN = "free", "missing", "out of service", "stopped", "not known"
 WHO_MAX = 100  # characters of the name of who reserves
+ABSENT = "nothing is plugged in where lab.toml has its port"
 BROKE = "the program that asks it broke; see above"  # its standard error is the caller's
 
 
@@ -115,10 +117,17 @@ class InstrumentState:
         return self.holding.lease.instrument if self.holding else self.name
 
     @property
+    def state(self) -> str:
+        """How it stands in a word, the same for all faces: a `Held`, else why it is not free, or that it is."""
+        if self.far:
+            return NOT_KNOWN
+        return str(self.holding.lease.how) if self.holding else _idle(self.out, self.absent)
+
+    @property
     def words(self) -> str:
         """How it stands: free, who has it, why it is out of service."""
         told = [each.words for each in (self.holding, self.out) if each]
-        words = ", ".join(told) or N_("free")
+        words = ", ".join(told) or (N_(f"unreachable: {ABSENT}") if self.absent else N_("free"))
         if self.held_as != self.name:
             words = N_(f"as {self.held_as}, the same device, {words}")
         return N_(f"not known now: {self.far} It was {words}.") if self.far else words
@@ -201,7 +210,7 @@ class Instruments:
         return tuple(states)
 
     def states(self) -> dict[str, str]:
-        """The state of each instrument of this machine in a word: a `Held`, ``missing``, ``free`` or OUT; of no job.
+        """The state of each instrument of this machine in a word, as `InstrumentState.state` has it; of no job.
 
         Missing: nothing is plugged in where lab.toml has it, as far as that is seen without opening it. Instruments
         that lab.toml no longer lists, but somebody has, are among them; while it has a mistake, these alone.
@@ -215,8 +224,7 @@ class Instruments:
         for name in dict.fromkeys([*lab.entries, *leases]):
             twins = all_twins.get(name, {name})
             lease = leases.get(name) or next((leases[twin] for twin in twins if twin in leases), None)
-            idle = OUT if name in out else MISSING if _is_absent(lab.entries.get(name)) else FREE
-            states[name] = str(lease.how) if lease else idle
+            states[name] = str(lease.how) if lease else _idle(out.get(name), _is_absent(lab.entries.get(name)))
         return states
 
     def why_none(self) -> str:
@@ -353,7 +361,7 @@ class Instruments:
 
     def _stop(self, name: str, lab: Lab, caller: Caller, wait: float, results: dict[str, Stopped]) -> None:
         """Stop one, under whichever of its device's names it is used; `results` gets what came of it."""
-        by, began = (caller.user or caller.face or "somebody")[:WHO_MAX], time.monotonic()
+        by, began = caller.who[:WHO_MAX], time.monotonic()
         try:
             with self._leases.turn():  # whoever takes it from now on sees that it is stopped, or is seen here
                 self._upkeep.take_out(OutOfService(name, "STOP", by, time.time(), stopped=True))
@@ -420,7 +428,7 @@ class Instruments:
         why = plain(bounded(reason.strip(), REASON_MAX), REASON_MAX)
         if not why:
             raise MissingParameter("Say why it is taken out of service: those who wait for it are told.")
-        out = OutOfService(name, why, (caller.user or "somebody")[:WHO_MAX], time.time())
+        out = OutOfService(name, why, caller.who[:WHO_MAX], time.time())
         self._acts.begin("out of service", caller, {"instrument": name, "why": why}, durable=True)
         self._upkeep.take_out(out)
         self._upkeep.note(name, "out of service", by=out.by, text=why)
@@ -441,7 +449,7 @@ class Instruments:
         self._acts.begin("back in service", caller, about, durable=True)
         if before is not None:
             self._upkeep.put_back(name)
-            self._upkeep.note(name, "back in service", by=(caller.user or "somebody")[:WHO_MAX])
+            self._upkeep.note(name, "back in service", by=caller.who[:WHO_MAX])
         self._wake()
         self._acts.tell("back in service", caller, about)
         return before
@@ -454,7 +462,7 @@ class Instruments:
             raise MissingParameter("The note is empty.")
         text = bounded(text.strip(), NOTE_MAX)
         self._acts.begin("note", caller, {"instrument": name})
-        self._upkeep.note(name, "note", by=(caller.user or "somebody")[:WHO_MAX], text=text)
+        self._upkeep.note(name, "note", by=caller.who[:WHO_MAX], text=text)
 
     def upkeep(self, name: str, caller: Caller, most: int = 100) -> UpkeepTold:
         """How much an instrument was used, its last fault, and the last events of its log. Raises UnknownInstrument."""
@@ -597,6 +605,13 @@ def bounded(text: str, most: int) -> str:
     if (length := len(text)) > most:
         raise InvalidParameter(f"The text has {length} characters; {most} are the most.")
     return text
+
+
+def _idle(out: OutOfService | None, absent: bool) -> str:
+    """The state of one that nobody has."""
+    if out is not None:
+        return STOPPED if out.stopped else OUT
+    return MISSING if absent else FREE
 
 
 def _is_absent(entry: InstrumentEntry | None) -> bool:

@@ -13,7 +13,7 @@ from ..errors import InvalidParameter, Unavailable
 from ..lab import labfile
 from ..model.caller import Caller
 from ..model.record import Request
-from ..model.sentences import plain
+from ..model.sentences import moment, plain
 from ..settings import Settings
 from ..store.events import Event, Events
 from ..store.history import POINTS, History, HistoryUnreadable, LastReading, Series
@@ -36,7 +36,7 @@ class HistoryTold:
     since: float  # Unix times, s
     until: float
     step: float  # s between two points
-    series: list[Series]
+    series: tuple[Series, ...]
 
 
 class Monitoring:
@@ -81,16 +81,25 @@ class Monitoring:
         """
         permit(caller, Action.LIST_INSTRUMENTS, name)
         self._instruments.entry(self._instruments.lab(), name)
-        until = time.time() if until is None else until
-        if not 0 <= since < until <= 1e11:
-            raise InvalidParameter("The time must begin before it ends; both are Unix times in s.")
-        if not 1 <= points <= POINTS_MAX:
-            raise InvalidParameter(f"A history has 1 to {POINTS_MAX} points of each reading, not {points}.")
+        until = self._judged(since, until, points)
         try:
             step, series = self._history.series(name, since, until, points)
         except HistoryUnreadable as error:
             raise _unreadable(error) from error
-        return HistoryTold(name, since, until, step, series)
+        return HistoryTold(name, since, until, step, tuple(series))
+
+    @staticmethod
+    def _judged(since: float, until: float | None, points: int) -> float:
+        """Until when (Unix time, s) a history goes that is asked for. Raises InvalidParameter."""
+        now = time.time()
+        until = now if until is None else until
+        if since >= now:
+            raise InvalidParameter(f"Nothing is known of the time from {moment(since)} on: that is still to come.")
+        if not 0 <= since < until <= 1e11:
+            raise InvalidParameter("The time must begin before it ends; both are Unix times in s.")
+        if not 1 <= points <= POINTS_MAX:
+            raise InvalidParameter(f"A history has 1 to {POINTS_MAX} points of each reading, not {points}.")
+        return until
 
     def is_monitored(self, name: str) -> bool:
         """Whether lab.toml has it read while nobody uses it."""

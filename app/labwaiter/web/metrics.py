@@ -30,10 +30,10 @@ from ..store.figures import CALL_BOUNDS, CALLS, WORK_BOUNDS, Figures, WebFigures
 from ..store.leases import Held
 from ..system.process import boot_clock
 from ..verbs import Jobs
-from ..verbs.instruments import FREE, MISSING, OUT, Instruments
+from ..verbs.instruments import FREE, MISSING, OUT, STOPPED, Instruments
 
 log = logging.getLogger("labwaiter.web")
-STATES = (FREE, *map(str, Held), MISSING, OUT)
+STATES = (FREE, *map(str, Held), MISSING, OUT, STOPPED)
 WAITS = ("person", "owner", "instrument", "service", "place", "turn")  # `supervisor.queue.waiting_for`
 STOPS = ("abort", "limit", "stall", "size", "abandoned", "shutdown")  # `model.record.Stopping.reason`
 Samples = Iterator[tuple[str, tuple[str, ...], Any]]  # metric, its labels' values, and what it is: a number, or figures

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ...model.sentences import N_
 from ..errors import InstrumentError, Lost
 from ..instrument import Instrument
 from ..quantity import action, control, number, reading
@@ -53,7 +54,7 @@ class SourceMeter(Instrument):
 
     def prepare_readings(self) -> dict[str, str]:
         """It measures nothing while its output is off."""
-        return {} if self._on else dict.fromkeys(("current", "measured_volts"), "The output is off.")
+        return {} if self._on else dict.fromkeys(("current", "measured_volts"), N_("The output is off."))
 
     def raise_errors(self) -> None:
         """Ask for its error queue. Raises InstrumentError with what stands there."""

@@ -20,6 +20,8 @@ from ... import __version__, public
 from ...errors import ClientError, Misconfigured, ServiceError, UnknownLab, UnknownSession, internal
 from ...fleet import open_sessions
 from ...model.caller import Caller, Identity, Role
+from ...model.remote_lab import RemoteLab
+from ...model.sentences import N_
 from ...settings import Settings
 from ...store import web_side
 from ...verbs import Jobs
@@ -76,6 +78,10 @@ class Face:
         """The path of that address: what links and cookies begin with."""
         here = self.root
         return ("/" + here.split("/", 3)[3] if here.count("/") > 2 else "") if here else self.settings.context_root
+
+    def declared(self, lab: str) -> RemoteLab | None:
+        """What a lab's file declares; None: it is wrong. Raises UnknownLab."""
+        return self.sessions.declared(lab, self.calling)
 
     def lab(self, named: str) -> str:
         """A lab's name, as a call's path has it; the only one where it has none. Raises NoSuchLab."""
@@ -148,10 +154,10 @@ def make(settings: Settings, jobs: Jobs) -> Flask:
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
         words = {
-            404: "There is nothing at this address.",
-            405: "This address takes no such request.",
-            413: f"What was sent is too large: at most {settings.max_body} bytes are taken.",
-        }.get(error.code or 0, "The request can't be understood.")
+            404: N_("There is nothing at this address."),
+            405: N_("This address takes no such request."),
+            413: N_(f"What was sent is too large: at most {settings.max_body} bytes are taken."),
+        }.get(error.code or 0, N_("The request can't be understood."))
         answer = told(words, error.code or 400)
         if error.code == 405 and (taken := getattr(error, "valid_methods", None)):
             answer.headers["Allow"] = ", ".join(sorted(taken))

@@ -11,7 +11,7 @@ import logging
 import os
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
 from typing import Any
@@ -34,7 +34,7 @@ from ...errors import (
     UnknownServiceID,
     internal,
 )
-from ...fleet import open_direct_control, open_instruments
+from ...fleet import open_direct_control, open_instruments, open_monitoring
 from ...languages import NAMES
 from ...languages import language as language_of
 from ...model.caller import Caller
@@ -46,6 +46,7 @@ from ...store.artifacts import HANDED_IN_MAX
 from ...verbs import Jobs
 from ...verbs.control import DirectControl
 from ...verbs.instruments import Instruments
+from ...verbs.monitoring import Monitoring
 from ...verbs.permission import Action, may
 from .. import wording
 from ..wording import _, language, told
@@ -67,6 +68,20 @@ OF_A_STRANGER = N_(
 )
 
 
+@dataclass(frozen=True)
+class BadInput:
+    """What was wrong in a form that was sent: its page shows the sentence beside the field, and what was given."""
+
+    form: str  # the form's id
+    field: str  # by its name in the form; "": none of its fields
+    words: str  # a sentence from below
+
+    @property
+    def id(self) -> str:
+        """Of the sentence on the page."""
+        return f"wrong-{self.form}-{self.field}"
+
+
 @dataclass
 class Face:
     """What the pages are made of."""
@@ -86,6 +101,11 @@ class Face:
     def control(self) -> DirectControl:
         """The verbs over those that somebody has in hand."""
         return open_direct_control(self.settings, self.jobs)
+
+    @cached_property
+    def monitoring(self) -> Monitoring:
+        """The verbs over what monitored instruments said."""
+        return open_monitoring(self.settings, self.jobs)
 
     @property
     def caller(self) -> Caller:
@@ -122,7 +142,7 @@ class Face:
                 whose,
                 stamp,
                 lambda: render_template(template, live=True, **self._common(), **make()),
-                self.sessions.form_key(visitor),
+                lambda: self.sessions.form_key(visitor),
             )
         said = self.sessions.said(request)
         html = render_template(template, live=False, said=said, **self._common(), **make())
@@ -132,6 +152,11 @@ class Face:
         if said:
             self.sessions.forget_said(request, answer)
         return answer
+
+    @property
+    def mark(self) -> str:
+        """Differs once an open page is to be loaded anew: after an upgrade, and where it would be another's."""
+        return f"{self.live.release}-{language().code}-{_whose(g.get('visitor'))}"
 
     def _common(self) -> dict[str, Any]:
         """What every template needs."""
@@ -148,7 +173,11 @@ class Face:
             "is_many": bool(self.settings.redis_url),
             "is_scheduled": self.settings.schedule.exists(),
             "can": {action.name.lower(): may(self.caller, action) for action in Action},
-            "path": request.path.rpartition("/")[2],
+            "path": g.get("path") or request.path.rpartition("/")[2],
+            "bad_input": g.get("bad_input"),
+            "sent": request.form if request.method == "POST" else {},
+            "address": g.get("address", ""),
+            "mark": self.mark,
             "next_here": self._again(),
             "language": language(),
             "languages": [language_of(code) for code in NAMES],
@@ -164,26 +193,45 @@ class Face:
     def _again(self) -> str:
         """The address, below the pages', at which this page is to be seen again."""
         name = request.path.rpartition("/")[2]
+        if "address" in g:
+            return str(g.address)
         if request.method == "POST":
             named = request.form.get("name", "") if name == "service" else ""
             return name + (f"?{urlencode({'name': named})}" if named else "") if name in ("service", "login") else ""
         kept = [(key, text) for key, text in request.args.items(multi=True) if key != "live"]
         return name + (f"?{urlencode(kept)}" if kept else "")
 
-    def done(self, where: str, words: str, good: bool = True, lang: str = "", **query: str) -> Response:
+    def done(self, where: str, words: str, good: bool = True, lang: str = "", of: str = "", **query: str) -> Response:
         """An act was done: the page that tells it.
 
         Args:
             lang: the words' language, where it is another one than the reader's.
+            of: the instrument that they are about, if it is one.
         """
         answer = self.to(where, **query)
-        self.sessions.say(request, answer, words, good, lang)
+        self.sessions.say(request, answer, words, good, lang, of and f"i-{of}")
         return answer
 
     def not_done(self, where: str, sentence: str, **query: str) -> Response:
         """An act was refused, with a sentence from below: the page that tells it."""
         words, lang = told(printable(sentence))
         return self.done(where, words, False, lang, **query)
+
+    def mend(self, wrong: BadInput, where: str, show: Callable[[], Response], **query: str) -> Response:
+        """A form's page once more, with what was wrong beside its field and all that was given; nothing was done.
+
+        Args:
+            where: the page's name.
+            show: makes it.
+            query: of its address, at which an open page goes on.
+        """
+        g.bad_input, g.path = wrong, where
+        g.address = where + (f"?{urlencode(query)}" if query else "")
+        answer = show()
+        if f'id="{wrong.id}"' not in answer.get_data(as_text=True):  # that form is gone from it meanwhile
+            return self.not_done(where, wrong.words, **query)
+        answer.status_code = 422
+        return answer
 
     def to(self, where: str, **query: str) -> Response:
         """Another page of ours."""
@@ -193,11 +241,15 @@ class Face:
 
 
 def set_up(environment: Environment, live: Live) -> None:
-    """What the templates have: texts are escaped, all words of ours are marked for catalogues, forms have a key."""
+    """What the templates have: texts are escaped, all words of ours are marked for catalogues, forms have a key.
+
+    `part(macro, …)` is the macro's output, made anew when something in its values has changed.
+    """
     environment.autoescape = True
     wording.install(environment)
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters["printable"] = printable
+    environment.globals["part"] = live.part
     environment.globals["form_key"] = Markup(f'<input type="hidden" name="form_key" value="{live.hole}">')
 
 
@@ -217,7 +269,7 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, tokens: auth
         # files come with the form of a service alone
         request.max_content_length = FORM_LARGEST + (HANDED_IN_MAX if request.path == PAGES + "service" else 0)
         g.visitor, g.begins = Visitor(), None
-        g.caller = face.sessions.caller(request, None)
+        g.caller = face.sessions.caller(request)
         if request.path.startswith(PAGES + "static/"):
             return None
         if not settings.tokens and g.caller.is_elsewhere:
@@ -228,7 +280,7 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, tokens: auth
         if not visitor.nonce and not settings.judges_tokens:
             g.begins = face.sessions.new()
             visitor = Visitor(visitor.identity, g.begins["n"], kept=g.begins)
-        g.visitor, g.caller = visitor, face.sessions.caller(request, visitor.identity)
+        g.visitor, g.caller = visitor, replace(g.caller, identity=visitor.identity)
         logs_in = request.path == PAGES + "login"
         if request.method == "POST" and (wrong := face.sessions.judge_form(request, visitor, logs_in)):
             return refused(wrong, 403)
@@ -364,7 +416,7 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, tokens: auth
         answer.headers["Referrer-Policy"] = "same-origin"
         answer.headers["Cross-Origin-Opener-Policy"] = "same-origin"
         # an open page loads itself anew after an upgrade, and when it is another's: its frame has his name and STOP
-        answer.headers["X-Labwaiter"] = f"{live.release}-{language().code}-{_mark(g.get('visitor'))}"
+        answer.headers["X-Labwaiter"] = face.mark
         answer.headers["Content-Language"] = language().code
         answer.headers.setdefault("Content-Security-Policy", POLICY)
         if "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]:
@@ -382,7 +434,7 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, tokens: auth
     return app
 
 
-def _mark(visitor: Visitor | None) -> str:
+def _whose(visitor: Visitor | None) -> str:
     """Differs between the people whom a page may be made for."""
     who = visitor.identity if visitor is not None else None
     return f"{zlib.crc32(repr((who.user, who.project, who.role.value)).encode()):08x}" if who is not None else "0"

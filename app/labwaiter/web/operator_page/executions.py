@@ -12,7 +12,7 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-from ...errors import InvalidParameter, NotPermitted, ServiceError, Unavailable
+from ...errors import InvalidParameter, MissingParameter, NotPermitted, ServiceError, Unavailable
 from ...model.parameter import text_of
 from ...model.record import ACTIVE, PLOT, Record, State, View
 from ...page import language_of, render
@@ -36,7 +36,7 @@ from ...store.names import folder_name
 from ...verbs.permission import Action
 from ...verbs.permission import may as may_do
 from ..wording import _, language, told
-from . import PAGES, Face
+from . import PAGES, BadInput, Face
 
 EACH = 40  # executions of a page
 ACTIVE_MAX = 200
@@ -123,6 +123,9 @@ def add(app: Flask, face: Face) -> None:
     def execution() -> Response:
         service_id = _asked_id()
         face.jobs.record(service_id, face.caller)  # raises for who may not see it, before anything is told by a 304
+        return show(service_id)
+
+    def show(service_id: str) -> Response:
         return face.page("execution.html.j2", lambda: _one(face, *asked()), stamp(face, folder_name(service_id)))
 
     @app.get(PAGES + "status")
@@ -190,6 +193,9 @@ def add(app: Flask, face: Face) -> None:
             reply = face.jobs.notify(None, service_id, message, face.caller)
         except NotPermitted:
             raise
+        except (InvalidParameter, MissingParameter) as error:
+            wrong = BadInput("message", "message", error.message)
+            return face.mend(wrong, "execution", lambda: show(service_id), id=service_id)
         except ServiceError as error:
             return face.not_done("execution", error.message, id=service_id)
         if reply.isdigit():

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from flask import Flask, Response, request
 
-from ...errors import InvalidParameter, Misconfigured, NotInHand, NotPermitted, ServiceError, Unavailable
+from ...errors import (
+    ClientError,
+    InstrumentInUse,
+    InvalidParameter,
+    JobFailed,
+    Misconfigured,
+    MissingParameter,
+    NotInHand,
+    NotPermitted,
+    ServiceError,
+    Unavailable,
+)
 from ...model.panel import Item, What
 from ...model.parameter import text_of
 from ...model.record import Happening, Record, State
@@ -20,7 +32,7 @@ from ...verbs.as_data import NOT_LISTED
 from ...verbs.control import InHand
 from ...verbs.instruments import WHO_MAX, InstrumentState, UpkeepTold
 from ..wording import _, language, told
-from . import PAGES, Face, monitoring
+from . import PAGES, BadInput, Face, monitoring
 from .executions import active_rows, stamp
 from .services import Field, field_of, offers
 
@@ -122,8 +134,9 @@ def _card(face: Face, state: InstrumentState, queued: dict[str, list[dict[str, s
         card |= {"state": _("stopped") if state.out.stopped else _("out of service"), "tone": "waits"}
     if holding is None:
         if state.absent:
-            card |= {"state": _("unreachable"), "tone": "bad"}
             card["why"] = N_("Nothing is plugged in where lab.toml has its port.")
+        if state.absent and state.out is None:
+            card |= {"state": _("unreachable"), "tone": "bad"}
         card["free"] = not state.absent and state.out is None
         return card
     lease = holding.lease
@@ -173,8 +186,11 @@ def add(app: Flask, face: Face) -> None:
 
     @app.get(PAGES + "lab")
     def lab() -> Response:
+        return show_lab()
+
+    def show_lab() -> Response:
         for holding in face.instruments.not_safe():
-            if holding.in_hand_of == (face.caller.user or "somebody")[:WHO_MAX]:  # this page keeps it in hand, too
+            if holding.in_hand_of == face.caller.who[:WHO_MAX]:  # this page keeps it in hand, too
                 _look(face, holding.lease.instrument)
 
         def make() -> dict[str, Any]:
@@ -186,8 +202,35 @@ def add(app: Flask, face: Face) -> None:
     @app.get(PAGES + "instrument")
     def instrument() -> Response:
         name = request.args.get("name", "")
-        in_hand = _look(face, name)  # which keeps it the caller's, also where the page is as it was
+        return show_instrument(name, _look(face, name))  # which keeps it the caller's, also where the page is as it was
+
+    def show_instrument(name: str, in_hand: InHand | None) -> Response:
         return face.page("instrument.html.j2", lambda: _one(face, name, in_hand))
+
+    def done(act: Callable[[str], str], where: str = "lab", form: str = "", field: str = "") -> Response:
+        """Do something to one instrument: the page of the lab, or its own, which tells what came of it.
+
+        Args:
+            form: whose fields say what is to be done, by its id: it is shown once more where they say it wrongly.
+            field: which of them, where the error names none.
+        """
+        name = request.form.get("name", "")
+        query = {"name": name} if where == "instrument" else {}
+        try:
+            words = act(name)
+        except NotPermitted:
+            raise
+        except ServiceError as error:
+            wrong = BadInput(form, f"in-{_input(error)}" if _input(error) else field, error.message)
+            if not form or not _is_of_a_field(error):
+                return face.not_done(where, error.message, **query)
+            if where == "lab":
+                return face.mend(wrong, where, show_lab)
+            return face.mend(wrong, where, lambda: show_instrument(name, _look(face, name)), **query)
+        except BlockingIOError:
+            busy = N_(f"{plain(name, 60)}: another program changes who has it, and does not end; try again.")
+            return face.not_done(where, busy, **query)
+        return face.done(where, printable(words), True, "", name, **query)
 
     @app.post(PAGES + "stop")
     def stop() -> Response:
@@ -203,7 +246,8 @@ def add(app: Flask, face: Face) -> None:
                 words.append(_("%(name)s: safe. %(why)s", name=name, why=why))
             else:
                 words.append(_("%(name)s: NOT SAFE YET. %(why)s", name=name, why=why))
-        return face.done("lab", printable(" ".join(words)), all(each.safe for each in stopped))
+        of = stopped[0].name if len(stopped) == 1 else ""
+        return face.done("lab", printable(" ".join(words)), all(each.safe for each in stopped), "", of)
 
     @app.post(PAGES + "take")
     def take() -> Response:
@@ -211,7 +255,7 @@ def add(app: Flask, face: Face) -> None:
             face.control.take(name, face.caller, 60 * _minutes(name))
             return _("%(name)s is in your hands, while this page is open.", name=name)
 
-        return _done(face, act, "instrument")
+        return done(act, "instrument")
 
     @app.post(PAGES + "letgo")
     def let_go() -> Response:
@@ -220,7 +264,7 @@ def add(app: Flask, face: Face) -> None:
                 return _("%(name)s was read back safe, and is let go.", name=name)
             return _("%(name)s is being made safe and let go; that goes on.", name=name)
 
-        return _done(face, act, "instrument")
+        return done(act, "instrument")
 
     @app.post(PAGES + "ask")
     def ask_for() -> Response:
@@ -228,7 +272,7 @@ def add(app: Flask, face: Face) -> None:
             holder = face.control.ask_for(name, request.form.get("text", ""), face.caller).by
             return _("%(who)s was told that you would like to have %(name)s.", who=holder, name=name)
 
-        return _done(face, act, "instrument")
+        return done(act, "instrument", "ask", "text")
 
     @app.post(PAGES + "set")
     def set_control() -> Response:
@@ -244,7 +288,8 @@ def add(app: Flask, face: Face) -> None:
                 return _("%(name)s: %(control)s is set to %(value)s.", **about)
             return _("%(name)s: %(control)s is set to %(value)s, and says %(read)s.", read=_reading(read), **about)
 
-        return _done(face, act, "instrument")
+        control = request.form.get("item", "")
+        return done(act, "instrument", f"set-{control}", f"in-{control}")
 
     @app.post(PAGES + "do")
     def do_action() -> Response:
@@ -260,7 +305,7 @@ def add(app: Flask, face: Face) -> None:
                 return _("%(name)s: %(action)s is done.", name=name, action=item)
             return _("%(name)s: %(action)s has begun; that goes on.", name=name, action=item)
 
-        return _done(face, act, "instrument")
+        return done(act, "instrument", f"do-{request.form.get('item', '')}")
 
     @app.post(PAGES + "safe")
     def make_safe() -> Response:
@@ -271,7 +316,7 @@ def add(app: Flask, face: Face) -> None:
                 raise InvalidParameter(f"{name} is not safe: {why}")
             return _("%(name)s: %(why)s.", name=name, why=told(why)[0])
 
-        return _done(face, act)
+        return done(act)
 
     @app.post(PAGES + "out")
     def take_out() -> Response:
@@ -279,7 +324,7 @@ def add(app: Flask, face: Face) -> None:
             out = face.instruments.take_out(name, request.form.get("reason", ""), face.caller)
             return _("%(name)s is %(how)s.", name=name, how=told(out.words)[0])
 
-        return _done(face, act)
+        return done(act, "lab", f"out-{request.form.get('name', '')}", "reason")
 
     @app.post(PAGES + "back")
     def put_back() -> Response:
@@ -287,7 +332,7 @@ def add(app: Flask, face: Face) -> None:
             face.instruments.put_back(name, face.caller)
             return _("%(name)s is back in service.", name=name)
 
-        return _done(face, act)
+        return done(act)
 
     @app.post(PAGES + "note")
     def note() -> Response:
@@ -295,11 +340,12 @@ def add(app: Flask, face: Face) -> None:
             face.instruments.note(name, request.form.get("text", ""), face.caller)
             return _("The note is kept.")
 
-        return _done(face, act, "instrument")
+        return done(act, "instrument", "note", "text")
 
     @app.post(PAGES + "reserve")
     def reserve() -> Response:
-        return _done(face, lambda name: _reserve(face, name))
+        name = request.form.get("name", "")
+        return done(lambda name: _reserve(face, name), "lab", f"reserve-{name}", "minutes")
 
     @app.post(PAGES + "release")
     def release() -> Response:
@@ -309,7 +355,7 @@ def add(app: Flask, face: Face) -> None:
                 return _("%(name)s is free.", name=name)
             return _("%(name)s is free; it was not reserved.", name=name)
 
-        return _done(face, act)
+        return done(act)
 
     @app.post(PAGES + "check")
     def check() -> Response:
@@ -319,7 +365,7 @@ def add(app: Flask, face: Face) -> None:
                 raise InvalidParameter(" ".join(f"{answer.name}: {plain(answer.words, 500)}" for answer in answers))
             return " ".join(f"{answer.name}: {told(plain(answer.words, 500))[0]}" for answer in answers)
 
-        return _done(face, act)
+        return done(act)
 
 
 def _of_all(face: Face) -> str | None:
@@ -426,17 +472,12 @@ def _reserve(face: Face, name: str) -> str:
     return _("%(name)s is %(how)s.", name=name, how=told(holding.words)[0])
 
 
-def _done(face: Face, act: Any, where: str = "lab") -> Response:
-    """Do something to one instrument: the page of the lab, or its own, which tells what came of it."""
-    name = request.form.get("name", "")
-    query = {"name": name} if where == "instrument" else {}
-    try:
-        words = act(name)
-    except NotPermitted:
-        raise
-    except ServiceError as error:
-        return face.not_done(where, error.message, **query)
-    except BlockingIOError:
-        busy = N_(f"{plain(name, 60)}: another program changes who has it, and does not end; try again.")
-        return face.not_done(where, busy, **query)
-    return face.done(where, printable(words), True, "", **query)
+def _is_of_a_field(error: ServiceError) -> bool:
+    """Whether something else in the form would do: what was given is wrong, or the instrument would not do that."""
+    if isinstance(error, (NotInHand, InstrumentInUse)):
+        return False
+    return isinstance(error, (InvalidParameter, MissingParameter, JobFailed))
+
+
+def _input(error: ServiceError) -> str:
+    return error.input if isinstance(error, ClientError) else ""

@@ -15,7 +15,7 @@ from ...errors import InvalidParameter, Misconfigured, Unavailable
 from ...page.words import cut, in_url, printable, quantity
 from ...store.events import Event, Kind
 from ...store.history import LastReading, Series
-from ...verbs.monitoring import CSV_POINTS, SPANS, HistoryTold, Monitoring, csv_of
+from ...verbs.monitoring import CSV_POINTS, SPANS, HistoryTold, csv_of
 from ..wording import language, told
 from . import PAGES, Face
 from .executions import stamp
@@ -25,12 +25,12 @@ LEAST = 0.02  # of a value: what moves by less looks still, however little there
 ON_CARD = 4  # readings; an instrument's own page has all
 EVENTS_SHOWN, EVENTS_OVERVIEW = 200, 5
 GAP = 3  # points that are missing where a trend is interrupted
-TONES = {Kind.LIMIT: "waits", Kind.UNSAFE: "bad", Kind.FAILED: "bad", Kind.WAITS: "waits"}
+TONES = {Kind.LIMIT: "waits", Kind.BACK: "good", Kind.UNSAFE: "bad", Kind.FAILED: "bad", Kind.WAITS: "waits"}
 
 
 def of_all(face: Face) -> dict[str, list[dict[str, Any]]]:
     """Instrument → what its card says of each of its readings."""
-    monitoring = Monitoring(face.settings)
+    monitoring = face.monitoring
     try:
         last, trends = monitoring.last(face.caller), monitoring.trends(face.caller)
     except Unavailable:  # the cards have much else to tell; the instrument's own page says so
@@ -89,13 +89,13 @@ def event_row(event: Event) -> dict[str, Any]:
 
 def last_events(face: Face, most: int = EVENTS_OVERVIEW, instrument: str = "") -> list[dict[str, Any]]:
     """The last events that this caller may see."""
-    return [event_row(event) for event in Monitoring(face.settings).events(face.caller, most, instrument=instrument)]
+    return [event_row(event) for event in face.monitoring.events(face.caller, most, instrument=instrument)]
 
 
 def monitored_stamp(face: Face) -> str | None:
     """Of the executions, and of what was monitored."""
     seen = stamp(face)
-    return seen and f"{seen} {face.live.stamp('monitoring', lambda: Monitoring(face.settings).revision())}"
+    return seen and f"{seen} {face.live.stamp('monitoring', face.monitoring.revision)}"
 
 
 def span_asked() -> str:
@@ -107,7 +107,7 @@ def span_asked() -> str:
 def is_monitored(face: Face, name: str) -> bool:
     """Whether it is; not while lab.toml has a mistake."""
     try:
-        return Monitoring(face.settings).is_monitored(name)
+        return face.monitoring.is_monitored(name)
     except Misconfigured:
         return False
 
@@ -139,7 +139,7 @@ def _asked(face: Face, points: int = 600) -> HistoryTold:
     name, now = request.args.get("name", ""), time.time()
     if not name:
         raise InvalidParameter("Name an instrument.")
-    return Monitoring(face.settings).history(name, face.caller, now - SPANS[span_asked()], now, points)
+    return face.monitoring.history(name, face.caller, now - SPANS[span_asked()], now, points)
 
 
 def _gaps(times: list[float]) -> list[float]:

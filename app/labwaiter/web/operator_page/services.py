@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import secrets
 import time
 from dataclasses import dataclass
@@ -33,7 +32,6 @@ from ...verbs.permission import Action
 from ..wording import _, language
 from . import PAGES, Face
 
-_NAMED = re.compile(r"(?:The input|The instrument) (\w+) ")
 LONG = 80  # characters: a text of more gets a field of several lines
 AT_ONCE = 5  # files of a form
 
@@ -153,9 +151,8 @@ def add(app: Flask, face: Face) -> None:
                     face.jobs.start(service, service_id, values, face.caller, _asks(face), _refusal(face, service))
                 return face.to("execution", id=service_id)
             except ServiceError as error:
-                named = _NAMED.match(error.message)
-                of = [f for f in fields if named and (f.parameter.name == named[1] or f.text == named[1])]
-                if of and isinstance(error, ClientError):
+                of = [f for f in fields if isinstance(error, ClientError) and f.parameter.name == error.input]
+                if of:
                     of[0].wrong = error.message
                 else:
                     wrong = error.message

@@ -4,7 +4,10 @@
 (() => {
   const EVERY = 2000, PATIENCE = 3500, LOST = 4200, ONCE_LOST = 1500; // ms
   const body = document.body, live = document.getElementById("live"), lost = document.getElementById("lost");
-  let tag = "", release = "", good = performance.now(), asking = false, timer = 0;
+  let tag = "", release = body.dataset.mark, good = performance.now(), asking = false, timer = 0;
+
+  // a form that is shown once more, since something in it was wrong, stands on the page that it came from
+  if (body.dataset.address) history.replaceState(null, "", body.dataset.address);
 
   // -- times ----------------------------------------------------------------------------------
   const lang = document.documentElement.lang, tongue = lang === "en" ? "sv-SE" : lang; // which writes 2026-11-24 11:30:05
@@ -47,9 +50,10 @@
       beforeAttributeUpdated: (name, node) => !(name === "open" && node.tagName === "DETAILS"),
     },
   };
+  const over = () => Boolean(live.querySelector("[data-over]")); // nothing of it changes any more
   async function ask() {
     // what is in hand here stays so while this page asks, looked at or not
-    if (asking || (document.hidden && !live.querySelector("[data-holds]"))) return;
+    if (asking || over() || (document.hidden && !live.querySelector("[data-holds]"))) return;
     asking = true;
     const address = new URL(location.href);
     address.searchParams.set("live", "1");
@@ -65,8 +69,7 @@
       if (answer.status >= 500 && answer.status !== 503) throw new Error("not now");
       const told = answer.headers.get("X-Labwaiter") || "";
       if (!told) throw new Error("not the lab"); // a proxy's own page
-      if (release && told !== release && !writing()) { location.reload(); return; }
-      release = release || told;
+      if (told !== release && !writing()) { location.reload(); return; }
       const date = Date.parse(answer.headers.get("Date") || "");
       if (date && Math.abs(date - Date.now()) > 2000) ahead = (date - Date.now()) / 1000;
       if (answer.status === 200) {
@@ -90,7 +93,7 @@
     } finally {
       asking = false;
       clearTimeout(timer);
-      timer = setTimeout(ask, lost.hidden ? EVERY : ONCE_LOST);
+      if (!over()) timer = setTimeout(ask, lost.hidden ? EVERY : ONCE_LOST);
     }
   }
   function writing() {
@@ -105,15 +108,26 @@
     }
   }
   function look() {
-    if (!document.hidden && lost.hidden && performance.now() - good > LOST) {
+    if (!document.hidden && lost.hidden && !over() && performance.now() - good > LOST) {
       lost.hidden = false;
       body.classList.add("old");
     }
   }
 
+  // what came of an act on an instrument is told as long as that stands as it did then: somebody may have stopped it
+  const band = document.querySelector(".band[data-of]");
+  let stood = null;
+  function outdate() {
+    const chip = band && band.isConnected && document.querySelector(`#${CSS.escape(band.dataset.of)} .chip`);
+    if (!chip) return;
+    if (stood === null) stood = chip.textContent;
+    else if (chip.textContent !== stood) band.remove();
+  }
+
   // -- parts of a page ------------------------------------------------------------------------
   function ready() {
     times();
+    outdate();
     for (const button of document.querySelectorAll("button.copy[hidden]")) button.hidden = !navigator.clipboard;
     plot();
     status();
@@ -192,10 +206,11 @@
     const tones = ["--runs", "--bad", "--good", "--stops", "--waits", "--ended"];
     const digits = new Intl.NumberFormat(lang, { maximumSignificantDigits: 6, useGrouping: false });
     const value = (_, shown) => (shown === null || shown === undefined ? "–" : digits.format(shown));
-    const axis = { values: (_, shown) => shown.map((each) => (each === null ? "" : digits.format(each))), stroke: () => colour("--soft"), grid: { stroke: () => colour("--line"), width: 1 }, ticks: { stroke: () => colour("--line") } };
+    const axis = { values: (_, shown) => shown.map((each) => (each === null ? "" : digits.format(each))), stroke: () => colour("--soft"), grid: { stroke: () => colour("--line"), width: 1 }, ticks: { stroke: () => colour("--line") }, size: 42 };
     const scales = { x: { time: Boolean(time) } };
-    const series = [{ label: against ? names[0] : "#", value }];
-    const axes = [{ ...axis, label: against ? names[0] : "#", labelSize: 22 }];
+    const along = against ? names[0].replace(/^time(?= \/ )/, body.dataset.time) : "#";
+    const series = [{ label: along, value }];
+    const axes = [{ ...axis, label: along, labelSize: 22 }];
     if (time) {
       const two = (number) => String(number).padStart(2, "0");
       const days = new Intl.DateTimeFormat(lang, { month: "2-digit", day: "2-digit" });
@@ -209,7 +224,10 @@
       const unit = name.includes(" / ") ? name.split(" / ").pop() : name, scale = "y" + unit;
       if (!(scale in scales)) {
         scales[scale] = {};
-        if (axes.length < 3) axes.push({ ...axis, scale, label: shownNames.length > 1 && unit !== name ? unit : name, labelSize: 22, side: axes.length === 1 ? 3 : 1, grid: axes.length === 1 ? axis.grid : { show: false } });
+        // a unit has an axis; one that is a single line's has its colour
+        const alone = shownNames.filter((other) => (other.includes(" / ") ? other.split(" / ").pop() : other) === unit).length === 1;
+        const tone = axes.length > 1 && alone ? tones[at % tones.length] : "--soft";
+        if (axes.length < 5) axes.push({ ...axis, scale, stroke: () => colour(tone), label: shownNames.length > 1 && unit !== name ? unit : name, labelSize: 22, side: axes.length === 1 ? 3 : 1, grid: axes.length === 1 ? axis.grid : { show: false } });
       }
       series.push({ label: name, scale, value, stroke: () => colour(tones[at % tones.length]), width: 2, points: { show: data[0].length < 60 } });
     });
@@ -223,7 +241,7 @@
     const width = () => Math.max(240, place.clientWidth - 20);
     const chart = new uPlot({ width: width(), height: 280, scales, series, axes, bands, cursor: { drag: { x: true } } }, data, place);
     drawn = { key, chart };
-    addEventListener("resize", () => chart.setSize({ width: width(), height: 280 }));
+    addEventListener("resize", () => { if (drawn.chart === chart) chart.setSize({ width: width(), height: 280 }); });
   }
 
   ready();
