@@ -15,9 +15,16 @@ from ..verbs.sessions import Acted, Beginning, SessionLook, Sessions, SessionVie
 TASKS_TOLD = 20  # of a session, in a look at all of it: the last ones, without their data
 
 
+_kept: list[tuple[Settings, Sessions]] = []  # those of this process' last deployment: they remember drivers' panels
+
+
 def _verbs(here: Settings) -> Sessions:
     """Those of this machine; whether a page of the lab's own may be served is the face's to judge."""
-    return Sessions(replace(here, weblab_blueprints=True))
+    for settings, verbs in _kept:
+        if settings is here:
+            return verbs
+    _kept[:] = [(here, Sessions(replace(here, weblab_blueprints=True)))]
+    return _kept[0][1]
 
 
 def begin_session(here: Settings, caller: Caller, lab: str, about: About, session_id: str, wait: float) -> None:

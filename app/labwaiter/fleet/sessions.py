@@ -63,6 +63,7 @@ STUDENT = Caller(face="session")
 SIGNED = 16  # hexadecimal digits of an id's signature, which keeps made-up ids from machines
 UNHEARD_SECONDS = 10.0  # that a start bears to know nothing of its session: a machine ends one that nobody asks for
 STAYS = 600.0  # s that the wish to end one waits for a machine that isn't heard of
+JUDGE_SECONDS = 20.0  # that a machine may take to judge a lab: it may have to import the lab's file and drivers first
 PIECE = 4.0  # s that a machine waits at a time for an end
 NOBODY = N_("Nobody can be let in until it is heard of.")
 GOES_ON = N_("Nothing is known of the session until it is heard of.")
@@ -125,7 +126,7 @@ class FleetSessions(Sessions):
                 told: Sequence[str] = super()._reasons(found)
             else:
                 try:
-                    told = self._ask(operations.why_closed, machine, SHELL, NOBODY, lab=found.name)
+                    told = self._ask(operations.why_closed, machine, SHELL, NOBODY, JUDGE_SECONDS, lab=found.name)
                 except ServiceError as error:
                     told = [error.message]
             if not told:
@@ -200,7 +201,7 @@ class FleetSessions(Sessions):
                 machine,
                 caller,
                 NOBODY,
-                ACT_SECONDS,
+                JUDGE_SECONDS,
                 lab=lab,
                 about=about,
                 session_id=session_id,
