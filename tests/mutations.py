@@ -33,6 +33,13 @@ class Mutation:
 
 MUTATIONS = (
     Mutation(
+        "an id that somebody made up is asked of the machine that it names",
+        "fleet/sessions.py",
+        '    if not hmac.compare_digest(_signature(said, seals).encode(), signature.encode("utf-8", "replace")):',
+        "    if not signature:",
+        "core/test_ids_of_sessions.py::test_a_made_up_id_is_asked_of_no_machine",
+    ),
+    Mutation(
         "a lease is not written before the port is opened",
         "runner/open_instruments.py",
         "            self._note(name)  # it may",

@@ -17,6 +17,7 @@ from labwaiter.errors import LabClosed, NotInTime
 from labwaiter.model.lab_session import DISPOSE
 from labwaiter.model.record import State
 from labwaiter.page import render
+from labwaiter.system.process import boot_clock
 from labwaiter.verbs.instruments import Instruments
 from labwaiter.verbs.sessions import Sessions, SessionView
 from remotelab import SYSTEM, alive, disposed, let_in
@@ -109,6 +110,8 @@ def test_whoever_waited_is_gone_and_nobody_is_let_in(here: Lab, bench: Plugged) 
     web.send_signal(signal.SIGKILL)
     web.wait()
     time.sleep(2.0)  # it was wanted for a second
+    asked = here.folder(waiting.service_id) / "polled"
+    os.utime(asked, (boot_clock() - 6, boot_clock() - 6))  # as if that had been some seconds ago
     let_go(here, "first")
     record = here.ended(waiting.service_id)
     assert record.state is State.FAILED and "waits for it no longer" in record.why

@@ -19,13 +19,13 @@ from ..deployment import Deployment, Leftovers, WebSideFailed, units
 from ..deployment.address import address, own_address, resolved
 from ..deployment.web_processes import as_running, few_connections, log_file
 from ..errors import Misconfigured
+from ..fleet import open_sessions
 from ..lab import labfile
 from ..model.caller import SHELL
 from ..settings import Settings
 from ..store import web_side
 from ..verbs.acts import Acts
 from ..verbs.instruments import Instruments
-from ..verbs.sessions import Sessions
 from . import terminal
 
 PORT = click.IntRange(1, 65535)
@@ -128,7 +128,7 @@ def start(
         _try(settings)
     wsdl = {name: address(settings, name) + "?wsdl" for name in offered.services}
     terminal.warn(Instruments(settings).mistake())
-    labs = Sessions(settings).labs(SHELL)
+    labs = open_sessions(settings).labs(SHELL)
     summary = {
         "version": __version__,
         "port": settings.port,

@@ -20,6 +20,7 @@ from ..catalogue import remote_labs
 from ..deployment.address import address
 from ..deployment.web_processes import as_running
 from ..errors import UnknownSession
+from ..fleet import open_sessions
 from ..model.caller import Caller, administrator
 from ..model.lab_session import LONGEST, SHORTEST, About
 from ..model.span import span
@@ -53,7 +54,7 @@ def _me() -> Caller:
 
 def _verbs(using: bool = False) -> tuple[Settings, Sessions]:
     settings = as_running(settings_module.load())
-    return settings, Sessions(terminal.of_lab(settings) if using else settings)
+    return settings, open_sessions(terminal.of_lab(settings) if using else settings)
 
 
 @labs.command("list")
@@ -81,6 +82,7 @@ def list_(json_: bool) -> None:
     if inside:
         click.echo("")
         _table(inside)
+    _say_unheard(verbs)
 
 
 @labs.command()
@@ -180,6 +182,12 @@ def new(
     _say_over(verbs.status(view.session_id, _me()), gone, json_)
 
 
+def _say_unheard(verbs: Sessions) -> None:
+    """Whose sessions can't be known now."""
+    for why in verbs.unheard():
+        click.echo(f"{terminal.plain(why, 500)} Its sessions are not among these.", err=True)
+
+
 def _tell_new(settings: Settings, view: SessionView, json_: bool) -> None:
     """Whose session has begun, and where its page is."""
     at = f"{address(settings)}{view.lab}/weblab/callback/{view.session_id}"
@@ -229,10 +237,9 @@ def status(session_id: str | None, json_: bool) -> None:
     views = [verbs.status(session_id, _me())] if session_id else verbs.sessions(_me())
     if json_:
         terminal.as_json(_data(views[0]) if session_id else [_data(view) for view in views])
-    elif not views:
-        click.echo("Nobody is in a lab.")
     elif not session_id:
-        _table(views)
+        _table(views) if views else click.echo("Nobody is in a lab.")
+        _say_unheard(verbs)
     else:
         view = views[0]
         left = f", {span(view.time_left_s)} left" if view.state == "running" else ""

@@ -22,6 +22,8 @@ The hardware's machine holds the truth, in its jobs folder. Redis carries orders
     operations.py   what is done to instruments by such calls; as_json.py: its values on the way
     instruments_told.py  how a machine's instruments stand, as it tells that
     instruments.py  a face's side: the verbs over the instruments of all machines
+    session_operations.py  what is done to sessions of remote labs by such calls
+    sessions.py     a face's side: the verbs over remote labs and sessions, wherever their instruments are
     monitoring.py   a face's side: likewise over what monitored instruments said
     machines.py     an operator's side: how the machines are, what waits for them, withdrawing orders
     doctor.py       an operator's side: whether Redis is as this lab needs it
@@ -40,6 +42,7 @@ from ..verbs import Jobs
 from ..verbs.control import DirectControl
 from ..verbs.instruments import Instruments
 from ..verbs.monitoring import Monitoring
+from ..verbs.sessions import Sessions
 
 if TYPE_CHECKING:
     from .fleet_store import FleetStore
@@ -84,6 +87,15 @@ def open_direct_control(settings: Settings, jobs: Jobs | None = None) -> DirectC
     return FleetControl(settings, _store(settings, jobs))
 
 
+def open_sessions(settings: Settings, jobs: Jobs | None = None) -> Sessions:
+    """Likewise, over remote labs and their sessions."""
+    if not settings.redis_url:
+        return Sessions(settings)
+    from .sessions import FleetSessions
+
+    return FleetSessions(settings, _store(settings, jobs))
+
+
 def open_monitoring(settings: Settings, jobs: Jobs | None = None) -> Monitoring:
     """Likewise, over what monitored instruments said; events are of this machine alone."""
     if not settings.redis_url:
@@ -115,4 +127,11 @@ def name_keys(settings: Settings) -> None:
         raise Misconfigured("One process serves one lab: REDIS_PREFIX can't change in it.")
 
 
-__all__ = ["name_keys", "open_direct_control", "open_instruments", "open_jobs", "open_monitoring"]
+__all__ = [
+    "name_keys",
+    "open_direct_control",
+    "open_instruments",
+    "open_jobs",
+    "open_monitoring",
+    "open_sessions",
+]

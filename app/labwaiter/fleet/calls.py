@@ -13,13 +13,21 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from .. import errors
 from ..errors import (
+    AlreadyRunning,
     ClientError,
     InstrumentInUse,
     InvalidParameter,
+    LabClosed,
     NotInHand,
+    NotInTime,
     ServiceError,
+    SessionFailed,
+    SessionOver,
     Unavailable,
+    UnknownLab,
     UnknownServiceID,
+    UnknownSession,
+    UnknownTask,
 )
 
 Fields = dict[str, Any]  # a JSON object
@@ -144,7 +152,13 @@ _ERRORS: dict[str, type[ServiceError]] = {
     for kind in vars(errors).values()
     if isinstance(kind, type) and issubclass(kind, ServiceError) and kind is not ServiceError and "code" in vars(kind)
 }
-_KINDS: dict[str, type[ServiceError]] = {kind.__name__: kind for kind in (NotInHand, InstrumentInUse)}
+_KINDS: dict[str, type[ServiceError]] = {
+    kind.__name__: kind
+    for kind in (
+        *(NotInHand, InstrumentInUse, UnknownLab, LabClosed, NotInTime, SessionFailed, SessionOver, UnknownSession),
+        *(UnknownTask, AlreadyRunning),
+    )
+}
 Answer = AbortAnswer | NotifyAnswer | RemoveAnswer | FileList | FilePiece | Operated
 A = TypeVar("A", AbortAnswer, NotifyAnswer, RemoveAnswer, FileList, FilePiece, Operated)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from .. import __version__
 from ..errors import ServiceError
 from ..model.direct_control import NAME as DIRECT_CONTROL
+from ..model.lab_session import NAME as LAB_SESSION
 from ..settings import Settings
 from ..store import web_side
 from ..store.files import read_record, write_whole
@@ -113,7 +114,7 @@ class Heartbeat:
         """
         news = self.store.news(self.store.machine)
         for name in news.polled & set(published):
-            if not self._is_in_hand(name):  # who has an instrument in hand asks by a signed call
+            if not self._is_in_hand(name):  # who has an instrument in hand, or is in a lab, asks by a signed call
                 self.local.folder.polled(name)
         if news.face_age is not None and news.face_age < web_side.FRESH:  # silence counts while there is a face to ask
             with contextlib.suppress(OSError):
@@ -125,7 +126,7 @@ class Heartbeat:
             request = self.local.request(name)
         except ServiceError:
             return True
-        return request is not None and request.service == DIRECT_CONTROL
+        return request is not None and request.service in (DIRECT_CONTROL, LAB_SESSION)
 
 
 def machine_id(file: Path) -> str:

@@ -75,12 +75,19 @@ class OtherMachines:
         return ""
 
     def ask(
-        self, function: Callable[..., T], machine: str, caller: Caller, patience: float = LOOK_SECONDS, **inputs: Any
+        self,
+        function: Callable[..., T],
+        machine: str,
+        caller: Caller,
+        patience: float = LOOK_SECONDS,
+        advice: str = "Nothing was done: try again once it is heard of, or do it there.",
+        **inputs: Any,
     ) -> T:
         """Have a machine do that: what came of it.
 
         Args:
             patience: s for an answer.
+            advice: what to say where it isn't heard of.
 
         Raises:
             ServiceError: as the verb there; Unavailable, too, where the machine isn't heard of or Redis is away.
@@ -88,13 +95,31 @@ class OtherMachines:
         try:
             beat, now = self.store.last_beat(machine)
             if why := self.why_silent(machine, beat, now):
-                raise Unavailable(f"{why} Nothing was done: try again once it is heard of, or do it there.")
+                raise Unavailable(f"{why} {advice}")
             answer = rpc.ask(self.store, machine, self.call(function, caller, inputs), patience)
         except FAULTS as error:
             raise away(error) from error
         if answer is None:
             raise Unavailable(f"The machine {machine} does not take this now; it was not done: try again.")
         return self._result(function, machine, answer.result)
+
+    def leave(
+        self, function: Callable[..., Any], machine: str, caller: Caller, patience: float, stays: float, **inputs: Any
+    ) -> bool:
+        """As `ask`, of what is to be done later, too: False where it waits there for a machine that isn't heard of.
+
+        Args:
+            stays: s that it waits.
+
+        Raises:
+            ServiceError: as the verb there; Unavailable, too, where Redis is away.
+        """
+        try:
+            beat, now = self.store.last_beat(machine)
+            seconds = SILENT_STOP if self.why_silent(machine, beat, now) else patience
+            return rpc.ask(self.store, machine, self.call(function, caller, inputs), seconds, stays=stays) is not None
+        except FAULTS as error:
+            raise away(error) from error
 
     def call(self, function: Callable[..., Any], caller: Caller, inputs: dict[str, Any]) -> Operate:
         """That, as it travels."""

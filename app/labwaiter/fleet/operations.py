@@ -1,5 +1,7 @@
 """What a face has the machine of an instrument do, by name: the verbs over instruments and over who has one in hand.
 
+Those over sessions of remote labs are in `session_operations`.
+
 One table for both sides: the machine calls the function, the face knows by its types what comes back. The machine's
 verbs judge all of it once more (who may, the limits, who has it), and remember there who did it.
 """
@@ -19,9 +21,10 @@ from ..store.upkeep import OutOfService
 from ..verbs.control import DirectControl, Done, InHand, Standing
 from ..verbs.instruments import Checked, Holding, Instruments, MadeSafe, Stopped, UpkeepTold
 from ..verbs.monitoring import HistoryTold, Monitoring
-from . import as_json
+from . import as_json, session_operations
 
 T = TypeVar("T")
+RESULT_MAX = 16_000_000  # characters of what comes of one: it goes through Redis as a whole
 NOT_KNOWN = "This machine's release does not know how to do that."
 
 
@@ -122,12 +125,12 @@ def trends(here: Settings, caller: Caller) -> dict[str, tuple[Series, ...]]:
 
 
 # these change nothing that would have to survive a power cut
-LOOKS = (look, why_ended, standing, upkeep, history, trends)
+LOOKS = (look, why_ended, standing, upkeep, history, trends, *session_operations.LOOKS)
 TABLE: dict[str, Callable[..., Any]] = {
     each.__name__: each
     for each in (
         *(take, let_go, set_control, do_action, ask_for, stop, check, make_safe),
-        *(take_out, put_back, note, reserve, release, *LOOKS),
+        *(take_out, put_back, note, reserve, release, *LOOKS, *session_operations.ACTS),
     )
 }
 ONLY_LOOK = frozenset(each.__name__ for each in LOOKS)
@@ -157,9 +160,14 @@ def carry_out(here: Settings, name: str, inputs: str, caller: str) -> str:
     if missing or not {"here", "caller", "return"}.isdisjoint(given):
         raise InvalidParameter("This machine's release understands that otherwise: nothing was done.")
     try:
-        return as_json.dumped(function(here, by, **given))
+        result = as_json.dumped(function(here, by, **given))
     except (Misconfigured, BlockingIOError) as error:
         raise Unavailable(str(error)) from error
+    if len(result) > RESULT_MAX:
+        raise Unavailable(
+            f"This has {len(result):,} characters; at most {RESULT_MAX:,} go to another machine: ask here."
+        )
+    return result
 
 
 def result(function: Callable[..., T], text: str) -> T:

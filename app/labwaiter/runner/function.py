@@ -206,7 +206,7 @@ class Work:
 
         spec = self._spec
         assert spec.service is not None
-        session.judge_wanted(spec.request)
+        session.judge_wanted(spec.request, spec.store)
         sys.path.append(str(spec.settings.services))
         self._instruments.set_up(spec.service.instruments, spec.request.inputs)
         opened = {name.removeprefix(ON_INSTRUMENT): one for name, one in self._instruments.by_input.items()}

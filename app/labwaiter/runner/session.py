@@ -36,7 +36,9 @@ from ..service_files import import_lab, put_on_path
 from ..settings import Settings
 from ..store.files import write_whole
 from ..store.folder import Folder
+from ..store.names import folder_name
 from ..store.session_data import SessionData
+from ..system.process import boot_clock
 from ..system.watch import until
 from .holding import HeldInstrument, Serving
 from .job import Job
@@ -45,6 +47,8 @@ from .recorder import Table
 from .task_line import TaskLine
 
 ANSWER_MAX = 15_000  # characters of what an action returns: a reply may have some more
+WAITED_SECONDS = 15.0  # after which somebody who waits for one, and asks no more how it stands, is gone
+ASKED_LATELY = 5.0  # likewise, once the time is over that it was to wait for its instruments
 LATE = 2.0  # s after its end at which a driver that hangs is ended with this process
 
 
@@ -116,9 +120,14 @@ def _at_most(seconds: float, name: str) -> Any:
 # -- the session's process ----------------------------------------------------------------------
 
 
-def judge_wanted(request: Request) -> None:
-    """Raises JobFailed: whoever wanted the session waits for it no longer."""
-    if time.time() > float(request.inputs["wanted_until"]):
+def judge_wanted(request: Request, store: Folder) -> None:
+    """Whoever waits for a session asks how it stands, also while it begins; whoever is gone doesn't.
+
+    Raises JobFailed: nobody waits for it any more.
+    """
+    asked = store.polled_at(folder_name(request.service_id)) or 0.0
+    is_late = time.time() > float(request.inputs["wanted_until"])
+    if boot_clock() - asked > (ASKED_LATELY if is_late else WAITED_SECONDS):
         raise JobFailed("Whoever asked for this session waits for it no longer.")
 
 
@@ -169,6 +178,7 @@ def serve(job: Job, store: Folder, settings: Settings, request: Request, opened:
         _start(lab.start_function, session, declared)
     if about.initialization_in_accounting:
         seconds -= time.monotonic() - began
+    judge_wanted(request, store)  # a start's answer may have been lost on its way to another machine
     if seconds <= 0:
         raise JobFailed("The session's time was over before the lab was ready.")
     session.ends_at(time.time() + seconds)

@@ -246,8 +246,9 @@ class Admission:
             self._free(waiting)
             self._states.end(name, waiting.service, StoredState(), State.FAILED, DISK_FULL)
             return
-        if waiting.instruments and self._store.polled_at(name) is not None:
-            self._store.polled(name)  # nobody is abandoned for the time in the queue
+        # nobody is abandoned for the time in the queue; but who waits for a session asks all the time
+        if waiting.instruments and not waiting.rules.is_session and self._store.polled_at(name) is not None:
+            self._store.polled(name)
         self._backoff.pause = 0.0
         running_job = RunningJob(
             name,

@@ -13,8 +13,9 @@ import json
 import math
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,25 @@ class SessionView:
     failed: bool = False  # it ended by a fault, or never began
     ended: float | None = None  # Unix time, s
     results_until: float | None = None  # Unix time, s: nothing is told of it any more then
+
+
+class Stage(StrEnum):
+    """How far a session is that is to begin."""
+
+    WAITS = "waits"  # for its instruments
+    BEGINS = "begins"  # they are opened, and on_start is run
+    BEGUN = "begun"  # its student may come
+    ANEW = "anew"  # it was withdrawn, since another instrument became free: begin another one
+    FAILED = "failed"  # it has ended, and is being put away
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """A session that is to begin, as it is now."""
+
+    stage: Stage
+    lab: str
+    view: SessionView | None = None  # of one that has begun
 
 
 @dataclass(frozen=True)
@@ -237,7 +257,8 @@ class Sessions:
         mistakes = []
         for name in found.instruments_named:
             try:
-                self._instruments.entry(lab, name)
+                if name not in lab.elsewhere:
+                    self._instruments.entry(lab, name)
             except ServiceError as error:
                 mistakes.append(f"{file.name}: {error.message}")
         return [*mistakes, *self._mistakes(found)]
@@ -297,13 +318,13 @@ class Sessions:
             return [str(error)]
         reasons = []
         for choices in found.instruments.values():
-            why = [reason for choice in choices if (reason := self._why_shut(lab, choice))]
-            if len(why) == len(choices):
+            here = [choice for choice in choices if choice not in lab.elsewhere] or choices
+            why = [reason for choice in here if (reason := self._why_shut(lab, choice))]
+            if len(why) == len(here):
                 reasons += why
         if not reasons:
             reasons += self._mistakes(found)
-        if ":" in found.page and not self._settings.weblab_blueprints:
-            reasons.append(f"The page of {found.name} is a blueprint of its own, and WEBLAB_BLUEPRINTS is off.")
+        reasons += self._no_page(found)
         with contextlib.suppress(Misconfigured):
             if not reasons and self._combination(found, lab, lambda choice: not self._why_shut(lab, choice)) is None:
                 reasons.append(f"{found.file.name} needs more instruments at once than there are.")
@@ -312,6 +333,12 @@ class Sessions:
         except Unavailable as error:
             reasons.append(error.message)
         return reasons
+
+    def _no_page(self, found: RemoteLab) -> builtins.list[str]:
+        """Why its people would see no page here, in a sentence; none: they see one."""
+        if ":" not in found.page or self._settings.weblab_blueprints:
+            return []
+        return [f"The page of {found.name} is a blueprint of its own, and WEBLAB_BLUEPRINTS is off."]
 
     def _why_shut(self, lab: Lab, name: str) -> str:
         """Why an instrument can't be had until a person does something, in a sentence; "" where it can."""
@@ -363,18 +390,133 @@ class Sessions:
             Unavailable: the deployment is being stopped, or its disk is full.
         """
         permit(caller, Action.LET_IN, lab)
+        deadline = time.monotonic() + (self._settings.session_wait if wait is None else wait)
+        while True:
+            session_id = self._new_id(lab)
+            self.begin(lab, about, session_id, max(0.0, deadline - time.monotonic()), caller)
+            view = self._begun(lab, session_id, deadline, caller)
+            if view is not None:
+                return view
+
+    def _new_id(self, lab: str) -> str:
+        """The id of a session that is to begin: a secret."""
+        return secrets.token_urlsafe(32)
+
+    def begin(self, lab: str, about: About, session_id: str, wait: float, caller: Caller) -> None:
+        """Have a session begin: returns once it waits for its instruments. Again, with the same id, this is nothing.
+
+        Args:
+            session_id: as `start` makes them.
+            wait: s that it may wait.
+
+        Raises:
+            ServiceError: as `start`.
+        """
+        permit(caller, Action.LET_IN, lab)
+        if self._request_of(folder_name(service_id_of(session_id))) is not None:
+            return
         found = self._find(lab)
         self._raise_if_closed(found)
         assert isinstance(found, RemoteLab)
         _judge(about)
-        deadline = time.monotonic() + (self._settings.session_wait if wait is None else wait)
-        while True:
-            chosen = self._choose(found)
-            session_id = secrets.token_urlsafe(32)
-            job, request = self._claim(found, chosen, session_id, about, caller, deadline)
-            if self._has_begun(found, job, request, deadline, caller):
-                self._acts.tell("let in", caller, self._in_words(request))
-                return self._view(job, request, session_id)
+        self._claim(found, self._choose(found), session_id, about, caller, wait)
+
+    def beginning(self, session_id: str, wait: float, caller: Caller) -> Beginning:
+        """How a session stands that is to begin; this is a sign of life of whoever waits for it. Doesn't wait.
+
+        Args:
+            wait: s that it may still wait for its instruments.
+
+        Raises:
+            NotInTime, LabClosed, SessionFailed: it does not begin; nothing of it is left, or what is left is ended.
+            UnknownSession: nothing is known of it.
+        """
+        permit(caller, Action.LET_IN)
+        job, request = self._of(session_id)
+        lab = str(request.inputs["lab"])
+        self._folder.polled(job)
+        record = self._records.record(job)
+        if not record.active:
+            if not self._records.settled(job):
+                return Beginning(Stage.FAILED, lab)
+            raise SessionFailed(record.why or "The session ended before it began.")
+        if (self._folder.path(job) / "data" / lab_session.SESSION).exists():
+            self._acts.tell("let in", caller, self._in_words(request))
+            return Beginning(Stage.BEGUN, lab, self._view(job, request, session_id))
+        found = self._find(lab)
+        try:
+            if record.state is State.QUEUED:
+                self._raise_if_closed(found)
+                assert isinstance(found, RemoteLab)
+                if self._has_its_turn(job, request):
+                    return Beginning(Stage.BEGINS, lab)
+                if wait <= 0:
+                    raise NotInTime(self._who_has(request, found))
+                has_choice = any(len(choices) > 1 for choices in found.instruments.values())
+                if has_choice and self._choose_another(found, request):
+                    self._withdraw(job, request, "another instrument became free", caller)
+                    return Beginning(Stage.ANEW, lab)
+                return Beginning(Stage.WAITS, lab)
+            began = record.started or request.created
+            limit = found.start_limit if isinstance(found, RemoteLab) else 0.0
+            if time.time() >= began + limit + lab_session.OPENS_SECONDS:
+                raise SessionFailed("The lab was not ready in time.")
+        except (NotInTime, LabClosed, SessionFailed) as error:
+            self._withdraw(job, request, error.message, caller)
+            raise
+        return Beginning(Stage.BEGINS, lab)
+
+    def _has_its_turn(self, job: str, request: Request) -> bool:
+        """Whether it has its instruments already: its process is about to begin."""
+        leases = [self._leases.of(name) for name in request.instruments]
+        return bool(leases) and all(lease is not None and lease.job == job for lease in leases)
+
+    def withdraw(self, session_id: str, caller: Caller, why: str) -> None:
+        """End a session that nobody waits for any more before it has begun. Of one that has ended this is nothing."""
+        permit(caller, Action.LET_IN)
+        with contextlib.suppress(UnknownSession):
+            job, request = self._of(session_id)
+            if not self._records.settled(job):
+                self._withdraw(job, request, why, caller)
+
+    def _begun(self, lab: str, session_id: str, deadline: float, caller: Caller) -> SessionView | None:
+        """Wait until its student may come: the session; None where it is to be begun anew.
+
+        Args:
+            deadline: monotonic s, until which it may wait for its instruments.
+
+        Raises:
+            NotInTime, LabClosed, SessionFailed, Unavailable: it doesn't begin.
+        """
+        failed_by = math.inf
+        try:
+            while True:
+                at = self.beginning(session_id, deadline - time.monotonic(), caller)
+                if at.stage in (Stage.BEGUN, Stage.ANEW):
+                    return at.view
+                now = time.monotonic()
+                if at.stage is Stage.FAILED and failed_by == math.inf:
+                    failed_by = now + self._put_away_seconds(lab)
+                if now >= failed_by:
+                    raise SessionFailed("The session ended before it began, and is still being put away.")
+                left = deadline - now if at.stage is Stage.WAITS else LOOK_EVERY
+                self._pause(session_id, max(0.01, min(left, LOOK_EVERY)))
+        except (NotInTime, LabClosed, SessionFailed):
+            raise
+        except BaseException:  # whoever waited for it is gone, or nothing can be known of it
+            with contextlib.suppress(ServiceError, OSError):
+                self.withdraw(session_id, caller, "it could not begin")
+            raise
+
+    def _put_away_seconds(self, lab: str) -> float:
+        found = self._find(lab)
+        return (found.dispose_limit if isinstance(found, RemoteLab) else 0.0) + AFTER_SECONDS
+
+    def _pause(self, session_id: str, seconds: float) -> None:
+        """Until something has happened to a session that is to begin, or for so many seconds."""
+        folder = self._folder.path(folder_name(service_id_of(session_id)))
+        begun = folder / "data" / lab_session.SESSION
+        until(begun.parent if begun.parent.is_dir() else folder, begun.exists, seconds)
 
     def _raise_if_closed(self, found: RemoteLab | BrokenLab) -> None:
         if reasons := self._reasons(found):
@@ -409,8 +551,8 @@ class Sessions:
         return found
 
     def _claim(
-        self, found: RemoteLab, chosen: dict[str, str], session_id: str, about: About, caller: Caller, deadline: float
-    ) -> tuple[str, Request]:
+        self, found: RemoteLab, chosen: dict[str, str], session_id: str, about: About, caller: Caller, wait: float
+    ) -> None:
         seconds = about.length_s + found.start_limit + lab_session.OPENS_SECONDS
         service = lab_session.signature(chosen, seconds, found.file)
         inputs: dict[str, Any] = {
@@ -418,7 +560,7 @@ class Sessions:
             "holder": (about.full_name or about.username or "somebody")[:NAME_MAX],
             "seconds": about.length_s,
             "unattended": self._settings.session_timeout,
-            "wanted_until": time.time() + max(0.0, deadline - time.monotonic()) + LOOK_EVERY,
+            "wanted_until": time.time() + wait + LOOK_EVERY,
             "about": about.as_json(),
             **{lab_session.ON_INSTRUMENT + name: instrument for name, instrument in chosen.items()},
         }
@@ -441,62 +583,9 @@ class Sessions:
         finally:
             tell(claimed)
         self._folder.polled(job)
-        return job, request
 
     def _in_words(self, request: Request) -> dict[str, Any]:
         return {"lab": request.inputs["lab"], "student": request.user, "serviceID": request.service_id}
-
-    def _has_begun(self, found: RemoteLab, job: str, request: Request, deadline: float, caller: Caller) -> bool:
-        """Wait until its student may come; False where another instrument became free: it is to be begun anew.
-
-        Raises NotInTime, LabClosed, SessionFailed: nothing of it is left then.
-        """
-        data = self._folder.path(job) / "data"
-        has_choice = any(len(choices) > 1 for choices in found.instruments.values())
-        begins_by: float | None = None
-        try:
-            while True:
-                self._folder.polled(job)
-                record = self._records.record(job)
-                if (data / lab_session.SESSION).exists() and record.active:
-                    return True
-                if not record.active:
-                    self._raise_failed(job, record.why)
-                now = time.monotonic()
-                if record.state is State.QUEUED:
-                    self._raise_if_closed(found)
-                    if now >= deadline:
-                        raise NotInTime(self._who_has(request, found))
-                    if has_choice and self._choose_another(found, request):
-                        self._withdraw(job, request, "another instrument became free", caller)
-                        return False
-                    left = deadline - now
-                else:
-                    begins_by = begins_by or now + found.start_limit + lab_session.OPENS_SECONDS
-                    if now >= begins_by:
-                        raise SessionFailed("The lab was not ready in time.")
-                    left = LOOK_EVERY
-                until(data, (data / lab_session.SESSION).exists, max(0.01, min(left, LOOK_EVERY)))
-        except (NotInTime, LabClosed) as error:
-            self._withdraw(job, request, error.message, caller)
-            raise
-        except BaseException:  # whoever waited for it is gone, or it was not ready in time
-            with contextlib.suppress(ServiceError, OSError):
-                if not self._records.settled(job):
-                    self._withdraw(job, request, "it could not begin", caller)
-            raise
-
-    def _raise_failed(self, job: str, why: str) -> None:
-        """It has ended before it began: wait until it is put away, then say so. Raises SessionFailed, Unavailable."""
-        limit = self._dispose_limit(job)
-        self._records.ended(job, limit + AFTER_SECONDS)
-        stored = self._stored(job)
-        raise SessionFailed((stored.why if stored is not None else "") or why or "The session ended before it began.")
-
-    def _dispose_limit(self, job: str) -> float:
-        due = self._told(self._folder.path(job) / lab_session.DISPOSE)
-        limit = due.get("limit", 0.0)
-        return float(limit) if isinstance(limit, int | float) else 0.0
 
     def _withdraw(self, job: str, request: Request, why: str, caller: Caller) -> None:
         """End what has not begun."""
@@ -540,6 +629,35 @@ class Sessions:
         permit(caller, Action.LET_IN)
         job, request, own_id = self._asked_for(session_id)
         return self._view(job, request, own_id)
+
+    def statuses(self, session_ids: Sequence[str], caller: Caller, wait: float) -> dict[str, tuple[str, int]]:
+        """Of several: the lab and `SessionView.should_finish`; of one that nobody knows -1, and no lab.
+
+        Args:
+            wait: s, after which those that are left are left out; one is told in any case.
+        """
+        permit(caller, Action.LET_IN)
+        until_, told = time.monotonic() + wait, dict[str, tuple[str, int]]()
+        for session_id in session_ids:
+            if told and time.monotonic() >= until_:
+                break
+            try:
+                view = self.status(session_id, caller)
+                told[session_id] = (view.lab, view.should_finish)
+            except UnknownSession:
+                told[session_id] = ("", -1)
+            except Unavailable:
+                told[session_id] = ("", self.ask_again)
+        return told
+
+    @property
+    def ask_again(self) -> int:
+        """Seconds after which to ask for the status of a session again of which nothing can be known now."""
+        return max(1, math.ceil(self._settings.session_poll))
+
+    def unheard(self) -> builtins.list[str]:
+        """What can't be known now of the sessions of other machines, a sentence each; none on one machine."""
+        return []
 
     def sessions(self, caller: Caller, lab: str = "") -> builtins.list[SessionView]:
         """All that have not ended, oldest first, without their ids."""
@@ -593,7 +711,7 @@ class Sessions:
             offered=tuple(_item(task) for task in declared.values() if task.offered),
         )
 
-    def data(self, session_id: str) -> SessionData:
+    def data(self, session_id: str) -> MutableMapping[str, Any]:
         """What the lab's code keeps of it. Raises UnknownSession."""
         job, _ = self._of(session_id)
         return SessionData(self._folder.path(job))
@@ -682,7 +800,7 @@ class Sessions:
             return -1
         if state == "disposing":
             return DISPOSING_POLL
-        return max(1, min(math.ceil(self._settings.session_poll), math.ceil(left)))
+        return max(1, min(self.ask_again, math.ceil(left)))
 
     def _why_ended(self, folder: Path, stored: StoredState | None, of_end: str, ends: float | None) -> str:
         """Why it is over, in a sentence."""

@@ -18,6 +18,7 @@ from werkzeug.exceptions import HTTPException
 
 from ... import __version__, public
 from ...errors import ClientError, Misconfigured, ServiceError, UnknownLab, UnknownSession, internal
+from ...fleet import open_sessions
 from ...model.caller import Caller, Identity, Role
 from ...model.remote_lab import RemoteLab
 from ...model.sentences import N_
@@ -100,7 +101,7 @@ def make(settings: Settings, jobs: Jobs) -> Flask:
     app = Flask("labwaiter.web.lab_server", static_folder=None, template_folder="")
     app.url_map.strict_slashes = False
     live = Live(f"{__version__} {web_side.deployment(settings.jobs_folder)}")
-    face = Face(settings, jobs, Sessions(settings), live)
+    face = Face(settings, jobs, open_sessions(settings, jobs), live)
     login = Login(settings)
 
     @app.before_request

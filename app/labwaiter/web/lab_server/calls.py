@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
 
-from ...errors import ServiceError, SessionFailed, UnknownSession
+from ...errors import ServiceError, SessionFailed, Unavailable, UnknownSession
 from ...model.lab_session import About
 from ...model.sentences import N_
 from . import Face, callback_of
@@ -98,13 +98,11 @@ def _add_form(app: Flask, face: Face, form: Form, at: str, where: dict[str, str]
 
     def of_many(lab: str) -> Any:
         ids, seconds = asked_of_many(object_in(request.get_data()))
-        until = time.monotonic() + seconds
-        told: dict[str, int | float] = {}
-        for session_id in ids:
-            if told and time.monotonic() >= until:
-                break
-            told[session_id] = _should_finish(face, lab, session_id)
-        return jsonify({"status": told})
+        told = face.sessions.statuses(ids, face.calling, seconds)
+        status = {
+            session_id: number if name in ("", lab or name) else FINISHED for session_id, (name, number) in told.items()
+        }
+        return jsonify({"status": status})
 
     rule("/status/multiple", "POST", "status of many", of_many)
 
@@ -139,14 +137,17 @@ def _should_finish(face: Face, lab: str, session_id: str) -> int | float:
         view = face.sessions.status(session_id, face.calling)
     except UnknownSession:
         return FINISHED
+    except Unavailable:  # it may go on: what is not known is not over
+        return face.sessions.ask_again
     return view.should_finish if lab in ("", view.lab) else FINISHED
 
 
 def _end(face: Face, lab: str, session_id: str) -> bool:
     """End a session; False where there is none of that id."""
     try:
-        if lab not in ("", face.sessions.status(session_id, face.calling).lab):
-            return False
+        with contextlib.suppress(Unavailable):  # its machine isn't heard of: that it is to end waits there for it
+            if lab not in ("", face.sessions.status(session_id, face.calling).lab):
+                return False
         face.sessions.end(session_id, face.calling, N_("The calling system has ended it."))
     except UnknownSession:
         return False

@@ -36,8 +36,6 @@ class Cookies:
 
     def __init__(self, settings: Settings, artifacts: Artifacts) -> None:
         self._settings, self._artifacts = settings, artifacts
-        # a browser has one jar for all ports of a host
-        self._ours = hashlib.sha256(str(settings.jobs_folder).encode()).hexdigest()[:8]
 
     def begin(self, request: Request, answer: Response, lab: str, at: str, session_id: str) -> None:
         """Have the browser keep whose session it has.
@@ -107,7 +105,9 @@ class Cookies:
     # -- the cookies themselves ---------------------------------------------------------------
 
     def _name(self, lab: str, what: str) -> str:
-        return f"labwaiter_{what}_{lab}_{self._ours}"
+        # a browser has one jar for all ports of a host; of many machines behind one proxy each is asked in turn
+        ours = hashlib.sha256(self._artifacts.secret_for("cookie names")).hexdigest()[:8]
+        return f"labwaiter_{what}_{lab}_{ours}"
 
     def _set(
         self, request: Request, answer: Response, name: str, at: str, value: str, seconds: int | None = None

@@ -20,7 +20,7 @@ from flask import Flask, Response, g, jsonify, redirect, render_template, reques
 from jinja2 import ChoiceLoader, FileSystemLoader
 
 from ... import __version__
-from ...errors import InvalidParameter, ServiceError, UnknownSession
+from ...errors import InvalidParameter, ServiceError, Unavailable, UnknownSession
 from ...languages import NAMES, asked_for
 from ...model.lab_session import RECORDED
 from ...model.panel import Item, What
@@ -319,11 +319,14 @@ def add(app: Flask, face: Face) -> Students:
         student = students.of(view.lab) if view is not None else None
         return student if student is not None and student.session_id == session_id else None
 
-    def refused_call() -> tuple[Response, int]:
-        return jsonify({"success": False, "reason": "This browser has no such session, or it is over."}), 403
+    def refused_call(why: str = "This browser has no such session, or it is over.", code: int = 403) -> Any:
+        return jsonify({"success": False, "reason": why}), code
 
     def poll(lab: str, session_id: str) -> Any:
-        student = own(lab, session_id)
+        try:
+            student = own(lab, session_id)
+        except Unavailable as error:  # it may go on
+            return refused_call(error.message, 503)
         if student is None:
             return refused_call()
         return jsonify({"success": True, "time_left": round(student.view.time_left_s, 1)})
