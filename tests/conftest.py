@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from callers import Caller, Web
+from chromium import browser, open_screen  # noqa: F401 - fixtures: here alone, for a process has one Playwright
 from fleetlab import way
 from lab import SAMPLES, Lab
 

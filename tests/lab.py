@@ -78,6 +78,9 @@ class Lab:
             "SERVICES": str(services),
             "FILES_FOLDER": str(root.parent / f"{root.name}.files"),
             "LABWAITER_ENV": os.devnull,
+            # which isn't there: beside that file env they would be of all labs, and in /dev
+            "LAB": str(root.parent / f"{root.name}.none" / "lab.toml"),
+            "SCHEDULE": str(root.parent / f"{root.name}.none" / "schedule.toml"),
             **(_tokens(root.parent) if GUARDED and "TOKENS" not in more else {"TOKENS": "none"}),
             **more,
         }

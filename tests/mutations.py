@@ -413,11 +413,62 @@ MUTATIONS = (
         "stories/test_upgrade.py::test_one_that_goes_on_with_its_own_code_is_told",
     ),
     Mutation(
+        "a session's instruments are made safe, and given back, before on_dispose has ended",
+        "supervisor/guard.py",
+        "    if _dispose(store, running_job.name) and running_job.instruments:\n"
+        "        make_safe(store, running_job.name, running_job.instruments)",
+        "    make_safe(store, running_job.name, running_job.instruments)\n    _dispose(store, running_job.name)",
+        "labs/test_endings_of_sessions.py::test_what_on_dispose_has_left_on_is_made_safe_behind_it",
+    ),
+    Mutation(
+        "that on_dispose is due is not on the disk before on_start",
+        "runner/session.py",
+        "    write_whole(job.folder / lab_session.DISPOSE, json.dumps(due).encode(), durable=True)\n",
+        "",
+        "labs/test_endings_of_sessions.py::test_on_start_that_fails_is_put_away_before_the_caller_hears_of_it",
+    ),
+    Mutation(
+        "a session's tasks are not ended before on_dispose",
+        "supervisor/guard.py",
+        "        tasks.end_all(store, job)\n",
+        "        pass\n",
+        "labs/test_tasks.py::test_a_task_ends_with_its_session_before_on_dispose[False]",
+    ),
+    Mutation(
+        "a lab that each start would fail in is open",
+        "verbs/sessions.py",
+        "            reasons += self._mistakes(found)\n",
+        "            pass\n",
+        "labs/test_files_of_labs.py::test_a_lab_that_names_too_much_is_closed_and_lets_nobody_in",
+    ),
+    Mutation(
+        "a short password of a calling system may be guessed without end",
+        "web/lab_server/login.py",
+        "        if good and len(password) >= LONG:",
+        "        if good:",
+        "lab_server/test_callers.py::test_a_short_password_can_not_be_guessed_by_trying_without_end",
+    ),
+    Mutation(
+        "the key of a status page's buttons is every execution's",
+        "store/artifacts.py",
+        'text = f"{created!r} {job}".encode',
+        'text = "one for all".encode',
+        "web/test_buttons.py::test_a_wrong_key_does_nothing_and_no_other_page_is_told_why"
+        "[0000000000000000000000000000000000000000]",
+    ),
+    Mutation(
         "the look before an upgrade keeps what it has found of the services",
         "upgrade.py",
         "pool.map(catalogue.check, files)",
         "pool.map(lambda file: catalogue.check(file, settings.layout.services), files)",
         "cli/test_upgrade_check.py::test_where_executions_have_been_nothing_is_kept_of_what_it_finds",
+    ),
+    Mutation(
+        "a part of a page is known again by less than it is made of",
+        "web/operator_page/live.py",
+        'context["visitor"], values))',
+        'context["visitor"], values[0], values[1]["name"]))',
+        "operator_page/test_open_pages.py::test_a_card_is_made_anew_when_something_on_it_has_changed",
     ),
 )
 

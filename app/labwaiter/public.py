@@ -202,6 +202,7 @@ def is_trusted(address: str, settings: Settings) -> bool:
     return _is_among(address, settings.trusted_proxies)
 
 
+@lru_cache(256)
 def _caller(address: str) -> IPv4Address | IPv6Address | None:
     """The address of who called; None where it is none."""
     try:

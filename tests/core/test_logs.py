@@ -25,7 +25,7 @@ logs.set_up("writer", sys.argv[1], sys.argv[2])
 log = logging.getLogger("labwaiter.test")
 for number in range(400):
     log.info("%s/%d %s", sys.argv[3], number, "." * (number % 90))
-print(f"{sys.argv[3]}/last words", file=sys.stderr, flush=True)
+os.write(2, f"{sys.argv[3]}/last words\\n".encode())  # with PYTHONUNBUFFERED `print` writes its line end by itself
 """
 
 

@@ -72,12 +72,12 @@ def request_of(root: str, *headers: str, body: bytes = b"", service: str = "Talk
     return "\r\n".join(lines).encode("latin-1") + body
 
 
-def answered(port: int, sent: bytes) -> bytes:
-    """What comes within a second of the last byte of it; b"" where nobody listens."""
+def answered(port: int, sent: bytes, silence: float = 1.0) -> bytes:
+    """What comes, until the other side closes or keeps silent for a while; b"" where nobody listens."""
     got = b""
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as line:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as line:
         line.sendall(sent)
-        line.settimeout(1.0)
+        line.settimeout(silence)
         while piece := line.recv(65536):
             got += piece
     return got
@@ -150,7 +150,8 @@ def sent(proxy: int, web: Web, shape: str, version: str) -> str:
     hidden = request_of(root, f"Content-Length: {len(start)}", body=start, service="Echo")
     headers, body = shapes(hidden)[shape]
     answered(proxy, request_of(root, *headers, body=body, version=version))
-    after = answered(proxy, request_of(root, f"Content-Length: {len(POLL)}", "Connection: close", body=POLL))
+    poll = request_of(root, f"Content-Length: {len(POLL)}", "Connection: close", body=POLL)
+    after = answered(proxy, poll, PATIENCE)
     if web.lab.folder(name).exists():
         return "what was hidden has been done"
     return "" if b"UnknownServiceID" in after else f"the next call has another's answer: {after!r}"
@@ -168,7 +169,7 @@ def test_what_waits_behind_a_proxy_is_done_where_nothing_forbids_it(proxy: int, 
     root, name = served.lab.settings.context_root, f"open {proxy}"
     start = envelope("startEcho", serviceID=name, sessionToken="t", text="x")
     call = request_of(root, f"Content-Length: {len(start)}", "Connection: close", body=start, service="Echo")
-    assert b" 403 " in answered(proxy, call) and not served.lab.folder(name).exists()
+    assert b" 403 " in answered(proxy, call, PATIENCE) and not served.lab.folder(name).exists()
     first = request_of(root, TE, body=ZERO)
-    answered(served.port, first + call)
+    answered(served.port, first + call, PATIENCE)
     assert served.lab.folder(name).exists()

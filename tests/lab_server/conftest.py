@@ -12,7 +12,6 @@ import pytest
 from benchlab import Plugged, plugged
 from callers import Caller, Reply, Web
 from callingsystem import LOGIN, basic
-from chromium import browser, open_screen  # noqa: F401 - fixtures
 from lab import Lab
 from remotelab import remote_lab
 

@@ -128,6 +128,15 @@ def test_a_lab_that_is_closed_says_why(system: System, here: Lab) -> None:
     assert "its fuse is blown" in system.start()["message"]
 
 
+def test_a_lab_that_each_start_would_fail_in_is_not_valid(system: System, here: Lab) -> None:
+    file = here.settings.labs / "diode.py"
+    file.write_text(file.read_text().replace('"meter.volts": Range', '"meter.vlots": Range'))
+    code, told = system.call("GET", "/test")
+    words = "diode.py names the control meter.vlots, which the driver of meter doesn't declare; there are: volts, comp"
+    assert code == 401 and told["valid"] is False and told["error_messages"][0].startswith(words)
+    assert system.start()["message"].startswith(words)
+
+
 # -- the door -----------------------------------------------------------------------------------
 
 
@@ -185,7 +194,21 @@ def test_slashes_and_proxies_change_nothing(call: Any, here: Lab) -> None:
     assert told == {"valid": True}
 
 
-def test_passwords_can_not_be_tried_without_end(call: Any) -> None:
+def test_a_stranger_s_guesses_shut_out_nobody_who_has_the_long_password(call: Any) -> None:
+    long = {"WEBLAB_PASSWORD": "4f1c9a7e5d2b8063"}
+    right = basic(password=long["WEBLAB_PASSWORD"])
+    for _ in range(12):
+        status, *_ = call("/diode/weblab/sessions/test", login=basic(password="guess"), **long)
+    assert status.startswith("429")
+    for wrong in ("4f1c9a7e5d2b806", "4f1c9a7e5d2b80633", "4F1C9A7E5D2B8063", ""):
+        assert call("/diode/weblab/sessions/test", login=basic(password=wrong), **long)[0].startswith("429"), wrong
+    assert call("/diode/weblab/sessions/test", login=basic("somebody", long["WEBLAB_PASSWORD"]), **long)[0][:3] == "429"
+    for _ in range(12):
+        assert call("/diode/weblab/sessions/test", login=right, **long)[0] == "200 OK"
+    assert call("/diode/weblab/sessions/test", login=basic(password="guess"), **long)[0].startswith("429")
+
+
+def test_a_short_password_can_not_be_guessed_by_trying_without_end(call: Any) -> None:
     for _ in range(10):
         assert call("/diode/weblab/sessions/test", login=basic(password="guess"))[0].startswith("401")
     status, told, reply = call("/diode/weblab/sessions/test")  # the right one, too late
@@ -229,9 +252,8 @@ def test_a_lab_that_is_not_here_is_told_with_those_that_are(call: Any) -> None:
 
 
 def test_the_time_left_is_never_rounded_to_nothing(call: Any, here: Lab) -> None:
-    told = call(
-        "/diode/weblab/sessions/", {"server_initial_data": {"priority.queue.slot.length": 1.2}}, WEBLAB_TIMEOUT="-1"
-    )[1]
+    slot = {"priority.queue.slot.length": 1.2, "priority.queue.slot.initialization_in_accounting": False}
+    told = call("/diode/weblab/sessions/", {"server_initial_data": slot}, WEBLAB_TIMEOUT="-1")[1]
     seen = set()
 
     def over() -> bool:

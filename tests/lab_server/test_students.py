@@ -6,6 +6,7 @@ import importlib.resources
 import re
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -16,6 +17,7 @@ from benchlab import Plugged
 from callers import Web
 from callingsystem import System
 from lab import PATIENCE, Lab, eventually
+from labwaiter.model.lab_session import About
 from labwaiter.verbs.sessions import Sessions
 from remotelab import SYSTEM, alive, disposed, let_in, wish
 
@@ -97,6 +99,43 @@ def test_a_page_speaks_the_language_that_the_calling_system_says(here: Lab, brow
     status, page, _ = ada.go("/diode/page", HTTP_ACCEPT_LANGUAGE="de")
     assert '<html lang="es">' in page and "Tiempo restante" in page
     assert "keine Sitzung" in browser_of().go("/diode/page", HTTP_ACCEPT_LANGUAGE="de")[1]
+
+
+def test_a_german_student_reads_and_writes_numbers_with_a_comma_and_is_told_why_it_ended(
+    here: Lab, browser_of: Callable[..., Browser]
+) -> None:
+    session = let_in(here, locale="de")
+    ada = browser_of()
+    ada.go(f"/diode/weblab/callback/{session.session_id}")
+    form = {"name": "meter", "item": "volts", "in-volts": "1,5", "form_key": ada.key()}
+    page = told(ada, "/diode/page/set", form | {"in-volts": "4,5"})
+    assert re.findall(r"role=.status.([^<]*)<", page) == [">meter: volts muss zwischen 0 und 3 V sein, nicht „4,5“."]
+    page = told(ada, "/diode/page/set", form)
+    assert re.findall(r"role=.status.([^<]*)<", page) == [">meter: volts ist auf 1,5 gesetzt."]
+    eventually(lambda: re.search(r"<dt[^>]*>volts</dt><dd>1,5 V", ada.go("/diode/page")[1]))
+    assert 'name="in-volts" value="1,5"' in ada.go("/diode/page")[1]
+    act = {"item": "curve", "in-top": "0,5", "in-points": "3", "form_key": ada.key()}
+    told(ada, "/diode/page/act", act)
+    eventually(lambda: "top 0,5, points 3" in ada.go("/diode/page")[1])
+    Sessions(here.settings).leave(session.session_id)
+    assert Sessions(here.settings).gone(session.session_id, PATIENCE)
+    assert "Sie haben das Labor verlassen." in ada.go("/diode/page")[1]
+    assert "oder sie ist schon lange beendet" in browser_of().go("/diode/page", HTTP_ACCEPT_LANGUAGE="de")[1]
+
+
+def test_what_a_russian_student_is_told_fits_into_what_a_browser_keeps(
+    here: Lab, bench: Plugged, browser_of: Callable[..., Browser]
+) -> None:
+    file = here.settings.labs / "diode.py"
+    long = 'from labwaiter.errors import ServiceError\n        raise ServiceError("щука " * 300)'
+    file.write_text(file.read_text().replace("raise SystemExit(3)", long))
+    wish(bench, "act", "exit")
+    session = let_in(here, locale="ru")
+    ada = browser_of()
+    ada.go(f"/diode/weblab/callback/{session.session_id}")
+    page = told(ada, "/diode/page/act", {"item": "curve", "in-top": "1", "form_key": ada.key()})
+    assert 'role="status" lang="en">' in page and "щука щука" in page  # no word of ours, and so none in Russian
+    assert max(len(cookie) for cookie in ada.set) <= 4096  # browsers drop a longer one
 
 
 def test_a_form_is_taken_from_the_own_page_alone(here: Lab, bench: Plugged, browser_of: Callable[..., Browser]) -> None:
@@ -215,7 +254,9 @@ def test_a_blueprint_is_the_administrators_wish_and_its_views_are_guarded(
 ) -> None:
     folder = with_page(here, "web:blueprint")
     (folder / "web.py").write_text(BLUEPRINT)
-    session = let_in(here)
+    words = "The page of diode is a blueprint of its own, and WEBLAB_BLUEPRINTS is off."
+    assert Sessions(here.settings).test("diode", SYSTEM) == [words]
+    session = Sessions(replace(here.settings, weblab_blueprints=True)).start("diode", About(username="ada"), SYSTEM)
     off, ada = browser_of(), browser_of(WEBLAB_BLUEPRINTS="on")
     off.go(f"/diode/weblab/callback/{session.session_id}")
     status, page, _ = off.go("/diode/own/")
@@ -230,6 +271,32 @@ def test_a_blueprint_is_the_administrators_wish_and_its_views_are_guarded(
     status, page, _ = ada.go("/diode/own/broken")
     assert status.startswith("503") and "ZeroDivisionError" not in page
     assert ada.go("/diode/own/nothing")[0].startswith("404")
+
+
+def test_a_blueprint_and_its_templates_are_read_again_once_they_have_changed(
+    here: Lab, browser_of: Callable[..., Browser]
+) -> None:
+    folder = with_page(here, "web:blueprint")
+    (folder / "templates").mkdir()
+    file, template = folder / "web.py", folder / "templates" / "index.html"
+    file.write_text(
+        BLUEPRINT.replace("render_template_string", "render_template").replace(
+            "return f", "return render_template('index.html') or f"
+        )
+    )
+    template.write_text("first")
+    session = Sessions(replace(here.settings, weblab_blueprints=True)).start("diode", About(username="ada"), SYSTEM)
+    ada = browser_of(WEBLAB_BLUEPRINTS="on")
+    ada.go(f"/diode/weblab/callback/{session.session_id}")
+    assert ada.go("/diode/own/")[1] == "first"
+    template.write_text("the second")
+    assert ada.go("/diode/own/")[1] == "the second"
+    good = file.read_text()
+    file.write_text(good + "\nthis is no Python\n")
+    status, page, _ = ada.go("/diode/own/")
+    assert status.startswith("503") and "its own code has a mistake" in page
+    file.write_text(good.replace("render_template('index.html')", "'third'"))
+    assert ada.go("/diode/own/")[:2] == ("200 OK", "third")
 
 
 # -- in Chromium --------------------------------------------------------------------------------
@@ -286,11 +353,44 @@ def test_two_students_one_after_the_other_and_the_second_waits_while_dispose_han
     assert second.page.locator(".lab-results").count() == 0
     second.page.click("text=Leave")
     second.see("You have left the lab.", ".lab-end")
+    second.see("The lab was put away.", ".lab-end")  # it is told of that, too, and needs no reload
     with first.page.expect_download() as download:
         first.page.click("text=readings.csv")
     assert "meter.volts / V" in download.value.path().read_text()
     assert first.wrong == [] and second.wrong == []
     assert {urlsplit(url).netloc for url in first.asked} == {urlsplit(web.url).netloc}
+
+
+THREE_UNITS = """
+from labwaiter import Lab
+
+lab = Lab(["smu", "printer", "analyser"], actions=["smu.output"], controls=["smu.volts", "printer.hotend_target"])
+
+@lab.action
+def describe(session) -> dict:
+    return {"name": "a word " * 20, "volts": 0.5}
+"""
+
+
+def test_a_plot_has_an_axis_for_each_of_three_units_and_a_long_result_breaks_no_word(
+    here: Lab, serve: Callable[..., Web], open_screen: Callable[..., Any]
+) -> None:
+    (here.settings.labs / "units.py").write_text(THREE_UNITS)
+    web = serve()
+    session = let_in(here, "units", locale="ru")
+    screen = open_screen(web)
+    screen.page.set_viewport_size({"width": 390, "height": 900})
+    with alive(here, session):
+        screen.page.goto(f"{web.url}/units/weblab/callback/{session.session_id}")
+        screen.page.wait_for_selector("#plot canvas")
+        eventually(lambda: screen.page.locator("#plot .u-axis").count() >= 4)  # time, V, °C and what the analyser tells
+        screen.see("время / s", "#plot .u-legend")
+        screen.page.click("#act-describe button")
+        name = screen.page.locator(".lab-results th", has_text="name")
+        name.wait_for()
+        assert name.evaluate("each => each.getClientRects().length == 1 && each.scrollWidth <= each.clientWidth")
+        assert screen.page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert screen.wrong == []
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])

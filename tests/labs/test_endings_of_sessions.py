@@ -6,6 +6,7 @@ What is believed is the simulator's own record, not ours.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -17,8 +18,10 @@ import pytest
 from benchlab import Plugged, leases
 from lab import PATIENCE, Lab, eventually, wait_gone
 from labwaiter.errors import NotInTime, ServiceError, SessionFailed
-from labwaiter.model.lab_session import DISPOSED, DISPOSING
+from labwaiter.languages import language
+from labwaiter.model.lab_session import DISPOSED, DISPOSING, READINGS
 from labwaiter.model.record import State
+from labwaiter.page import words
 from labwaiter.store import supervisor_client
 from labwaiter.store.leases import Held
 from labwaiter.system.process import boot_clock
@@ -63,15 +66,6 @@ def delete(lab: Lab, session: SessionView) -> None:
         Sessions(lab.settings).end(session.session_id, SYSTEM)
 
 
-def fall_silent(lab: Lab, session: SessionView) -> None:
-    """As if its student had given the last sign of life a minute ago."""
-    folder = lab.folder(session.service_id)
-    now = boot_clock()
-    os.utime(folder / "polled", (now - 60, now - 60))
-    state = lab.store.stored_state(folder.name)
-    assert state is not None
-
-
 def kill_its_process(lab: Lab, session: SessionView) -> None:
     os.kill(lab.working(session.service_id), signal.SIGKILL)
 
@@ -106,6 +100,8 @@ def test_its_time_is_over(here: Lab, bench: Plugged) -> None:
     live(here, session)
     with alive(here, session):
         after = put_away(here, bench, session)
+    [ended] = [each for each in here.store.timeline(here.folder(session.service_id).name) if each.event == "disposed"]
+    assert re.fullmatch(r"on_dispose has ended after [0-9.]+ s", words.happened(ended))
     assert after.why_ended == "Its time is over." and not after.failed and disposed(bench) == ["ada 0"]
     assert after.ended is not None and session.ends is not None and after.ended >= session.ends
     next_is_let_in(here, bench)
@@ -128,6 +124,33 @@ def test_a_student_who_gives_no_sign_of_life_is_gone(tmp_path: Any, bench: Plugg
         lab.close()
 
 
+def test_where_nobody_is_gone_for_want_of_a_sign_of_life_it_goes_on(here: Lab, bench: Plugged) -> None:
+    """WEBLAB_TIMEOUT=-1, for the supervisor, which would end it, and for its own process."""
+    session = let_in(here)
+    folder, now = here.folder(session.service_id), boot_clock()
+    os.utime(folder / "polled", (now - 90_000, now - 90_000))  # a day ago
+    readings = folder / "data" / READINGS
+    seen = {readings.stat().st_mtime_ns}
+    eventually(lambda: seen.add(readings.stat().st_mtime_ns) or len(seen) > 3)  # turn after turn of its process
+    assert Sessions(here.settings).status(session.session_id, SYSTEM).state == "running"
+    leave(here, session)
+    put_away_quietly(here, session)
+
+
+def put_away_quietly(lab: Lab, session: SessionView) -> None:
+    """Once all is put away of one that has switched nothing on."""
+    assert Sessions(lab.settings).gone(session.session_id, PATIENCE) and leases(lab).of("smu") is None
+
+
+def test_what_on_dispose_has_left_on_is_made_safe_behind_it(here: Lab, bench: Plugged) -> None:
+    session = let_in(here)
+    wish(bench, "dispose", "leave on")
+    leave(here, session)
+    put_away(here, bench, session)
+    wish(bench, "dispose")
+    next_is_let_in(here, bench)
+
+
 def test_on_start_that_fails_is_put_away_before_the_caller_hears_of_it(here: Lab, bench: Plugged) -> None:
     wish(bench, "start", "raise")
     with pytest.raises(SessionFailed, match=r"on_start failed \(ValueError: the clamps are open\)"):
@@ -139,23 +162,41 @@ def test_on_start_that_fails_is_put_away_before_the_caller_hears_of_it(here: Lab
 
 
 @pytest.mark.parametrize(
-    ("what", "why"),
+    ("what", "why", "german"),
     [
-        ("raise", "on_dispose failed (ValueError: the door is stuck)."),
-        ("hang", "on_dispose took longer than its 2 s. It was ended."),
-        ("hear nothing", "on_dispose took longer than its 2 s, and was killed."),
-        ("kill", "on_dispose ended its process (exit status -9)."),
+        (
+            "raise",
+            "on_dispose failed (ValueError: the door is stuck).",
+            "on_dispose ist fehlgeschlagen (ValueError: the door is stuck).",
+        ),
+        (
+            "hang",
+            "on_dispose took longer than its 2 s. It was ended.",
+            "on_dispose dauerte länger als die 2 s, die es darf. Es wurde beendet.",
+        ),
+        (
+            "hear nothing",
+            "on_dispose took longer than its 2 s, and was killed.",
+            "on_dispose dauerte länger als die 2 s, die es darf, und wurde abgebrochen.",
+        ),
+        (
+            "kill",
+            "on_dispose ended its process (exit status -9).",
+            "on_dispose hat seinen Prozess beendet (Exit-Status -9).",
+        ),
     ],
 )
-def test_on_dispose_that_fails_keeps_nothing_on(here: Lab, bench: Plugged, what: str, why: str) -> None:
+def test_on_dispose_that_fails_keeps_nothing_on(here: Lab, bench: Plugged, what: str, why: str, german: str) -> None:
     session = let_in(here)
     live(here, session)
     wish(bench, "dispose", what)
     leave(here, session)
     put_away(here, bench, session)
     assert disposed(bench) == ["ada 0"]
-    happened = here.store.timeline(here.folder(session.service_id).name)
-    assert [happening.about["why"] for happening in happened if happening.event == "disposed"] == [why]
+    happened = [each for each in here.store.timeline(here.folder(session.service_id).name) if each.event == "disposed"]
+    assert [(each.about["why"], words.happened(each), words.happened(each, language("de"))) for each in happened] == [
+        (why, why, german)
+    ]
     if what == "raise":
         assert "the door is stuck" in (here.folder(session.service_id) / "log.txt").read_text()
     wish(bench, "dispose")

@@ -9,7 +9,7 @@ import pytest
 
 from benchlab import Plugged
 from lab import Lab
-from labwaiter.errors import InvalidParameter, NotPermitted, SessionFailed, SessionOver, UnknownLab, UnknownSession
+from labwaiter.errors import InvalidParameter, LabClosed, NotPermitted, SessionOver, UnknownLab, UnknownSession
 from labwaiter.model.caller import Caller, Identity, Role
 from labwaiter.model.lab_session import LONGEST, service_id_of
 from labwaiter.store.session_data import LARGEST, SessionData
@@ -66,6 +66,25 @@ def said(lab: Lab, text: str, name: str = "mine") -> list[str]:
             "lab = Lab(['smu'])\n@lab.action\ndef go(): ...",
             "mine.py: go needs `session` as its first parameter.",
         ),
+        (
+            "lab = Lab(['smu'])\n@lab.on_start\ndef start(client_data, server_data): ...",
+            "mine.py: on_start is called with the session alone, and start(client_data, server_data) takes something",
+        ),
+        (
+            "lab = Lab(['smu'])\n@lab.on_dispose\ndef dispose(): ...",
+            "mine.py: on_dispose is called with the session alone, and dispose() takes something else: write def disp",
+        ),
+        (
+            "lab = Lab(['smu'])\n@lab.on_start\nasync def start(session): ...",
+            "mine.py: start must be a plain function: without async, await and yield.",
+        ),
+        (
+            "lab = Lab(['smu'])\n@lab.action\ndef go(session):\n    yield 1",
+            "mine.py: go must be a plain function: without async, await and yield.",
+        ),
+        ("lab = Lab(['smu'], page='own.html')", "mine.py names the page own.html, but there is no file mine/own.html."),
+        ("lab = Lab(['smu'], page='web:page')", "mine.py names the page web:page, but there is no file mine/web.py."),
+        ("lab = Lab(['smu'], page='../diode.py')", "mine.py names the page ../diode.py, but there is no file mine/../"),
         ("lab = Lab(['smu']", "mine.py has a syntax error in line"),
         ("import nowhere_at_all", "mine.py needs the module nowhere_at_all, which is not installed."),
         ("lab = Lab(['smu'])\nraise OSError('no display')", "mine.py does not import: OSError: no display"),
@@ -97,11 +116,41 @@ def test_a_file_is_looked_at_again_when_it_has_changed(still: Lab) -> None:
         verbs.lab("mine", SYSTEM)
 
 
-def test_a_lab_that_names_too_much_lets_nobody_in(here: Lab) -> None:
+def test_a_lab_that_names_too_much_is_closed_and_lets_nobody_in(here: Lab) -> None:
     said(here, "lab = Lab(['smu'], controls=['smu.watts'])")
-    with pytest.raises(SessionFailed, match="names the control smu.watts, which the driver of smu doesn't declare"):
+    verbs = Sessions(here.settings)
+    [mine] = [view for view in verbs.labs(SYSTEM) if view.name == "mine"]
+    words = "names the control smu.watts, which the driver of smu doesn't declare"
+    assert not mine.is_open and words in mine.why_closed
+    [why] = verbs.test("mine", SYSTEM)
+    assert why == mine.why_closed
+    with pytest.raises(LabClosed, match=words):
         let_in(here, "mine")
-    assert here.store.active_names() == [] or Sessions(here.settings).sessions(SYSTEM) == []
+    assert verbs.sessions(SYSTEM) == []
+    said(here, "lab = Lab(['smu'], controls=['smu.volts'])")
+    assert verbs.test("mine", SYSTEM) == []
+
+
+def test_a_driver_that_is_mended_opens_its_labs_again(still: Lab, bench: Plugged) -> None:
+    driver = still.settings.services / "own_driver.py"
+    driver.write_text("import nowhere_at_all\n")
+    with open(bench.toml, "a") as lab_toml:
+        lab_toml.write(
+            f'\n[instruments.mine]\ndriver = "own_driver:Mine"\nport = "{bench.folder}/smu"\nsafe = "itself"\n'
+        )
+    verbs = Sessions(still.settings)
+    [why, *_] = said(still, "lab = Lab(['mine'])")
+    assert "own_driver" in why and "nowhere_at_all" in why
+    assert verbs.test("mine", SYSTEM) == [why]
+    driver.write_text("from labwaiter.instruments.drivers import SourceMeter\n\n\nclass Mine(SourceMeter): ...\n")
+    with open(bench.toml, "a") as lab_toml:
+        lab_toml.write("\n")  # what could not be imported is kept for a minute, or until lab.toml changes
+    assert verbs.test("mine", SYSTEM) == []
+    said(still, "lab = Lab(['mine'], actions=['mine.ring'])")
+    assert "names the action mine.ring" in verbs.test("mine", SYSTEM)[0]
+    text = driver.read_text().replace("...", "\n    @action\n    def ring(self) -> None: ...")
+    driver.write_text("from labwaiter.instruments import action\n" + text)
+    assert verbs.test("mine", SYSTEM) == []
 
 
 def test_nothing_over_a_limit_and_nothing_else_reaches_the_line(here: Lab, bench: Plugged) -> None:

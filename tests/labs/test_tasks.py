@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ import pytest
 
 from benchlab import Plugged, leases
 from lab import PATIENCE, SAMPLES, Lab, eventually, gone
-from labwaiter.errors import AlreadyRunning, InvalidParameter, SessionOver, TooManyJobs, UnknownTask
+from labwaiter.errors import AlreadyRunning, InvalidParameter, SessionFailed, SessionOver, TooManyJobs, UnknownTask
 from labwaiter.model.caller import SHELL
 from labwaiter.model.record import State
+from labwaiter.supervisor import retention
+from labwaiter.verbs.instruments import Instruments
 from labwaiter.verbs.sessions import Sessions, SessionView, TaskView
 from remotelab import SYSTEM, disposed, let_in, remote_lab, wish
 
@@ -236,6 +239,71 @@ def test_a_task_outlives_the_web_worker_that_started_it(here: Lab, bench: Plugge
     eventually(lambda: verbs.task(session.session_id, task_id).data.get("reads"))
     verbs.stop_task(session.session_id, task_id)
     assert ended(here, session, verbs.task(session.session_id, task_id)).status == "done"
+
+
+def test_a_task_stays_as_long_as_its_session(here: Lab, bench: Plugged) -> None:
+    verbs, session = Sessions(here.settings), enter(here)
+    view = ended(here, session, begun(here, session, "sweep", top=1.0))
+    eventually(lambda: len(here.store.active_names()) == 1)
+    retention.bury_old(here.store, 0, time.time() + 40_000, here.settings.session_kept)  # the session still runs
+    assert verbs.task(session.session_id, view.task_id).result == view.result
+    leave(here, session)
+    eventually(lambda: here.store.active_names() == [])
+    for _ in range(2):  # the one, then the other
+        retention.bury_old(here.store, 0, time.time() + 40_000, here.settings.session_kept)
+    for service_id in (session.service_id, view.task_id):
+        assert [path.name for path in here.folder(service_id).iterdir()] == ["tombstone.json"]
+
+
+def delete(lab: Lab, session: SessionView) -> None:
+    Sessions(lab.settings).end(session.session_id, SYSTEM)
+
+
+def time_over(lab: Lab, session: SessionView) -> None:
+    """It ends by itself."""
+    eventually(lambda: Sessions(lab.settings).status(session.session_id, SYSTEM).state in ("disposing", "ended"))
+
+
+def kill_session(lab: Lab, session: SessionView) -> None:
+    os.kill(lab.working(session.service_id), signal.SIGKILL)
+
+
+def stop_instrument(lab: Lab, session: SessionView) -> None:
+    """The operator's STOP."""
+    Instruments(lab.settings).stop(["smu"], SYSTEM)
+    Instruments(lab.settings).put_back("smu", SYSTEM)
+
+
+@pytest.mark.parametrize("end", [delete, time_over, kill_session, stop_instrument])
+def test_a_task_that_is_left_ends_before_on_dispose_whatever_ends_its_session(
+    here: Lab, bench: Plugged, end: Any
+) -> None:
+    verbs, session = Sessions(here.settings), enter(here, length_s=8.0 if end is time_over else 300.0)
+    task = begun(here, session, "hold", hears=False)
+    end(here, session)
+    eventually(lambda: verbs.gone(session.session_id, 1.0))
+    assert gone(task.data["pid"]) and not here.left_of(task.task_id)
+    assert disposed(bench) == ["ada: hold failed"]
+    bench.assert_made_safe("smu")
+    assert leases(here).of("smu") is None and enter(here, "bob").state == "running"
+
+
+def test_a_task_that_on_start_left_when_it_failed_is_ended_before_that_is_told(here: Lab, bench: Plugged) -> None:
+    file = here.settings.labs / "sweeps.py"
+    file.write_text(
+        file.read_text().replace(
+            'session.instrument("meter").compliance = 0.01\n',
+            'session.instrument("meter").compliance = 0.01\n    task = hold.delay(hears=False)\n'
+            '    while not task.data.get("reads"):\n        task.status\n        time.sleep(0.02)\n'
+            '    raise ValueError("no sample")\n',
+            1,
+        )
+    )
+    with pytest.raises(SessionFailed, match="no sample"):
+        enter(here)
+    assert disposed(bench) == ["ada: hold failed"]
+    bench.assert_made_safe("smu")
+    assert leases(here).of("smu") is None
 
 
 @pytest.mark.parametrize("hears", [True, False])

@@ -309,7 +309,6 @@ def test_what_came_of_an_act_fits_into_a_cookie_in_any_alphabet(russian: Lab) ->
 
 
 def test_a_sentence_that_has_no_translation_says_that_it_is_english(russian: Lab) -> None:
-    (russian.settings.lab.parent).mkdir(exist_ok=True)
     russian.settings.lab.write_text("[instruments.meter]\n")
     page = Caller(russian)("/operator/lab", HTTP_ACCEPT_LANGUAGE="de", **LOCAL).body.decode()
     assert re.search(r'<p class="band bad"><span lang="en">[^<]+</span></p>', page), page

@@ -8,10 +8,8 @@ import pytest
 from the_bench import LAB, services
 
 from callers import Web
-from chromium import Screen, browser, open_screen  # noqa: F401 - fixtures
+from chromium import Screen
 from lab import Lab
-
-# ruff: noqa: F811 - which a fixture asks for by its name
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,10 @@ import pytest
 from callers import Caller, Web
 from lab import Lab, eventually
 from labwaiter.deployment import web_processes
+from labwaiter.fleet import open_instruments
 from labwaiter.model.caller import SHELL
 from labwaiter.settings import load
+from labwaiter.web.operator_page import live
 from samples.hostile import NASTY, SCRIPT
 
 pytestmark = pytest.mark.slow
@@ -147,6 +149,40 @@ def test_an_open_page_is_told_that_nothing_has_changed(standing: tuple[Lab, Web]
             changed = eventually(lambda tag=tag, ask=ask: (r := ask(tag)).status == "200 OK" and r, every=0.1)
             assert b"knock" in changed.body and b"<html" not in changed.body
     standing[0].jobs.abort(None, "still", SHELL)
+
+
+def test_an_open_page_is_told_so_too_where_what_has_changed_is_not_on_it(standing: tuple[Lab, Web]) -> None:
+    lab, _ = standing
+    caller = Caller(lab)
+    lab.start("Talker", "apart", words="x")
+    eventually(lambda: lab.status_progress("apart").stage)
+
+    def ask(tag: str = "") -> Any:
+        has = {"HTTP_IF_NONE_MATCH": tag} if tag else {}
+        return caller("/operator/lab", query="live=1", HTTP_HOST="localhost:8080", REMOTE_ADDR="127.0.0.1", **has)
+
+    tag, before = ask().headers["ETag"], lab.jobs.records.revision()
+    lab.jobs.notify(None, "apart", "knock", SHELL)
+    eventually(lambda: lab.jobs.records.revision() != before)
+    time.sleep(live.SERVES_SECONDS + live.STAMP_SECONDS)  # until the page is made anew
+    assert ask(tag).status == "304 NOT MODIFIED"
+    lab.jobs.abort(None, "apart", SHELL)
+
+
+def test_a_card_is_made_anew_when_something_on_it_has_changed(standing: tuple[Lab, Web]) -> None:
+    lab, _ = standing
+    caller = Caller(lab)
+
+    def shows(words: str) -> bool:
+        page = caller("/operator/lab", query="live=1", HTTP_HOST="localhost:8080", REMOTE_ADDR="127.0.0.1")
+        return words in page.body.decode()
+
+    assert not shows("the fan is loud")
+    instruments = open_instruments(lab.settings, lab.jobs)
+    instruments.take_out("meter", "the fan is loud", SHELL)
+    assert eventually(lambda: shows("the fan is loud"), every=0.2)
+    instruments.put_back("meter", SHELL)
+    assert eventually(lambda: not shows("the fan is loud"), every=0.2)
 
 
 def test_a_lost_connection_is_told_within_five_seconds_and_what_is_old_is_grey(

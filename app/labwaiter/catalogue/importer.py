@@ -24,9 +24,7 @@ from ..model.values import plain
 from ..service_files import import_file, import_lab, put_on_path, put_ours_last
 from ..system.process import become_subreaper, children, tell_group
 from . import literals
-from .importing import PRINTED_MAX, read, stamp
-
-RACY_NS = 20_000_000  # ns: a module as young as that may have been written after it was read
+from .importing import PRINTED_MAX, RACY_NS, read, stamp
 
 
 def main() -> None:

@@ -30,6 +30,7 @@ CHECK_SECONDS = 5.0  # a start waits for its check, and its caller for the start
 PRINTED_MAX = 8_000  # bytes of what is printed that are kept, its last ones
 LATE_SECONDS = 20.0  # the guarding process itself has to begin and to clear up
 # the web side is told by the first, and what a service's file may not know is left out
+RACY_NS = 20_000_000  # ns: a module as young as that may have been written after it was read
 _LEFT_OUT = ("LABWAITER_WEB", *SECRETS)
 
 

@@ -24,7 +24,7 @@ from ..model.caller import Caller, administrator
 from ..model.lab_session import LONGEST, SHORTEST, About
 from ..model.span import span
 from ..settings import Settings
-from ..verbs.sessions import LabView, Sessions, SessionView, TaskView
+from ..verbs.sessions import BY_STAFF, LabView, Sessions, SessionView, TaskView
 from . import terminal
 from .jobs import as_json
 
@@ -89,7 +89,7 @@ def list_(json_: bool) -> None:
 def test(name: str, json_: bool) -> None:
     """Can somebody be let in, and is its file right? Exit status: 0 yes, 3 no."""
     settings, verbs = _verbs()
-    reasons = verbs.judge(name, _me())
+    reasons = verbs.test(name, _me())
     found = remote_labs.find(settings, name)
     places = found.places if isinstance(found, remote_labs.BrokenLab) else ()
     if json_:
@@ -248,7 +248,7 @@ def status(session_id: str | None, json_: bool) -> None:
 def end(session_id: str, wait: float, json_: bool) -> None:
     """End a session: on_dispose is run, the instruments are made safe. Exit status: 0 put away, 3 that goes on."""
     _, verbs = _verbs(using=True)
-    verbs.end(session_id, _me(), "The session was ended by the lab's staff.")
+    verbs.end(session_id, _me(), BY_STAFF)
     gone = verbs.gone(session_id, wait)
     _say_over(verbs.status(session_id, _me()), gone, json_)
 

@@ -25,7 +25,7 @@ from ..settings import HANDED_ON, NAMINGS, Settings
 from ..store import supervisor_client, web_side
 from ..store.files import open_log
 from ..system import logs, process
-from ..system.process import Identity, identify, kill, marked, wait_until_ended
+from ..system.process import Identity, environment_of, identify, kill, marked, wait_until_ended
 from .address import get, own_address, resolved
 from .listening import listening_sockets, sockets_of
 
@@ -101,8 +101,8 @@ def as_running(settings: Settings) -> Settings:
     """The settings, with the host and port where the web side runs now, or should."""
     for identity in find(settings):
         with contextlib.suppress(OSError, ValueError, KeyError):
-            pairs = Path(f"/proc/{identity.pid}/environ").read_text(errors="replace").split("\0")
-            environ = dict(pair.partition("=")[::2] for pair in pairs)
+            pairs = [pair.decode(errors="replace").partition("=") for pair in environment_of(identity.pid)]
+            environ = {name: value for name, _, value in pairs}
             return dataclasses.replace(settings, host=environ["HOST"], port=int(environ["PORT"]))
     with contextlib.suppress(OSError):
         if expected := web_side.expected(settings.layout):

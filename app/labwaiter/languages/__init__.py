@@ -152,7 +152,7 @@ class Language:
             return _POINT.sub(",", value)
         if value.startswith("“") and value.endswith("”") and len(value) > 1:
             begin, end = _QUOTES[self.code]
-            return f"{begin}{value[1:-1]}{end}"
+            return f"{begin}{self.number(value[1:-1])}{end}"
         return told if name in WITHIN else value
 
     def _known_sentences(self) -> list[tuple[_Sentence, str]]:

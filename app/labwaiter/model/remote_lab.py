@@ -285,6 +285,9 @@ class Lab:
                 raise Misconfigured(f"{where}: {limit_name} must be a number of seconds, at most {LIMIT_MAX:g}.")
         if not isinstance(self._page, str):
             raise Misconfigured(f"{where}: page must be a text.")
+        for hook, called in (("on_start", self.start_function), ("on_dispose", self.dispose_function)):
+            if called is not None:
+                _judge_hook(where, hook, called)
         own = tuple(_action(where, function) for function in self.action_functions.values())
         for item in own:
             if item.name in instruments:
@@ -317,6 +320,7 @@ class Lab:
                 raise Misconfigured(f"{where}: the task {name} has the name of an instrument or an action; rename one.")
             if task.unique not in UNIQUE:
                 raise Misconfigured(f'{where}: unique of {name} must be None, "global" or "user".')
+            _judge_plain(where, task.function)
             grace = task.grace
             if isinstance(grace, bool) or not isinstance(grace, int | float) or not 0 < grace <= GRACE_MAX:
                 raise Misconfigured(f"{where}: grace of {name} must be a number of seconds, at most {GRACE_MAX:g}.")
@@ -365,8 +369,28 @@ def _items(where: str, kind: str, wanted: Any, instruments: Mapping[str, Any]) -
     return tuple(wanted)
 
 
+def _judge_hook(where: str, hook: str, function: Callable[..., Any]) -> None:
+    """Raises Misconfigured: it can't be called as a hook is."""
+    _judge_plain(where, function)
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        takes = inspect.signature(function)
+        raise Misconfigured(
+            f"{where}: {hook} is called with the session alone, and {function.__name__}{takes} takes something else:"
+            f" write def {function.__name__}(session)."
+        ) from None
+
+
+def _judge_plain(where: str, function: Callable[..., Any]) -> None:
+    """Raises Misconfigured: to call it does nothing yet."""
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise Misconfigured(f"{where}: {function.__name__} must be a plain function: without async, await and yield.")
+
+
 def _action(where: str, function: Callable[..., Any]) -> Item:
     of = f"{where}: {function.__name__}"
+    _judge_plain(where, function)
     try:
         hints = typing.get_type_hints(function, include_extras=True)
     except Exception as error:

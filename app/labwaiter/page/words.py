@@ -207,6 +207,8 @@ def happened(happening: Happening, language: Language = ENGLISH) -> str:
             return _("%(name)s is safe: %(why)s", name=name, why=why)
         case "unsafe":
             return _("%(name)s is UNSAFE: %(why)s", name=name, why=why)
+        case "disposed":
+            return why or _("on_dispose has ended after %(time)s", time=language.span(float(about.get("took") or 0)))
         case "ended":
             states = {"completed": _("completed"), "failed": _("failed"), "aborted": _("aborted")}
             state = states.get(about.get("state", ""), about.get("state", ""))

@@ -30,6 +30,7 @@ from ..model.lab_session import About, about_of
 from ..model.panel import What
 from ..model.record import Request
 from ..model.remote_lab import Lab, RemoteLab
+from ..model.sentences import N_
 from ..model.values import plain_tree
 from ..service_files import import_lab, put_on_path
 from ..settings import Settings
@@ -307,7 +308,7 @@ def dispose(settings: Settings, job: str) -> str:
     store = Folder(settings.jobs_folder)
     request = store.request(job)
     if request is None:
-        return "on_dispose was not run: the session's record is gone."
+        return N_("on_dispose was not run: the session's record is gone.")
     instruments = _OnDemand(settings, lab_session.instruments_of(request))
     try:
         lab, declared = imported(settings, request)
@@ -320,15 +321,17 @@ def dispose(settings: Settings, job: str) -> str:
         return ""
     except OutOfTime as error:
         traceback.print_exc()
-        return f"{error} It was ended."
+        return f"{error} {N_('It was ended.')}"
     except Misconfigured as error:
         if error.__cause__ is not None:
             traceback.print_exception(error.__cause__)
-        return f"on_dispose was not run: {error}"
+        return N_(f"on_dispose was not run: {error}")
     except (Exception, SystemExit) as error:
         traceback.print_exc()
         words = " ".join(str(error).split())[:200]
-        return f"on_dispose failed ({type(error).__name__}{': ' * bool(words)}{words})."
+        if words:
+            return N_(f"on_dispose failed ({type(error).__name__}: {words}).")
+        return N_(f"on_dispose failed ({type(error).__name__}).")
     finally:
         instruments.close()
 

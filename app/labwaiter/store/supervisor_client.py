@@ -27,12 +27,14 @@ from ..system.process import (
     MARKER,
     NO_MARK,
     Identity,
+    environment_of,
     for_ours,
     identify,
     kill,
     lives,
     open_pidfd,
     paths_of_others,
+    read_proc,
     wait_until_ended,
 )
 from .files import open_log, open_ours, read_bounded, touch, write_whole
@@ -219,10 +221,15 @@ def replace(settings: Settings) -> None:
 def code_elsewhere(pid: int) -> str:
     """Where the code of a supervisor lies, if it is another's than this process'; "" if it isn't, or can't be seen."""
     try:
-        python = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0])
-        pairs = [pair.partition(b"=") for pair in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")]
+        python = ""
+        while not python:  # an exec may have begun between the two
+            environ = environment_of(pid)
+            if not any(environ):
+                return ""
+            python = os.fsdecode(read_proc(f"/proc/{pid}/cmdline").split(b"\0")[0])
     except OSError:
         return ""
+    pairs = [pair.partition(b"=") for pair in environ]
     paths = next((os.fsdecode(value) for name, _, value in pairs if name == b"PYTHONPATH"), "")
     path = paths.split(os.pathsep)[0]
     if path and Path(path).resolve() != Path(APP):

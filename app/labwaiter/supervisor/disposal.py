@@ -18,6 +18,7 @@ import time
 
 from ..model.lab_session import DISPOSE, DISPOSED, DISPOSING
 from ..model.remote_lab import DISPOSE_LIMIT, LIMIT_MAX
+from ..model.sentences import N_
 from ..settings import SECRETS
 from ..store import timeline
 from ..store.files import open_ours, read_bounded, write_whole
@@ -97,7 +98,7 @@ def _run(store: Folder, job: str, mark: str, limit: float) -> str:
                 )
             )
     except OSError as error:
-        return f"on_dispose was not run: no process could be started ({error.strerror})."
+        return N_(f"on_dispose was not run: no process could be started ({error.strerror}).")
     try:
         told, _ = process.communicate(timeout=limit + MORE)
     except subprocess.TimeoutExpired:
@@ -105,7 +106,7 @@ def _run(store: Folder, job: str, mark: str, limit: float) -> str:
         kill_marked(mark)
         process.kill()
         process.wait()
-        return f"on_dispose took longer than its {limit:g} s, and was killed."
+        return N_(f"on_dispose took longer than its {limit:g} s, and was killed.")
     with contextlib.suppress(ValueError, KeyError, TypeError):
         return str(json.loads(told)["why"])
-    return f"on_dispose ended its process (exit status {process.returncode})."
+    return N_(f"on_dispose ended its process (exit status {process.returncode}).")

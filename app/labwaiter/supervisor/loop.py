@@ -260,10 +260,10 @@ class Supervisor:
         with self._faults.of_shortage("its figures"):
             self._figures.tell(now, lambda: [service for service, _ in self._keeper.running], self._admission.figures)
         if now >= self._next_retention:
-            keep = self._settings.keep_seconds
+            keep, of_sessions = self._settings.keep_seconds, self._settings.session_kept
             self._next_retention = now + retention.every(keep)
             self._cleanup.in_a_child(
-                lambda: retention.round_of(self._store, keep), "a process that looks after old executions"
+                lambda: retention.round_of(self._store, keep, of_sessions), "a process that looks after old executions"
             )
 
     # -- looking at jobs --------------------------------------------------------------------------

@@ -1,14 +1,20 @@
-"""Old jobs: their folders go after KEEP_DAYS, a tombstone stays. Done in a child of the supervisor."""
+"""Old jobs: their folders go after KEEP_DAYS, a tombstone stays. Done in a child of the supervisor.
+
+What a remote lab's student may still take home is kept for as long as that was promised: a session's folder, with its
+tasks'.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import shutil
 import time
 
-from ..model.record import ENDED, Request, Tombstone
+from ..model import lab_session, lab_task
+from ..model.record import ENDED, Request, StoredState, Tombstone
 from ..store.audit import Audit
 from ..store.files import read_record, write_whole
 from ..store.folder import Folder
@@ -25,8 +31,12 @@ def every(keep_seconds: float) -> float:
     return min(3600.0, max(1.0, keep_seconds / 4))
 
 
-def bury_old(store: Folder, keep_seconds: float, now: float) -> int:
-    """Bury every job that ended more than `keep_seconds` before `now` (Unix time, s): how many."""
+def bury_old(store: Folder, keep_seconds: float, now: float, session_seconds: float = 0.0) -> int:
+    """Bury every job that ended more than `keep_seconds` before `now` (Unix time, s): how many.
+
+    Args:
+        session_seconds: for which a session that has ended is kept at least.
+    """
     count, audit = 0, Audit(store.layout)
     for name in store.names():
         folder = store.path(name)
@@ -38,6 +48,8 @@ def bury_old(store: Folder, keep_seconds: float, now: float) -> int:
             condition, request = store.stored_state(name), store.request(name) or store.tombstone(name)
         except (OSError, ValueError, TypeError, KeyError):
             continue
+        if isinstance(request, Request) and _is_promised(store, request, condition, now - session_seconds):
+            continue
         if condition is not None and condition.state in ENDED and request is not None:
             # `serviceID` of one that was half buried has gone with its request
             known = {"serviceID": request.service_id} if isinstance(request, Request) else {"job": name}
@@ -46,6 +58,16 @@ def bury_old(store: Folder, keep_seconds: float, now: float) -> int:
             count += 1
     _forget_unfinished_claims(store, now)
     return count
+
+
+def _is_promised(store: Folder, request: Request, condition: StoredState | None, since: float) -> bool:
+    """Whether a session's student may still want this: a session that has ended after that, or a task of one."""
+    if request.service == lab_task.NAME:  # it goes after its session, whenever it ended itself
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            return store.request(str(request.inputs["session"])) is not None
+        return False
+    ended = condition.ended if condition is not None else None
+    return request.service == lab_session.NAME and ended is not None and ended > since
 
 
 def _forget_unfinished_claims(store: Folder, now: float) -> None:
@@ -77,11 +99,11 @@ def is_steady(store: Folder, now: float, clock: float, boot: str) -> bool:
     return not 0 <= now - jumped < STEADY
 
 
-def round_of(store: Folder, keep_seconds: float) -> None:
+def round_of(store: Folder, keep_seconds: float, session_seconds: float) -> None:
     """One round, as a child does it."""
     if not is_steady(store, time.time(), boot_clock(), boot_id()):
         log.warning("the machine's clock has jumped: for a day nothing is removed by it")
         return
-    count = bury_old(store, keep_seconds, time.time())
+    count = bury_old(store, keep_seconds, time.time(), session_seconds)
     if count:
         log.info("%d jobs were older than they are kept; their tombstones stay", count)

@@ -17,7 +17,7 @@ from ..store.folder import Folder
 from ..system.backoff import Backoff
 from ..system.process import Identity
 
-NO_SIGN = "Its student gave no sign of life for {span}, so the session was ended."
+NO_SIGN = N_("Its student gave no sign of life for {span}, so the session was ended.")
 LET_GO = N_("Whoever had it in hand asked nothing for {span}, so it was let go.")
 ABANDONED = N_("The execution was abandoned by its workflow manager: that asked nothing for {span}.")
 GOES_ON = "It had not stopped {span} after it was told to, and was ended."

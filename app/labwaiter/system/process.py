@@ -42,6 +42,8 @@ _NOT_FOR_OURS = re.compile(
 MARKER = "LABWAITER_JOB"  # NAME=64 hex digits in the environment of everything that a job starts
 NO_MARK = "0" * 64  # what a nursery carries: room for its runners' marks
 _PR_SET_CHILD_SUBREAPER = 36
+EXEC_SECONDS = 1.0  # s that an exec's middle is waited for: it takes a tenth of a millisecond, where it has a processor
+_KERNEL_THREAD = 0x00200000  # PF_KTHREAD, of the flags in proc_pid_stat(5): it has no memory, and no environment
 LONGEST_PAUSE = 1.0  # s between two tries to have a process or a thread while there are none
 T = TypeVar("T")
 
@@ -120,6 +122,24 @@ def read_proc(path: str) -> bytes:
 def _stat(pid: int) -> list[bytes]:
     # the command's name may hold spaces and brackets: fields begin behind its last bracket
     return read_proc(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+
+
+def environment_of(pid: int) -> list[bytes]:
+    """With which NAME=value each a process began its program.
+
+    In the middle of an exec, for a moment, proc(5) shows nobody's: that is waited for, or a job's process would be
+    overlooked for being just about to become another program. Raises OSError, as where it is another user's.
+    """
+    until, looks = time.monotonic() + EXEC_SECONDS, 0
+    while not (environ := read_proc(f"/proc/{pid}/environ")):
+        fields = _stat(pid)
+        if not fields or fields[0] in b"ZX" or int(fields[6]) & _KERNEL_THREAD or time.monotonic() > until:
+            break
+        looks += 1
+        if looks > 3 and read_proc(f"/proc/{pid}/cmdline"):  # it is no exec, then: it was given none
+            break
+        time.sleep(0.001)  # nothing tells of another process' exec
+    return environ.split(b"\0")
 
 
 def proc_status(field: str) -> bytes:
@@ -278,7 +298,7 @@ def strays(known: set[int]) -> list[int]:
             continue
         environ: list[bytes] = []
         with contextlib.suppress(OSError):  # it is just ending; nobody but us takes its number away
-            environ = read_proc(f"/proc/{pid}/environ").split(b"\0")
+            environ = environment_of(pid)
         if f"{MARKER}={NO_MARK}".encode() not in environ:
             pids.append(pid)
     return pids
@@ -297,10 +317,10 @@ def marked(mark: str, name: str = MARKER) -> list[Identity]:
             continue
         try:
             process = identify(int(entry))
-            environ = read_proc(f"/proc/{entry}/environ")
+            environ = environment_of(int(entry))
         except (FileNotFoundError, ProcessLookupError, PermissionError):  # it has ended, or is another user's
             continue
-        if process is not None and variable in environ.split(b"\0"):
+        if process is not None and variable in environ:
             processes.append(process)
     return processes
 

@@ -12,8 +12,6 @@ import contextlib
 import json
 import math
 import secrets
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -48,7 +46,6 @@ from ..model.sentences import N_, plain
 from ..model.span import span
 from ..model.values import text_of
 from ..settings import Settings
-from ..store import supervisor_client
 from ..store.artifacts import within
 from ..store.files import read_bounded, write_whole
 from ..store.lab_tasks import LabTask, LabTasks
@@ -61,6 +58,7 @@ from ..system.process import lives
 from ..system.watch import until
 from .acts import Acts
 from .control import LARGEST, WAIT, Done
+from .driver_panels import DriverPanels
 from .instruments import Instruments
 from .permission import Action, permit
 
@@ -71,6 +69,8 @@ DRIVERS_SECONDS = 30.0  # that the drivers of a lab's instruments may take to im
 DISPOSING_POLL = 2  # s after which the status of a session that is being put away is to be asked again
 FILES_MAX = 500  # of a session that are listed
 NAME_MAX = 200  # characters of a user's name
+BY_SYSTEM = N_("The session was ended by whoever had begun it.")
+BY_STAFF = N_("The session was ended by the lab's staff.")
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class Sessions:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._instruments = Instruments(settings)
+        self._instruments, self._drivers = Instruments(settings), DriverPanels(settings)
         self._records = LocalStore(settings)
         self._folder = self._records.folder
         self._leases, self._upkeep = Leases(settings.jobs_folder), Upkeep(settings.layout)
@@ -193,7 +193,21 @@ class Sessions:
         """All that app/labs/ has, in the order of their names."""
         permit(caller, Action.LIST_LABS)
         offered, inside = remote_labs.of(self._settings), self._inside()
+        self._drivers.of(
+            [name for lab in offered.values() if isinstance(lab, RemoteLab) for name in lab.instruments_named]
+        )
         return [self._view_of_lab(name, found, inside) for name, found in offered.items()]
+
+    def names(self, caller: Caller) -> builtins.list[str]:
+        """The names of all that app/labs/ has, in order; none of them is looked at."""
+        permit(caller, Action.LIST_LABS)
+        return [file.stem for file in remote_labs.files(self._settings.labs)]
+
+    def declared(self, name: str, caller: Caller) -> RemoteLab | None:
+        """What a lab's file declares, whether or not it is open; None: the file is wrong. Raises UnknownLab."""
+        permit(caller, Action.LIST_LABS, name)
+        found = self._find(name)
+        return found if isinstance(found, RemoteLab) else None
 
     def lab(self, name: str, caller: Caller) -> LabView:
         """One of them. Raises UnknownLab."""
@@ -201,18 +215,12 @@ class Sessions:
         return self._view_of_lab(name, self._find(name), self._inside())
 
     def test(self, name: str, caller: Caller) -> builtins.list[str]:
-        """Why nobody can be let into a lab now, a sentence each; none: it is open. Raises UnknownLab."""
-        permit(caller, Action.LIST_LABS, name)
-        return self._reasons(self._find(name))
+        """Why nobody can be let into a lab now, a sentence each; none: it is open. Raises UnknownLab.
 
-    def judge(self, name: str, caller: Caller) -> builtins.list[str]:
-        """As `test`, and what is wrong with the lab's file by what its instruments' drivers declare. Raises UnknownLab.
-
-        A process of its own imports the drivers for that.
+        What is wrong with its file is among them, also by what its instruments' drivers declare.
         """
         permit(caller, Action.LIST_LABS, name)
-        found = self._find(name)
-        return [*self._reasons(found), *(self._mistakes(found) if isinstance(found, RemoteLab) else ())]
+        return self._reasons(self._find(name))
 
     def judge_file(self, file: Path, caller: Caller) -> builtins.list[str]:
         """What is wrong with a remote lab's file, a sentence each, whether or not its instruments can be had now."""
@@ -235,31 +243,27 @@ class Sessions:
         return [*mistakes, *self._mistakes(found)]
 
     def _mistakes(self, found: RemoteLab) -> builtins.list[str]:
-        command = [sys.executable, "-m", "labwaiter.instruments.declared", *found.instruments_named]
-        try:
-            ran = subprocess.run(
-                command,
-                env=supervisor_client.environment(self._settings),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                timeout=DRIVERS_SECONDS,
-            )
-            told: dict[str, Any] = json.loads(ran.stdout)
-        except subprocess.TimeoutExpired:
-            return [f"The drivers of {found.name}'s instruments took more than {DRIVERS_SECONDS:g} s to import."]
-        except ValueError:
-            return [f"The drivers of {found.name}'s instruments ended the process that imported them."]
-        mistakes = []
+        """What is wrong with a lab's file besides what its import tells: by its drivers, and by the files beside it."""
+        declared, mistakes = self._drivers.of(found.instruments_named), builtins.list[str]()
         for role, choices in found.instruments.items():
             for choice in choices:
+                panel = declared.get(choice)
                 try:
-                    if "panel" in told.get(choice, {}):
-                        found.panel(role, panel_of(told[choice]["panel"]))
-                    elif why := told.get(choice, {}).get("why"):
-                        mistakes.append(f"{choice}: {why}")
+                    if isinstance(panel, Panel):
+                        found.panel(role, panel)
+                    elif panel is not None:
+                        mistakes.append(panel)
                 except Misconfigured as error:
                     mistakes.append(str(error))
-        return list(dict.fromkeys(mistakes))
+        if found.page:
+            module, _, attribute = found.page.partition(":")
+            folder = self._settings.labs / found.name
+            page = f"{module}.py" if attribute else found.page
+            if within(str(folder.resolve()), page) is None or not (folder / page).is_file():
+                mistakes.append(
+                    f"{found.file.name} names the page {found.page}, but there is no file {found.name}/{page}."
+                )
+        return builtins.list(dict.fromkeys(mistakes))
 
     def _find(self, name: str) -> RemoteLab | BrokenLab:
         found = remote_labs.find(self._settings, name)
@@ -296,6 +300,10 @@ class Sessions:
             why = [reason for choice in choices if (reason := self._why_shut(lab, choice))]
             if len(why) == len(choices):
                 reasons += why
+        if not reasons:
+            reasons += self._mistakes(found)
+        if ":" in found.page and not self._settings.weblab_blueprints:
+            reasons.append(f"The page of {found.name} is a blueprint of its own, and WEBLAB_BLUEPRINTS is off.")
         with contextlib.suppress(Misconfigured):
             if not reasons and self._combination(found, lab, lambda choice: not self._why_shut(lab, choice)) is None:
                 reasons.append(f"{found.file.name} needs more instruments at once than there are.")
@@ -684,8 +692,8 @@ class Sessions:
         if stored is not None and stored.stopping is not None:
             return stored.stopping.why
         if _is_over(ends, stored.ended if stored is not None and stored.ended else time.time()):
-            return "Its time is over."
-        return (stored.why if stored is not None else "") or of_end or "It is over."
+            return N_("Its time is over.")
+        return (stored.why if stored is not None else "") or of_end or N_("It is over.")
 
     # -- setting, doing, acting -----------------------------------------------------------------
 
@@ -729,8 +737,9 @@ class Sessions:
         job, request = self._of(session_id)
         view = self._view(job, request, session_id)
         if view.state != "running":
-            begins = "It has not begun yet; try again in a moment."
-            raise SessionOver(begins if view.state == "starting" else f"This session is over. {view.why_ended}")
+            if view.state == "starting":
+                raise SessionOver("The session has not begun yet; try again in a moment.")
+            raise _over(view.why_ended)
         self._folder.polled(job)
         return job, request
 
@@ -756,7 +765,7 @@ class Sessions:
         if not isinstance(said, dict):  # its number: there was no reply in time
             view = self._view(job, request, "")
             if view.state != "running":
-                raise SessionOver(f"This session is over. {view.why_ended}")
+                raise _over(view.why_ended)
             self._acts.tell(act, student, about | {"done": False})
             return None
         self._acts.tell(act, student, about | {"done": "why" not in said, "why": said.get("why", "")})
@@ -903,7 +912,7 @@ class Sessions:
 
     # -- the end --------------------------------------------------------------------------------
 
-    def end(self, session_id: str, caller: Caller, why: str = "The session was ended by whoever had begun it.") -> None:
+    def end(self, session_id: str, caller: Caller, why: str = BY_SYSTEM) -> None:
         """End it, for whoever let its student in: on_dispose is run, and the instruments are made safe. Doesn't wait.
 
         Ending one that is over is nothing.
@@ -985,6 +994,10 @@ class Sessions:
             said = json.loads(read_bounded(path, LARGEST) or b"{}")
             return said if isinstance(said, dict) else {}
         return {}
+
+
+def _over(why: str) -> SessionOver:
+    return SessionOver(f"This session is over. {why}")
 
 
 def _item(task: TaskDeclaration) -> Item:

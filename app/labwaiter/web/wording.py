@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from flask import Request, g
 from jinja2 import Environment
 from markupsafe import Markup
+from werkzeug.datastructures import LanguageAccept
+from werkzeug.http import parse_accept_header
 
 from ..languages import ENGLISH, NAMES, SOURCE, Language, asked_for
 from ..settings import Settings
 
 COOKIE = "labwaiter_language"
+COOKIE_MAX = 3900  # bytes: with its name and attributes a cookie has 4096
 CHOICE_SECONDS = 365 * 86400
 ASKED_LARGEST = 2000  # characters of Accept-Language: browsers send a hundred; 200,000 took a worker 0.3 s to read
 
@@ -19,11 +24,18 @@ ASKED_LARGEST = 2000  # characters of Accept-Language: browsers send a hundred; 
 def wanted(request: Request, settings: Settings) -> Language:
     """The language of an answer: its reader's choice, else what the browser asks for, else the deployment's."""
     chosen = request.cookies.get(COOKIE, "")
+    if chosen in NAMES:
+        return asked_for(chosen, settings.page_language)
+    return asked_for(_asked(request.headers.get("Accept-Language", "")), settings.page_language)
+
+
+@lru_cache(256)  # an open page asks each second or two
+def _asked(header: str) -> str | None:
+    """The language that an Accept-Language asks for first, of those that we have."""
     # Werkzeug's best_match prefers what is asked for last as “en” to what is asked for first as “de-AT”
-    header = request.headers.get("Accept-Language", "")
-    tags = request.accept_languages.values() if len(header) <= ASKED_LARGEST else ()
-    asked = [chosen, *(tag.lower().partition("-")[0] for tag in tags)]
-    return asked_for(next((code for code in asked if code in NAMES), None), settings.page_language)
+    tags = parse_accept_header(header, LanguageAccept).values() if len(header) <= ASKED_LARGEST else ()
+    asked = (tag.lower().partition("-")[0] for tag in tags)
+    return next((code for code in asked if code in NAMES), None)
 
 
 def language() -> Language:
@@ -56,6 +68,20 @@ def _told(sentence: str, ours: bool = True) -> str:
     """
     words, lang = told(sentence)
     return Markup('<span lang="{}">{}</span>').format(lang if ours else "", words) if lang else words
+
+
+def in_cookie(words: str, most: int, signed: Callable[[str], str]) -> str:
+    """A cookie of what the next page is to say: of as much of it as a cookie takes.
+
+    Args:
+        most: characters.
+        signed: what makes the cookie of such words.
+    """
+    while True:
+        content = signed(words if len(words) <= most else words[: most - 1] + "…")
+        if len(content) <= COOKIE_MAX:  # a letter that is none of ASCII's takes up to eight bytes
+            return content
+        most = most * 2 // 3
 
 
 def install(environment: Environment) -> None:

@@ -43,6 +43,9 @@ def put_away(session) -> None:
     with open(told, "a") as file:
         file.write(f"{session.username} {session.data.get('runs')}\n")
     is_first = len(told.read_text().splitlines()) == 1
+    if wish("dispose") == "leave on":
+        session.instrument("meter").volts = 2
+        session.instrument("meter").output(True)
     if wish("dispose") == "raise":
         raise ValueError("the door is stuck")
     while wish("dispose") == "hang":

@@ -19,10 +19,12 @@ from werkzeug.exceptions import HTTPException
 from ... import __version__, public
 from ...errors import ClientError, Misconfigured, ServiceError, UnknownLab, UnknownSession, internal
 from ...model.caller import Caller, Identity, Role
+from ...model.remote_lab import RemoteLab
+from ...model.sentences import N_
 from ...settings import Settings
 from ...store import web_side
 from ...verbs import Jobs
-from ...verbs.sessions import LabView, Sessions
+from ...verbs.sessions import Sessions
 from .. import wording
 from ..operator_page import POLICY
 from ..operator_page.live import Live
@@ -76,13 +78,13 @@ class Face:
         here = self.root
         return ("/" + here.split("/", 3)[3] if here.count("/") > 2 else "") if here else self.settings.context_root
 
-    def view_of(self, lab: str) -> LabView:
-        """A lab. Raises UnknownLab."""
-        return self.sessions.lab(lab, self.calling)
+    def declared(self, lab: str) -> RemoteLab | None:
+        """What a lab's file declares; None: it is wrong. Raises UnknownLab."""
+        return self.sessions.declared(lab, self.calling)
 
     def lab(self, named: str) -> str:
         """A lab's name, as a call's path has it; the only one where it has none. Raises NoSuchLab."""
-        names = [view.name for view in self.sessions.labs(self.calling)]
+        names = self.sessions.names(self.calling)
         if named in names or (not named and len(names) == 1):
             return named or names[0]
         known = ", ".join(f"{self.settings.context_root}/{name}/weblab" for name in names) or "none"
@@ -151,10 +153,10 @@ def make(settings: Settings, jobs: Jobs) -> Flask:
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
         words = {
-            404: "There is nothing at this address.",
-            405: "This address takes no such request.",
-            413: f"What was sent is too large: at most {settings.max_body} bytes are taken.",
-        }.get(error.code or 0, "The request can't be understood.")
+            404: N_("There is nothing at this address."),
+            405: N_("This address takes no such request."),
+            413: N_(f"What was sent is too large: at most {settings.max_body} bytes are taken."),
+        }.get(error.code or 0, N_("The request can't be understood."))
         answer = told(words, error.code or 400)
         if error.code == 405 and (taken := getattr(error, "valid_methods", None)):
             answer.headers["Allow"] = ", ".join(sorted(taken))

@@ -17,14 +17,18 @@ from flask import Request, Response
 from itsdangerous import BadSignature, URLSafeSerializer
 
 from ... import public
+from ...model.sentences import N_
 from ...settings import Settings
 from ...store.artifacts import Artifacts
+from ..wording import in_cookie
 
 SAID_SECONDS = 60.0  # that what came of an act waits for the page that tells it
-SAID_MAX = 1500  # characters of it: a cookie has 4096 bytes
+SAID_MAX = 1500  # characters of it
 LONGEST = 14 * 86400.0  # s that a browser keeps a session; how long it is good its record says
-CHANGED = "The page that this was sent from is of another session, so nothing was done: reload it, and send it again."
-OF_ANOTHER_SITE = "This was sent by a page of another site, so nothing was done."
+CHANGED = N_(
+    "The page that this was sent from is of another session, so nothing was done: reload it, and send it again."
+)
+OF_ANOTHER_SITE = N_("This was sent by a page of another site, so nothing was done.")
 
 
 class Cookies:
@@ -53,16 +57,24 @@ class Cookies:
         """Have the browser forget it."""
         self._set(request, answer, self._name(lab, "session"), at, "", 0)
 
-    def say(self, request: Request, answer: Response, lab: str, at: str, words: str, good: bool) -> None:
-        """Have the next page say what came of an act."""
-        content = {"w": words[:SAID_MAX], "good": good, "until": time.time() + SAID_SECONDS}
-        text = self._signer(lab, "said").dumps(content)
+    def say(
+        self, request: Request, answer: Response, lab: str, at: str, words: str, good: bool, lang: str = ""
+    ) -> None:
+        """Have the next page say what came of an act, as much of it as a cookie takes.
+
+        Args:
+            lang: the words' language, where it is another one than the reader's.
+        """
+        until, signer = time.time() + SAID_SECONDS, self._signer(lab, "said")
+        text = in_cookie(
+            words, SAID_MAX, lambda text: str(signer.dumps({"w": text, "good": good, "l": lang, "until": until}))
+        )
         self._set(request, answer, self._name(lab, "said"), at, text, int(SAID_SECONDS))
 
-    def said(self, request: Request, lab: str) -> tuple[str, bool] | None:
-        """What the page is to say, and whether it is good."""
+    def said(self, request: Request, lab: str) -> tuple[str, bool, str] | None:
+        """What the page is to say, whether it is good, and its language where that isn't the page's."""
         content = self._read(request, lab, "said")
-        return (str(content["w"]), bool(content["good"])) if content else None
+        return (str(content["w"]), bool(content["good"]), str(content.get("l", ""))) if content else None
 
     def forget_said(self, request: Request, answer: Response, lab: str, at: str) -> None:
         """It was said."""

@@ -1,8 +1,8 @@
 """A lab's own part of the web: its static files, and its Flask blueprint where the administrator lets it in.
 
 A blueprint's code runs in the web workers, which know the secrets of this deployment: no lab's file alone can bring
-that about, the setting WEBLAB_BLUEPRINTS has to be on. It is imported when its page is first asked for, and again in
-each worker that is started. Each of its views is guarded: it is called for who has a session in this lab alone.
+that about, the setting WEBLAB_BLUEPRINTS has to be on. Each worker imports it when its page is first asked for, and
+again once it has changed. Each of its views is guarded: it is called for who has a session in this lab alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from pathlib import Path
 from flask import Blueprint, Flask, Response, g, request, send_file
 from werkzeug.exceptions import HTTPException
 
+from ...catalogue.importing import stamp
 from ...errors import Unavailable
+from ...model.sentences import N_
 from ...store.artifacts import within
 from ..lab_session import LabSession
 from . import Face
@@ -37,20 +39,26 @@ class Blueprints:
     def __init__(self, face: Face) -> None:
         self._face = face
         self._turn = threading.Lock()
-        self._made: dict[str, Flask] = {}
+        self._made: dict[str, tuple[object, Flask | None]] = {}  # with the file as it was; None: it has a mistake
 
     def of(self, lab: str, page: str) -> Flask:
         """The application of a lab. Raises Unavailable: none is let in, or it can't be made."""
         if not self._face.settings.weblab_blueprints:
             raise Unavailable(OFF)
         with self._turn:
-            if lab not in self._made:
+            module = page.partition(":")[0]
+            is_now = (page, stamp(self._face.settings.labs / lab / f"{module}.py"))
+            was, app = self._made.get(lab, (None, None))
+            if was != is_now:
                 try:
-                    self._made[lab] = self._application(lab, page)
+                    app = self._application(lab, page)
                 except Exception:
                     log.exception("the blueprint of the lab %s can't be imported", lab)
-                    raise Unavailable(BROKEN) from None
-            return self._made[lab]
+                    app = None
+                self._made[lab] = is_now, app
+        if app is None:
+            raise Unavailable(BROKEN)
+        return app
 
     def _application(self, lab: str, page: str) -> Flask:
         module, _, name = page.partition(":")
@@ -67,6 +75,7 @@ class Blueprints:
             if not isinstance(blueprint, Blueprint):
                 raise TypeError(f"{name} of {file.name} is no Flask blueprint")
             app = Flask(spec.name, static_folder=None, template_folder=str(folder / "templates"), root_path=str(folder))
+            app.config["TEMPLATES_AUTO_RELOAD"] = True
             app.register_blueprint(blueprint, url_prefix="/")
         except BaseException:
             sys.modules.pop(spec.name, None)
@@ -84,7 +93,7 @@ def add(app: Flask, face: Face, students: Students) -> None:
         student = students.of(lab)
         if student is None:
             return students.no_session(lab)
-        declared = face.view_of(lab).declared
+        declared = face.declared(lab)
         page = declared.page if declared is not None else ""
         if ":" not in page:
             return _static(face.settings.labs / lab / "static", path, students, lab)
@@ -115,7 +124,7 @@ def _answered(own: Flask) -> Response:
 def _static(folder: Path, name: str, students: Students, lab: str) -> Response:
     path = within(str(folder.resolve()), name) if name else None
     if path is None or not path.is_file():
-        return students.refused("There is no such file.", 404, lab)
+        return students.refused(N_("There is no such file."), 404, lab)
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     answer = send_file(path, mimetype=kind, conditional=True)
     answer.headers["Cache-Control"] = "no-cache"

@@ -31,10 +31,10 @@ from ..operator_page import STATIC, set_up
 from ..operator_page.executions import values_of
 from ..operator_page.services import Field, field_of
 from ..sending import FileName, named_in, sent
-from ..wording import _, language
+from ..wording import _, language, told
 from . import CALLED, Face
 from .contract import link_of
-from .cookies import SAID_MAX, Cookies
+from .cookies import Cookies
 from .forbidden import Forbidden, common
 from .template import OwnTemplates
 
@@ -117,7 +117,7 @@ class Students:
 
     def _first(self, lab: str) -> str:
         """Where a lab's page is: ours, or a template, at page; a blueprint at own/."""
-        declared = self._face.view_of(lab).declared
+        declared = self._face.declared(lab)
         return "own/" if declared is not None and ":" in declared.page else "page"
 
     # -- the page -----------------------------------------------------------------------------
@@ -129,7 +129,7 @@ class Students:
         live = self._face.live
         if request.args.get("live"):
             whose = repr((student.session_id, at, language().code))
-            return live.answer(request, whose, None, lambda: self._rendered(student, at, True, None), key)
+            return live.answer(request, whose, None, lambda: self._rendered(student, at, True, None), lambda: key)
         said = self.cookies.said(request, student.lab)
         html = self._rendered(student, at, False, said)
         answer = Response(live.filled(html, key), content_type="text/html; charset=utf-8")
@@ -137,9 +137,9 @@ class Students:
             self.cookies.forget_said(request, answer, student.lab, at)
         return answer
 
-    def _rendered(self, student: Student, at: str, live: bool, said: tuple[str, bool] | None) -> str:
+    def _rendered(self, student: Student, at: str, live: bool, said: tuple[str, bool, str] | None) -> str:
         found = self._face.sessions.look(student.session_id)
-        declared = self._face.view_of(student.lab).declared
+        declared = self._face.declared(student.lab)
         values = {"live": live, "said": said, "at": at, "version": __version__, **self._content(student, found)}
         values |= {
             "title": declared.title if declared is not None else student.lab,
@@ -208,12 +208,12 @@ class Students:
         if wrong := self.cookies.judge_form(request, lab, student.nonce):
             return self.refused(wrong, 403, lab)
         try:
-            words, good = do(student), True
+            (words, lang), good = (do(student), ""), True
         except ServiceError as error:
-            words, good = error.message, False
+            (words, lang), good = told(error.message), False
         answer = self.to_page(lab)
         if words:
-            self.cookies.say(request, answer, lab, self.at(lab), printable(words)[:SAID_MAX], good)
+            self.cookies.say(request, answer, lab, self.at(lab), printable(words), good, lang)
         return answer
 
 
@@ -241,12 +241,14 @@ class Shown:
     def __init__(self, gave: Any) -> None:
         self.rows: list[list[str]] = []
         self.heads: list[str] = []
+        self.is_named = False  # each row begins with its name
         self.words = ""
         if isinstance(gave, dict) and gave and all(isinstance(each, list) for each in gave.values()):
             self.heads = [_cell(name) for name in gave]
             length = max(len(each) for each in gave.values())
             self.rows = [[_cell(each[at]) if at < len(each) else "" for each in gave.values()] for at in range(length)]
         elif isinstance(gave, dict):
+            self.is_named = True
             self.rows = [[_cell(name), _cell(value)] for name, value in gave.items()]
         elif isinstance(gave, list):
             self.rows = [[_cell(value) for value in (row if isinstance(row, list) else [row])] for row in gave]
@@ -348,11 +350,11 @@ def add(app: Flask, face: Face) -> Students:
     def set_control(lab: str) -> Response:
         def do(student: Student) -> str:
             name, control = request.form.get("name", ""), request.form.get("item", "")
-            value = request.form.get(f"in-{control}", "")
+            value = _inputs().get(control) or ""
             done = face.sessions.set(student.session_id, name, control, value)
             if not done.done:
                 return _("%(name)s: %(item)s is being set; that goes on.", name=name, item=control)
-            return _("%(name)s: %(item)s is set to %(value)s.", name=name, item=control, value=value)
+            return _("%(name)s: %(item)s is set to %(value)s.", name=name, item=control, value=language().number(value))
 
         return students.act(lab, do)
 
@@ -383,7 +385,7 @@ def add(app: Flask, face: Face) -> Students:
         def do(student: Student) -> str:
             item = request.form.get("item", "")
             face.sessions.start_task(student.session_id, item, _inputs())
-            return f"{item} has begun."
+            return _("%(item)s has begun.", item=item)
 
         return students.act(lab, do)
 
@@ -430,7 +432,7 @@ def add(app: Flask, face: Face) -> Students:
             return students.refused(error.message, 404, lab)
         answer = sent(face.jobs, path)
         if answer is None:
-            return students.refused("There is no such file any more.", 404, lab)
+            return students.refused(N_("There is no such file any more."), 404, lab)
         # what a lab's code has made is a stranger's: it runs nowhere
         answer.headers["Content-Security-Policy"] = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
         return answer

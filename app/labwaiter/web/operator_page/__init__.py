@@ -11,7 +11,7 @@ import logging
 import os
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
 from typing import Any
@@ -142,7 +142,7 @@ class Face:
                 whose,
                 stamp,
                 lambda: render_template(template, live=True, **self._common(), **make()),
-                self.sessions.form_key(visitor),
+                lambda: self.sessions.form_key(visitor),
             )
         said = self.sessions.said(request)
         html = render_template(template, live=False, said=said, **self._common(), **make())
@@ -241,11 +241,15 @@ class Face:
 
 
 def set_up(environment: Environment, live: Live) -> None:
-    """What the templates have: texts are escaped, all words of ours are marked for catalogues, forms have a key."""
+    """What the templates have: texts are escaped, all words of ours are marked for catalogues, forms have a key.
+
+    `part(macro, …)` is the macro's output, made anew when something in its values has changed.
+    """
     environment.autoescape = True
     wording.install(environment)
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters["printable"] = printable
+    environment.globals["part"] = live.part
     environment.globals["form_key"] = Markup(f'<input type="hidden" name="form_key" value="{live.hole}">')
 
 
@@ -265,7 +269,7 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, tokens: auth
         # files come with the form of a service alone
         request.max_content_length = FORM_LARGEST + (HANDED_IN_MAX if request.path == PAGES + "service" else 0)
         g.visitor, g.begins = Visitor(), None
-        g.caller = face.sessions.caller(request, None)
+        g.caller = face.sessions.caller(request)
         if request.path.startswith(PAGES + "static/"):
             return None
         if not settings.tokens and g.caller.is_elsewhere:
@@ -276,7 +280,7 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, tokens: auth
         if not visitor.nonce and not settings.judges_tokens:
             g.begins = face.sessions.new()
             visitor = Visitor(visitor.identity, g.begins["n"], kept=g.begins)
-        g.visitor, g.caller = visitor, face.sessions.caller(request, visitor.identity)
+        g.visitor, g.caller = visitor, replace(g.caller, identity=visitor.identity)
         logs_in = request.path == PAGES + "login"
         if request.method == "POST" and (wrong := face.sessions.judge_form(request, visitor, logs_in)):
             return refused(wrong, 403)

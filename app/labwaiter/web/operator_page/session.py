@@ -14,6 +14,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from flask import Request, Response
@@ -26,12 +27,12 @@ from ...model.caller import EVERYBODY, PASSER_BY, Caller, Identity
 from ...model.sentences import N_
 from ...settings import Settings
 from ...store.artifacts import Artifacts
+from ..wording import in_cookie
 
 SESSION_SECONDS = 12 * 3600.0
 MANAGED_SECONDS = 4 * 3600.0  # where the manager can't be asked again
 SAID_SECONDS = 60.0  # that what came of an act waits for the page that tells it
 SAID_MAX = 1500  # characters of it
-COOKIE_MAX = 3900  # bytes: with its name and attributes a cookie has 4096
 NAME_MAX = 60
 ATTEMPTS, ATTEMPTS_SECONDS = 10, 60.0  # failed logins of one address
 ADDRESSES_MAX = 10_000
@@ -76,10 +77,10 @@ class Sessions:
                 why = error.message
         return Visitor(PASSER_BY if self._settings.guests else None, nonce, kept=kept, why=why)
 
-    def caller(self, request: Request, identity: Identity | None) -> Caller:
-        """Who calls the verbs."""
+    def caller(self, request: Request) -> Caller:
+        """Who calls the verbs, but for whose the request is."""
         return Caller(
-            identity,
+            None,
             address=address_of(request, self._settings),
             public_url=public.root(request.environ, self._settings),
             is_elsewhere=public.is_from_elsewhere(request.environ),
@@ -128,13 +129,9 @@ class Sessions:
             lang: the words' language, where it is another one than the reader's.
             of: the id of the card of which they are so, as long as that stands as it does.
         """
-        most, until = SAID_MAX, time.time() + SAID_SECONDS
-        while True:
-            text = words if len(words) <= most else words[: most - 1] + "…"
-            signed = self._signed("said", {"w": text, "good": good, "l": lang, "of": of, "until": until})
-            if len(signed) <= COOKIE_MAX:  # a letter that is none of ASCII's takes up to eight bytes
-                break
-            most = most * 2 // 3
+        until = time.time() + SAID_SECONDS
+        content = {"good": good, "l": lang, "of": of, "until": until}
+        signed = in_cookie(words, SAID_MAX, lambda text: self._signed("said", {"w": text, **content}))
         self.set_cookie(request, answer, self._said, signed, int(SAID_SECONDS))
 
     def said(self, request: Request) -> tuple[str, bool, str, str] | None:
@@ -168,11 +165,9 @@ class Sessions:
 
     def _read(self, request: Request, name: str, purpose: str) -> dict[str, Any]:
         """A cookie's content; {} where there is none, or it is none of ours, or too old."""
-        try:
-            content = self._signer(purpose).loads(request.cookies.get(name, ""))
-            return content if isinstance(content, dict) and content["until"] > time.time() else {}
-        except (BadSignature, KeyError, TypeError):
-            return {}
+        text = request.cookies.get(name, "")
+        content = _content(self._artifacts.secret_for("sessions"), purpose, text) if text else {}
+        return content if content and content["until"] > time.time() else {}
 
     def _signer(self, purpose: str) -> URLSafeSerializer:
         return URLSafeSerializer(self._artifacts.secret_for("sessions"), purpose)
@@ -201,6 +196,16 @@ class Sessions:
                 " and send it again."
             )
         return ""
+
+
+@lru_cache(256)  # an open page asks each second or two
+def _content(secret: bytes, purpose: str, text: str) -> dict[str, Any]:
+    """What was signed by this secret for this purpose; {} where nothing was. Not to be changed: others have it, too."""
+    try:
+        content = URLSafeSerializer(secret, purpose).loads(text)
+    except BadSignature:
+        return {}
+    return content if isinstance(content, dict) and isinstance(content.get("until"), (int, float)) else {}
 
 
 class Attempts:

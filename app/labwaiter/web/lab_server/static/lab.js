@@ -12,6 +12,8 @@
       if (each.textContent !== words) each.textContent = words;
       each.parentElement.classList.toggle("late", left <= LATE);
     }
+    const said = document.getElementById("said"); // what came of an act is old news after the end
+    if (said && document.querySelector(".lab-end")) said.hidden = true;
     const plot = document.getElementById("plot"), words = document.querySelector("[data-until-plotted]");
     if (plot && words) words.hidden = !plot.hidden;
   }

@@ -50,9 +50,10 @@
       beforeAttributeUpdated: (name, node) => !(name === "open" && node.tagName === "DETAILS"),
     },
   };
+  const over = () => Boolean(live.querySelector("[data-over]")); // nothing of it changes any more
   async function ask() {
     // what is in hand here stays so while this page asks, looked at or not
-    if (asking || (document.hidden && !live.querySelector("[data-holds]"))) return;
+    if (asking || over() || (document.hidden && !live.querySelector("[data-holds]"))) return;
     asking = true;
     const address = new URL(location.href);
     address.searchParams.set("live", "1");
@@ -92,7 +93,7 @@
     } finally {
       asking = false;
       clearTimeout(timer);
-      timer = setTimeout(ask, lost.hidden ? EVERY : ONCE_LOST);
+      if (!over()) timer = setTimeout(ask, lost.hidden ? EVERY : ONCE_LOST);
     }
   }
   function writing() {
@@ -107,7 +108,7 @@
     }
   }
   function look() {
-    if (!document.hidden && lost.hidden && performance.now() - good > LOST) {
+    if (!document.hidden && lost.hidden && !over() && performance.now() - good > LOST) {
       lost.hidden = false;
       body.classList.add("old");
     }
@@ -205,10 +206,11 @@
     const tones = ["--runs", "--bad", "--good", "--stops", "--waits", "--ended"];
     const digits = new Intl.NumberFormat(lang, { maximumSignificantDigits: 6, useGrouping: false });
     const value = (_, shown) => (shown === null || shown === undefined ? "–" : digits.format(shown));
-    const axis = { values: (_, shown) => shown.map((each) => (each === null ? "" : digits.format(each))), stroke: () => colour("--soft"), grid: { stroke: () => colour("--line"), width: 1 }, ticks: { stroke: () => colour("--line") } };
+    const axis = { values: (_, shown) => shown.map((each) => (each === null ? "" : digits.format(each))), stroke: () => colour("--soft"), grid: { stroke: () => colour("--line"), width: 1 }, ticks: { stroke: () => colour("--line") }, size: 42 };
     const scales = { x: { time: Boolean(time) } };
-    const series = [{ label: against ? names[0] : "#", value }];
-    const axes = [{ ...axis, label: against ? names[0] : "#", labelSize: 22 }];
+    const along = against ? names[0].replace(/^time(?= \/ )/, body.dataset.time) : "#";
+    const series = [{ label: along, value }];
+    const axes = [{ ...axis, label: along, labelSize: 22 }];
     if (time) {
       const two = (number) => String(number).padStart(2, "0");
       const days = new Intl.DateTimeFormat(lang, { month: "2-digit", day: "2-digit" });
@@ -222,7 +224,10 @@
       const unit = name.includes(" / ") ? name.split(" / ").pop() : name, scale = "y" + unit;
       if (!(scale in scales)) {
         scales[scale] = {};
-        if (axes.length < 3) axes.push({ ...axis, scale, label: shownNames.length > 1 && unit !== name ? unit : name, labelSize: 22, side: axes.length === 1 ? 3 : 1, grid: axes.length === 1 ? axis.grid : { show: false } });
+        // a unit has an axis; one that is a single line's has its colour
+        const alone = shownNames.filter((other) => (other.includes(" / ") ? other.split(" / ").pop() : other) === unit).length === 1;
+        const tone = axes.length > 1 && alone ? tones[at % tones.length] : "--soft";
+        if (axes.length < 5) axes.push({ ...axis, scale, stroke: () => colour(tone), label: shownNames.length > 1 && unit !== name ? unit : name, labelSize: 22, side: axes.length === 1 ? 3 : 1, grid: axes.length === 1 ? axis.grid : { show: false } });
       }
       series.push({ label: name, scale, value, stroke: () => colour(tones[at % tones.length]), width: 2, points: { show: data[0].length < 60 } });
     });
@@ -236,7 +241,7 @@
     const width = () => Math.max(240, place.clientWidth - 20);
     const chart = new uPlot({ width: width(), height: 280, scales, series, axes, bands, cursor: { drag: { x: true } } }, data, place);
     drawn = { key, chart };
-    addEventListener("resize", () => chart.setSize({ width: width(), height: 280 }));
+    addEventListener("resize", () => { if (drawn.chart === chart) chart.setSize({ width: width(), height: 280 }); });
   }
 
   ready();
