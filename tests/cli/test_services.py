@@ -26,6 +26,14 @@ def test_a_good_service_file_is_shown_as_a_workflow_manager_will_see_it(shell):
     assert order == sorted(order)
 
 
+def test_a_mistake_in_lab_toml_is_told_whichever_file_is_checked(shell):
+    toml = shell.folder / "lab.toml"
+    toml.write_text("[instruments.oven]\nport = 3\n")
+    shell.environ["LAB"] = str(toml)
+    said = shell("check", str(shell.folder / "services" / "count.py"))
+    assert "count.py is right." in said.stdout and "oven: it needs driver" in said.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "sentence", "line"),
     [

@@ -51,6 +51,10 @@ def test_how_often_and_which_limits(tmp_path: Path) -> None:
             "monitor_every_s = 1\n\n[instruments.oven.limits]\ncurrent = { hi = 3, low = 1 }",
             "line 6: oven: the limits of current know no “hi”: write low, high or both",
         ),
+        (
+            'monitor_every_s = 1\nlimits = { "" = { high = 1 } }',
+            "line 5: oven: it has limits of a reading without a name: name it as its driver does.",
+        ),
         ('monitor_every_s = 1\nlimits = { a = { low = "x" } }', "line 5: oven: low of a must be a number."),
         (
             "monitor_every_s = 1\nlimits = { a = { low = 2, high = 1 } }",

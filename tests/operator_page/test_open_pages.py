@@ -115,6 +115,14 @@ def test_axe_finds_nothing(open_screen: Any, standing: tuple[Lab, Web], width: i
         assert [(v["id"], [node["html"] for node in v["nodes"]]) for v in found] == [], path
 
 
+def test_a_page_knows_its_release_and_reader_from_the_first(standing: tuple[Lab, Web]) -> None:
+    caller = Caller(standing[0])
+    local = {"HTTP_HOST": "localhost:8080", "REMOTE_ADDR": "127.0.0.1"}
+    page = caller("/operator/lab", **local)
+    assert f'data-mark="{page.headers["X-Labwaiter"]}"'.encode() in page.body
+    assert caller("/operator/lab", query="live=1", **local).headers["X-Labwaiter"] == page.headers["X-Labwaiter"]
+
+
 def test_an_open_page_is_told_that_nothing_has_changed(standing: tuple[Lab, Web]) -> None:
     caller = Caller(standing[0])
     local = {"HTTP_HOST": "localhost:8080", "REMOTE_ADDR": "127.0.0.1"}

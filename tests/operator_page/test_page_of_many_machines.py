@@ -24,6 +24,23 @@ from lab import PATIENCE, SAMPLES, eventually
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(REDIS is None, reason="redis-server is not installed")]
 
 
+PRINTS = '''
+from labwaiter import Job, Outputs, service
+from labwaiter.instruments.drivers import MarlinPrinter
+
+class Made(Outputs):
+    result: str
+
+@service("Prints", namespace="http://samples.example/")
+def startPrints(job: Job, device: MarlinPrinter, lines: int) -> Made:
+    """Print lines, and make a file."""
+    for number in range(lines):
+        print(f"line {number}")
+    (job.data / "made.txt").write_text("of south")
+    return Made(result="done")
+'''
+
+
 class Standing:
     """North has the meter and a web side, south has the printer."""
 
@@ -34,6 +51,7 @@ class Standing:
         services = folder / "services"
         services.mkdir()
         shutil.copy(SAMPLES / "benches.py", services)
+        (services / "prints.py").write_text(PRINTS)
         toml = "\n".join(
             table for table in bench.toml.read_text().split("\n\n") if "[instruments.analyser]" not in table
         )
@@ -192,3 +210,41 @@ def test_what_the_printer_of_the_other_machine_said_is_shown_and_told(
     two.kill_south()
     eventually(lambda: json.loads(get("instruments/printer"))["state"] == "not known")
     assert "The machine south was last heard of" in get("instruments/printer/history?since=1")
+
+
+def test_a_log_is_read_whole_and_a_file_fetched_wherever_they_were_made(
+    open_screen: Callable[..., Any], two: Standing, tmp_path: Path
+) -> None:
+    def call(path: str, body: dict[str, Any] | None = None) -> Any:
+        request = urllib.request.Request(f"{two.web.url}/api/v1/{path}", json.dumps(body).encode() if body else None)
+        request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request) as answer:
+            return json.loads(answer.read())
+
+    call("executions", {"service": "Prints", "serviceID": "far", "inputs": {"device": "printer", "lines": 20_000}})
+    eventually(lambda: call("executions/far")["state"] == "completed")
+    first = call("executions/far/log/part?from=0&bytes=1000")
+    assert first["text"].startswith("line 0\nline 1\n") and first["to"] == 1000 and first["length"] > 150_000
+    last = call("executions/far/log/part?bytes=1000")
+    assert "line 19999\n" in last["text"] and last["to"] == last["length"] == first["length"]
+    screen = open_screen(two.web)
+    page = screen.go("operator/log?id=far")
+    screen.see("line 19999", "pre")
+    page.click("text=beginning >> nth=0")
+    screen.see("line 0", "pre")
+
+    def shell(*words: str) -> str:
+        command = [sys.executable, "-m", "labwaiter", "jobs", *words]
+        environment = two.fleet.machines["north"].environment
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        return done.stdout + done.stderr
+
+    said = json.loads(shell("log", "far", "--json"))
+    assert said["whole"] and said["text"].startswith("".join(f"line {number}\n" for number in range(20_000)))
+    assert "made.txt" in shell("fetch", "far", "made.txt", "--to", str(tmp_path))
+    assert (tmp_path / "made.txt").read_text() == "of south"
+    # what waits for the other machine is withdrawn by JSON, too
+    two.kill_south()
+    call("executions", {"service": "Prints", "serviceID": "late", "inputs": {"device": "printer", "lines": 1}})
+    assert call("clear-queue", {"machines": ["south"]}) == {"withdrawn": ["late"]}
+    assert call("executions/late")["state"] == "aborted"

@@ -11,6 +11,7 @@ import pytest
 from callers import Web
 from lab import Lab, eventually
 from labwaiter.model.caller import SHELL
+from labwaiter.verbs.instruments import Instruments
 
 pytestmark = pytest.mark.slow
 
@@ -314,3 +315,21 @@ def test_a_refusal_is_told_beside_its_field_in_the_pages_language(open_screen: A
     screen.see("meter: volts muss eine Zahl sein, nicht „viel“.", beside(page, "#set-volts input"))
     page.click("text=Freigeben")
     screen.see("frei", "#i-meter")
+
+
+def test_what_came_of_an_act_goes_once_somebody_has_stopped_the_instrument(
+    screen: Any, standing: tuple[Lab, Web]
+) -> None:
+    page = screen.go("operator/lab")
+    page.click("#i-printer button:has-text('Take in hand')")
+    screen.see("bed_target", "#live .big")
+    page.fill("#set-bed_target [name=in-bed_target]", "50")
+    page.click("#set-bed_target button")
+    screen.see("bed_target is set to 50", ".band.good")
+    page.wait_for_timeout(2500)
+    screen.see("bed_target is set to 50", ".band.good")  # as long as that is so
+    verbs = Instruments(standing[0].settings)
+    verbs.stop(["printer"], SHELL)
+    screen.see("stopped by shell", "#i-printer")
+    page.wait_for_selector(".band.good", state="detached")
+    verbs.put_back("printer", SHELL)

@@ -140,10 +140,10 @@ def blueprint(offered: WatchedCatalogue, jobs: Jobs, kept: KeptAnswers) -> Addre
         """Give a part of what it has printed, so that all of it can be read, part by part."""
         service_id, caller = known(name)
         start, most = asked["at"], asked["most"]
-        text, length = _log(jobs, service_id, start or 0, most, caller)
+        text, length = jobs.log(service_id, start or 0, most, caller)
         if start is None and length > most:  # its end
             start = length - most
-            text, length = _log(jobs, service_id, start, most, caller)
+            text, length = jobs.log(service_id, start, most, caller)
         begin = start or 0
         shown = printable(text.decode("utf-8", "replace"))
         data = {"text": shown, "from": begin, "to": begin + len(text), "length": length}
@@ -206,14 +206,6 @@ def blueprint(offered: WatchedCatalogue, jobs: Jobs, kept: KeptAnswers) -> Addre
         return answer
 
     return at
-
-
-def _log(jobs: Jobs, service_id: str, at: int, most: int, caller: Caller) -> tuple[bytes, int]:
-    """As `Jobs.log`. Raises Unavailable, too, where it ran elsewhere."""
-    part = jobs.log(service_id, at, most, caller)
-    if part is None:
-        raise Unavailable("All of its log is on the machine where it ran; `log` has its last lines.")
-    return part
 
 
 def _list(jobs: Jobs, asked: dict[str, Any], caller: Caller) -> dict[str, Any]:

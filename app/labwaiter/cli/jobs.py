@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from .. import settings as settings_module
+from ..errors import Unavailable
 from ..fleet import open_jobs
 from ..model.caller import SHELL
 from ..model.parameter import text_of
@@ -268,15 +269,18 @@ def log(service_id: str, follow: bool, most: int | None, json_: bool) -> None:
 
 
 def _whole_log(verbs: Jobs, service_id: str) -> tuple[str, bool]:
-    """What an execution has printed so far, and whether that is all of it: of another machine's it may be the end."""
+    """What an execution has printed so far, and whether that is all of it: of a machine that is away, the end."""
     pieces: list[bytes] = []
     at = 0
-    while (part := verbs.log(service_id, at, READ_MAX, SHELL)) is not None and part[0]:
-        pieces.append(part[0])
-        at += len(part[0])
-    if part is None and not pieces:
-        return verbs.view(service_id, SHELL).log, False
-    return b"".join(pieces).decode("utf-8", "replace"), part is not None
+    try:
+        while piece := verbs.log(service_id, at, READ_MAX, SHELL)[0]:
+            pieces.append(piece)
+            at += len(piece)
+    except Unavailable:  # its machine isn't heard of
+        if not pieces:
+            return verbs.view(service_id, SHELL).log, False
+        return b"".join(pieces).decode("utf-8", "replace"), False
+    return b"".join(pieces).decode("utf-8", "replace"), True
 
 
 def _begin_of_last(file: Path, most: int) -> int:

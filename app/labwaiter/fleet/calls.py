@@ -249,6 +249,22 @@ class ReadFile(MachineCall[FilePiece]):
 
 
 @dataclass(frozen=True)
+class ReadLog(MachineCall[FilePiece]):
+    """Read a piece of what it has printed."""
+
+    DO = "log"
+    offset: int
+    count: int  # bytes
+
+    @property
+    def only_looks(self) -> bool:
+        return True
+
+    def answer(self, fields: Fields, content: bytes | None) -> FilePiece:
+        return FilePiece(int(fields.get("size") or 0), 0, content)
+
+
+@dataclass(frozen=True)
 class Operate(MachineCall[Operated]):
     """Do something to instruments, or to one that somebody has in hand: `operations` has what, by name."""
 
@@ -266,7 +282,7 @@ class Operate(MachineCall[Operated]):
         return Operated(str(fields["result"]))
 
 
-KINDS: dict[str, Any] = {kind.DO: kind for kind in (Abort, Notify, Remove, ListFiles, ReadFile, Operate)}
+KINDS: dict[str, Any] = {kind.DO: kind for kind in (Abort, Notify, Remove, ListFiles, ReadFile, ReadLog, Operate)}
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,25 @@ class FleetFiles(Artifacts):
             raise _unreachable(machine, "this file")
         return piece
 
+    def log(self, job: str, at: int, most: int) -> tuple[bytes, int]:
+        """As `Artifacts.log`, wherever it runs. Raises Unavailable: its machine can't be reached."""
+        machine = self._machine_of(job)
+        if machine is None or machine == self._store.machine:
+            return super().log(job, at, most)
+        text, size = b"", 0
+        try:
+            while len(text) < most:
+                count = min(PIECE, most - len(text))
+                piece = rpc.ask(self._store, machine, calls.ReadLog(job, at + len(text), count), WAIT)
+                if piece is None:
+                    raise _unreachable(machine, "its log")
+                text, size = text + (piece.content or b""), piece.size or 0
+                if len(piece.content or b"") < count:
+                    break
+        except FAULTS as error:
+            raise away(error) from error
+        return text, size
+
     def listing(self, job: str, most: int = SHOWN_MAX) -> tuple[tuple[str, int], ...]:
         """The files right in a job's data/, wherever it runs."""
         machine = self._machine_of(job)

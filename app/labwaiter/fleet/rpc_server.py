@@ -30,6 +30,7 @@ from .calls import (
     Operate,
     Operated,
     ReadFile,
+    ReadLog,
     Refusal,
     Remove,
     RemoveAnswer,
@@ -129,6 +130,9 @@ class RpcServer:
                 return FileList(self.local.artifacts.listing(name, most))
             case ReadFile():
                 return self._read(call)
+            case ReadLog(name, offset, count):
+                content, size = self.local.artifacts.log(name, offset, min(count, PIECE))
+                return FilePiece(size, 0, content)
             case Operate(name, inputs, caller):
                 return self._operate(name, inputs, caller)
         raise Unavailable(operations.NOT_KNOWN)

@@ -25,7 +25,7 @@ from ..errors import ClientError, InvalidParameter, Unavailable
 from ..model.parameter import Parameter, shown
 from ..settings import Settings
 from ..system import flock
-from .files import open_of, open_ours, read_record, stranger, write_whole
+from .files import open_of, open_ours, read_bounded, read_record, stranger, write_whole
 from .names import LONGEST, folder_name
 
 if TYPE_CHECKING:
@@ -193,6 +193,21 @@ class Artifacts:
         except OSError:
             return None
         return path
+
+    def log(self, job: str, at: int, most: int) -> tuple[bytes, int]:
+        """A part of what a job has printed, and how many bytes that is in all.
+
+        Args:
+            at: the byte at which it begins.
+            most: bytes of it.
+        """
+        if not _plain(job) or "/" in job:
+            return b"", 0
+        file = Path(self._jobs) / job / "log.txt"
+        try:
+            return read_bounded(file, most, at=at) or b"", file.lstat().st_size
+        except FileNotFoundError:
+            return b"", 0
 
     def open(self, path: Path) -> int:
         """The descriptor of a file that `made` or `find` has found, to read; if another account made it, still its own.

@@ -44,7 +44,6 @@ from ..page.buttons import Buttons, steers
 from ..settings import Settings
 from ..store import limits, messages, supervisor_client
 from ..store.artifacts import LOOKED_AT_MAX
-from ..store.files import read_bounded
 from ..store.folder import Folder
 from ..store.local_store import LocalStore
 from ..store.names import LONGEST, folder_name
@@ -546,8 +545,8 @@ class Jobs:
         """A file that an execution has made, as `linked_files`. Raises Unavailable: its machine can't be reached."""
         return self.artifacts.made(name, file) if self.artifacts.opens(name, key) else None
 
-    def log(self, service_id: str, at: int, most: int, caller: Caller) -> tuple[bytes, int] | None:
-        """A part of what an execution has printed, and how many bytes that is in all; None where it ran elsewhere.
+    def log(self, service_id: str, at: int, most: int, caller: Caller) -> tuple[bytes, int]:
+        """A part of what an execution has printed, wherever it ran, and how many bytes that is in all.
 
         Args:
             at: the byte at which it begins.
@@ -556,14 +555,7 @@ class Jobs:
         Raises:
             UnknownServiceID, Unavailable.
         """
-        record = self._record(None, service_id, caller, Action.SEE)
-        file = self.settings.jobs_folder / record.name / "log.txt"
-        if record.machine and not file.parent.is_dir():
-            return None
-        try:
-            return read_bounded(file, most, at=at) or b"", file.lstat().st_size
-        except FileNotFoundError:
-            return b"", 0
+        return self.artifacts.log(self._record(None, service_id, caller, Action.SEE).name, at, most)
 
     @answered
     def take_in(self, name: str, content: IO[bytes], caller: Caller) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-from ...errors import InvalidParameter, MissingParameter, NotPermitted, ServiceError, Unavailable
+from ...errors import InvalidParameter, MissingParameter, NotPermitted, ServiceError
 from ...model.parameter import text_of
 from ...model.record import ACTIVE, PLOT, Record, State, View
 from ...page import language_of, render
@@ -147,13 +147,11 @@ def add(app: Flask, face: Face) -> None:
         at = request.args.get("from", "", str)
         start = int(at) if at.isascii() and at.isdigit() and len(at) < 16 else None
         part = face.jobs.log(service_id, start or 0, LOG_PART, face.caller)
-        if part is not None and start is None:  # its end
+        if start is None:  # its end
             begin = max(0, part[1] - LOG_PART)
             part = face.jobs.log(service_id, begin, LOG_PART, face.caller) if begin else part
         else:
             begin = start or 0
-        if part is None:
-            raise Unavailable("Its log is on the machine where it ran; its page has the last lines.")
         text, length = part
         return face.page(
             "log.html.j2",
