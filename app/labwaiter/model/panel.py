@@ -8,7 +8,6 @@ from typing import Any
 
 from ..errors import InvalidParameter
 from .parameter import Parameter, shown
-from .sentences import N_
 from .service import parameter_of
 
 
@@ -43,16 +42,6 @@ class Item:
             subject = f"{instrument}: {of}{parameter.name}"
             accepted[parameter.name] = parameter.accept(values.get(parameter.name), subject)
         return accepted
-
-
-# what `Item.accept` says of a value that can't be taken: it is made of what `Parameter.accept` says, so catalogues have
-# no other way to it
-_REFUSALS = (
-    N_("{where}: {name} must be {limits}, not {value}."),
-    N_("{where}: {name} is missing: give it a value."),
-    N_("{where}: {name} is empty: give it a value."),
-    N_("{where}: {name} is empty: give {article}, or leave it out for its default {default}."),
-)
 
 
 @dataclass(frozen=True)
