@@ -446,8 +446,10 @@ def test_a_student_uses_a_lab_and_its_tasks_by_any_face(
     page.click("#do-meter-output button")
     screen.see("meter: output is done.")
     assert not labs.bench.simulators["smu"].is_safe()
-    meter = eventually(lambda: labs.verbs.look(session_id).instruments)[0]
-    assert meter.name == "meter" and "SMU" in meter.identity and "value" in meter.readings["current"]
+    meter = eventually(  # it is read each second
+        lambda: (m := labs.verbs.look(session_id).instruments[0]) and "value" in m.readings.get("current", {}) and m
+    )
+    assert meter.name == "meter" and "SMU" in meter.identity
     page.wait_for_selector("#plot canvas")
     page.fill("#start-sweep [name=in-top]", "1.5")
     page.fill("#start-sweep [name=in-points]", "3")
