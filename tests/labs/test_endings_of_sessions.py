@@ -130,6 +130,7 @@ def test_where_nobody_is_gone_for_want_of_a_sign_of_life_it_goes_on(here: Lab, b
     folder, now = here.folder(session.service_id), boot_clock()
     os.utime(folder / "polled", (now - 90_000, now - 90_000))  # a day ago
     readings = folder / "data" / READINGS
+    eventually(readings.exists)
     seen = {readings.stat().st_mtime_ns}
     eventually(lambda: seen.add(readings.stat().st_mtime_ns) or len(seen) > 3)  # turn after turn of its process
     assert Sessions(here.settings).status(session.session_id, SYSTEM).state == "running"

@@ -140,7 +140,14 @@ class Students:
     def _rendered(self, student: Student, at: str, live: bool, said: tuple[str, bool, str] | None) -> str:
         found = self._face.sessions.look(student.session_id)
         declared = self._face.declared(student.lab)
-        values = {"live": live, "said": said, "at": at, "version": __version__, **self._content(student, found)}
+        values = {
+            "live": live,
+            "said": said,
+            "at": at,
+            "version": __version__,
+            "mark": self._face.live.release,
+            **self._content(student, found),
+        }
         values |= {
             "title": declared.title if declared is not None else student.lab,
             "doc": declared.doc if declared is not None else "",

@@ -4,7 +4,7 @@
 (() => {
   const EVERY = 2000, PATIENCE = 3500, LOST = 4200, ONCE_LOST = 1500; // ms
   const body = document.body, live = document.getElementById("live"), lost = document.getElementById("lost");
-  let tag = "", release = body.dataset.mark, good = performance.now(), asking = false, timer = 0;
+  let tag = "", release = body.dataset.mark || "", good = performance.now(), asking = false, timer = 0;
 
   // a form that is shown once more, since something in it was wrong, stands on the page that it came from
   if (body.dataset.address) history.replaceState(null, "", body.dataset.address);
@@ -69,6 +69,7 @@
       if (answer.status >= 500 && answer.status !== 503) throw new Error("not now");
       const told = answer.headers.get("X-Labwaiter") || "";
       if (!told) throw new Error("not the lab"); // a proxy's own page
+      release = release || told; // a template of somebody's own may have no mark
       if (told !== release && !writing()) { location.reload(); return; }
       const date = Date.parse(answer.headers.get("Date") || "");
       if (date && Math.abs(date - Date.now()) > 2000) ahead = (date - Date.now()) / 1000;
