@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from callers import Caller, Reply
 from fleetlab import way
-from lab import SAMPLES, Lab
+from lab import SAMPLES, Lab, eventually
 from labwaiter import Job
 from labwaiter.authentication.token_file import TokenFile
 from labwaiter.cli.jobs import jobs as jobs_of_the_shell
