@@ -107,10 +107,11 @@ def test_whoever_waited_is_gone_and_nobody_is_let_in(here: Lab, bench: Plugged) 
     path = os.pathsep.join([os.path.dirname(__file__) + "/..", here.environment["PYTHONPATH"]])
     web = subprocess.Popen([sys.executable, "-c", code], env=here.environment | {"PYTHONPATH": path})
     [waiting] = eventually(lambda: Sessions(here.settings).sessions(SYSTEM))
+    asked = here.folder(waiting.service_id) / "polled"
+    eventually(asked.exists)
     web.send_signal(signal.SIGKILL)
     web.wait()
     time.sleep(2.0)  # it was wanted for a second
-    asked = here.folder(waiting.service_id) / "polled"
     os.utime(asked, (boot_clock() - 6, boot_clock() - 6))  # as if that had been some seconds ago
     let_go(here, "first")
     record = here.ended(waiting.service_id)
