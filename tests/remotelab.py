@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from asking import each_second
 from benchlab import Plugged
 from lab import PATIENCE, SAMPLES, Lab
 from labwaiter.errors import UnknownSession
@@ -49,23 +48,6 @@ def let_in(lab: Lab, name: str = "diode", user: str = "ada", wait: float = PATIE
     return Sessions(lab.settings).start(name, about, SYSTEM, wait)
 
 
-@contextmanager
-def alive(lab: Lab, *sessions: SessionView) -> Iterator[None]:
+def alive(lab: Lab, *sessions: SessionView) -> AbstractContextManager[None]:
     """As pages that are open: they give a sign of life each second."""
-    verbs, over = Sessions(lab.settings), threading.Event()
-
-    def ask() -> None:
-        while not over.wait(1.0):
-            for session in sessions:
-                try:
-                    verbs.alive(session.session_id)
-                except UnknownSession:
-                    continue
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return each_second(Sessions(lab.settings).alive, tuple(each.session_id for each in sessions), UnknownSession)

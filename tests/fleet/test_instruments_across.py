@@ -10,13 +10,14 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 import pytest
 
+from asking import each_second
 from benchlab import Plugged, leases, plugged
 from fleetlab import Fleet, captured
 from lab import PATIENCE, eventually, wait_gone
@@ -75,26 +76,9 @@ class Across:
         assert not self.bench.simulators[name].is_safe()
         return held
 
-    @contextmanager
-    def asking(self, *names: str) -> Iterator[None]:
-        """As a page that is open: it asks each second."""
-        over = Event()
-
-        def ask() -> None:
-            while not over.wait(1.0):
-                for name in names:
-                    try:
-                        self.control.look(name, ADA)
-                    except ServiceError:
-                        continue
-
-        thread = Thread(target=ask)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+    def asking(self, *names: str) -> AbstractContextManager[None]:
+        """As a page that is open."""
+        return each_second(lambda name: self.control.look(name, ADA), names, ServiceError)
 
     def is_free(self, name: str) -> None:
         eventually(lambda: leases(self.fleet.labs[HOMES[name]]).of(name) is None)

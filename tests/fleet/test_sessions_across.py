@@ -13,13 +13,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from asking import each_second
 from benchlab import Plugged, leases, plugged
 from callers import Web
 from callingsystem import LOGIN, System
@@ -94,26 +95,9 @@ class Labs:
         self.verbs.do(session.session_id, "meter", "output", {"on": True})
         assert not self.bench.simulators["smu"].is_safe()
 
-    @contextmanager
-    def alive(self, *sessions: SessionView) -> Iterator[None]:
+    def alive(self, *sessions: SessionView) -> AbstractContextManager[None]:
         """As pages that are open."""
-        over = threading.Event()
-
-        def ask() -> None:
-            while not over.wait(1.0):
-                for session in sessions:
-                    try:
-                        self.verbs.alive(session.session_id)
-                    except ServiceError:
-                        continue
-
-        thread = threading.Thread(target=ask)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+        return each_second(self.verbs.alive, tuple(each.session_id for each in sessions), ServiceError)
 
     def put_away(self, session: SessionView, begun: int = 0) -> SessionView:
         """How it stands once all is put away; its instrument was made safe after `begun`, and is free."""

@@ -8,34 +8,23 @@ tests/soap/test_small_print.py.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+import nginx
 from callers import Web, envelope
 from lab import PATIENCE, eventually
 from labwaiter.testing.ports import free_port
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("nginx") is None, reason="no nginx is here"),
+    pytest.mark.skipif(nginx.PROGRAM is None, reason="no nginx is here"),
 ]
 CONF = """
-daemon off;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-worker_processes 1;
-events {{ }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/f;
-    uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-    proxy_http_version 1.1;
     proxy_set_header Host $http_host;
     proxy_set_header Connection "";
     upstream waiter {{ server 127.0.0.1:{behind}; keepalive 8; }}
@@ -44,7 +33,6 @@ http {{
         location {root}/Talk {{ proxy_pass http://waiter; proxy_request_buffering {buffering}; }}
         location / {{ return 403; }}
     }}
-}}
 """
 POLL = envelope("getServiceStatus", serviceID="nobody's", sessionToken="t")
 
@@ -55,10 +43,8 @@ def proxy(served: Web, tmp_path_factory: pytest.TempPathFactory, request: pytest
     folder: Path = tmp_path_factory.mktemp("nginx")
     folder.chmod(0o755)
     port, root = free_port(), served.lab.settings.context_root
-    words = {"folder": folder, "behind": served.port, "port": port, "root": root, "buffering": request.param}
-    (folder / "nginx.conf").write_text(CONF.format(**words))
-    with open(folder / "log", "ab") as log:
-        process = subprocess.Popen(["nginx", "-c", folder / "nginx.conf"], stdout=log, stderr=log)
+    words = {"behind": served.port, "port": port, "root": root, "buffering": request.param}
+    process = nginx.start(folder, CONF.format(**words))
     try:
         eventually(lambda: answered(port, request_of(root, f"Content-Length: {len(POLL)}", body=POLL)), PATIENCE, 0.05)
         yield port

@@ -10,14 +10,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import pytest
 
+from asking import each_second
 from benchlab import Oven, Plugged, bench_lab, energised, leases, let_go
 from lab import PATIENCE, Lab, eventually, wait_gone
 from labwaiter.errors import InstrumentInUse, InvalidParameter, JobFailed, NotInHand, NotPermitted, UnknownInstrument
@@ -47,26 +47,10 @@ def took(lab: Lab, name: str = "smu", caller: Caller = ADA, **more: Any) -> InHa
     return held
 
 
-@contextmanager
-def asking(lab: Lab, *names: str, caller: Caller = ADA) -> Iterator[None]:
-    """As a page that is open: it asks each second."""
-    control, over = DirectControl(lab.settings), Event()
-
-    def ask() -> None:
-        while not over.wait(1.0):
-            for name in names:
-                try:
-                    control.look(name, caller)
-                except NotInHand:
-                    continue
-
-    thread = Thread(target=ask)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+def asking(lab: Lab, *names: str, caller: Caller = ADA) -> AbstractContextManager[None]:
+    """As a page that is open."""
+    control = DirectControl(lab.settings)
+    return each_second(lambda name: control.look(name, caller), names, NotInHand)
 
 
 def live(lab: Lab, bench: Plugged, name: str, caller: Caller = ADA) -> InHand:

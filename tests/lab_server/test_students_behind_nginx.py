@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+import nginx
 from benchlab import Plugged
 from callers import Web
 from callingsystem import System
@@ -19,19 +20,9 @@ from labwaiter.testing.ports import free_port
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("nginx") is None or shutil.which("openssl") is None, reason="no nginx, or openssl"),
+    pytest.mark.skipif(nginx.PROGRAM is None or shutil.which("openssl") is None, reason="no nginx, or openssl"),
 ]
 CONF = """
-daemon off;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-worker_processes 1;
-events {{ }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/f;
-    uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-    proxy_http_version 1.1;
     server {{
         listen 127.0.0.1:{port} ssl;
         ssl_certificate {folder}/lab.crt;
@@ -43,7 +34,6 @@ http {{
             {headers}
         }}
     }}
-}}
 """
 TOLD = """proxy_set_header X-Forwarded-Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;
             proxy_set_header X-Forwarded-Prefix "{prefix}"; proxy_set_header X-Forwarded-For $remote_addr;"""
@@ -65,9 +55,7 @@ def proxied(tmp_path: Path, serve: Callable[..., Web]) -> Iterator[Callable[...,
         web = serve(**({} if told else {"PUBLIC_URL": f"https://127.0.0.1:{port}{prefix}"}))
         headers = TOLD.format(prefix=prefix) if told else ""
         conf = CONF.format(folder=folder, port=port, behind=web.port, prefix=prefix, headers=headers)
-        (folder / "nginx.conf").write_text(conf)
-        with open(folder / "log", "ab") as log:
-            started.append(subprocess.Popen(["nginx", "-c", folder / "nginx.conf"], stdout=log, stderr=log))
+        started.append(nginx.start(folder, conf))
         at = f"https://127.0.0.1:{port}{prefix}{web.lab.settings.context_root}"
         system = System(f"{at}/diode", certificate=folder / "lab.crt")
 

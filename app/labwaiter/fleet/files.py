@@ -54,10 +54,13 @@ class FleetFiles(Artifacts):
         """
         if (path := super().made(job, file)) is not None:
             return path
+        machine = self._elsewhere(job)
+        return self._fetch(machine, job, file) if machine is not None else None
+
+    def _elsewhere(self, job: str) -> str | None:
+        """The other machine that has an execution; None where it is this one, or nobody knows."""
         machine = self._machine_of(job)
-        if machine is None or machine == self._store.machine:
-            return None
-        return self._fetch(machine, job, file)
+        return None if machine == self._store.machine else machine
 
     def _fetch(self, machine: str, job: str, file: str) -> Path | None:
         place = copy_in(self._layout.fetched, f"{job}/{file}")
@@ -99,8 +102,8 @@ class FleetFiles(Artifacts):
 
     def log(self, job: str, at: int, most: int) -> tuple[bytes, int]:
         """As `Artifacts.log`, wherever it runs. Raises Unavailable: its machine can't be reached."""
-        machine = self._machine_of(job)
-        if machine is None or machine == self._store.machine:
+        machine = self._elsewhere(job)
+        if machine is None:
             return super().log(job, at, most)
         text, size = b"", 0
         try:
@@ -118,8 +121,8 @@ class FleetFiles(Artifacts):
 
     def listing(self, job: str, most: int = SHOWN_MAX) -> tuple[tuple[str, int], ...]:
         """The files right in a job's data/, wherever it runs."""
-        machine = self._machine_of(job)
-        if machine is None or machine == self._store.machine:
+        machine = self._elsewhere(job)
+        if machine is None:
             return super().listing(job, most)
         try:
             answer = rpc.ask(self._store, machine, calls.ListFiles(job, most), WAIT)

@@ -109,21 +109,15 @@ class FleetSessions(Sessions):
             f"{found.file.name} needs instruments of several machines ({where}): a session has those of one."
         ]
 
-    def _reasons(self, found: RemoteLab | BrokenLab) -> builtins.list[str]:
-        """Why nobody can be let in: as the machines that have what it needs say it."""
-        if isinstance(found, BrokenLab):
-            return [found.reason]
-        try:
-            lab = self._instruments.lab()
-        except Misconfigured as error:
-            return [str(error)]
+    def _why_closed(self, found: RemoteLab, lab: Lab) -> builtins.list[str]:
+        """As the machines that have what it needs say it."""
         if no_page := self._no_page(found):
             return no_page
         homes = self._homes(found, lab)
         reasons = [] if homes else self._why_nowhere(found, lab)
         for machine in homes:
             if not machine:
-                told: Sequence[str] = super()._reasons(found)
+                told: Sequence[str] = super()._why_closed(found, lab)
             else:
                 try:
                     told = self._ask(operations.why_closed, machine, SHELL, NOBODY, JUDGE_SECONDS, lab=found.name)

@@ -316,6 +316,10 @@ class Sessions:
             lab = self._instruments.lab()
         except Misconfigured as error:
             return [str(error)]
+        return self._why_closed(found, lab)
+
+    def _why_closed(self, found: RemoteLab, lab: Lab) -> builtins.list[str]:
+        """Why nobody can be let into a lab whose file can be read."""
         reasons = []
         for choices in found.instruments.values():
             here = [choice for choice in choices if choice not in lab.elsewhere] or choices
