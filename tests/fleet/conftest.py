@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from chromium import browser, open_screen  # noqa: F401 - fixtures
 from fleetlab import REDIS, Fleet
 from lab import SAMPLES
 
