@@ -477,6 +477,14 @@ MUTATIONS = (
         'context["visitor"], values[0], values[1]["name"]))',
         "operator_page/test_open_pages.py::test_a_card_is_made_anew_when_something_on_it_has_changed",
     ),
+    Mutation(
+        "a page's question is answered once more without its session being judged",
+        "web/operator_page/live.py",
+        "if self._sessions.visitor_by(question.visitor.cookie) != question.visitor:",
+        "if not question.visitor:",
+        "operator_page/test_open_pages.py::"
+        "test_an_open_page_of_a_token_that_was_revoked_is_refused_at_its_next_question",
+    ),
 )
 
 

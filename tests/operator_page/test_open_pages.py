@@ -12,11 +12,12 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from callers import Caller, Web
+from callers import Caller, Reply, Web
 from lab import Lab, eventually
+from labwaiter.authentication.token_file import TokenFile
 from labwaiter.deployment import web_processes
 from labwaiter.fleet import open_instruments
-from labwaiter.model.caller import SHELL
+from labwaiter.model.caller import SHELL, Role
 from labwaiter.settings import load
 from labwaiter.web.operator_page import live
 from samples.hostile import NASTY, SCRIPT
@@ -183,6 +184,76 @@ def test_a_card_is_made_anew_when_something_on_it_has_changed(standing: tuple[La
     assert eventually(lambda: shows("the fan is loud"), every=0.2)
     instruments.put_back("meter", SHELL)
     assert eventually(lambda: not shows("the fan is loud"), every=0.2)
+
+
+@pytest.mark.parametrize("has", [{}, {"HTTP_ACCEPT_LANGUAGE": "de"}])
+def test_a_question_asked_again_has_the_bytes_and_headers_that_it_would_have_from_flask(
+    standing: tuple[Lab, Web], has: dict[str, str]
+) -> None:
+    lab, _ = standing
+    if not lab.folder("twice").exists():
+        lab.start("Waiter", "twice", secondsToWait=0)
+        lab.ended("twice")
+    caller, other = Caller(lab), Caller(lab)
+    begun = caller("/operator/lab", HTTP_HOST="localhost:8080", REMOTE_ADDR="127.0.0.1", **has)
+    has = has | {"HTTP_COOKIE": begun.headers["Set-Cookie"].partition(";")[0]}
+
+    def ask(who: Caller, path: str, query: str, tag: str = "") -> Reply:
+        more = has | ({"HTTP_IF_NONE_MATCH": tag} if tag else {})
+        return who(path, query=query, HTTP_HOST="localhost:8080", REMOTE_ADDR="127.0.0.1", **more)
+
+    def page(who: Caller) -> Any:
+        return who.application._faces["operator page"]
+
+    ask(other, "/operator/lab", "live=1")
+    page(other).wsgi_app = page(other).wsgi_app._app  # it asks Flask each time
+    for path, query in (
+        ("/", "live=1"),
+        ("/operator/executions", "live=1&state=completed"),
+        ("/operator/execution", "id=twice&live=1"),
+        ("/operator/events", "live=1"),
+        ("/operator/lab", "live=1"),
+    ):
+
+        def asked_again(path: str = path, query: str = query) -> bool:
+            """Whether nothing has changed meanwhile."""
+            tag = ask(caller, path, query).headers["ETag"]
+            ask(caller, path, query, tag)
+            flask, page(caller).wsgi_app._app = page(caller).wsgi_app._app, None  # who asks it fails
+            try:
+                got = [ask(caller, path, query, each) for each in ("", tag, '"another"')]
+            except TypeError:
+                return False
+            finally:
+                page(caller).wsgi_app._app = flask
+            meant = [ask(other, path, query, each) for each in ("", tag, '"another"')]
+            if [reply.status[:3] for reply in meant] != ["200", "304", "200"]:
+                return False
+            assert [(r.status, dict(sorted(r.headers.items())), r.body) for r in got] == [
+                (r.status, dict(sorted(r.headers.items())), r.body) for r in meant
+            ]
+            return True
+
+        assert eventually(asked_again, every=0.2), path
+
+
+def test_an_open_page_of_a_token_that_was_revoked_is_refused_at_its_next_question(
+    make_standing: Any, tmp_path: Any
+) -> None:
+    tokens = TokenFile(tmp_path / "tokens.json")
+    entry, token = tokens.add("Ada", "optics", Role.USER, 1000)
+    lab, _ = make_standing(TOKENS="file", TOKENS_FILE=str(tmp_path / "tokens.json"))
+    caller, local = Caller(lab), {"HTTP_HOST": "localhost:8080", "REMOTE_ADDR": "127.0.0.1"}
+    form = {"CONTENT_TYPE": "application/x-www-form-urlencoded"}
+    login = caller("/operator/login", f"token={token}".encode(), **local, **form)
+    local["HTTP_COOKIE"] = login.headers["Set-Cookie"].partition(";")[0]
+
+    def ask() -> Reply:
+        return caller("/operator/lab", query="live=1", **local)
+
+    assert [ask().status for _ in range(3)] == ["200 OK"] * 3
+    tokens.revoke(entry.id)
+    assert ask().status == "401 UNAUTHORIZED"
 
 
 def test_a_lost_connection_is_told_within_five_seconds_and_what_is_old_is_grey(

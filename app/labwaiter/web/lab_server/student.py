@@ -129,7 +129,7 @@ class Students:
         live = self._face.live
         if request.args.get("live"):
             whose = repr((student.session_id, at, language().code))
-            return live.answer(request, whose, None, lambda: self._rendered(student, at, True, None), lambda: key)
+            return live.answer(request, whose, lambda: self._rendered(student, at, True, None), lambda: key)
         said = self.cookies.said(request, student.lab)
         html = self._rendered(student, at, False, said)
         answer = Response(live.filled(html, key), content_type="text/html; charset=utf-8")

@@ -50,7 +50,7 @@ from ...verbs.monitoring import Monitoring
 from ...verbs.permission import Action, may
 from .. import wording
 from ..wording import _, language, told
-from .live import Live
+from .live import Live, Repeated
 from .session import SESSION_SECONDS, Sessions, TooManyAttempts, Visitor
 
 log = logging.getLogger("labwaiter.web")
@@ -127,12 +127,14 @@ class Face:
         """Whether who makes this request may do that at all; of one execution its owner decides."""
         return may(self.caller, action)
 
-    def page(self, template: str, make: Callable[[], dict[str, Any]], stamp: str | None = None) -> Response:
+    def page(
+        self, template: str, make: Callable[[], dict[str, Any]], stamp: Callable[[], str | None] | None = None
+    ) -> Response:
         """A page, or its content alone where that is asked for, or that it hasn't changed.
 
         Args:
             make: what its template needs.
-            stamp: differs when the page would; None: only its content tells that.
+            stamp: differs when the page would, whoever asks; None: only its content tells that.
         """
         visitor: Visitor = g.visitor
         if request.args.get("live"):
@@ -140,9 +142,10 @@ class Face:
             return self.live.answer(
                 request,
                 whose,
-                stamp,
                 lambda: render_template(template, live=True, **self._common(), **make()),
                 lambda: self.sessions.form_key(visitor),
+                stamp,
+                visitor,
             )
         said = self.sessions.said(request)
         html = render_template(template, live=False, said=said, **self._common(), **make())
@@ -259,6 +262,7 @@ def make(settings: Settings, offered: WatchedCatalogue, jobs: Jobs, tokens: auth
     live = Live(f"{__version__} {web_side.deployment(settings.jobs_folder)}")
     face = Face(settings, offered, jobs, Sessions(settings, jobs.artifacts, tokens), live)
     set_up(app.jinja_env, live)
+    app.wsgi_app = Repeated(app.wsgi_app, live, face.sessions)  # type: ignore[method-assign]
     static = {name: resources.files(__package__).joinpath("static", name).read_bytes() for name in STATIC}
 
     @app.before_request

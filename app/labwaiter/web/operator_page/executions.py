@@ -112,7 +112,7 @@ def add(app: Flask, face: Face) -> None:
 
     @app.get(PAGES + "executions")
     def executions() -> Response:
-        return face.page("executions.html.j2", lambda: _listed(face), stamp(face))
+        return face.page("executions.html.j2", lambda: _listed(face), lambda: stamp(face))
 
     def asked() -> tuple[str, View]:
         service_id = _asked_id()
@@ -126,7 +126,9 @@ def add(app: Flask, face: Face) -> None:
         return show(service_id)
 
     def show(service_id: str) -> Response:
-        return face.page("execution.html.j2", lambda: _one(face, *asked()), stamp(face, folder_name(service_id)))
+        return face.page(
+            "execution.html.j2", lambda: _one(face, *asked()), lambda: stamp(face, folder_name(service_id))
+        )
 
     @app.get(PAGES + "status")
     def status() -> Response:

@@ -181,7 +181,7 @@ def add(app: Flask, face: Face) -> None:
                 "offered": offers(face),
                 "unserved": face.jobs.unserved(),
             },
-            _of_all(face),
+            lambda: _of_all(face),
         )
 
     @app.get(PAGES + "lab")
@@ -197,7 +197,7 @@ def add(app: Flask, face: Face) -> None:
             found = listed()
             return found | {"why_none": "" if found["cards"] or found["mistake"] else face.instruments.why_none()}
 
-        return face.page("lab.html.j2", make, monitoring.monitored_stamp(face))
+        return face.page("lab.html.j2", make, lambda: monitoring.monitored_stamp(face))
 
     @app.get(PAGES + "instrument")
     def instrument() -> Response:

@@ -117,7 +117,9 @@ def add(app: Flask, face: Face) -> None:
 
     @app.get(PAGES + "events")
     def events() -> Response:
-        return face.page("events.html.j2", lambda: {"events": last_events(face, EVENTS_SHOWN)}, monitored_stamp(face))
+        return face.page(
+            "events.html.j2", lambda: {"events": last_events(face, EVENTS_SHOWN)}, lambda: monitored_stamp(face)
+        )
 
     @app.get(PAGES + "trend")
     def trend() -> Response:

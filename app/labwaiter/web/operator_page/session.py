@@ -48,6 +48,7 @@ class Visitor:
     logged_in: bool = False  # by a token
     kept: dict[str, Any] = field(default_factory=dict)  # the session's content
     why: str = ""  # why a session that was there is none any more
+    cookie: str = ""  # the session as it was sent
 
 
 class Sessions:
@@ -64,18 +65,22 @@ class Sessions:
 
     def visitor(self, request: Request) -> Visitor:
         """Whose a request is. Raises Unavailable: that can't be judged now."""
-        kept = self._read(request, self._cookie, "session")
+        return self.visitor_by(request.cookies.get(self._cookie, ""))
+
+    def visitor_by(self, cookie: str) -> Visitor:
+        """Whose a request is, by the session that it has sent. Raises Unavailable: that can't be judged now."""
+        kept = self._content_of(cookie, "session")
         nonce = str(kept.get("n", ""))
         if not self._settings.judges_tokens:
             identity = replace(EVERYBODY, user=str(kept.get("name") or NOBODY))
-            return Visitor(identity, nonce, kept=kept)
+            return Visitor(identity, nonce, kept=kept, cookie=cookie)
         why = ""
         if kept.get("who"):
             try:
-                return Visitor(self._authenticator.known_again(kept["who"]), nonce, True, kept)
+                return Visitor(self._authenticator.known_again(kept["who"]), nonce, True, kept, cookie=cookie)
             except TokenValidationFailed as error:
                 why = error.message
-        return Visitor(PASSER_BY if self._settings.guests else None, nonce, kept=kept, why=why)
+        return Visitor(PASSER_BY if self._settings.guests else None, nonce, kept=kept, why=why, cookie=cookie)
 
     def caller(self, request: Request) -> Caller:
         """Who calls the verbs, but for whose the request is."""
@@ -136,7 +141,7 @@ class Sessions:
 
     def said(self, request: Request) -> tuple[str, bool, str, str] | None:
         """What the page is to say, whether it is good, its language where that isn't the page's, and of which card."""
-        content = self._read(request, self._said, "said")
+        content = self._content_of(request.cookies.get(self._said, ""), "said")
         if not content:
             return None
         return str(content["w"]), bool(content["good"]), str(content.get("l", "")), str(content.get("of", ""))
@@ -163,9 +168,8 @@ class Sessions:
         text: str = self._signer(purpose).dumps(content)
         return text
 
-    def _read(self, request: Request, name: str, purpose: str) -> dict[str, Any]:
+    def _content_of(self, text: str, purpose: str) -> dict[str, Any]:
         """A cookie's content; {} where there is none, or it is none of ours, or too old."""
-        text = request.cookies.get(name, "")
         content = _content(self._artifacts.secret_for("sessions"), purpose, text) if text else {}
         return content if content and content["until"] > time.time() else {}
 
