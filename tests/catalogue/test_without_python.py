@@ -191,7 +191,7 @@ def test_a_default_outside_its_limits_is_told_as_in_python(shelf: Shelf) -> None
     (shelf.folder / "mesh.toml").write_text(text)
     _, described = catalogue.check(shelf.folder / "mesh.toml")
     assert described.wrong == (
-        "Mesh: startMesh: the default of size is refused: The input size must be between 0.1 and 5 mm, not “9.0”."
+        "Mesh: startMesh: the default of size is refused: The input size must be between 0.1 and 5 mm, not “9”."
     )
 
 

@@ -91,10 +91,10 @@ def test_what_a_driver_declares_is_read_set_and_done(using: Lab, bench: Plugged)
 @pytest.mark.parametrize(
     ("name", "item", "value", "why"),
     [
-        ("smu", "volts", 500, "smu: volts must be between -210 and 210 V, not “500.0”."),
+        ("smu", "volts", 500, "smu: volts must be between -210 and 210 V, not “500”."),
         ("smu", "volts", "much", "smu: volts must be a number, not “much”."),
         ("smu", "current", 1, "smu has no control “current”; there are: volts, compliance."),
-        ("printer", "hotend_target", 276, "printer: hotend_target must be between 0 and 275 °C, not “276.0”."),
+        ("printer", "hotend_target", 276, "printer: hotend_target must be between 0 and 275 °C, not “276”."),
     ],
 )
 def test_what_is_over_a_limit_never_reaches_the_line(

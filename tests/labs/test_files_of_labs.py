@@ -161,7 +161,7 @@ def test_nothing_over_a_limit_and_nothing_else_reaches_the_line(here: Lab, bench
         (lambda: verbs.set(student, "meter", "compliance", 1), "meter has no control “compliance”; there are: volts."),
         (lambda: verbs.set(student, "smu", "volts", 1), "There is no instrument smu in this lab; there are: meter."),
         (lambda: verbs.do(student, "meter", "raise_errors", {}), "meter has no action “raise_errors”; there are: out"),
-        (lambda: verbs.act(student, "curve", {"top": 9}), "diode: curve: top must be between 0 and 3 V, not “9.0”."),
+        (lambda: verbs.act(student, "curve", {"top": 9}), "diode: curve: top must be between 0 and 3 V, not “9”."),
         (lambda: verbs.act(student, "os", {}), "diode has no action “os”; there are: curve."),
     ]
     for attempt, why in tried:

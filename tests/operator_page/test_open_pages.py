@@ -170,7 +170,10 @@ def test_an_open_page_is_told_so_too_where_what_has_changed_is_not_on_it(standin
     lab.jobs.abort(None, "apart", SHELL)
 
 
-def test_a_card_is_made_anew_when_something_on_it_has_changed(standing: tuple[Lab, Web]) -> None:
+def test_a_card_is_made_anew_when_something_on_it_has_changed(
+    standing: tuple[Lab, Web], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "ANEW_SECONDS", 1e9)  # what it is made of tells it, no clock
     lab, _ = standing
     caller = Caller(lab)
 

@@ -57,7 +57,7 @@ def test_each_bad_input_gets_a_sentence_beside_it_and_nothing_is_lost(screen: An
         page.fill(f"[name=in-{name}]", text)
     page.click("button.go")
     screen.see("2 of the inputs must be mended", "form.start")
-    screen.see("The input startVolts must be between -210 and 210 V, not “999.0”.", "#wrong-startVolts")
+    screen.see("The input startVolts must be between -210 and 210 V, not “999”.", "#wrong-startVolts")
     screen.see("The input points must be a whole number, not “many”.", "#wrong-points")
     assert page.input_value("[name=in-startVolts]") == "999" and page.input_value("[name=in-compliance]") == "0.5"
     # what only all inputs together tell is said above them
@@ -234,7 +234,7 @@ def test_the_printer_is_taken_by_hand_heated_stopped_and_seen_cold(
     screen.see("hotend", "#live .big")
     page.fill("#set-bed_target [name=in-bed_target]", "600")
     page.click("#set-bed_target button")
-    screen.see("printer: bed_target must be between 0 and 120 °C, not “600.0”.", beside(page, "#set-bed_target input"))
+    screen.see("printer: bed_target must be between 0 and 120 °C, not “600”.", beside(page, "#set-bed_target input"))
     assert page.input_value("#set-bed_target [name=in-bed_target]") == "600"  # and nothing was sent
     assert page.evaluate("document.activeElement.name") == "in-bed_target"
     page.wait_for_timeout(2500)  # it stays, and the page goes on being that of the instrument

@@ -159,13 +159,14 @@ class Parameter:
                 f"{subject} is empty: give {_ARTICLE[self.kind]}, or leave it out"
                 f" for its default {text_of(self.default)}."
             )
+        given = value if self.kind == "text" or not isinstance(value, str) else value.strip()
         value = self._typed(value, subject)
         if self.kind == "file":
             if self.endings and not value.lower().endswith(self.endings):
-                raise InvalidParameter(f"{subject} must be {self.limits}, not {shown(value)}.")
+                raise InvalidParameter(f"{subject} must be {self.limits}, not {shown(given)}.")
             return value
         if self.choices and value not in self.choices:
-            raise InvalidParameter(f"{subject} must be {self.limits}, not {shown(value)}.")
+            raise InvalidParameter(f"{subject} must be {self.limits}, not {shown(given)}.")
         size = len(value) if isinstance(value, str) else value
         low = INT_MIN if self.kind == "int" and self.low is None else self.low
         high = {"int": INT_MAX, "text": TEXT_MAX}.get(self.kind) if self.high is None else self.high
@@ -173,7 +174,7 @@ class Parameter:
         # NaN is neither below nor above anything: it is within no limits
         if measured and ((low is not None and not size >= low) or (high is not None and not size <= high)):
             limits = dataclasses.replace(self, low=low, high=high).limits
-            got = N_(f"{size} characters") if self.kind == "text" else shown(value)
+            got = N_(f"{size} characters") if self.kind == "text" else shown(given)
             raise InvalidParameter(f"{subject} must be {limits}, not {got}.")
         return value
 

@@ -209,6 +209,18 @@ class Instruments:
             )
         return tuple(states)
 
+    def revision(self) -> str:
+        """Differs once `list` tells of something else, but for what moves with the clock; nothing is read for it."""
+        layout, lab = self.settings.layout, self._watched.now()
+        absent = [name for name, entry in lab.entries.items() if _is_absent(entry)] if lab is not None else None
+        seen: list[object] = [absent]
+        for folder in (layout.leases, layout.out_of_service, layout.instruments):  # files come there by renaming
+            try:
+                seen.append(os.stat(folder).st_ctime_ns)
+            except OSError as error:
+                seen.append(error.errno)
+        return repr(seen)
+
     def states(self) -> dict[str, str]:
         """The state of each instrument of this machine in a word, as `InstrumentState.state` has it; of no job.
 

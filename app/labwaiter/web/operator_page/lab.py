@@ -371,7 +371,8 @@ def add(app: Flask, face: Face) -> None:
 def _of_all(face: Face) -> str | None:
     """The stamp of the overview: of executions, instruments and services."""
     seen = stamp(face)
-    seen = seen and f"{seen} {Events(face.settings.layout).stamp()}"
+    instruments = seen and face.live.stamp("instruments", face.instruments.revision)
+    seen = seen and f"{seen} {instruments} {Events(face.settings.layout).stamp()}"
     catalogue = face.offered.last()
     return seen and f"{seen} {sorted(catalogue.services)} {sorted(catalogue.broken)}"
 

@@ -93,9 +93,10 @@ def last_events(face: Face, most: int = EVENTS_OVERVIEW, instrument: str = "") -
 
 
 def monitored_stamp(face: Face) -> str | None:
-    """Of the executions, and of what was monitored."""
+    """Of the executions, the instruments, and of what was monitored."""
     seen = stamp(face)
-    return seen and f"{seen} {face.live.stamp('monitoring', face.monitoring.revision)}"
+    instruments = seen and face.live.stamp("instruments", face.instruments.revision)
+    return seen and f"{seen} {instruments} {face.live.stamp('monitoring', face.monitoring.revision)}"
 
 
 def span_asked() -> str:
@@ -123,7 +124,12 @@ def add(app: Flask, face: Face) -> None:
 
     @app.get(PAGES + "trend")
     def trend() -> Response:
-        answer = Response(json.dumps(_columns(_asked(face))), content_type="application/json")
+        try:
+            columns = _columns(_asked(face))
+        except Unavailable as error:  # its machine isn't heard of: the plot's place tells it
+            words, lang = told(error.message)
+            columns = {"names": [], "columns": [], "why": words, "lang": lang}
+        answer = Response(json.dumps(columns), content_type="application/json")
         answer.add_etag()
         answer.make_conditional(request)
         return answer

@@ -180,7 +180,15 @@
     } catch (error) { /* the page itself tells that the connection is lost */ } finally { plotting = false; }
   }
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  function draw(place, { names, columns, low, high }) {
+  function draw(place, { names, columns, low, high, why, lang: whose }) {
+    const reason = place.querySelector(".why-none");
+    if (reason) reason.remove();
+    if (why) { // what was drawn before stays
+      const words = Object.assign(document.createElement("p"), { className: "why-none soft", textContent: why });
+      if (whose) words.lang = whose;
+      place.prepend(words);
+      return;
+    }
     const time = place.dataset.time; // the first column has Unix times: what monitored instruments said
     const numbers = names.map((_, at) => columns[at].some((value) => value !== null));
     if (!columns.length || !columns[0].length) { place.hidden = true; return; }
