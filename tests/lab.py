@@ -120,17 +120,17 @@ class Lab:
         return eventually(lambda: supervisor_client.alive(self.settings))
 
     @property
-    def nursery(self) -> int:
-        """The pid of the nursery that forks."""
-        return eventually(self._nursery)
+    def fork_server(self) -> int:
+        """The pid of the fork server that forks."""
+        return eventually(self._fork_server)
 
-    def _nursery(self) -> int | None:
+    def _fork_server(self) -> int | None:
         pid = supervisor_client.alive(self.settings)
         if not pid:
             return None
         for child in reversed(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):  # the newest
             try:
-                if b"labwaiter.supervisor.nursery" in Path(f"/proc/{child}/cmdline").read_bytes():
+                if b"labwaiter.supervisor.fork_server" in Path(f"/proc/{child}/cmdline").read_bytes():
                     return int(child)
             except OSError:
                 continue

@@ -10,7 +10,7 @@ from labwaiter.system.backoff import Backoff
 @pytest.mark.parametrize(
     "backoff, pauses",
     [
-        (Backoff(0.5, 30.0), [0.5, 1, 2, 4, 8, 16, 30, 30]),  # a nursery, the web side, the simulated lab
+        (Backoff(0.5, 30.0), [0.5, 1, 2, 4, 8, 16, 30, 30]),  # a fork server, the web side, the simulated lab
         (Backoff(0.25, 5.0), [0.25, 0.5, 1, 2, 4, 5, 5]),  # a start without a process for it
         (Backoff(0.05, 1.0), [0.05, 0.1, 0.2, 0.4, 0.8, 1, 1]),  # a program without one
         (Backoff(0.1, 10.0, step=0.1), [0.1, 0.3, 0.7, 1.5, 3.1, 6.3, 10, 10]),  # `labwaiter up`

@@ -165,7 +165,7 @@ line = ["sleep", "{seconds}"]
 PREPARED = """
 import gc, json, os, sys, traceback, warnings
 from pathlib import Path
-import labwaiter.supervisor.nursery
+import labwaiter.supervisor.fork_server
 from labwaiter import service_files
 from labwaiter.runner import leaving, main
 

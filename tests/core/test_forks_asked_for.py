@@ -1,4 +1,4 @@
-"""How many forks a supervisor asks its nursery for, before it hears what came of them."""
+"""How many forks a supervisor asks its fork server for, before it hears what came of them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from labwaiter.supervisor.queue import MostRunning, Queue, Waiting
 from labwaiter.system.channel import Channel, pair
 
 
-def test_however_many_wait_it_never_waits_for_a_nursery_that_waits_for_it(tmp_path: Path) -> None:
+def test_however_many_wait_it_never_waits_for_a_fork_server_that_waits_for_it(tmp_path: Path) -> None:
     """Each of two who send without reading waits for the other, once more was sent than a socket takes."""
-    ours, theirs = pair()  # nobody reads what is sent to it, as of a nursery that is sending
-    nursery: Any = SimpleNamespace(channel=Channel(ours), pid=1)
+    ours, theirs = pair()  # nobody reads what is sent to it, as of a fork server that is sending
+    fork_server: Any = SimpleNamespace(channel=Channel(ours), pid=1)
     queue = Queue()
     for number in range(1000):
         queue.add(Waiting(float(number), f"one {number}", "Waiter"))
     nobody: Any = SimpleNamespace(running=[], instruments=set())
     parts: dict[str, Any] = {
-        "nurseries": SimpleNamespace(ready=lambda: nursery),
+        "fork_servers": SimpleNamespace(ready=lambda: fork_server),
         "keeper": nobody,
         "cleanup": nobody,
         "states": None,

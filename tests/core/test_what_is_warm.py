@@ -24,7 +24,7 @@ def startTelling(job: Job) -> Told:
 IMPORT_TWICE = """
 import os, sys
 from pathlib import Path
-from labwaiter import Job, service_files  # as the nursery does: what service files import is there
+from labwaiter import Job, service_files  # as the fork server does: what service files import is there
 
 file = Path(sys.argv[1])
 service_files.keep(file)
@@ -49,7 +49,7 @@ def test_nothing_is_in_it_that_has_something_done_in_each_fork() -> None:
     ours = """
 import ctypes, sys
 pythons_own = set(sys.modules)  # ctypes' of 3.14 has sysconfig, and so threading
-import labwaiter.supervisor.nursery
+import labwaiter.supervisor.fork_server
 print(*sorted({"threading", "logging", "subprocess", "random"} & (set(sys.modules) - pythons_own)))
 """
     assert _python("-c", ours).stdout.split() == []

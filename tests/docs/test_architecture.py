@@ -34,7 +34,7 @@ def test_the_files_that_it_names_are_there() -> None:
 
 @pytest.mark.slow
 def test_the_ways_are_traced() -> None:
-    begun = ["labwaiter.supervisor`", "labwaiter.supervisor.nursery`", "`runner/main.py`"]  # by a start
+    begun = ["labwaiter.supervisor`", "labwaiter.supervisor.fork_server`", "`runner/main.py`"]  # by a start
     behind = {"start": begun, "poll": [], "abort": begun}
     if shutil.which("redis-server"):
         behind["order"] = [*begun, "labwaiter worker`"]

@@ -190,8 +190,8 @@ def test_the_supervisor_and_the_runner_die_and_the_truth_arrives_at_the_face(fle
     north = fleet.labs["north"]
     runner = north.running(name)
     eventually(lambda: (north.folder(name) / "begun").exists())  # else it would wait again, and run
-    supervisor, nursery = north.supervisor, north.nursery
-    for pid in (supervisor, nursery, runner):
+    supervisor, fork_server = north.supervisor, north.fork_server
+    for pid in (supervisor, fork_server, runner):
         os.kill(pid, signal.SIGKILL)
         wait_gone(pid)
     record = fleet.jobs.wait(name, 30, SHELL)

@@ -377,7 +377,7 @@ def test_a_machine_that_loses_power_puts_away_before_anybody_is_let_in(labs: Lab
     session = labs.let_in()
     labs.live(session)
     north = labs.north
-    pids = [north.supervisor, north.nursery, north.running(session.service_id), north.working(session.service_id)]
+    pids = [north.supervisor, north.fork_server, north.running(session.service_id), north.working(session.service_id)]
     labs.kill_worker()
     for pid in pids:
         os.kill(pid, signal.SIGKILL)

@@ -110,11 +110,11 @@ def test_who_takes_too_long_leaves_every_instrument_safe(shared: tuple[Lab, Plug
 
 
 def kill_all(lab: Lab, *more: int) -> None:
-    supervisor, nursery = lab.supervisor, lab.nursery
-    os.kill(nursery, signal.SIGSTOP)  # it would start the next supervisor
-    for one in (supervisor, nursery, *more):
+    supervisor, fork_server = lab.supervisor, lab.fork_server
+    os.kill(fork_server, signal.SIGSTOP)  # it would start the next supervisor
+    for one in (supervisor, fork_server, *more):
         os.kill(one, signal.SIGKILL)
-    for one in (supervisor, nursery, *more):
+    for one in (supervisor, fork_server, *more):
         wait_gone(one)
 
 
@@ -127,10 +127,10 @@ def supervisor_dies(lab: Lab, pids: list[int]) -> tuple[State, str]:
     return State.COMPLETED, ""
 
 
-def nursery_dies(lab: Lab, pids: list[int]) -> tuple[State, str]:
-    nursery = lab.nursery
-    os.kill(nursery, signal.SIGKILL)
-    wait_gone(nursery)
+def fork_server_dies(lab: Lab, pids: list[int]) -> tuple[State, str]:
+    fork_server = lab.fork_server
+    os.kill(fork_server, signal.SIGKILL)
+    wait_gone(fork_server)
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     return State.FAILED, "SIGKILL"
@@ -168,7 +168,7 @@ def it_is_stopped(lab: Lab, pids: list[int]) -> tuple[State, str]:
     "end_it",
     [
         supervisor_dies,
-        nursery_dies,
+        fork_server_dies,
         all_but_the_jobs_die,
         everything_dies,
         everything_dies_and_a_poll_comes,

@@ -173,7 +173,7 @@ def test_a_driver_of_pymeasure_works_from_lab_toml_alone(
         has_numpy(lab.working("one"))
         and not has_numpy(runner)
         and not has_numpy(lab.supervisor)
-        and not has_numpy(lab.nursery)
+        and not has_numpy(lab.fork_server)
     )
     (lab.folder("one") / "data" / "go").touch()
     record = lab.ended("one")

@@ -304,16 +304,16 @@ def supervisor_dies(lab: Lab, pid: int) -> None:
     wait_gone(supervisor)
 
 
-def nursery_dies(lab: Lab, pid: int) -> None:
-    nursery = lab.nursery
-    os.kill(nursery, signal.SIGKILL)
-    wait_gone(nursery)
+def fork_server_dies(lab: Lab, pid: int) -> None:
+    fork_server = lab.fork_server
+    os.kill(fork_server, signal.SIGKILL)
+    wait_gone(fork_server)
 
 
 def all_but_it_die(lab: Lab, pid: int) -> None:
-    supervisor, nursery = lab.supervisor, lab.nursery
-    os.kill(nursery, signal.SIGSTOP)  # it would start the next supervisor
-    for one in (supervisor, nursery):
+    supervisor, fork_server = lab.supervisor, lab.fork_server
+    os.kill(fork_server, signal.SIGSTOP)  # it would start the next supervisor
+    for one in (supervisor, fork_server):
         os.kill(one, signal.SIGKILL)
         wait_gone(one)
 
@@ -331,7 +331,7 @@ def it_is_stopped(lab: Lab, pid: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "end_it", [runner_dies, supervisor_dies, nursery_dies, all_but_it_die, everything_dies, it_is_stopped]
+    "end_it", [runner_dies, supervisor_dies, fork_server_dies, all_but_it_die, everything_dies, it_is_stopped]
 )
 def test_whatever_dies_with_it_the_heater_is_off(
     using: Lab, bench: Plugged, end_it: Callable[[Lab, int], None]

@@ -186,7 +186,7 @@ def test_a_stop_ends_it_and_leaves_no_link(one: Lab) -> None:
 
 
 def test_a_stop_ends_it_also_when_nobody_else_is_left(one: Lab) -> None:
-    pid, ours = pid_of(one), (one.nursery, one.supervisor)
+    pid, ours = pid_of(one), (one.fork_server, one.supervisor)
     for other in ours:
         os.kill(other, signal.SIGSTOP)  # neither may start the other again
     for other in ours:

@@ -82,9 +82,9 @@ def test_it_answers_in_time_where_a_line_says_nothing(using: Lab, bench: Plugged
 def test_it_needs_neither_a_supervisor_nor_a_right_lab_toml(using: Lab, bench: Plugged, verbs: Instruments) -> None:
     using.start("Uses", "one", device="printer")
     energised(using, "one")
-    supervisor, nursery = using.supervisor, using.nursery
-    os.kill(nursery, signal.SIGSTOP)
-    for one in (supervisor, nursery):
+    supervisor, fork_server = using.supervisor, using.fork_server
+    os.kill(fork_server, signal.SIGSTOP)
+    for one in (supervisor, fork_server):
         os.kill(one, signal.SIGKILL)
         wait_gone(one)
     (result,) = verbs.stop(["printer"], ADA, wait=PATIENCE)

@@ -81,7 +81,7 @@ def test_a_session_is_put_away_and_the_next_one_let_in_after_a_kill_of(
     assert verbs.do(first, "meter", "output", {"on": True}, wait=PATIENCE).done
     pids = [web.process.pid, *(who.pid for who in web_processes.find(load(here.face_environment)))]
     if killed == "everything":
-        pids += [here.supervisor, here.nursery, here.running(service_id), here.working(service_id)]
+        pids += [here.supervisor, here.fork_server, here.running(service_id), here.working(service_id)]
     for pid in set(pids):
         os.kill(pid, signal.SIGKILL)
     web.process.wait(PATIENCE)

@@ -265,7 +265,7 @@ def test_all_dies_at_once(here: Lab, bench: Plugged) -> None:
     """As where the machine loses power: nothing is left but what lies on the disk."""
     session = let_in(here)
     live(here, session)
-    pids = [here.supervisor, here.nursery, here.running(session.service_id), here.working(session.service_id)]
+    pids = [here.supervisor, here.fork_server, here.running(session.service_id), here.working(session.service_id)]
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     for pid in pids:

@@ -338,7 +338,7 @@ def test_a_task_hears_that_its_session_s_process_was_killed(here: Lab, bench: Pl
 def test_a_task_and_its_session_end_though_the_supervisor_is_killed_too(here: Lab, bench: Plugged) -> None:
     verbs, session = Sessions(here.settings), enter(here)
     task = begun(here, session, "hold", hears=False)
-    pids = [here.supervisor, here.nursery, here.running(session.service_id), here.working(session.service_id)]
+    pids = [here.supervisor, here.fork_server, here.running(session.service_id), here.working(session.service_id)]
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     eventually(lambda: all(gone(pid) for pid in pids))

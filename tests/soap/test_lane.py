@@ -219,7 +219,7 @@ def test_where_nobody_would_write_the_end_of_a_job_all_is_looked_at(
     eventually(without_a_look)
     if lacks == "supervisor":
         monkeypatch.setattr(supervisor_client, "ensure", lambda *args, **more: None)
-        for pid in (lab.nursery, supervisor):
+        for pid in (lab.fork_server, supervisor):
             os.kill(pid, signal.SIGKILL)
         eventually(lambda: not without_a_look())
         return

@@ -61,14 +61,14 @@ def test_a_killed_runner_is_a_failed_job_and_its_program_goes_with_it(lab: Lab, 
     assert lab.left_of("one") == []
 
 
-def test_a_killed_nursery_is_replaced_and_its_jobs_go_on_to_their_results(lab: Lab) -> None:
+def test_a_killed_fork_server_is_replaced_and_its_jobs_go_on_to_their_results(lab: Lab) -> None:
     lab.start("Unruly", "before", word="hundred-but-running")
     lab.file("before", "status.txt")
-    nursery = lab.nursery
-    kill(nursery)
+    fork_server = lab.fork_server
+    kill(fork_server)
     lab.start("Echo", "after", text="x")
     assert lab.ended("after").state is State.COMPLETED
-    assert lab.nursery != nursery
+    assert lab.fork_server != fork_server
     (lab.folder("before") / "go").touch()
     assert lab.ended("before").state is State.COMPLETED
     assert lab.status("Unruly", "before").outputs == {"result": "late"}
@@ -99,12 +99,12 @@ def test_the_next_supervisor_keeps_to_the_limits_of_jobs_that_it_adopted(lab: La
     assert "limit of 2 s" in record.why
 
 
-def test_with_supervisor_and_nursery_killed_the_next_look_brings_the_truth(lab: Lab) -> None:
+def test_with_supervisor_and_fork_server_killed_the_next_look_brings_the_truth(lab: Lab) -> None:
     lab.start("Unruly", "lives", word="hundred-but-running")
     lab.start("Unruly", "dies", word="sleep")
     lab.file("lives", "status.txt")
     lab.file("dies", "status.txt")
-    kill(lab.supervisor, lab.nursery)
+    kill(lab.supervisor, lab.fork_server)
     kill(*lab.left_of("dies"))
     assert lab.record("dies").state is State.FAILED
     assert "interrupted" in lab.record("dies").why
@@ -121,9 +121,9 @@ def test_who_waits_for_an_execution_is_told_when_everything_was_killed(lab: Lab)
     told: list[Record] = []
     waiting = threading.Thread(target=lambda: told.append(lab.jobs.wait("one", 50, SHELL)))
     waiting.start()
-    supervisor, nursery, left = lab.supervisor, lab.nursery, lab.left_of("one")
-    os.kill(nursery, signal.SIGSTOP)  # or it would start the next supervisor between two kills
-    kill(supervisor, nursery, *left)
+    supervisor, fork_server, left = lab.supervisor, lab.fork_server, lab.left_of("one")
+    os.kill(fork_server, signal.SIGSTOP)  # or it would start the next supervisor between two kills
+    kill(supervisor, fork_server, *left)
     waiting.join(25)
     assert [(record.state, record.why) for record in told] == [(State.FAILED, INTERRUPTED)]
 
@@ -146,11 +146,11 @@ def test_with_everything_killed_no_job_stays_running_and_none_is_run_twice(lab: 
     for number in range(5):
         lab.start("Unruly", f"job {number}", word="sleep")
         lab.file(f"job {number}", "status.txt")
-    nursery, supervisor = lab.nursery, lab.supervisor
+    fork_server, supervisor = lab.fork_server, lab.supervisor
     pids = [pid for number in range(5) for pid in lab.left_of(f"job {number}")]
-    os.kill(nursery, signal.SIGSTOP)  # or it would start the next supervisor between two kills
+    os.kill(fork_server, signal.SIGSTOP)  # or it would start the next supervisor between two kills
     kill(supervisor)
-    kill(nursery, *pids)
+    kill(fork_server, *pids)
     for number in range(5):
         record = lab.record(f"job {number}")
         assert record.state is State.FAILED
@@ -190,17 +190,17 @@ def test_a_start_without_a_supervisor_starts_one(make_lab: Callable[..., Lab]) -
 def test_a_supervisor_replaced_by_new_code_leaves_running_jobs_alone(lab: Lab) -> None:
     lab.start("Unruly", "one", word="hundred-but-running")
     runner = lab.running("one")
-    nursery = lab.nursery
+    fork_server = lab.fork_server
     pid = lab.supervisor
     supervisor_client.replace(lab.settings)
-    eventually(lambda: lab._nursery() not in (None, nursery))
+    eventually(lambda: lab._fork_server() not in (None, fork_server))
     assert lab.supervisor == pid
     lab.start("Echo", "two", text="x")
     assert lab.ended("two").state is State.COMPLETED
     assert lab.running("one") == runner
     (lab.folder("one") / "go").touch()
     assert lab.ended("one").state is State.COMPLETED
-    wait_gone(nursery)  # it left with its last job
+    wait_gone(fork_server)  # it left with its last job
 
 
 STOPPED_AT_THE_LAST_MOMENT = """
@@ -286,7 +286,7 @@ def test_a_record_that_is_none_ends_no_supervisor(lab: Lab, file: str, text: str
 @pytest.mark.folder_way  # of many machines, one is asked for it through what Redis tells
 def test_a_record_that_makes_no_sense_harms_no_other_job(lab: Lab) -> None:
     supervisor = lab.supervisor
-    eventually(lambda: lab.nursery)
+    eventually(lambda: lab.fork_server)
     lab.start("Echo", "before", text="x")
     lab.ended("before")
     process = subprocess.Popen(["sleep", "600"], start_new_session=True)
@@ -336,7 +336,7 @@ def test_in_a_folder_that_was_restored_without_ours_what_ran_is_told_as_interrup
     runner = lab.running("one")
     lab.start("Echo", "done", text="x")
     assert lab.ended("done").state is State.COMPLETED
-    kill(lab.supervisor, lab.nursery, runner)
+    kill(lab.supervisor, lab.fork_server, runner)
     lab.take_away(lab.store.layout.folder)
     lab.supervise()  # nobody asks for any of them
     eventually(lambda: not lab.store.active_names())
@@ -348,7 +348,7 @@ def test_a_job_that_lost_its_active_mark_is_found_by_the_next_look(lab: Lab) -> 
     lab.start("Unruly", "one", word="sleep")
     program_of(lab, "one")
     runner = lab.running("one")
-    kill(lab.supervisor, lab.nursery)
+    kill(lab.supervisor, lab.fork_server)
     (lab.store.active / "one").unlink()
     lab.supervise()
     kill(runner)
@@ -368,7 +368,7 @@ def test_a_poll_does_not_wait_for_somebody_else_s_try_to_start_a_supervisor_and_
     lab.start("Unruly", "one", word="sleep")
     program_of(lab, "one")
     runner = lab.running("one")
-    kill(lab.supervisor, lab.nursery, runner)
+    kill(lab.supervisor, lab.fork_server, runner)
     with open(lab.store.layout.folder / "ensure.lock", "ab+") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)  # somebody is at it, and it takes its time
         told = []

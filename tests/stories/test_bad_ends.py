@@ -179,7 +179,7 @@ def test_no_zombie_and_no_descriptor_of_ours_is_in_a_job(lab: Lab) -> None:
         lab.start("Unruly", f"more {number}", word="exit3")
     for number in range(20):
         lab.ended(f"more {number}")
-    for parent in (lab.supervisor, lab.nursery):
+    for parent in (lab.supervisor, lab.fork_server):
         for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
             eventually(lambda child=child: not Path(f"/proc/{child}/stat").exists() or not gone(int(child)))
 
@@ -188,7 +188,7 @@ def test_no_zombie_and_no_descriptor_of_ours_is_in_a_job(lab: Lab) -> None:
 def test_a_job_that_fills_the_disk_fails_and_the_truth_is_told(make_lab: Callable[..., Lab], small_disk: Path) -> None:
     lab = make_lab(small_disk / "jobs")
     lab.supervise()
-    assert lab.nursery
+    assert lab.fork_server
     lab.start("Unruly", "greedy", word="fill-disk")
     record = lab.ended("greedy")
     assert record.state is State.FAILED

@@ -72,7 +72,7 @@ def lab(tmp_path: Path, delegated: Path) -> Iterator[Lab]:
     one = Lab(tmp_path / "jobs", tmp_path / "own")
     with within(delegated / "supervisor"):
         one.supervise()
-        eventually(lambda: one.nursery)
+        eventually(lambda: one.fork_server)
     yield one
     one.close()
 

@@ -230,13 +230,13 @@ def test_without_a_mark_and_without_a_supervisor_an_abort_says_so(make_lab: Call
     supervisor = lab.supervise()
     lab.start("Unruly", "runs", word="hundred-but-running")
     lab.file("runs", "status.txt")
-    nursery = lab.nursery
-    os.kill(nursery, signal.SIGSTOP)
+    fork_server = lab.fork_server
+    os.kill(fork_server, signal.SIGSTOP)
     supervisor.kill()
     supervisor.wait(PATIENCE)
     with read_only(lab.folder("runs")), pytest.raises(Unavailable, match="could not be told to stop"):
         lab.jobs.abort(lab.services["Unruly"], "runs", SHELL)
-    os.kill(nursery, signal.SIGCONT)
+    os.kill(fork_server, signal.SIGCONT)
 
 
 def test_a_poll_shows_its_page_where_the_key_of_the_links_cannot_be_had(make_lab: Callable[..., Lab]) -> None:
@@ -286,7 +286,7 @@ def test_a_stop_ends_what_runs_on_a_disk_that_takes_nothing(make_lab: Callable[.
     lab.file("one", "status.txt")
     runner = lab.running("one")
     if not guarded:
-        for pid in (lab.supervisor, lab.nursery):
+        for pid in (lab.supervisor, lab.fork_server):
             os.kill(pid, signal.SIGKILL)
             wait_gone(pid)
     with read_only(lab.root):

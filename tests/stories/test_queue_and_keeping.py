@@ -96,9 +96,9 @@ def test_a_stopped_deployment_has_settled_every_job_and_stays_stopped(make_lab: 
     lab.start("Unruly", "runs", word="deaf")
     lab.start("Unruly", "waits", word="sleep")
     lab.file("runs", "status.txt")
-    supervisor, nursery = lab.supervisor, lab.nursery
+    supervisor, fork_server = lab.supervisor, lab.fork_server
     assert supervisor_client.stop(lab.settings, 20) is True
-    wait_gone(nursery)
+    wait_gone(fork_server)
     assert lab.left_of("runs") == []
     for name in ("runs", "waits"):
         late_poll = lab.status("Unruly", name)  # it starts no supervisor
@@ -113,15 +113,15 @@ def test_a_stopped_deployment_has_settled_every_job_and_stays_stopped(make_lab: 
 def test_stopping_settles_jobs_whose_supervisor_died_before(lab: Lab) -> None:
     lab.start("Unruly", "one", word="sleep")
     lab.file("one", "status.txt")
-    nursery = lab.nursery
-    os.kill(nursery, 19)  # it can't start the next supervisor
+    fork_server = lab.fork_server
+    os.kill(fork_server, 19)  # it can't start the next supervisor
     os.kill(lab.supervisor, 9)
     eventually(lambda: supervisor_client.alive(lab.settings) is None)
     assert supervisor_client.stop(lab.settings, 20) is True
-    os.kill(nursery, 18)
+    os.kill(fork_server, 18)
     assert lab.record("one").state is State.ABORTED
     assert lab.left_of("one") == []
-    eventually(lambda: not os.path.exists(f"/proc/{nursery}"))
+    eventually(lambda: not os.path.exists(f"/proc/{fork_server}"))
 
 
 @pytest.mark.folder_way
@@ -130,19 +130,19 @@ def test_who_only_settles_what_is_left_starts_nothing(make_lab: Callable[..., La
     first = lab.supervise()
     lab.start("Unruly", "runs", word="sleep")
     lab.start("Echo", "waits", text="x")
-    runner, nursery = lab.running("runs"), lab.nursery
-    os.kill(nursery, signal.SIGSTOP)  # it can't start the next supervisor
+    runner, fork_server = lab.running("runs"), lab.fork_server
+    os.kill(fork_server, signal.SIGSTOP)  # it can't start the next supervisor
     first.kill()
     first.wait()
     os.kill(runner, signal.SIGKILL)
     touch(lab.store.layout.folder / "stopped")
     command = [sys.executable, "-m", "labwaiter.supervisor", "--leaving"]
     subprocess.run(command, env=lab.environment, timeout=PATIENCE, check=True)  # nobody tells it to leave
-    os.kill(nursery, signal.SIGCONT)
+    os.kill(fork_server, signal.SIGCONT)
     assert not lab.store.active_names() and supervisor_client.stopped(lab.settings)
     waited = lab.record("waits")
     assert waited.state is State.ABORTED and waited.runner is None
-    wait_gone(nursery)
+    wait_gone(fork_server)
 
 
 @pytest.mark.folder_way  # of many machines, a removal is told within ten minutes
@@ -223,7 +223,7 @@ def test_a_claim_that_was_never_finished_is_no_job(lab: Lab) -> None:
 def test_a_supervisor_whose_jobs_folder_was_removed_leaves(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab()
     supervisor = lab.supervise()
-    eventually(lambda: lab.nursery)  # it holds its lock before it has begun its work
+    eventually(lambda: lab.fork_server)  # it holds its lock before it has begun its work
     while lab.root.exists():  # it may just be writing
         shutil.rmtree(lab.root, ignore_errors=True)
     assert supervisor.wait(PATIENCE) == 0

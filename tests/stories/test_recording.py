@@ -186,7 +186,7 @@ def test_matplotlib_is_in_the_job_s_process_alone(recording: Lab, make_web: Call
     for pid in (
         recording.running("one"),
         recording.supervisor,
-        recording.nursery,
+        recording.fork_server,
         web.process.pid,
         *map(int, children),
     ):

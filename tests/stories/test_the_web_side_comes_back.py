@@ -83,9 +83,9 @@ def test_with_its_main_process_killed_it_is_replaced_and_the_orphans_end(served:
 
 def test_with_everything_killed_the_next_command_brings_all_back(served: tuple[Lab, int]) -> None:
     lab, port = served
-    nursery, supervisor = lab.nursery, lab.supervisor
-    os.kill(nursery, signal.SIGSTOP)
-    for pid in [supervisor, nursery, *(who.pid for who in web_processes.find(lab.settings))]:
+    fork_server, supervisor = lab.fork_server, lab.supervisor
+    os.kill(fork_server, signal.SIGSTOP)
+    for pid in [supervisor, fork_server, *(who.pid for who in web_processes.find(lab.settings))]:
         os.kill(pid, signal.SIGKILL)
         wait_gone(pid)
     assert not answers(lab, port)

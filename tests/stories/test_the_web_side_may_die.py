@@ -73,13 +73,13 @@ def test_what_a_worker_starts_is_no_part_of_the_web_side(
     of_the_web_side = {web.process.pid, *eventually(lambda: len(w := workers(web)) == 2 and w)}
     lab.start("Unruly", "one", word="hundred-but-running")
     runner = lab.running("one")
-    kill(lab.supervisor, lab.nursery)
+    kill(lab.supervisor, lab.fork_server)
     eventually(
         lambda: answered(web, "one") and supervisor_client.alive(lab.settings)
     )  # a poll that finds no supervisor starts one
     assert {web.process.pid, *workers(web)} == of_the_web_side
     web.close()
-    assert lab.supervisor and lab.nursery and identify(runner)
+    assert lab.supervisor and lab.fork_server and identify(runner)
     (lab.folder("one") / "go").touch()
     assert lab.ended("one").state is State.COMPLETED
 
@@ -97,12 +97,12 @@ def test_with_granian_s_main_process_killed_its_workers_still_serve(lab: Lab, ma
     assert b">COMPLETED<" in poll(web, "Unruly", "one")
 
 
-def test_with_supervisor_nursery_and_job_killed_the_next_poll_tells_the_truth(lab: Lab, web: Web) -> None:
+def test_with_supervisor_fork_server_and_job_killed_the_next_poll_tells_the_truth(lab: Lab, web: Web) -> None:
     lab.start("Unruly", "one", word="sleep")
     lab.file("one", "status.txt")
-    nursery, supervisor = lab.nursery, lab.supervisor
-    os.kill(nursery, signal.SIGSTOP)
-    kill(supervisor, nursery, *lab.left_of("one"))
+    fork_server, supervisor = lab.fork_server, lab.supervisor
+    os.kill(fork_server, signal.SIGSTOP)
+    kill(supervisor, fork_server, *lab.left_of("one"))
     lab.supervisors[0].wait(PATIENCE)
     lab.record("one")  # of many machines, the face knows it some tenths of a second later
     page = base64.b64decode(etree.fromstring(poll(web, "Unruly", "one")).findtext(".//{*}status_base64") or "")

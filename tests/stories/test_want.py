@@ -54,7 +54,7 @@ def pids() -> Iterator[Pids]:
 
     def emptied() -> bool:
         living = (folder / "cgroup.procs").read_text().split()
-        for line in living:  # a nursery whose supervisor was killed starts the next one
+        for line in living:  # a fork server whose supervisor was killed starts the next one
             with contextlib.suppress(OSError):
                 os.kill(int(line), signal.SIGKILL)
         return not living
@@ -95,7 +95,7 @@ def test_without_processes_the_supervisor_lives_and_who_waits_runs_once_there_ar
     lab, supervisor = at_work(make_lab, pids)
     lab.start("Unruly", "aborted", word="deaf")
     lab.file("aborted", "status.txt")
-    runner, nursery = lab.running("runs"), lab.nursery
+    runner, fork_server = lab.running("runs"), lab.fork_server
     pids.most(1)  # what is there stays, and nothing new comes
     names = [f"waits {number}" for number in range(10)]
     for name in names:
@@ -103,8 +103,8 @@ def test_without_processes_the_supervisor_lives_and_who_waits_runs_once_there_ar
     aborted = lab.jobs.abort(lab.services["Unruly"], "aborted", SHELL, wait=2.0)
     assert aborted is False  # nobody can clear up after it now
     with contextlib.suppress(ProcessLookupError):
-        os.kill(nursery, signal.SIGKILL)  # and no other can be had
-    eventually(lambda: "no nursery can be had now" in log_of(lab) and "that clears up after a job" in log_of(lab))
+        os.kill(fork_server, signal.SIGKILL)  # and no other can be had
+    eventually(lambda: "no fork server can be had now" in log_of(lab) and "that clears up after a job" in log_of(lab))
     assert lab.supervisor == supervisor and lab.supervisors[0].poll() is None
     assert {lab.record(name).state for name in names} == {State.QUEUED}
     assert lab.record("runs").state is State.RUNNING and not gone(runner)
@@ -128,7 +128,7 @@ def test_with_a_little_room_nobody_who_never_began_is_told_as_interrupted(
     supervisor = supervise(lab, pids.holding(*SUPERVISOR))
     lab.start("Counted", "first")
     lab.ended("first")
-    eventually(lambda: int((pids.folder / "pids.current").read_text()) == 2)  # it and its nursery
+    eventually(lambda: int((pids.folder / "pids.current").read_text()) == 2)  # it and its fork server
     pids.most(2 + room)  # a runner and its threads may not fit, nor who clears up
     names = [f"one {number}" for number in range(8)]
     for name in names:
@@ -170,8 +170,8 @@ def test_a_supervisor_with_few_descriptors_ends_no_job_that_it_can_t_watch(make_
     runners = {name: lab.running(name) for name in names}
     for name in names:
         lab.file(name, "status.txt")
-    os.kill(lab.nursery, signal.SIGSTOP)  # or it would start the next one
-    stopped = lab.nursery
+    os.kill(lab.fork_server, signal.SIGSTOP)  # or it would start the next one
+    stopped = lab.fork_server
     lab.supervisors[0].kill()
     lab.supervisors[0].wait(PATIENCE)
     few = supervise(lab, ["prlimit", "--nofile=32:32", *SUPERVISOR])
@@ -214,13 +214,13 @@ def test_a_supervisor_that_dies_while_there_are_no_processes_has_a_next_one_once
     make_lab: Callable[..., Lab], pids: Pids
 ) -> None:
     lab, supervisor = at_work(make_lab, pids)
-    runner, nursery = lab.running("runs"), lab.nursery
+    runner, fork_server = lab.running("runs"), lab.fork_server
     pids.most(1)
     os.kill(supervisor, signal.SIGKILL)
     lab.supervisors[0].wait(PATIENCE)
-    # what a nursery says of the next one goes where it writes itself
+    # what a fork server says of the next one goes where it writes itself
     eventually(lambda: "the next supervisor can't be started now" in log_of(lab))
-    assert not gone(nursery) and not gone(runner) and supervisor_client.alive(lab.settings) is None
+    assert not gone(fork_server) and not gone(runner) and supervisor_client.alive(lab.settings) is None
     pids.most(None)
     eventually(lambda: supervisor_client.alive(lab.settings) is not None)  # nobody polls meanwhile
     (lab.folder("runs") / "go").touch()

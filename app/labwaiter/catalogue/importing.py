@@ -161,7 +161,7 @@ def _ask(order: dict[str, Any], seconds: float) -> tuple[dict[str, Any], str]:
 @contextlib.contextmanager
 def _folder() -> Iterator[str]:
     """An empty folder to work in, as a job's is; "/" where none can be made."""
-    import tempfile  # and random with it, which the nursery, where this module is loaded, has no use for
+    import tempfile  # and random with it, which the fork server, where this module is loaded, has no use for
 
     try:
         made = tempfile.TemporaryDirectory(prefix="labwaiter-", ignore_cleanup_errors=True)

@@ -195,7 +195,7 @@ class Publisher:
                 self._retried = now
                 due |= self._unread
             due |= self._moved_up() & active
-            if active:  # where its nursery died with it nobody else here looks, and the faces see what we tell
+            if active:  # where its fork server died with it nobody else here looks, and the faces see what we tell
                 self.local.have_supervisor()
         self._later = (self._later | changed) & active
         before = Published()

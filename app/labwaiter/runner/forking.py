@@ -40,14 +40,14 @@ def set_group(pid: int) -> None:
         os.setpgid(pid, pid)
 
 
-def leave_the_nursery(mark: str, release: int, confinement: Confinement, folder: str) -> None:
-    """Have nothing of the nursery's but its imports: own session, clean signals and descriptors.
+def leave_the_fork_server(mark: str, release: int, confinement: Confinement, folder: str) -> None:
+    """Have nothing of the fork server's but its imports: own session, clean signals and descriptors.
 
     Args:
         folder: the job's.
     """
     os.setsid()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the only one that a nursery deals with
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the only one that a fork server deals with
     signal.set_wakeup_fd(-1)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)

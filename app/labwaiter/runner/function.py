@@ -58,7 +58,7 @@ def run_function(spec: RunnerSpec, channel: Channel) -> None:
     if spec.confinement.account is None:  # another one has a home of its own, and may not go there
         os.environ.setdefault("MPLCONFIGDIR", os.fspath(spec.store.layout.matplotlib))
     faulthandler.enable(os.dup(2))
-    sys.modules["__main__"] = types.ModuleType("__main__")  # not the nursery's, which a spawned child would import
+    sys.modules["__main__"] = types.ModuleType("__main__")  # not the fork server's, which a spawned child would import
     work = Work(spec, channel)
     message = channel.receive()
     if message is None or message[0]["do"] != "begin":

@@ -1,6 +1,6 @@
 """The runner: the process of one job that stays ours, from its fork to its end.json.
 
-It is forked by the nursery and held until its identity is on disk. The service's function runs in
+It is forked by the fork server and held until its identity is on disk. The service's function runs in
 a child of it (`runner.function`), scripts in further ones (`runner.script`): whatever these do to
 their process, this one has imported nothing of anybody's, keeps log.txt and progress.json, and
 writes how it ended. What the job leaves behind, and its end if this process died without one, is
@@ -31,7 +31,7 @@ from ..system.channel import Channel, pair
 from ..system.process import children, ended_children, is_shortage, make_ready_for_marks, tell_group
 from . import ending, function, leaving, script
 from .confinement import Confinement
-from .forking import fork, leave_the_nursery, leave_the_runner, set_group, try_fork
+from .forking import fork, leave_the_fork_server, leave_the_runner, set_group, try_fork
 from .listening import Listener
 from .log import Log
 from .made_by import noting_programs
@@ -115,7 +115,7 @@ class Runner:
     def __init__(self, spec: RunnerSpec, release: int) -> None:
         self.spec = spec
         self.status = 0  # our exit status
-        leave_the_nursery(spec.mark, release, spec.confinement, spec.folder)
+        leave_the_fork_server(spec.mark, release, spec.confinement, spec.folder)
         self._release = release
         self._progress = ProgressFile(spec.store, spec.name)
         self._end: End | None = None  # as the function gave it

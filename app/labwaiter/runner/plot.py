@@ -60,7 +60,7 @@ def _extremes(group: list[Point]) -> list[Point]:
 
 def picture(curves: dict[str, list[Point]], units: dict[str, str], against: str) -> bytes:
     """A PNG of curves with their axes and units, one panel below the other for each unit."""
-    import logging  # not before it is needed: see supervisor/nursery.py
+    import logging  # not before it is needed: see supervisor/fork_server.py
 
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
     curves = {_drawable(name): points for name, points in curves.items()}

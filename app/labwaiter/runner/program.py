@@ -260,7 +260,7 @@ def start(program: Prepared, out: int) -> subprocess.Popen[bytes]:
     Raises:
         NotThere, NoProcess.
     """
-    import subprocess  # not before it is needed: see supervisor/nursery.py
+    import subprocess  # not before it is needed: see supervisor/fork_server.py
 
     try:
         return subprocess.Popen(

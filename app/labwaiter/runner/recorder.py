@@ -132,7 +132,7 @@ class Recorder:
                     curve.add(x, _place(row[name]))
             self._changed = True
         if self._thread is None:
-            import threading  # not before it is needed: see supervisor/nursery.py
+            import threading  # not before it is needed: see supervisor/fork_server.py
 
             self._over = threading.Event()
             self._thread = start_thread(self._draw_on, name="plot", daemon=True)

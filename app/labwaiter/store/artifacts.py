@@ -42,7 +42,7 @@ LOOKED_AT_MAX = 500  # entries of data/ that are looked at for that
 
 
 def _log() -> logging.Logger:
-    import logging  # not before it is needed: see supervisor/nursery.py
+    import logging  # not before it is needed: see supervisor/fork_server.py
 
     return logging.getLogger(__name__)
 

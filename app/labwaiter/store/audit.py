@@ -93,7 +93,7 @@ class Audit:
         try:
             self.add(event, patience=SHORT_PATIENCE, **about)
         except OSError:
-            import logging  # not in the nursery, which has nothing to audit
+            import logging  # not in the fork server, which has nothing to audit
 
             logging.getLogger(__name__).exception("%s goes on, but the audit can't be written", event)
 

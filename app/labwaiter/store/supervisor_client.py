@@ -170,7 +170,7 @@ def of_supervisor(settings: Settings) -> dict[str, str]:
 
 
 def _spawn(settings: Settings, log: Path, words: list[str]) -> None:
-    import subprocess  # not before it is needed: see supervisor/nursery.py
+    import subprocess  # not before it is needed: see supervisor/fork_server.py
 
     logs.rotate(log)
     # a middleman that leaves at once: the supervisor is nobody's child, so nobody must reap it

@@ -9,7 +9,7 @@ jobs folder, and the next one takes up the jobs that live.
     intake.py           jobs learnt of from their folders: they wait, run, or have ended
     queue.py            the order of those who wait, and who is next
     admission.py        from the queue into a process
-    nurseries.py        those who fork, as seen from outside; nursery.py: one itself
+    fork_servers.py        those who fork, as seen from outside; fork_server.py: one itself
     keeper.py           the running jobs: watched, stopped, settled; running_job.py: one of them, and its limits
     cleanup.py          the children that clear up; guard.py: what they do after a job's process is gone; disposal.py:
                         what a remote lab wants done after a session

@@ -22,9 +22,9 @@ from ..system.process import Identity, boot_clock, boot_id, identify, open_pidfd
 from .cleanup import Cleanup
 from .faults import DAMAGED, SHORTAGE
 from .figures import SupervisorFigures
+from .fork_servers import ForkServerHandle, ForkServers
 from .keeper import Keeper
 from .monitoring import Monitoring
-from .nurseries import Nurseries, NurseryHandle
 from .queue import MostRunning, Queue, Waiting, next_to_run, waiting_for
 from .running_job import RunningJob
 from .states import StateWriter
@@ -34,7 +34,7 @@ UNREADABLE = N_("The execution could not be started: its record is damaged.")
 VANISHED_SECONDS = 2.0  # an editor may empty the file before it writes it
 VANISHED = N_("The execution could not be started: the instrument {} is no longer in lab.toml.")
 DISK_FULL = N_("The execution could not be started: the disk is full or can't be written.")
-FORKING_MAX = 30  # jobs that a nursery is asked to fork at a time: a socket takes some ninety messages
+FORKING_MAX = 30  # jobs that a fork server is asked to fork at a time: a socket takes some ninety messages
 TRIES = 5  # processes that may end before the work begins, other than for want of something
 NEVER_BEGAN = N_(f"The execution could not be started: its process ended {TRIES} times before the work began.")
 LONG_WAITS_EVERY = 1.0  # s between two looks for who has waited too long
@@ -43,10 +43,10 @@ LONGEST_PAUSE = 5.0  # s between two tries while processes or memory are wanting
 
 @dataclass
 class Forking:
-    """A job that the nursery was asked to fork."""
+    """A job that the fork server was asked to fork."""
 
     waiting: Waiting
-    nursery_pid: int
+    fork_server_pid: int
 
 
 class Admission:
@@ -57,7 +57,7 @@ class Admission:
         most: MostRunning,
         store: Folder,
         queue: Queue,
-        nurseries: Nurseries,
+        fork_servers: ForkServers,
         keeper: Keeper,
         cleanup: Cleanup,
         states: StateWriter,
@@ -75,7 +75,7 @@ class Admission:
         self._long_waits: set[str] = set()  # of whom that was told
         self._next_long_waits = 0.0  # boot clock, s
         self._most, self._store = most, store
-        self._queue, self._nurseries, self._keeper, self._cleanup = queue, nurseries, keeper, cleanup
+        self._queue, self._fork_servers, self._keeper, self._cleanup = queue, fork_servers, keeper, cleanup
         self._states, self._leases, self._lab, self._figures = states, leases, lab, figures
         self._upkeep = Upkeep(store.layout)
         self._forking: dict[str, Forking] = {}
@@ -88,7 +88,7 @@ class Admission:
 
     @property
     def forking(self) -> list[str]:
-        """The jobs that a nursery was asked to fork, and that aren't let go yet."""
+        """The jobs that a fork server was asked to fork, and that aren't let go yet."""
         return list(self._forking)
 
     @property
@@ -116,10 +116,10 @@ class Admission:
         if not self._backoff.is_due(boot_clock()):
             return
         contested: set[str] = set()  # somebody was faster, or is just at it: the next tick looks again
-        # a nursery that waits until we hear what it tells doesn't hear what we ask: more than fits would wait for ever
+        # one that waits until we hear what it tells doesn't hear what we ask: more than fits would wait for ever
         while self._queue and len(self._forking) < FORKING_MAX:
-            nursery = self._nurseries.ready()
-            if nursery is None:
+            fork_server = self._fork_servers.ready()
+            if fork_server is None:
                 return
             taken, shut = self._not_free()
             queue, turns = self._queue, self._queue.turns
@@ -144,11 +144,11 @@ class Admission:
                 self._states.end(waiting.name, waiting.service, StoredState(), State.FAILED, DISK_FULL)
                 continue
             try:
-                nursery.channel.send({"do": "fork", "name": waiting.name})
+                fork_server.channel.send({"do": "fork", "name": waiting.name})
             except OSError:
                 self._give_back(waiting)
                 return
-            self._forking[waiting.name] = Forking(waiting, nursery.pid)
+            self._forking[waiting.name] = Forking(waiting, fork_server.pid)
 
     def tell_long_waits(self) -> None:
         """Those who have waited too long are an event, once."""
@@ -209,7 +209,13 @@ class Admission:
                 self._states.end(waiting.name, waiting.service, StoredState(), State.FAILED, why)
 
     def on_forked(
-        self, nursery: NurseryHandle, name: str, pid: int, start_ticks: int, release: int, confined: dict[str, Any]
+        self,
+        fork_server: ForkServerHandle,
+        name: str,
+        pid: int,
+        start_ticks: int,
+        release: int,
+        confined: dict[str, Any],
     ) -> None:
         """Have the runner's identity on disk, hand it to the keeper, then let it begin. Unreleased it leaves undone.
 
@@ -256,7 +262,7 @@ class Admission:
             waiting.rules,
             stored,
             pidfd=pidfd,
-            nursery_pid=nursery.pid,
+            fork_server_pid=fork_server.pid,
             moved_at=clock,
             instruments=waiting.instruments,
             created=waiting.created,
@@ -285,7 +291,7 @@ class Admission:
             self._leases.free(name)
 
     def on_refused(self, name: str, why: str, sentence: str = "") -> None:
-        """The nursery can't read its request ("record"), or can't fork just now ("processes"): then it waits again.
+        """The fork server can't read its request ("record"), or can't fork just now ("processes"): then it waits again.
 
         One that can't be run as it is to be ("confinement") has failed with that sentence.
         """
@@ -334,9 +340,9 @@ class Admission:
         self._pause()
         self._queue.add(Waiting(job.created, job.name, job.service, job.instruments, job.rules, job.owner))
 
-    def on_nursery_lost(self, pid: int) -> None:
-        """A nursery has died: its forks' release pipes with it, so they do nothing."""
-        for name in [name for name, forking in self._forking.items() if forking.nursery_pid == pid]:
+    def on_fork_server_lost(self, pid: int) -> None:
+        """A fork server has died: its forks' release pipes with it, so they do nothing."""
+        for name in [name for name, forking in self._forking.items() if forking.fork_server_pid == pid]:
             self._give_back(self._forking.pop(name).waiting)
 
 

@@ -133,32 +133,32 @@ class Keeper:
         if job.pidfd is None:  # it has been told in the same round of events
             return
         job.gone_at, status = boot_clock(), None
-        if job.nursery_pid is None:
+        if job.fork_server_pid is None:
             with contextlib.suppress(ChildProcessError):  # its parent is none of ours: nobody tells
                 status = reap(job.pidfd)
         self._unwatch(job)
         if status is not None:
             self._on_reaped(job, status)
-        elif job.nursery_pid is None:
+        elif job.fork_server_pid is None:
             with self._faults.of_job(job.name):
                 self._clear_up(job)
 
     def on_exited(self, name: str, status: int) -> None:
-        """A nursery tells how a runner ended (negative for a signal)."""
+        """A fork server tells how a runner ended (negative for a signal)."""
         if name in self._running:
             self._on_status(self._running[name], status)
 
     def on_child_ended(self, pid: int, status: int) -> None:
-        """A child of the supervisor has ended: a runner, perhaps, whose nursery has died."""
+        """A child of the supervisor has ended: a runner, perhaps, whose fork server has died."""
         for job in list(self._running.values()):
             if job.pid == pid:
                 self._on_reaped(job, status)
 
-    def on_nursery_lost(self, pid: int) -> None:
-        """A nursery has died: the kernel tells how its runners end."""
+    def on_fork_server_lost(self, pid: int) -> None:
+        """A fork server has died: the kernel tells how its runners end."""
         for job in self._running.values():
-            if job.nursery_pid == pid:
-                job.nursery_pid = None
+            if job.fork_server_pid == pid:
+                job.fork_server_pid = None
 
     def _on_reaped(self, job: RunningJob, status: int) -> None:
         if status:

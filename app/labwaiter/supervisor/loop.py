@@ -28,10 +28,10 @@ from .cleanup import Cleanup
 from .companions import Companion
 from .faults import Faults
 from .figures import SupervisorFigures
+from .fork_servers import ForkServerHandle, ForkServers
 from .intake import Intake
 from .keeper import Keeper
 from .monitoring import Monitoring
-from .nurseries import Nurseries, NurseryHandle
 from .queue import MostRunning, Queue, QueueSnapshot
 from .running_job import RunningJob
 from .single_instance import SingleInstance
@@ -64,8 +64,12 @@ class Supervisor:
         self._wishes = AbortWishes(store)
         self._figures = SupervisorFigures(store.layout)
         self._states = StateWriter(store, single_instance, self._wishes, self._figures)
-        self._nurseries = Nurseries(
-            settings, self._selector, single_instance.descriptors_before, self._on_nursery, self._on_nursery_lost
+        self._fork_servers = ForkServers(
+            settings,
+            self._selector,
+            single_instance.descriptors_before,
+            self._on_fork_server,
+            self._on_fork_server_lost,
         )
         self._cleanup = Cleanup(
             store,
@@ -76,7 +80,7 @@ class Supervisor:
             cgroup.found(),
             lambda: [
                 *single_instance.descriptors,
-                *self._nurseries.descriptors,
+                *self._fork_servers.descriptors,
                 *self._monitoring.descriptors,
                 *(fd for delivery in self._deliveries for fd in delivery.descriptors),
             ],
@@ -100,7 +104,7 @@ class Supervisor:
             most,
             store,
             self._queue,
-            self._nurseries,
+            self._fork_servers,
             self._keeper,
             self._cleanup,
             self._states,
@@ -130,7 +134,7 @@ class Supervisor:
         self._selector.register(self._single_instance.signals, selectors.EVENT_READ, self._on_signals)
         with self._faults.of_shortage("the simulated lab"):
             self._simulated.look(boot_clock())
-        self._nurseries.start()
+        self._fork_servers.start()
         with self._faults.of_shortage("a look at the executions"):
             for name in self._store.active_names():
                 self._look(name)
@@ -160,7 +164,7 @@ class Supervisor:
             log.warning(
                 "it leaves executions unsettled, whose records can't be read or written: %s", ", ".join(unsettled)
             )
-        self._nurseries.retire()
+        self._fork_servers.retire()
         with self._faults.of_shortage("the end of the monitor"):
             self._monitoring.end()
             for delivery in self._deliveries:
@@ -197,7 +201,7 @@ class Supervisor:
             self._begin_anew()
 
     def _reap(self) -> None:
-        """Bury children: those that clear up, nurseries, runners whose nursery died, and what jobs left."""
+        """Bury children: those that clear up, fork servers, runners whose fork server died, and what jobs left."""
         for pid, status in ended_children():
             task = self._cleanup.take(pid)
             if task is None:
@@ -212,7 +216,7 @@ class Supervisor:
 
     def _end_strays(self) -> None:
         """Kill what jobs left behind without any mark: orphans of theirs become our children."""
-        for pid in strays({*self._cleanup.pids, *self._nurseries.pids, *self._keeper.pids}):
+        for pid in strays({*self._cleanup.pids, *self._fork_servers.pids, *self._keeper.pids}):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -254,7 +258,7 @@ class Supervisor:
                 for delivery in self._deliveries:
                     delivery.look(now)
             self._admission.tell_long_waits()
-            self._nurseries.ready()
+            self._fork_servers.ready()
             with self._faults.of_shortage("the web side"):
                 self._web_side.look(now)
         with self._faults.of_shortage("its figures"):
@@ -300,13 +304,13 @@ class Supervisor:
         if job.name in self._queue:
             self._look(job.name)
 
-    # -- nurseries --------------------------------------------------------------------------------
+    # -- fork servers --------------------------------------------------------------------------------
 
-    def _on_nursery(self, nursery: NurseryHandle, message: dict[str, Any], release: int | None) -> None:
+    def _on_fork_server(self, fork_server: ForkServerHandle, message: dict[str, Any], release: int | None) -> None:
         with self._faults.of_job(message["name"]):
-            self._on_job(nursery, message, message["name"], release)
+            self._on_job(fork_server, message, message["name"], release)
 
-    def _on_job(self, nursery: NurseryHandle, message: dict[str, Any], name: str, release: int | None) -> None:
+    def _on_job(self, fork_server: ForkServerHandle, message: dict[str, Any], name: str, release: int | None) -> None:
         if message["event"] == "refused":
             self._admission.on_refused(name, message["why"], message.get("sentence", ""))
         elif message["event"] == "exited":
@@ -317,7 +321,7 @@ class Supervisor:
         else:
             try:
                 self._admission.on_forked(
-                    nursery, name, message["pid"], message["start_ticks"], release, message.get("confined", {})
+                    fork_server, name, message["pid"], message["start_ticks"], release, message.get("confined", {})
                 )
             finally:
                 os.close(release)
@@ -326,11 +330,11 @@ class Supervisor:
             elif name in self._keeper and name in self._wishes:
                 self._keeper.abort(name)
 
-    def _on_nursery_lost(self, nursery: NurseryHandle) -> None:
-        self._admission.on_nursery_lost(nursery.pid)
-        self._keeper.on_nursery_lost(nursery.pid)
+    def _on_fork_server_lost(self, fork_server: ForkServerHandle) -> None:
+        self._admission.on_fork_server_lost(fork_server.pid)
+        self._keeper.on_fork_server_lost(fork_server.pid)
         if not self._leaving:
-            self._nurseries.ready()
+            self._fork_servers.ready()
 
     # -- leaving ----------------------------------------------------------------------------------
 
@@ -360,7 +364,7 @@ class Supervisor:
             self._next_tick = min(self._next_tick, boot_clock() + 0.02)
             return
         log.info("beginning anew with the code that is there now")
-        self._nurseries.retire()
+        self._fork_servers.retire()
         self._figures.tell_at_last(boot_clock())
         try:
             self._single_instance.exec_anew()

@@ -72,7 +72,7 @@ class RunningJob:
     rules: Rules
     stored: StoredState
     pidfd: int | None = None
-    nursery_pid: int | None = None  # the nursery that forked it and will tell its exit; None: nobody tells
+    fork_server_pid: int | None = None  # the fork server that forked it and will tell its exit; None: nobody tells
     status: int | None = None  # its exit status once known, negative for a signal
     gone_at: float | None = None  # boot clock, s: the process has ended, its status isn't known yet
     stopped_at: float | None = None  # boot clock, s: it was told to stop, by this supervisor

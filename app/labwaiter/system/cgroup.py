@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from .process import read_proc
 
-OWN = "supervisor"  # the group of the supervisor and its nurseries, beside those of the jobs
+OWN = "supervisor"  # the group of the supervisor and its fork servers, beside those of the jobs
 _WANTED = ("memory", "cpu", "pids")
 _PERIOD = 100_000  # µs in which a share of the processors is counted
 KILL_SECONDS = 5.0

@@ -1,7 +1,7 @@
 """Messages between two processes of ours on one machine: JSON over a socket that keeps them apart, descriptors beside.
 
-supervisor → nursery   {"do": "fork", "name": …}     {"do": "retire"}
-nursery → supervisor   {"event": "ready"}
+supervisor → fork server   {"do": "fork", "name": …}     {"do": "retire"}
+fork server → supervisor   {"event": "ready"}
                        {"event": "refused", "name": …, "why": "record" or "processes"}   it was not forked
                        {"event": "forked", "name": …, "pid": …, "start_ticks": …}  + release pipe
                        {"event": "exited", "name": …, "status": …}

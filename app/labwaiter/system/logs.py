@@ -7,7 +7,7 @@ Several processes write one file, each line in one write(2) at its end. Whoever 
 others go on in the renamed one until their next look, so that each line is in exactly one of them.
 
 The standard library alone, and `logging` only where it is asked for: granian's main process reads this file by its
-path, and the nursery must not hold what has something done in each fork.
+path, and the fork server must not hold what has something done in each fork.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ _NOT_FOR_OURS = re.compile(
     re.DOTALL,
 )
 MARKER = "LABWAITER_JOB"  # NAME=64 hex digits in the environment of everything that a job starts
-NO_MARK = "0" * 64  # what a nursery carries: room for its runners' marks
+NO_MARK = "0" * 64  # what a fork server carries: room for its runners' marks
 _PR_SET_CHILD_SUBREAPER = 36
 EXEC_SECONDS = 1.0  # s that an exec's middle is waited for: it takes a tenth of a millisecond, where it has a processor
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD, of the flags in proc_pid_stat(5): it has no memory, and no environment
@@ -95,7 +95,7 @@ def when_possible(begin: Callable[[], T]) -> T:
 
 def start_thread(target: Callable[..., Any], *args: Any, name: str | None = None, daemon: bool = False) -> Thread:
     """A thread that calls `target`, as soon as there is one for it."""
-    from threading import Thread  # not before it is needed: see supervisor/nursery.py
+    from threading import Thread  # not before it is needed: see supervisor/fork_server.py
 
     def begin() -> Thread:
         # each try has an object of its own: with Python 3.15 one whose start failed can't be started any more
@@ -231,7 +231,7 @@ def put_mark(mark: str) -> None:
     """Mark this process, and all that it will fork or exec, as this job's.
 
     os.environ reaches only programs that are exec'd. A child that merely forks shows the
-    environment that the nursery was started with, so the mark is also written over the nursery's
+    environment that the fork server was started with, so the mark is also written over the fork server's
     NO_MARK where the kernel keeps it (proc_pid_environ(5): that memory is shown as it is now).
     """
     where = _place_of_mark()
@@ -290,7 +290,7 @@ def children(pid: int | None = None) -> list[int]:
 def strays(known: set[int]) -> list[int]:
     """Children of this process that nobody knows: what jobs left behind, without any mark.
 
-    A nursery carries NO_MARK and is none of them, whoever started it.
+    A fork server carries NO_MARK and is none of them, whoever started it.
     """
     pids: list[int] = []
     for pid in children():

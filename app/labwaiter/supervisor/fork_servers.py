@@ -1,4 +1,4 @@
-"""The nurseries of a supervisor: one that forks, and retired ones that leave with their last jobs."""
+"""The fork servers of a supervisor: one that forks, and retired ones that leave with their last jobs."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from ..system.process import MARKER, NO_MARK, boot_clock
 from .faults import SHORTAGE
 
 log = logging.getLogger("labwaiter.supervisor")
-LONGEST_PAUSE = 30.0  # s between two tries of a nursery that dies as soon as it is there
+LONGEST_PAUSE = 30.0  # s between two tries of a fork server that dies as soon as it is there
 WANT_PAUSE = 5.0  # s, where none can be had for want of processes or memory
 
 
 @dataclass
-class NurseryHandle:
-    """A nursery process."""
+class ForkServerHandle:
+    """A fork server process."""
 
     process: subprocess.Popen[bytes]
     channel: Channel
@@ -35,7 +35,7 @@ class NurseryHandle:
 
     @property
     def pid(self) -> int:
-        """The nursery's pid."""
+        """The fork server's pid."""
         return self.process.pid
 
     def retire(self) -> None:
@@ -47,45 +47,45 @@ class NurseryHandle:
             pass
 
 
-class Nurseries:
-    """Starts nurseries, hears them, replaces those that died."""
+class ForkServers:
+    """Starts fork servers, hears them, replaces those that died."""
 
     def __init__(
         self,
         settings: Settings,
         selector: selectors.BaseSelector,
         descriptor_limits: tuple[int, int],
-        on_event: Callable[[NurseryHandle, dict[str, Any], int | None], None],
-        on_lost: Callable[[NurseryHandle], None],
+        on_event: Callable[[ForkServerHandle, dict[str, Any], int | None], None],
+        on_lost: Callable[[ForkServerHandle], None],
     ) -> None:
         """
         Args:
             descriptor_limits: RLIMIT_NOFILE as jobs shall have it.
-            on_event: called with a nursery's message, and the descriptor beside it.
-            on_lost: called when a nursery is gone, retired or not.
+            on_event: called with a fork server's message, and the descriptor beside it.
+            on_lost: called when a fork server is gone, retired or not.
         """
         self._settings, self._selector, self._descriptor_limits = settings, selector, descriptor_limits
         self._on_event, self._on_lost = on_event, on_lost
-        self._nurseries: list[NurseryHandle] = []  # the last one is the one that forks
+        self._fork_servers: list[ForkServerHandle] = []  # the last one is the one that forks
         self._backoff = Backoff(0.5, LONGEST_PAUSE)
 
     @property
     def pids(self) -> set[int]:
-        """The nurseries' pids."""
-        return {nursery.pid for nursery in self._nurseries}
+        """The fork servers' pids."""
+        return {fork_server.pid for fork_server in self._fork_servers}
 
     @property
     def descriptors(self) -> list[int]:
         """Our ends of their channels."""
-        return [nursery.channel.fileno() for nursery in self._nurseries]
+        return [fork_server.channel.fileno() for fork_server in self._fork_servers]
 
-    def ready(self) -> NurseryHandle | None:
-        """The nursery that forks; None while it isn't ready."""
-        if not self._nurseries or self._nurseries[-1].retired:
+    def ready(self) -> ForkServerHandle | None:
+        """The fork server that forks; None while it isn't ready."""
+        if not self._fork_servers or self._fork_servers[-1].retired:
             self.start()
             return None
-        nursery = self._nurseries[-1]
-        return nursery if nursery.ready else None
+        fork_server = self._fork_servers[-1]
+        return fork_server if fork_server.ready else None
 
     def start(self) -> None:
         """Start one, unless the last one died so soon that it's better to wait."""
@@ -94,45 +94,45 @@ class Nurseries:
             return
         self._backoff.started(now)
         try:
-            nursery = _spawn(self._settings)
+            fork_server = _spawn(self._settings)
         except SHORTAGE as error:
-            log.warning("no nursery can be had now (%s); it is tried again", error)
+            log.warning("no fork server can be had now (%s); it is tried again", error)
             self._backoff.due = now + min(WANT_PAUSE, self._backoff.pause)
             return
         with contextlib.suppress(OSError):  # ours are raised; jobs have those that this deployment was started with
-            resource.prlimit(nursery.pid, resource.RLIMIT_NOFILE, self._descriptor_limits)
-        self._nurseries.append(nursery)
-        self._selector.register(nursery.channel, selectors.EVENT_READ, lambda: self._receive(nursery))
+            resource.prlimit(fork_server.pid, resource.RLIMIT_NOFILE, self._descriptor_limits)
+        self._fork_servers.append(fork_server)
+        self._selector.register(fork_server.channel, selectors.EVENT_READ, lambda: self._receive(fork_server))
 
-    def _receive(self, nursery: NurseryHandle) -> None:
-        received = nursery.channel.receive()
+    def _receive(self, fork_server: ForkServerHandle) -> None:
+        received = fork_server.channel.receive()
         if received is None:
-            self._selector.unregister(nursery.channel)
-            nursery.channel.close()
-            self._nurseries.remove(nursery)
-            if not nursery.retired:
-                log.warning("the nursery (pid %d) is gone", nursery.pid)
-            self._on_lost(nursery)
+            self._selector.unregister(fork_server.channel)
+            fork_server.channel.close()
+            self._fork_servers.remove(fork_server)
+            if not fork_server.retired:
+                log.warning("the fork server (pid %d) is gone", fork_server.pid)
+            self._on_lost(fork_server)
             return
         message, descriptors = received
         if message["event"] == "ready":
-            nursery.ready = True
+            fork_server.ready = True
             self._backoff.succeeded()
             return
-        self._on_event(nursery, message, descriptors[0] if descriptors else None)
+        self._on_event(fork_server, message, descriptors[0] if descriptors else None)
 
     def retire(self) -> None:
         """No more forks at all."""
-        for nursery in self._nurseries:
-            nursery.retire()
+        for fork_server in self._fork_servers:
+            fork_server.retire()
 
 
-def _spawn(settings: Settings) -> NurseryHandle:
-    """Start a nursery; it says `ready` when it is."""
+def _spawn(settings: Settings) -> ForkServerHandle:
+    """Start a fork server; it says `ready` when it is."""
     ours, theirs = pair()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "labwaiter.supervisor.nursery", str(theirs.fileno())],
+            [sys.executable, "-m", "labwaiter.supervisor.fork_server", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             env={**supervisor_client.environment(settings), MARKER: NO_MARK},
@@ -141,4 +141,4 @@ def _spawn(settings: Settings) -> NurseryHandle:
         )
     finally:
         theirs.close()
-    return NurseryHandle(process, Channel(ours))
+    return ForkServerHandle(process, Channel(ours))

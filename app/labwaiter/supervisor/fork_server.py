@@ -1,4 +1,4 @@
-"""The nursery: a warm process that forks a runner per job.
+"""The fork server: a warm process that forks a runner per job.
 
 It holds what of the standard library most jobs need, our runner, and nobody's state. What has something done in
 each fork stays out of it (threading, and so logging and subprocess: a hundred pages a fork, three forks a job), and is
@@ -37,7 +37,7 @@ PYTHON = sys.version.split()[0]
 TRY_AGAIN = 1.0  # s between two tries to start the next supervisor while processes or memory are wanting
 
 
-class Nursery:
+class ForkServer:
     """The forked runners, and the channel to the supervisor."""
 
     def __init__(self, settings: Settings, channel: Channel) -> None:
@@ -91,7 +91,7 @@ class Nursery:
         return None
 
     def _left_alone(self) -> None:
-        """The supervisor is gone: the next one is started, unless it is for another nursery to do that."""
+        """The supervisor is gone: the next one is started, unless it is for another fork server to do that."""
         self.orphaned = True
         if not self.retired:
             self._log("WARNING", "the supervisor is gone; the next one is started")
@@ -161,7 +161,7 @@ class Nursery:
     def _log(self, level: str, text: str, trace: bool = False) -> None:
         """A line in the log, as `logging` writes the supervisor's there; with the exception that is being handled."""
         traced = traceback.format_exc() if trace else ""
-        self._out.write(logs.line(self.settings.log_format, time.time(), "nursery", level, text, traced))
+        self._out.write(logs.line(self.settings.log_format, time.time(), "fork-server", level, text, traced))
 
     def _strays(self) -> list[int]:
         """What a runner that was killed left behind becomes our child, also where the supervisor was killed with it."""
@@ -199,21 +199,21 @@ class Nursery:
 
 
 def main() -> None:
-    """Entry: `python -m labwaiter.supervisor.nursery FD`."""
+    """Entry: `python -m labwaiter.supervisor.fork_server FD`."""
     descriptor = int(sys.argv[1])
     os.set_inheritable(descriptor, False)
     if sys.path[0] in ("", os.getcwd()):
         del sys.path[0]  # where we were started is no place to import from
     become_subreaper()
-    nursery = Nursery(load(), Channel(socket.socket(fileno=descriptor)))
+    fork_server = ForkServer(load(), Channel(socket.socket(fileno=descriptor)))
     put_ours_last()
     runner.make_ready()
     keep_shared()
     gc.disable()
     # a fork leaves its parent's loop and does its own work from here: above it are no frames but these, and it
     # ends as any interpreter does
-    step: runner.Continuation | None = nursery.run
-    del nursery
+    step: runner.Continuation | None = fork_server.run
+    del fork_server
     while step is not None:
         step = step()
 
