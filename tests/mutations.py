@@ -478,6 +478,27 @@ MUTATIONS = (
         "operator_page/test_open_pages.py::test_a_card_is_made_anew_when_something_on_it_has_changed",
     ),
     Mutation(
+        "over Redis a session is over as soon as its machine isn't heard of",
+        "fleet/sessions.py",
+        'told.update(dict.fromkeys(ids, ("", self.ask_again)))',
+        'told.update(dict.fromkeys(ids, ("", -1)))',
+        "fleet/test_sessions_across.py::test_redis_away_for_a_moment_ends_nothing_and_for_long_what_nobody_asks_for",
+    ),
+    Mutation(
+        "a delete that meets a silent machine is lost",
+        "fleet/sessions.py",
+        "self._others.leave(function, machine, caller, ACT_SECONDS, STAYS, **inputs)",
+        "self._others.leave(function, machine, caller, ACT_SECONDS, 0.0, **inputs)",
+        "fleet/test_sessions_across.py::test_a_delete_that_meets_a_silent_machine_is_done_when_it_is_heard_of",
+    ),
+    Mutation(
+        "who asks again why a session did not begin is told that it failed",
+        "verbs/sessions.py",
+        "            self._refused[job] = error\n",
+        "",
+        "labs/test_one_queue.py::test_whoever_was_told_that_a_lab_is_taken_is_told_so_again",
+    ),
+    Mutation(
         "a page's question is answered once more without its session being judged",
         "web/operator_page/live.py",
         "if self._sessions.visitor_by(question.visitor.cookie) != question.visitor:",

@@ -141,12 +141,12 @@ class Labs:
 
 
 @pytest.fixture
-def labs(make_fleet: Callable[..., Fleet], tmp_path: Path) -> Iterator[Labs]:
+def labs(make_fleet: Callable[..., Fleet], tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Labs]:
     shutil.copytree(SAMPLES / "labs", tmp_path / "labs")
     shutil.copy(SAMPLES / "tasks" / "sweeps.py", tmp_path / "labs")
     with plugged(tmp_path / "bench") as bench:
         bench.write(**{name: f'machine = "{machine}"' for name, machine in HOMES.items()})
-        fleet = make_fleet("north", "south", lab=bench.toml.read_text())
+        fleet = make_fleet("north", "south", lab=bench.toml.read_text(), **getattr(request, "param", {}))
         fleet.start()
         one = Labs(fleet, bench)
         yield one
@@ -394,6 +394,30 @@ def test_a_machine_that_loses_power_puts_away_before_anybody_is_let_in(labs: Lab
     after = labs.put_away(session)
     assert after.failed and labs.disposed() == ["ada 0"]
     eventually(lambda: system.call("GET", "/test")[0] == 200)
+    labs.next_is_let_in()
+
+
+@pytest.mark.parametrize("labs", [{"WEBLAB_TIMEOUT": "60"}], indirect=True)  # s: a busy machine's worker begins late
+def test_a_worker_that_is_killed_ends_no_session_and_holds_up_no_putting_away(labs: Labs) -> None:
+    session = labs.let_in()
+    labs.live(session)
+    system = System(f"{labs.web('east').url}/diode")
+    with labs.alive(session):
+        labs.kill_worker()
+        assert system.status(session.session_id) > 0
+        labs.fleet.machines["north"].start()  # as Docker or systemd do
+        eventually(lambda: knows(labs, session))
+        assert labs.verbs.status(session.session_id, SYSTEM).state == "running"
+        assert not labs.bench.simulators["smu"].is_safe()
+        labs.wish("dispose", "hear nothing")
+        labs.verbs.end(session.session_id, SYSTEM)
+        eventually(lambda: labs.verbs.status(session.session_id, SYSTEM).state == "disposing")
+        labs.kill_worker()
+        eventually(lambda: leases(labs.north).of("smu") is None)  # it is put away with nobody to be told so
+        labs.wish("dispose")
+        labs.fleet.machines["north"].start()
+        eventually(lambda: knows(labs, session))
+    labs.put_away(session)
     labs.next_is_let_in()
 
 

@@ -14,7 +14,7 @@ import pytest
 from benchlab import Plugged, energised, leases, let_go
 from lab import PATIENCE, Lab, eventually
 from labwaiter.errors import LabClosed, NotInTime
-from labwaiter.model.lab_session import DISPOSE
+from labwaiter.model.lab_session import DISPOSE, About
 from labwaiter.model.record import State
 from labwaiter.page import render
 from labwaiter.system.process import boot_clock
@@ -53,6 +53,17 @@ def test_twenty_at_once_for_one_instrument(here: Lab, bench: Plugged) -> None:
     left(here, came[0])
     assert disposed(bench) == [f"{came[0].about.username} 0"] and leases(here).of("smu") is None
     eventually(lambda: not here.store.active_names())
+
+
+def test_whoever_was_told_that_a_lab_is_taken_is_told_so_again(here: Lab, bench: Plugged) -> None:
+    here.start("Uses", "first", device="smu")
+    energised(here, "first")
+    verbs, session_id = Sessions(here.settings), "a session that nobody has"
+    verbs.begin("diode", About("ada"), session_id, 0.0, SYSTEM)
+    for _ in range(2):  # over Redis an answer may be lost
+        with pytest.raises(NotInTime, match="The lab diode is taken: smu is held by the execution first"):
+            verbs.beginning(session_id, 0.0, SYSTEM)
+    let_go(here, "first")
 
 
 def test_a_session_waits_for_an_execution_and_an_execution_for_a_session(here: Lab, bench: Plugged) -> None:

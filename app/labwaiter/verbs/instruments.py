@@ -563,9 +563,9 @@ class Instruments:
 
     # -- what they share ----------------------------------------------------------------------
 
-    def lab(self) -> Lab:
-        """What lab.toml has of this machine. Raises Misconfigured."""
-        return self._watched.load().on(self.settings.machine)
+    def lab(self, machine: str = "") -> Lab:
+        """What lab.toml has of this machine, or of that one. Raises Misconfigured."""
+        return self._watched.load().on(machine or self.settings.machine)
 
     def entry(self, lab: Lab, name: str) -> InstrumentEntry:
         """An instrument of this machine. Raises UnknownInstrument."""

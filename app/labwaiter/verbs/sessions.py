@@ -69,6 +69,7 @@ WITHDRAWN_SECONDS = 2.0  # that one which still waited may take to be gone: it h
 DRIVERS_SECONDS = 30.0  # that the drivers of a lab's instruments may take to import
 DISPOSING_POLL = 2  # s after which the status of a session that is being put away is to be asked again
 FILES_MAX = 500  # of a session that are listed
+REFUSED_KEPT = 1000  # reasons for which sessions did not begin
 NAME_MAX = 200  # characters of a user's name
 BY_SYSTEM = N_("The session was ended by whoever had begun it.")
 BY_STAFF = N_("The session was ended by the lab's staff.")
@@ -206,6 +207,7 @@ class Sessions:
         self._folder = self._records.folder
         self._leases, self._upkeep = Leases(settings.jobs_folder), Upkeep(settings.layout)
         self._acts = Acts(settings)
+        self._refused: dict[str, ServiceError] = {}  # why sessions were withdrawn that had not begun, by their jobs
 
     # -- labs -----------------------------------------------------------------------------------
 
@@ -438,6 +440,8 @@ class Sessions:
         permit(caller, Action.LET_IN)
         job, request = self._of(session_id)
         lab = str(request.inputs["lab"])
+        if (refused := self._refused.get(job)) is not None:  # the answer to whoever asked before may have been lost
+            raise type(refused)(refused.message)
         self._folder.polled(job)
         record = self._records.record(job)
         if not record.active:
@@ -466,6 +470,9 @@ class Sessions:
             if time.time() >= began + limit + lab_session.OPENS_SECONDS:
                 raise SessionFailed("The lab was not ready in time.")
         except (NotInTime, LabClosed, SessionFailed) as error:
+            if len(self._refused) >= REFUSED_KEPT:
+                self._refused.clear()
+            self._refused[job] = error
             self._withdraw(job, request, error.message, caller)
             raise
         return Beginning(Stage.BEGINS, lab)
