@@ -99,6 +99,8 @@ def test_its_student_is_let_in_and_when_he_leaves_it_hears_of_that(
     page.click("button.lab-access-btn")
     # its own page leads there, too, sooner or later: what it was told is in its log at once
     url = eventually(lambda: re.search(rf"Successfully started .*: url ({web.url}\S+)", log.read_text()))[1]
+    page.close()  # two ways there at once would be in each other's way
+    screen.page = page = screen.context.new_page()
     page.goto(url)
     screen.see("admin", "h1")
     [session] = Sessions(here.settings).sessions(SYSTEM)
